@@ -1,0 +1,16 @@
+"""The one exception that a user is meant to read."""
+
+
+class UserError(Exception):
+    """Something that the user can mend: what is wrong, and the remedy.
+
+    The terminal prints it without a traceback and exits with 2; Prefect shows it as the run's state message.
+    """
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what, remedy)
+        self.what = what
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.what}\n  remedy: {self.remedy}"

@@ -1,0 +1,57 @@
+"""A step: one function that reads inputs and writes one output folder."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel
+
+
+class _Runtime:
+    """Marks a config field that cannot change a step's output, such as a worker count."""
+
+    def __repr__(self) -> str:
+        return "RUNTIME"
+
+
+RUNTIME = _Runtime()
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    """Base of every step's config: frozen, and closed to unknown fields."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step's name, its function, and the libraries whose versions shape its output.
+
+    Calling it runs the function itself, with no cache: ``validate(config, rows=[path], out=folder)``.
+    """
+
+    name: str
+    function: Callable[..., None]
+    libraries: tuple[str, ...]
+
+    def __call__(self, config: Config, **inputs: Any) -> None:
+        self.function(config, **inputs)
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the step takes a ``work`` folder, which outlives a crash, to resume from."""
+        return "work" in inspect.signature(self.function).parameters
+
+    @property
+    def config_type(self) -> type[Config]:
+        hints = get_type_hints(self.function)
+        config: type[Config] = hints["config"]
+        return config
+
+
+def step(*, libraries: tuple[str, ...]) -> Callable[[Callable[..., None]], Step]:
+    """Make a function a step; `libraries` are distribution names whose versions enter its key."""
+
+    def wrap(function: Callable[..., None]) -> Step:
+        return Step(function.__name__, function, libraries)
+
+    return wrap
