@@ -24,17 +24,24 @@ class Config(BaseModel, frozen=True, extra="forbid"):
 
 @dataclass(frozen=True)
 class Step:
-    """A step's name, its function, and the libraries whose versions shape its output.
+    """A step's name, its function, and what besides its code shapes its output.
+
+    `libraries` are distribution names whose versions enter the key; `resources` are files of the project that the
+    step reads and that are not Python, such as an HTML template, as paths from the project's root.
+
+    The function may return facts that depend on the machine and the hour (seconds, tokens per second); they go on the
+    record, never into the key.
 
     Calling it runs the function itself, with no cache: ``validate(config, rows=[path], out=folder)``.
     """
 
     name: str
-    function: Callable[..., None]
-    libraries: tuple[str, ...]
+    function: Callable[..., dict[str, float] | None]
+    libraries: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
 
-    def __call__(self, config: Config, **inputs: Any) -> None:
-        self.function(config, **inputs)
+    def __call__(self, config: Config, **inputs: Any) -> dict[str, float] | None:
+        return self.function(config, **inputs)
 
     @property
     def resumes(self) -> bool:
@@ -48,10 +55,12 @@ class Step:
         return config
 
 
-def step(*, libraries: tuple[str, ...]) -> Callable[[Callable[..., None]], Step]:
-    """Make a function a step; `libraries` are distribution names whose versions enter its key."""
+def step(
+    *, libraries: tuple[str, ...] = (), resources: tuple[str, ...] = ()
+) -> Callable[[Callable[..., dict[str, float] | None]], Step]:
+    """Make a function a step; see `Step` for the arguments."""
 
-    def wrap(function: Callable[..., None]) -> Step:
-        return Step(function.__name__, function, libraries)
+    def wrap(function: Callable[..., dict[str, float] | None]) -> Step:
+        return Step(function.__name__, function, libraries, resources)
 
     return wrap

@@ -1,0 +1,123 @@
+"""One frozen tree of the steps' configs: a YAML file and the Prefect run form are the same thing."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from tasks.answer import AnswerConfig
+from tasks.build import BuildConfig
+from tasks.errors import UserError
+from tasks.report import ReportConfig
+from tasks.score import ScoreConfig
+from tasks.training.config import TrainConfig
+from tasks.validate import ValidateConfig
+from tasks.versioning import RUNTIME, Config
+
+
+class DataConfig(Config):
+    """Where the triplets are: a JSONL file (plain, .gz or .zst), a folder of them, or a glob."""
+
+    train: str = Field("data/plant/train.jsonl", description="Triplets to train on.")
+    evaluation: str | None = Field(
+        "data/plant/evaluation.jsonl",
+        description="Triplets to evaluate on; without it a share of the training documents is held back.",
+    )
+
+
+class BaseConfig(Config):
+    """The base model: a folder, or a name on the Hugging Face hub."""
+
+    model: str = Field("data/tiny-base", description="A folder, or a hub name such as mistralai/Mistral-7B-v0.3.")
+    revision: str = Field("main", description="Branch, tag or commit on the hub; it is resolved to a commit.")
+
+
+class PromptConfig(Config):
+    """How a triplet is put to the model."""
+
+    template: str = Field("inst", description="A template of tasks/prompts/templates, or the path of a .jinja file.")
+
+
+class Retrain(Config):
+    """Everything that a retraining run can be told."""
+
+    name: str = Field("tiny", description="What to call this run; it changes no result.")
+    store: Annotated[str, RUNTIME] = Field("artifacts", description="The folder where artifacts are kept.")
+    data: DataConfig = DataConfig()
+    base: BaseConfig = BaseConfig()
+    prompt: PromptConfig = PromptConfig()
+    validation: ValidateConfig = Field(ValidateConfig(), alias="validate", description="Rules for the rows.")
+    build: BuildConfig = BuildConfig()
+    train: TrainConfig = TrainConfig()
+    answer: AnswerConfig = AnswerConfig()
+    score: ScoreConfig = ScoreConfig()
+    report: ReportConfig = ReportConfig()
+
+
+def load(path: Path | None, overrides: Sequence[str] = ()) -> Retrain:
+    """Read a config file and apply overrides such as ``train.lora.r=8``, whose values are YAML.
+
+    Without a file every default holds: the tiny sample. Raises UserError with the nearest known name for an unknown
+    field, and with the line for bad YAML.
+    """
+    tree = _read(path) if path else {}
+    for override in overrides:
+        name, equals, text = override.partition("=")
+        if not equals:
+            raise UserError(f"cannot read the setting {override!r}", "write it as name=value, e.g. train.lora.r=8")
+        *parents, leaf = name.strip().split(".")
+        place = tree
+        for parent in parents:
+            place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise UserError(f"{parent!r} in {override!r} is a value, not a section", "leave out what follows it")
+        place[leaf] = yaml.safe_load(text)
+    try:
+        return Retrain.model_validate(tree)
+    except ValidationError as error:
+        raise _explained(error, path) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        near = sorted(str(p) for p in Path("deployments/configs").glob("*.yaml"))
+        raise UserError(f"there is no config file {path}", f"ready-made ones: {', '.join(near)}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or error
+        raise UserError(f"{path}{line}: not YAML: {problem}", "mend that line; indentation is two spaces") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: expected sections such as `train:`, found {tree!r}", "see deployments/configs/")
+    return tree
+
+
+def _explained(error: ValidationError, path: Path | None) -> UserError:
+    """Each mistake on a line of its own, with its dotted name and the nearest name there is."""
+    lines = []
+    for each in error.errors():
+        name = ".".join(str(part) for part in each["loc"])
+        if each["type"] == "extra_forbidden":
+            known = _fields_at(each["loc"][:-1])
+            near = difflib.get_close_matches(str(each["loc"][-1]), known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            lines.append(f"{name}: no such setting; {hint}")
+        else:
+            lines.append(f"{name}: {each['msg']}, not {each['input']!r}")
+    where = f"{path}: " if path else ""
+    return UserError(where + "\n  ".join(lines), "`reground config` prints every setting with its default")
+
+
+def _fields_at(location: tuple[str | int, ...]) -> list[str]:
+    model: type[BaseModel] = Retrain
+    for part in location:
+        field = next((f for n, f in model.model_fields.items() if part in (n, f.alias)), None)
+        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+            break
+        model = field.annotation
+    return [field.alias or name for name, field in model.model_fields.items()]

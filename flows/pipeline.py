@@ -1,0 +1,75 @@
+"""The retraining pipeline on one page: what each step is made from.
+
+`run` decides what a call does. As `TaskRunner` it runs the step as a Prefect task, as `Planner` it tells whether the
+step would run. The wiring is the same, so a plan cannot disagree with a run.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from flows.config import Retrain
+from flows.sources import base_model, template, triplets
+from tasks.answer import answer
+from tasks.build import build
+from tasks.export import ExportConfig, export
+from tasks.report import report
+from tasks.score import score
+from tasks.train import train
+from tasks.validate import validate
+from tasks.versioning import Config, Step
+from tasks.versioning.inputs import Input
+
+
+class Run(Protocol):
+    def __call__(self, step: Step, config: Config, *, label: str = "", **inputs: Input | None) -> Any:
+        """Make the step's artifact, or say what would be made; `label` names the call for people."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a retraining leaves: the adapter ready to serve, and the proof of what it is worth."""
+
+    adapter: Any
+    report: Any
+
+
+def pipeline(config: Retrain, run: Run) -> Outcome:
+    """validate → build → train → export → answer → score → report."""
+    base = base_model(config.base)
+    prompt = template(config.prompt)
+
+    rows = run(validate, config.validation, rows=triplets(config.data.train))
+    held_back = None
+    if config.data.evaluation:
+        held_back = run(
+            validate, config.validation, label="validate evaluation", rows=triplets(config.data.evaluation)
+        )
+    dataset = run(build, config.build, rows=rows, evaluation=held_back, base=base, template=prompt)
+
+    trained = run(train, config.train, train=dataset["train"], heldout=dataset["heldout"], base=base)
+    exported = run(export, _export(config), training=trained, base=base, template=prompt)
+
+    # One artifact each, so that a new adapter never has the base answer again.
+    questions = dataset["evaluation"]
+    how = {"rows": questions, "base": base, "template": prompt}
+    base_answers = run(answer, config.answer, label="answer base", **how, adapter=None)
+    tuned_answers = run(answer, config.answer, label="answer tuned", **how, adapter=trained["adapter"])
+    base_scores = run(score, config.score, label="score base", rows=questions, answers=base_answers)
+    tuned_scores = run(score, config.score, label="score tuned", rows=questions, answers=tuned_answers)
+
+    compared = run(
+        report,
+        config.report,
+        rows=questions,
+        base_answers=base_answers,
+        tuned_answers=tuned_answers,
+        base_scores=base_scores,
+        tuned_scores=tuned_scores,
+        training=trained,
+        adapter=exported,
+    )
+    return Outcome(exported, compared)
+
+
+def _export(config: Retrain) -> ExportConfig:
+    return ExportConfig(base_model=config.base.model, base_revision=config.base.revision)

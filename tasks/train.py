@@ -1,0 +1,31 @@
+"""train: a LoRA adapter for the base model, on the built dataset, in a process of its own."""
+
+from pathlib import Path
+
+import orjson
+
+from tasks.training import loop
+from tasks.training.config import TrainConfig
+from tasks.training.job import Job
+from tasks.training.launch import watch
+from tasks.versioning import step
+
+
+@step(libraries=("accelerate", "bitsandbytes", "datasets", "peft", "torch", "transformers", "trl"))
+def train(
+    config: TrainConfig, *, train: Path, heldout: Path | None, base: Path, work: Path, out: Path
+) -> dict[str, float]:
+    """Fine-tune `base` on the packed dataset `train`; watch the loss on `heldout`.
+
+    Writes out/adapter/ (PEFT, safetensors), out/metrics.jsonl (loss by step), out/report.json (held-out loss before
+    and after, steps, examples) and out/report.md. Returns what depends on the machine and the hour: seconds, tokens
+    per second, peak memory in MiB.
+
+    A killed training goes on from its last whole checkpoint in `work`, and ends with the same bytes (on a CPU).
+
+    Raises UserError for what a user can mend: a misspelt target module, out of memory, a loss that is not a number.
+    """
+    job = Job(config=config, train=train, heldout=heldout, base=base, work=work, out=out)
+    watch(job, module=loop.__name__)
+    measured: dict[str, float] = orjson.loads((work / "measured.json").read_bytes())
+    return measured

@@ -1,0 +1,36 @@
+"""What the parent tells the training child: paths and a config, as one JSON file."""
+
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from tasks.training.config import TrainConfig
+
+
+class Job(BaseModel, frozen=True, extra="forbid"):
+    """One training. `work` outlives a crash and holds checkpoints, the metrics so far and the child's log."""
+
+    config: TrainConfig
+    train: Path
+    heldout: Path | None
+    base: Path
+    work: Path
+    out: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.work / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        """JSON lines, appended as training goes: {"step", "loss", …} and {"step", "eval_loss", …}."""
+        return self.work / "metrics.jsonl"
+
+    @property
+    def log(self) -> Path:
+        return self.work / "train.log"
+
+    @property
+    def failure(self) -> Path:
+        """Written by the child when the user can mend what went wrong: {"what", "remedy"}."""
+        return self.work / "failure.json"

@@ -1,0 +1,275 @@
+"""The training child: ``python -m tasks.training.loop job.json PARENT``.
+
+Loads the base model in 4 bits, puts a LoRA adapter on it, trains with TRL's SFTTrainer, and writes the adapter.
+"""
+
+import contextlib
+import ctypes
+import difflib
+import math
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tasks.errors import UserError
+from tasks.training.config import TrainConfig
+from tasks.training.job import Job
+
+# Parts of the names of metrics that depend on the hour, or (num_tokens) start from 0 again after a resume.
+TIMINGS = ("runtime", "per_second", "total_flos", "num_tokens")
+
+
+def main(told: Path, parent: int) -> None:
+    _die_with(parent)
+    job = Job.model_validate_json(told.read_bytes())
+    try:
+        _run(job)
+    except UserError as error:
+        job.failure.write_bytes(orjson.dumps({"what": error.what, "remedy": error.remedy}))
+        raise SystemExit(2) from error
+
+
+def _die_with(parent: int) -> None:
+    """Ask Linux for SIGKILL when the parent ends, however it ends; no orphan may hold the GPU."""
+    if sys.platform == "linux":
+        death_signal = 1  # PR_SET_PDEATHSIG, prctl(2)
+        ctypes.CDLL(None).prctl(death_signal, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before we asked
+            raise SystemExit(1)
+
+
+def _run(job: Job) -> None:
+    import torch
+    from datasets import load_from_disk
+    from transformers import set_seed
+
+    from tasks.model import load_tokenizer
+    from tasks.training.checkpoints import last_whole
+
+    start = time.monotonic()
+    set_seed(job.config.seed)
+    checkpoint = last_whole(job.checkpoints)
+    if checkpoint is None:
+        job.metrics.unlink(missing_ok=True)
+    else:
+        _say(f"resuming from {checkpoint.name}")
+        _forget_after(job.metrics, int(checkpoint.name.rpartition("-")[2]))
+    train = load_from_disk(str(job.train))
+    heldout = load_from_disk(str(job.heldout)) if job.heldout else None
+    trainer = _trainer(job, _adapted(job), load_tokenizer(job.base), train, heldout)
+    with _explained(job.config):
+        if heldout is not None and checkpoint is None:
+            trainer.evaluate()
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if heldout is not None and trainer.state.global_step % job.config.eval_steps:
+            trainer.evaluate()
+    _save(job, trainer, examples=sum(map(len, train["seq_lengths"])))
+    seconds = time.monotonic() - start
+    tokens = sum(map(sum, train["seq_lengths"])) * trainer.state.epoch
+    peak = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else _peak_rss()
+    measured = {"train_seconds": round(seconds, 1), "tokens_per_second": round(tokens / seconds), "peak_mib": round(peak)}
+    (job.work / "measured.json").write_bytes(orjson.dumps(measured))
+
+
+def _adapted(job: Job) -> Any:
+    """The base model, quantized and frozen, with a fresh LoRA adapter."""
+    import peft
+    import torch
+
+    from tasks.model import load_base
+
+    config = job.config
+    model = load_base(job.base, config.model)
+    checkpointing = _checkpointing(config)
+    if config.model.quantization != "none":
+        model = peft.prepare_model_for_kbit_training(
+            model,
+            use_gradient_checkpointing=checkpointing,
+            gradient_checkpointing_kwargs={"use_reentrant": False} if checkpointing else None,
+        )
+    _check_targets(model, config.lora.target_modules)
+    lora = config.lora
+    targets = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
+    model = peft.get_peft_model(
+        model,
+        peft.LoraConfig(
+            r=lora.r,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            bias=lora.bias,
+            target_modules=targets,
+            task_type="CAUSAL_LM",
+        ),
+    )
+    trained, total = model.get_nb_trainable_parameters()
+    _say(f"{trained:,} of {total:,} parameters train ({trained / total:.1%}); compute in {_compute_dtype(model)}")
+    assert isinstance(model, torch.nn.Module)
+    return model
+
+
+def _check_targets(model: Any, targets: str | tuple[str, ...]) -> None:
+    """Refuse a target module that the model has not; PEFT would train on the rest without a word."""
+    import torch
+
+    if isinstance(targets, str):
+        if targets != "all-linear":
+            raise UserError(
+                f"train.lora.target_modules is {targets!r}",
+                "write all-linear, or a list of layer names such as [q_proj, v_proj]",
+            )
+        return
+    linear = {name.rpartition(".")[2] for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
+    for target in targets:
+        if target.rpartition(".")[2] not in linear:
+            near = difflib.get_close_matches(target, linear, 1)
+            raise UserError(
+                f"train.lora.target_modules names {target!r}, which this model has not"
+                + (f"; did you mean {near[0]!r}?" if near else ""),
+                f"choose from {', '.join(sorted(linear - {'lm_head'}))}, or all-linear",
+            )
+
+
+def _compute_dtype(model: Any) -> str:
+    dtype = getattr(getattr(model.config, "quantization_config", None), "bnb_4bit_compute_dtype", model.dtype)
+    return str(dtype).removeprefix("torch.")
+
+
+def _checkpointing(config: TrainConfig) -> bool:
+    import torch
+
+    if config.gradient_checkpointing == "auto":
+        return torch.cuda.is_available()
+    return config.gradient_checkpointing == "on"
+
+
+def _trainer(job: Job, model: Any, tokenizer: Any, train: Any, heldout: Any) -> Any:
+    import torch
+    from trl import SFTConfig, SFTTrainer
+
+    from tasks.training.checkpoints import SealCheckpoints
+    from tasks.training.metrics import WriteMetrics
+
+    config = job.config
+    cuda = torch.cuda.is_available()
+    optimizer = config.optimizer
+    if optimizer == "auto":
+        optimizer = "paged_adamw_32bit" if cuda else "adamw_torch"
+    if "tensorboard" in config.report_to:
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(Path(config.tracking_folder) / job.work.name)
+    bf16 = _compute_dtype(model) == "bfloat16"
+    args = SFTConfig(
+        output_dir=str(job.checkpoints),
+        num_train_epochs=config.epochs,
+        max_steps=config.max_steps,
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.accumulation,
+        optim=optimizer,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        warmup_steps=config.warmup,
+        lr_scheduler_type=config.scheduler,
+        max_grad_norm=config.max_grad_norm,
+        train_sampling_strategy="group_by_length" if config.group_by_length else "random",
+        gradient_checkpointing=_checkpointing(config),
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+        bf16=bf16,
+        fp16=cuda and _compute_dtype(model) == "float16",
+        use_cpu=not cuda,
+        seed=config.seed,
+        data_seed=config.seed,
+        eval_strategy="steps" if heldout is not None else "no",
+        eval_steps=config.eval_steps,
+        # A logged loss is the mean since the last line: a checkpoint between two lines would lose half of it.
+        save_steps=math.ceil(config.save_steps / config.logging_steps) * config.logging_steps,
+        save_total_limit=2,  # the newest may be half-written when a kill comes
+        logging_steps=config.logging_steps,
+        report_to=list(config.report_to) or "none",
+        disable_tqdm=True,  # the parent shows the progress
+        dataloader_pin_memory=cuda,
+        # The dataset is packed, labelled and within the limit already.
+        dataset_kwargs={"skip_prepare_dataset": True},
+        packing=True,
+        max_length=None,
+    )
+    trainer = SFTTrainer(
+        model=model,
+        args=args,
+        train_dataset=train,
+        eval_dataset=heldout,
+        processing_class=tokenizer,
+        callbacks=[SealCheckpoints(), WriteMetrics(job.metrics)],
+    )
+    # TRL casts a quantized model's adapter to bfloat16; the optimizer is made later, from what it finds then.
+    dtype = getattr(torch, config.adapter_dtype)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(dtype)
+    return trainer
+
+
+@contextlib.contextmanager
+def _explained(config: TrainConfig) -> Any:
+    """Turn the failures that a user can mend into words."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"the GPU ran out of memory at train.batch_size {config.batch_size}: {str(error).split('.')[0]}",
+            f"set train.batch_size to {max(1, config.batch_size // 2)} and train.accumulation to "
+            f"{config.accumulation * 2} for the same effective batch, or lower build.max_tokens",
+        ) from error
+    except FloatingPointError as error:
+        raise UserError(str(error), "lower train.learning_rate, or set train.max_grad_norm to 0.3 or less") from error
+
+
+def _save(job: Job, trainer: Any, *, examples: int) -> None:
+    adapter = job.out / "adapter"
+    # A path of this machine has no place in an adapter; `export` writes the base model's name.
+    trainer.model.peft_config["default"].base_model_name_or_path = ""
+    trainer.model.save_pretrained(str(adapter), safe_serialization=True)
+    (adapter / "README.md").unlink(missing_ok=True)  # PEFT's template; `export` writes the card
+    lines = [orjson.loads(line) for line in job.metrics.read_bytes().splitlines()]
+    lines = [{k: v for k, v in line.items() if not any(t in k for t in TIMINGS)} for line in lines]
+    (job.out / "metrics.jsonl").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+    held_out = [line["eval_loss"] for line in lines if "eval_loss" in line]
+    report = {
+        "steps": trainer.state.global_step,
+        "epochs": job.config.epochs,
+        "examples": examples,
+        "trainable_parameters": trainer.model.get_nb_trainable_parameters()[0],
+        "compute_dtype": _compute_dtype(trainer.model),
+        "train_loss": next((line["loss"] for line in reversed(lines) if "loss" in line), None),
+        "held_out_loss_before": held_out[0] if held_out else None,
+        "held_out_loss_after": held_out[-1] if held_out else None,
+    }
+    (job.out / "report.json").write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    rows = "".join(f"| {name.replace('_', ' ')} | {value} |\n" for name, value in report.items())
+    (job.out / "report.md").write_text(f"| | |\n|---|---|\n{rows}")
+
+
+def _forget_after(metrics: Path, step: int) -> None:
+    """Drop the log lines of steps that will be run again, and one that a kill cut short."""
+    whole = [line for line in metrics.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+    metrics.write_bytes(b"".join(line for line in whole if orjson.loads(line)["step"] <= step))
+
+
+def _peak_rss() -> float:
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts KiB
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

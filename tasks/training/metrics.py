@@ -1,0 +1,23 @@
+"""The child's side of live progress: every logged number as one JSON line."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import orjson
+from transformers import TrainerCallback
+
+
+class WriteMetrics(TrainerCallback):
+    """Append what the trainer logs; stop at a loss that is no number, before it spoils a checkpoint."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        line = {"step": state.global_step, "max_steps": state.max_steps, **(logs or {})}
+        with self.path.open("ab") as file:
+            file.write(orjson.dumps(line) + b"\n")
+        loss = line.get("loss")
+        if loss is not None and not math.isfinite(loss):
+            raise FloatingPointError(f"the training loss is {loss} at step {state.global_step}")

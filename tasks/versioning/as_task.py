@@ -1,0 +1,90 @@
+"""The one place where a step becomes a Prefect task.
+
+Prefect's cache knows a key's record; only the store knows whether the artifact is whole. So the store is asked first,
+and a record whose artifact is flawed is passed over (`refresh_cache`).
+"""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import CachePolicy
+from prefect.context import TaskRunContext
+from prefect.runtime import flow_run, task_run
+from prefect.states import Completed, State
+
+from tasks.versioning.inputs import Input
+from tasks.versioning.key import Request
+from tasks.versioning.make import make
+from tasks.versioning.plan import Planned, look
+from tasks.versioning.step import Config, Step
+from tasks.versioning.store import SHORT, Artifact, Store
+
+Reference = dict[str, str]  # {"step", "key", "digest"}: what Prefect keeps; the bytes stay in the store
+
+
+class KeyPolicy(CachePolicy):
+    """Our key as Prefect's. It was computed before the task was called, because Prefect swallows errors here."""
+
+    def compute_key(
+        self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **_: Any
+    ) -> str:
+        key: str = inputs["key"]
+        return f"{task_ctx.task.name}-{key}".replace(" ", "-")
+
+
+class TaskRunner:
+    """Called by the pipeline for each step; runs it as a task of the current flow run."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.done: list[Planned] = []
+
+    def __call__(self, step: Step, config: Config, *, label: str = "", **inputs: Input | None) -> Artifact:
+        request = Request(step, config, inputs, label or step.name)
+        planned = look(request, self.store)
+        whole = planned.status == "fresh"
+
+        @task(
+            name=request.label,
+            task_run_name=f"{request.label} {request.key[:8]}",
+            cache_policy=KeyPolicy(),
+            refresh_cache=not whole,
+            persist_result=True,
+            result_storage=Path(self.store.root / ".prefect"),
+            result_serializer="json",
+            tags=[step.name],
+        )
+        def work(key: str) -> Reference | State[Reference]:
+            log = get_run_logger()
+            for reason in planned.why:
+                log.info("%s runs: %s", request.label, reason)
+            asked = {"flow_run": flow_run.get_name(), "task_run": str(task_run.get_id())}
+            artifact, there = make(request, self.store, why=planned.why, run=asked)
+            _show(artifact, request.label)
+            reference = {"step": step.name, "key": key, "digest": artifact.digest}
+            # The artifact is whole but Prefect had no record of it: another machine, or a new Prefect home.
+            return Completed(name="Cached", data=reference) if there else reference
+
+        reference = work(request.key)
+        artifact = self.store.open(reference["step"], reference["key"])
+        assert artifact is not None
+        self.done.append(planned if whole else Planned(request.label, planned.status, planned.why, artifact))
+        return artifact
+
+
+def _show(artifact: Artifact, label: str) -> None:
+    """The step's own report, and how it came to be, on the run's Artifacts tab."""
+    record = artifact.record
+    report = artifact.folder / "report.md"
+    rows = [
+        ("key", f"`{artifact.key[:SHORT]}`"),
+        ("files", f"{len(artifact.files)}, {artifact.size / 2**20:.2f} MiB"),
+        ("took", f"{record['measured']['seconds']:.1f} s"),
+        ("why", "; ".join(record["why"])),
+        *((f"from {name}", about) for name, about in record["made_from"].items() if about),
+    ]
+    head = "\n".join(f"| {name} | {text} |" for name, text in rows)
+    body = report.read_text(encoding="utf-8") if report.exists() else ""
+    create_markdown_artifact(f"| | |\n|---|---|\n{head}\n\n{body}", key=label.replace(" ", "-"), description=label)

@@ -1,0 +1,126 @@
+"""What a step is made from: things with a content digest and a place on this machine.
+
+The digest says what it is and enters the key; the place says where it lies just now and never does.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import orjson
+
+
+class Input(Protocol):
+    """What a step can be given: identity, and a way to lay it on this machine's disk."""
+
+    @property
+    def digest(self) -> str | None:
+        """Content identity; None while the step that makes it has still to run."""
+
+    @property
+    def about(self) -> str:
+        """What a person would call it, for records and explanations."""
+
+    def local(self) -> Path | list[Path]:
+        """Where it lies; fetches it if it is not here."""
+
+
+def sha256_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_json(value: object) -> str:
+    """Digest of plain data: keys sorted, so that writing order and PYTHONHASHSEED do not matter."""
+    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def files_below(folder: Path) -> dict[str, Path]:
+    """Relative POSIX name → path of every file, sorted by name; hidden files are nobody's content."""
+    found = (p for p in folder.rglob("*") if p.is_file())
+    named = {p.relative_to(folder).as_posix(): p for p in found}
+    return {n: named[n] for n in sorted(named) if not any(part.startswith(".") for part in n.split("/"))}
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files of the user's, in order; renaming or moving them changes nothing."""
+
+    paths: tuple[Path, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        return sha256_json([sha256_file(path) for path in self.paths])
+
+    @property
+    def about(self) -> str:
+        return ", ".join(path.name for path in self.paths[:3]) + (" …" if len(self.paths) > 3 else "")
+
+    def local(self) -> list[Path]:
+        return list(self.paths)
+
+
+@dataclass(frozen=True)
+class File:
+    """One file, such as a prompt template."""
+
+    path: Path
+
+    @cached_property
+    def digest(self) -> str:
+        return sha256_file(self.path)
+
+    @property
+    def about(self) -> str:
+        return self.path.name
+
+    def local(self) -> Path:
+        return self.path
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder by the names and bytes of its files, such as a base model on disk."""
+
+    path: Path
+
+    @cached_property
+    def digest(self) -> str:
+        return sha256_json({name: sha256_file(path) for name, path in files_below(self.path).items()})
+
+    @property
+    def about(self) -> str:
+        return self.path.name
+
+    def local(self) -> Path:
+        return self.path
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """A model of the hub, by its commit; downloaded when a step first needs it."""
+
+    name: str
+    commit: str
+    token: str | None = field(default=None, repr=False)
+
+    @property
+    def digest(self) -> str:
+        return f"{self.name}@{self.commit}"
+
+    @property
+    def about(self) -> str:
+        return f"{self.name}@{self.commit[:8]}"
+
+    def local(self) -> Path:
+        from huggingface_hub import snapshot_download
+
+        # Safetensors only: a pickle can run code when it is loaded.
+        wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+        return Path(snapshot_download(self.name, revision=self.commit, allow_patterns=wanted, token=self.token))
+
+
+Inputs = Mapping[str, Input | None]

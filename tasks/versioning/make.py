@@ -1,0 +1,56 @@
+"""Make one artifact: take it if it is there, else run the step and publish what it wrote."""
+
+import getpass
+import platform
+import socket
+import sys
+import time
+from datetime import UTC, datetime
+from importlib.metadata import distributions
+from typing import Any
+
+from tasks.versioning.key import Request
+from tasks.versioning.store import Artifact, Store, full_disk_explained
+
+
+def make(request: Request, store: Store, *, why: list[str], run: dict[str, Any] | None = None) -> tuple[Artifact, bool]:
+    """Return the artifact of a request, and whether it was there already.
+
+    Of several processes that ask for one key, one runs the step and the others wait and take its artifact. `why`
+    and `run` (who asked: a Prefect run, a terminal) go on the record.
+    """
+    step, key = request.step, request.key
+    with full_disk_explained(store.root), store.lock(step.name, key):
+        if artifact := store.find(step.name, key):
+            return artifact, True
+        places: dict[str, Any] = {n: each.local() if each else None for n, each in request.inputs.items()}
+        if step.resumes:
+            places["work"] = store.work(step.name, key)
+            places["work"].mkdir(parents=True, exist_ok=True)
+        with store.staging() as out:
+            start = time.monotonic()
+            measured = step(request.config, **places, out=out) or {}
+            measured["seconds"] = round(time.monotonic() - start, 3)
+            record = _record(request, measured=measured, why=why, run=run or {})
+            return store.publish(step.name, key, out, record), False
+
+
+def _record(
+    request: Request, *, measured: dict[str, float], why: list[str], run: dict[str, Any]
+) -> dict[str, Any]:
+    """How the artifact came to be. Only `payload` is identity; the rest is history."""
+    return {
+        "step": request.step.name,
+        "label": request.label,
+        "key": request.key,
+        "payload": request.payload,
+        "config": request.config.model_dump(mode="json"),
+        "made_from": {name: each.about if each else None for name, each in request.inputs.items()},
+        "why": why,
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "measured": measured,
+        "made_by": {"user": getpass.getuser(), "host": socket.gethostname(), **run},
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "installed": dict(sorted((d.name, d.version) for d in distributions())),
+    }
