@@ -1,0 +1,179 @@
+"""The base model and its tokenizer, loaded one way for training, answering and serving."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from tasks.errors import UserError
+from tasks.versioning import RUNTIME, Config
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+
+class ModelConfig(Config):
+    """How the base model is held in memory and computed with."""
+
+    quantization: Literal["nf4", "fp4", "none"] = Field(
+        "nf4", description="4-bit weights by bitsandbytes (NF4 is QLoRA's), or 'none': the compute dtype."
+    )
+    double_quant: bool = Field(True, description="Quantize the quantization constants too: 0.4 bit less per weight.")
+    compute_dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        "auto", description="'auto': bfloat16 where the GPU has it, else float16; float32 on a CPU."
+    )
+    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = Field(
+        "auto", description="'auto': FlashAttention 2 where it is installed and there is a GPU, else SDPA."
+    )
+    trust_remote_code: bool = Field(False, description="Run Python code that comes with the base model.")
+    device: Annotated[Literal["auto", "cpu", "cuda"], RUNTIME] = Field(
+        "auto", description="'cuda' refuses to start without a GPU, which a 7B model had better."
+    )
+
+
+def load_tokenizer(base: Path, *, trust_remote_code: bool = False) -> "PreTrainedTokenizerBase":
+    """The tokenizer in the folder `base`, with a padding token.
+
+    Raises UserError where there is none, or none that the `tokenizers` library runs.
+    """
+    from transformers import AutoTokenizer
+
+    with _explained(base):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            str(base),
+            local_files_only=True,
+            trust_remote_code=trust_remote_code,
+            mistral_format=False,  # mistral-common, where it is installed, would take over and take no batches
+        )
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"{base}: the tokenizer {type(tokenizer).__name__} has no tokenizer.json",
+            "load it once with transformers' AutoTokenizer and save it there with save_pretrained",
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token  # usual practice: padding is masked, so any token will do
+    return tokenizer
+
+
+def load_base(base: Path, config: ModelConfig) -> "PreTrainedModel":
+    """The causal language model in the folder `base` (config.json, *.safetensors), in evaluation mode.
+
+    It goes to this process's current GPU where there is one, else to the CPU. Raises UserError for missing files, an
+    unknown architecture, and a config that asks for a GPU where none is.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    device = _device(config)
+    dtype, why = compute_dtype(config, device)
+    attention = _attention(config, device)
+    log.info("%s on %s: %s (%s), %s attention", base.name, device, str(dtype).removeprefix("torch."), why, attention)
+    quantization = None
+    if config.quantization != "none":
+        quantization = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type=config.quantization,
+            bnb_4bit_use_double_quant=config.double_quant,
+            bnb_4bit_compute_dtype=dtype,
+        )
+    with _explained(base):
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            str(base),
+            local_files_only=True,
+            use_safetensors=True,  # a pickle can run code
+            trust_remote_code=config.trust_remote_code,
+            dtype=dtype,
+            attn_implementation=attention,
+            quantization_config=quantization,
+            device_map={"": torch.cuda.current_device() if device == "cuda" else "cpu"},
+        )
+    return model.eval()
+
+
+def attach_adapter(model: "PreTrainedModel", adapter: Path) -> "torch.nn.Module":
+    """The model with the PEFT adapter in the folder `adapter` beside its weights, not merged: as it was trained."""
+    from peft import PeftModel
+
+    if not (adapter / "adapter_model.safetensors").is_file():
+        raise UserError(f"{adapter} holds no adapter_model.safetensors", "name the folder of a PEFT adapter")
+    try:
+        return PeftModel.from_pretrained(model, str(adapter)).eval()
+    except (RuntimeError, ValueError) as error:  # sizes or module names differ
+        raise UserError(
+            f"{adapter} does not fit this base model: {_first_line(error)}",
+            "attach it to the base model it was trained on",
+        ) from error
+
+
+def compute_dtype(config: ModelConfig, device: str) -> "tuple[torch.dtype, str]":
+    """The dtype of matrix products on `device`, and the reason for it in a few words."""
+    import torch
+
+    if config.compute_dtype != "auto":
+        dtype: torch.dtype = getattr(torch, config.compute_dtype)
+        return dtype, "as configured"
+    if device == "cpu":
+        return torch.float32, "the fastest on a CPU"
+    if torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16, "this GPU computes in it, and it does not overflow"
+    return torch.float16, "this GPU has no bfloat16"
+
+
+def _device(config: ModelConfig) -> str:
+    import torch
+
+    if config.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "model.device is cuda, and this machine has no CUDA device that torch can use",
+            "run it on a GPU machine with a CUDA build of torch, or set device: auto and a smaller base model",
+        )
+    return config.device
+
+
+def _attention(config: ModelConfig, device: str) -> str:
+    from transformers.utils import is_flash_attn_2_available
+
+    usable = device == "cuda" and is_flash_attn_2_available()
+    if config.attention == "auto":
+        return "flash_attention_2" if usable else "sdpa"
+    if config.attention == "flash_attention_2" and not usable:
+        raise UserError(
+            f"model.attention is flash_attention_2, which cannot run on {device} here",
+            "install flash-attn on a machine with a GPU, or set attention: auto",
+        )
+    return config.attention
+
+
+@contextmanager
+def _explained(base: Path) -> Iterator[None]:
+    """Turn what is wrong with a model folder into words."""
+    if not (base / "config.json").is_file():
+        raise UserError(
+            f"{base} holds no base model: there is no config.json in it",
+            "name a folder with config.json, tokenizer.json and *.safetensors",
+        )
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        message = _first_line(error)
+        if "safetensors" in message:
+            remedy = "convert the weights with save_pretrained; pickled weights are refused because they can run code"
+        elif "architecture" in message or "model type" in message or "model_type" in message:
+            remedy = "use a causal language model that this version of transformers knows, or upgrade transformers"
+        elif isinstance(error, ImportError):
+            remedy = "install what is missing"
+        else:
+            remedy = "download the model again; a file is missing or broken"
+        raise UserError(f"{base} cannot be loaded: {message}", remedy) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__
