@@ -41,9 +41,7 @@ def pipeline(config: Retrain, run: Run) -> Outcome:
     rows = run(validate, config.validation, rows=triplets(config.data.train))
     held_back = None
     if config.data.evaluation:
-        held_back = run(
-            validate, config.validation, label="validate evaluation", rows=triplets(config.data.evaluation)
-        )
+        held_back = run(validate, config.validation, label="validate evaluation", rows=triplets(config.data.evaluation))
     dataset = run(build, config.build, rows=rows, evaluation=held_back, base=base, template=prompt)
 
     trained = run(train, config.train, train=dataset["train"], heldout=dataset["heldout"], base=base)

@@ -49,9 +49,9 @@ def _commit(config: BaseConfig) -> str:
     """A revision as a commit: asked of the hub, else what an earlier download left."""
     if COMMIT.fullmatch(config.revision):
         return config.revision
+    from httpx import HTTPError
     from huggingface_hub import HfApi, scan_cache_dir
     from huggingface_hub.errors import CacheNotFound, HfHubHTTPError
-    from httpx import HTTPError
 
     try:
         found: str | None = HfApi().model_info(config.model, revision=config.revision, timeout=10).sha

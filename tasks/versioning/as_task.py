@@ -4,6 +4,8 @@ Prefect's cache knows a key's record; only the store knows whether the artifact 
 and a record whose artifact is flawed is passed over (`refresh_cache`).
 """
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,13 @@ from tasks.versioning.plan import Planned, look
 from tasks.versioning.step import Config, Step
 from tasks.versioning.store import SHORT, Artifact, Store
 
+Tell = Callable[[Planned, bool], None]  # told of each step before it starts (False) and when it is done (True)
+
+
+def silent(planned: Planned, done: bool) -> None:
+    """Tell nobody; Prefect's own log and pages show the steps."""
+
+
 Reference = dict[str, str]  # {"step", "key", "digest"}: what Prefect keeps; the bytes stay in the store
 
 
@@ -37,9 +46,10 @@ class KeyPolicy(CachePolicy):
 class TaskRunner:
     """Called by the pipeline for each step; runs it as a task of the current flow run."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, tell: Tell = silent) -> None:
         self.store = store
-        self.done: list[Planned] = []
+        self.tell = tell
+        store.sweep()
 
     def __call__(self, step: Step, config: Config, *, label: str = "", **inputs: Input | None) -> Artifact:
         request = Request(step, config, inputs, label or step.name)
@@ -67,10 +77,11 @@ class TaskRunner:
             # The artifact is whole but Prefect had no record of it: another machine, or a new Prefect home.
             return Completed(name="Cached", data=reference) if there else reference
 
+        self.tell(planned, False)
         reference = work(request.key)
         artifact = self.store.open(reference["step"], reference["key"])
         assert artifact is not None
-        self.done.append(planned if whole else Planned(request.label, planned.status, planned.why, artifact))
+        self.tell(replace(planned, artifact=artifact, seconds=artifact.record["measured"]["seconds"]), True)
         return artifact
 
 

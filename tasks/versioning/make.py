@@ -2,13 +2,16 @@
 
 import getpass
 import platform
+import shutil
 import socket
 import sys
 import time
 from datetime import UTC, datetime
 from importlib.metadata import distributions
+from pathlib import Path
 from typing import Any
 
+from tasks.errors import UserError
 from tasks.versioning.key import Request
 from tasks.versioning.store import Artifact, Store, full_disk_explained
 
@@ -29,15 +32,26 @@ def make(request: Request, store: Store, *, why: list[str], run: dict[str, Any] 
             places["work"].mkdir(parents=True, exist_ok=True)
         with store.staging() as out:
             start = time.monotonic()
-            measured = step(request.config, **places, out=out) or {}
+            try:
+                measured = step(request.config, **places, out=out) or {}
+            except UserError as error:
+                raise UserError(error.what, error.remedy + _kept(store, request, out)) from error
             measured["seconds"] = round(time.monotonic() - start, 3)
             record = _record(request, measured=measured, why=why, run=run or {})
             return store.publish(step.name, key, out, record), False
 
 
-def _record(
-    request: Request, *, measured: dict[str, float], why: list[str], run: dict[str, Any]
-) -> dict[str, Any]:
+def _kept(store: Store, request: Request, out: Path) -> str:
+    """Keep what a step had written when it gave up: a quarantine, say, tells which rows to mend."""
+    if not any(out.iterdir()):
+        return ""
+    folder = store.root / ".failed" / f"{request.step.name}-{request.key[:8]}"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(out, folder)
+    return f"; what it had written so far is in {folder}"
+
+
+def _record(request: Request, *, measured: dict[str, float], why: list[str], run: dict[str, Any]) -> dict[str, Any]:
     """How the artifact came to be. Only `payload` is identity; the rest is history."""
     return {
         "step": request.step.name,

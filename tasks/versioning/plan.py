@@ -47,9 +47,7 @@ class Planner:
     store: Store
     steps: list[Planned] = field(default_factory=list)
 
-    def __call__(
-        self, step: Step, config: Config, *, label: str = "", **inputs: Input | None
-    ) -> Artifact | Pending:
+    def __call__(self, step: Step, config: Config, *, label: str = "", **inputs: Input | None) -> Artifact | Pending:
         request = Request(step, config, inputs, label or step.name)
         planned = look(request, self.store)
         self.steps.append(planned)

@@ -191,9 +191,7 @@ class Store:
         """The one artifact that a person means by `3f2a`, `train/3f2a` or `train`, the newest where several fit."""
         step, _, start = pattern.rpartition("/")
         found = [
-            a
-            for a in self.all()
-            if (fnmatch(a.step, step or "*") and a.key.startswith(start)) or a.step == pattern
+            a for a in self.all() if (fnmatch(a.step, step or "*") and a.key.startswith(start)) or a.step == pattern
         ]
         if not found:
             raise UserError(f"no artifact matches {pattern!r} in {self.root}", "list them with `reground versions`")

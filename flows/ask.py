@@ -1,0 +1,50 @@
+"""One question to the base model and to the tuned one, as they were trained and evaluated."""
+
+from pathlib import Path
+
+from flows.config import Retrain
+from flows.pipeline import pipeline
+from flows.sources import base_model, template
+from tasks.errors import UserError
+from tasks.versioning.plan import Planner
+from tasks.versioning.store import Artifact, Store
+
+
+def answers(config: Retrain, question: str, passages: list[str], key: str | None) -> tuple[str, str, str]:
+    """Returns the base's answer, the tuned model's, and which adapter gave it."""
+    from tasks.answer import generate
+    from tasks.model import attach_adapter, load_base, load_tokenizer
+    from tasks.prompts import Prompt
+
+    adapter = _adapter(config, key)
+    folder = base_model(config.base).local()
+    tokenizer = load_tokenizer(folder)
+    prompt = Prompt(template(config.prompt).path.read_text(encoding="utf-8"), tokenizer)
+    ids = prompt.encode(passages, question)[0]
+    model = load_base(folder, config.answer.model)
+    (base,) = generate(model, tokenizer, [ids], max_new_tokens=config.answer.max_new_tokens)
+    model = attach_adapter(model, adapter.folder / "adapter")
+    (tuned,) = generate(model, tokenizer, [ids], max_new_tokens=config.answer.max_new_tokens)
+    return base, tuned, adapter.about
+
+
+def _adapter(config: Retrain, key: str | None) -> Artifact:
+    """The adapter named by `key`, else the one that this config makes, else the newest."""
+    store = Store(Path(config.store))
+    if key:
+        found = store.match(key)
+    else:
+        planner = Planner(store)
+        pipeline(config, planner)
+        own = [step.artifact for step in planner.steps if step.label == "export" and step.artifact]
+        found = own[0] if own else _newest(store)
+    if found.step not in ("export", "train"):
+        raise UserError(f"{found.about} is no adapter", "give the key of a train or export artifact")
+    return found
+
+
+def _newest(store: Store) -> Artifact:
+    adapters = store.all("export")
+    if not adapters:
+        raise UserError(f"there is no adapter in {store.root} yet", "train one with `reground retrain`")
+    return adapters[-1]

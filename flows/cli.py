@@ -1,0 +1,190 @@
+"""`reground …`: the terminal's door. Imports nothing heavy, so that `plan` answers in under a second."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+import yaml
+from rich.console import Console
+
+from flows import display
+from flows.config import Retrain, load
+from tasks.errors import UserError
+
+app = typer.Typer(
+    help="Retraining for RAG answerers that reruns only what changed.\n\n"
+    "Try `reground plan` to see what would run and why, `reground retrain` to run it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+console = Console()
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Argument(help="A YAML file, see deployments/configs/. Without one: the tiny sample.", show_default=False),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", help="Override one setting, e.g. `-s train.lora.r=8`. May be repeated."),
+]
+
+
+@app.command()
+def retrain(config: ConfigFile = None, settings: Settings = None) -> None:
+    """Run what is stale: validate → build → train → export → answer → score → report.
+
+    A step whose data, config, code and libraries are as they were is taken from the store. When all are, nothing
+    is started, not even Prefect.
+    """
+    from flows.pipeline import pipeline
+    from tasks.versioning.plan import Planner
+    from tasks.versioning.store import Store
+
+    tree = load(config, settings or ())
+    planner = Planner(Store(Path(tree.store)))
+    outcome = pipeline(tree, planner)
+    if planner.fresh:
+        for step in planner.steps:
+            display.step_done(console, step)
+        folder = outcome.report.folder
+    else:
+        folder = _run_flow(tree)
+    display.comparison(console, orjson.loads((folder / "report.json").read_bytes()), folder)
+
+
+def _run_flow(tree: Retrain) -> Path:
+    """Run the flow in this process, on the Prefect server that is configured or else an ephemeral one."""
+    import os
+
+    # The ephemeral server reports usage and logs an error where there is no network; the table below replaces INFO.
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    from prefect import flow
+
+    from flows import retrain as deployed
+
+    def told(step: Any, done: bool) -> None:
+        (display.step_done if done else display.step_starts)(console, step)
+
+    @flow(name=deployed.retrain.name, flow_run_name=f"retrain {tree.name}")
+    def retrain(config: Retrain) -> Any:
+        return deployed.run(config, told)
+
+    return Path(retrain(tree))
+
+
+@app.command()
+def plan(config: ConfigFile = None, settings: Settings = None) -> None:
+    """Say what would run, and why; run nothing."""
+    from flows.pipeline import pipeline
+    from tasks.versioning.plan import Planner
+    from tasks.versioning.store import Store
+
+    tree = load(config, settings or ())
+    planner = Planner(Store(Path(tree.store)))
+    pipeline(tree, planner)
+    console.print(display.plan(planner.steps))
+
+
+@app.command()
+def validate(
+    source: Annotated[str, typer.Argument(help="A JSONL file (.gz, .zst too), a folder of them, or a glob.")],
+    config: Annotated[Path | None, typer.Option(help="Take the rules' thresholds from this file.")] = None,
+    settings: Settings = None,
+) -> None:
+    """Check triplets, and say for each rejected row which rule, which value and what to do."""
+    from flows.sources import triplets
+    from tasks.validate import validate as step
+    from tasks.versioning.key import Request
+    from tasks.versioning.make import make
+    from tasks.versioning.store import Store
+
+    tree = load(config, settings or ())
+    request = Request(step, tree.validation, {"rows": triplets(source)}, "validate")
+    artifact, _ = make(request, Store(Path(tree.store)), why=["asked by reground validate"])
+    display.markdown(console, artifact.folder / "report.md")
+    console.print(f"rows: {artifact.folder / 'rows.arrow'}\nquarantine: {artifact.folder / 'quarantine.jsonl'}")
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="What to ask.")],
+    context: Annotated[list[Path], typer.Option("--context", "-c", help="A text file: one passage. May be repeated.")],
+    config: Annotated[Path | None, typer.Option(help="The config whose base model and adapter to ask.")] = None,
+    adapter: Annotated[
+        str | None, typer.Option(help="An adapter by its key; without it the newest of this config.")
+    ] = None,
+    settings: Settings = None,
+) -> None:
+    """Answer a question from passages, with the base model and with the tuned one, side by side."""
+    from flows.ask import answers
+
+    tree = load(config, settings or ())
+    passages = [_text(path) for path in context]
+    base, tuned, which = answers(tree, question, passages, adapter)
+    console.print(display.side_by_side(question, base, tuned, which))
+
+
+def _text(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}", "give a text file with the passage to answer from") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text: {error}", "save it as UTF-8") from None
+    if not text:
+        raise UserError(f"{path} is empty", "put the passage to answer from into it")
+    return text
+
+
+@app.command()
+def versions(
+    step: Annotated[str | None, typer.Argument(help="Only this step, e.g. train.", show_default=False)] = None,
+    config: Annotated[Path | None, typer.Option(help="The config whose store to list.")] = None,
+    settings: Settings = None,
+) -> None:
+    """List the artifacts in the store, oldest first."""
+    from tasks.versioning.store import Store
+
+    console.print(display.versions(Store(Path(load(config, settings or ()).store)).all(step)))
+
+
+@app.command()
+def show(
+    artifact: Annotated[str, typer.Argument(help="A key or its first digits, or a step: its newest artifact.")],
+    config: Annotated[Path | None, typer.Option(help="The config whose store to look in.")] = None,
+    settings: Settings = None,
+    json: Annotated[bool, typer.Option("--json", help="The whole record, for machines.")] = False,
+) -> None:
+    """Tell how an artifact came to be: what it was made from, why, when, by whom, at what cost."""
+    from tasks.versioning.store import Store
+
+    found = Store(Path(load(config, settings or ()).store)).match(artifact)
+    if json:
+        sys.stdout.buffer.write((found.folder / "record.json").read_bytes() + b"\n")
+    else:
+        display.record(console, found)
+
+
+@app.command("config")
+def show_config(config: ConfigFile = None, settings: Settings = None) -> None:
+    """Print every setting as it stands, as YAML."""
+    tree = load(config, settings or ()).model_dump(mode="json", by_alias=True)
+    print(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), end="")
+
+
+def main() -> None:
+    """Run a command; what the user can mend is told in two lines and exits with 2."""
+    try:
+        app()
+    except UserError as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {error}", markup=True, highlight=False)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()
