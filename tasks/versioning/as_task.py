@@ -78,8 +78,8 @@ class TaskRunner:
             return Completed(name="Cached", data=reference) if there else reference
 
         self.tell(planned, False)
-        reference = work(request.key)
-        artifact = self.store.open(reference["step"], reference["key"])
+        work(request.key)
+        artifact = self.store.open(step.name, request.key)
         assert artifact is not None
         self.tell(replace(planned, artifact=artifact, seconds=artifact.record["measured"]["seconds"]), True)
         return artifact

@@ -1,0 +1,78 @@
+"""Steps as Prefect tasks, on a real server: what the UI would show."""
+
+from pathlib import Path
+
+import pytest
+
+from tasks.versioning import Config, step
+from tasks.versioning.inputs import Files
+from tasks.versioning.store import Store
+
+
+@step()
+def copy(config: Config, *, rows: list[Path], out: Path) -> None:
+    (out / "rows.txt").write_bytes(rows[0].read_bytes())
+    (out / "report.md").write_text("## copied")
+
+
+@pytest.fixture
+def rows(tmp_path):
+    path = tmp_path / "rows.txt"
+    path.write_text("one row")
+    return path
+
+
+def run(store: Store, rows: Path) -> str:
+    """Run the step in a flow; returns the name of the task run's final state."""
+    from prefect import flow
+    from prefect.client.orchestration import get_client
+
+    from tasks.versioning.as_task import TaskRunner
+
+    @flow
+    def toy() -> str:
+        TaskRunner(store)(copy, Config(), rows=Files((rows,)))
+        from prefect.context import FlowRunContext
+
+        return str(FlowRunContext.get().flow_run.id)
+
+    flow_run = toy()
+    with get_client(sync_client=True) as client:
+        from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+        found = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])))
+    (task_run,) = found
+    return task_run.state.name
+
+
+def test_a_step_shows_completed_then_cached(prefect_server, tmp_path, rows):
+    store = Store(tmp_path / "store")
+    assert run(store, rows) == "Completed"
+    assert run(store, rows) == "Cached"
+
+
+def test_a_harmed_artifact_runs_again_although_prefect_has_a_record_of_it(prefect_server, tmp_path, rows):
+    store = Store(tmp_path / "store")
+    run(store, rows)
+    (store.match("copy").folder / "rows.txt").write_text("one roW")
+    assert run(store, rows) == "Completed"
+    assert (store.match("copy").folder / "rows.txt").read_text() == "one row"
+
+
+def test_a_whole_artifact_that_prefect_never_heard_of_shows_cached(prefect_server, tmp_path, rows):
+    import shutil
+
+    store = Store(tmp_path / "store")
+    run(store, rows)
+    shutil.rmtree(store.root / ".prefect")
+    assert run(store, rows) == "Cached"
+
+
+def test_the_steps_own_report_is_a_prefect_artifact(prefect_server, tmp_path, rows):
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+    run(Store(tmp_path / "store"), rows)
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["copy"])))
+    assert "## copied" in found[0].data
