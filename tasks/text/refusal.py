@@ -2,9 +2,9 @@
 
 import re
 
-from tasks.text.words import content_stems, normalise, sentences, words
+from tasks.text.tokens import content_stems, normalise, sentences, words
 
-_WORDS = r"(?:[\w'’/-]+,? ){0,%d}?"  # a gap of at most so many words
+_GAP = r"(?:[\w'/-]+,? ){0,%d}?"  # at most so many words
 _CLAUSE = r"[^.!?;]{0,80}?"
 _SOURCE = (  # what a refusal speaks of; a treaty or a law that "does not mention" something is none of these
     r"(?:contexts?|passages?|texts?|documents?|documentation|articles?|sources?|excerpts?|paragraphs?|snippets?"
@@ -13,82 +13,86 @@ _SOURCE = (  # what a refusal speaks of; a treaty or a law that "does not mentio
 )
 _THE_SOURCE = (
     r"\b(?:the|this|that|these|those|your|my|any|all|both|either|given|provided|supplied|retrieved) "
-    + _WORDS % 4
-    + rf"(?:{_SOURCE}|provided\b|given\b)"
+    rf"{_GAP % 4}(?:{_SOURCE}|provided\b|given\b)"
 )
 _OUT_OF = rf"(?:in|by|from|within|on|using|with|given|among) (?:just |only |solely |any of )?(?:{_THE_SOURCE}|context)"
 _NOT = r"\b(?:not|cannot|never|nowhere|\w+n't)\b"
-_DO_NOT = r"(?:\b(?:not|cannot|never)|(?:do|does|did|ca|could|have|has)n't)\b"
+_DO_NOT = r"(?:(?<!is )(?<!are )(?<!was )(?<!were )\b(?:not|cannot|never)|(?:do|does|did|ca|could|have|has)n't)\b"
 _CANNOT = r"\b(?:can ?not|can't|could not|couldn't|unable|not able|n't able|impossible|(?:not|n't) possible|failed)\b"
-_UNCLEAR = r"\b(?:unclear|(?:not|n't) (?:\w+ )?clear|unknown|unspecified|unstated|uncertain|difficult|hard|insufficient)\b"
+_UNCLEAR = (
+    r"\b(?:unclear|(?:not|n't) (?:\w+ )?clear|unknown|unspecified|unstated|uncertain|difficult|hard|insufficient)\b"
+)
 _TELL = (
     r"(?:stat|mention|specif|provid|giv|contain|includ|address|discuss|say|said|indicat|describ|answer|cover|offer"
     r"|clarif|detail|list|expla|disclos|reveal|refer|present|tell|defin|identif|nam(?=e|i)|not(?=e|i)|report|record"
-    r"|document|establish|have\b|hold\b|show|suppl|touch|talk|appear|elaborat|deal|make\b|allow|enough|sufficient|found"
-    r"|available|known|clear|determin|suggest|speak|help|confirm|quot|set out|relate|relevant|go into|compar)\w*"
+    r"|document|establish|have\b|hold\b|show|suppl|touch|talk|appear|elaborat|deal|make\b|allow|enough|sufficient"
+    r"|found|available|known|clear|determin|suggest|speak|help|confirm|quot|set out|relate|relevant|go into|compar)\w*"
 )
 _FIND = (
-    r"(?:answer|find|found|determin|provid|locat|say|said|giv|tell|told|confirm|identif|see|seen|infer|help|respond|offer"
-    r"|verif|know|establish|conclu|deduc|deriv|ascertain|state|assess|specif|assist|address|comment|extract|ded|sure)\w*"
+    r"(?:answer|find|found|determin|provid|locat|say|said|giv|tell|told|confirm|identif|see|seen|infer|help|respond"
+    r"|offer|verif|know|establish|conclu|deduc|deriv|ascertain|state|assess|specif|assist|address|comment|extract|sure"
+    r")\w*"
 )
 _FACT = (
     r"(?:information|info|mention|details?|data|answers?|evidence|indication|references?|statement|discussion"
     r"|explanation|description|context|specifics|records?|clues?|facts?)\b(?! \w+ (?:is|are) (?:needed|required))"
 )
+_GIVEN = r"(?:stated|mentioned|specified|provided|given|said|disclosed|found|available|indicated|included|listed)"
 
 _WORDINGS = {
-    "the passages do not say": rf"{_THE_SOURCE}{_CLAUSE}(?<!is )(?<!are )(?<!was )(?<!were ){_DO_NOT} {_WORDS % 3}{_TELL}",
-    "the passages are not enough": rf"{_THE_SOURCE}{_CLAUSE}(?:(?:is|are) not|isn't|aren't) {_WORDS % 2}"
+    "the passages do not say": rf"{_THE_SOURCE}{_CLAUSE}{_DO_NOT} {_GAP % 3}{_TELL}",
+    "the passages are not enough": rf"{_THE_SOURCE}{_CLAUSE}(?:(?:is|are) not|isn't|aren't) {_GAP % 2}"
     r"(?:clear|sufficient|enough|relevant|explicit|specific|helpful|about|related)",
     "the passages say nothing": rf"{_THE_SOURCE}{_CLAUSE}\b(?:lacks?|omits?|fails?|neglects?|(?:is|are) silent"
     r"|\w+ (?:no|nothing|neither|little|insufficient|limited)\b)",
-    "no passage says": rf"\b(?:no|none|neither|nothing|nowhere) {_WORDS % 3}(?!information|info|content){_SOURCE}"
-    rf"{_CLAUSE}\b{_TELL}",
-    "not said in the passages": rf"{_NOT} {_WORDS % 3}{_TELL} {_WORDS % 4}{_OUT_OF}",
-    "nothing on it in the passages": rf"\b(?:no|any|little) {_WORDS % 3}{_FACT}{_CLAUSE}\b{_OUT_OF}",
-    "there is nothing on it": rf"^{_WORDS % 4}(?:there (?:is|are|was|were)(?:n't| not)?(?: no| any)|no) {_WORDS % 3}"
+    "no passage says": rf"\b(?:no|none|neither|nothing|nowhere) {_GAP % 3}(?!information|info){_SOURCE}{_CLAUSE}\b"
+    rf"{_TELL}",
+    "not said in the passages": rf"{_NOT} {_GAP % 3}{_TELL} {_GAP % 4}{_OUT_OF}",
+    "nothing on it in the passages": rf"\b(?:no|any|little) {_GAP % 3}{_FACT}{_CLAUSE}\b{_OUT_OF}",
+    "there is nothing on it": rf"^{_GAP % 4}(?:there (?:is|are|was|were)(?:n't| not)?(?: no| any)|no) {_GAP % 3}"
     rf"{_FACT}(?! that| \w+ (?:is|are))",
-    "not stated": rf"^(?:(?:this|that|it|the answer|the information)(?: is|'s) )?(?:not|isn't|unanswer) ?{_WORDS % 2}"
-    r"(?:stated|mentioned|specified|provided|given|found|available|answerable|disclosed|indicated|answered|able)\b",
-    "the answer is not given": rf"\b(?:information|details?|answers?|figures?)\b{_CLAUSE}\b(?:is|are|was|were)(?:n't| not) "
-    rf"{_WORDS % 2}(?:provided|available|given|stated|specified|mentioned|included|present|found|contained|disclosed)",
-    "it is not said": rf"(?:{_NOT} {_WORDS % 2}|^nothing (?:is|was) )(?:stated|mentioned|specified|provided|given|said|disclosed)"
-    r"(?: (?:about|on|regarding)\b.*|\W*)$",
-    "I cannot tell": rf"\b(?:i|we)(?:'m|'re|'ve| am| are| was| were| have been)? {_WORDS % 3}(?:{_CANNOT}|won't be able)"
-    rf" {_WORDS % 4}{_FIND}",
-    "I do not know": rf"\b(?:i|we) {_WORDS % 2}(?:(?:do|did)(?: not|n't) {_WORDS % 2}(?:have|know|see|find|possess)"
+    "not stated": rf"^(?:(?:this|that|it|the answer|the information)(?: is|'s) )?(?:not|isn't) {_GAP % 2}{_GIVEN}\b",
+    "it is not stated": rf"(?:{_NOT} {_GAP % 2}|^nothing (?:is|was) )(?!found|avail){_GIVEN}(?: (?:about|on|regarding)\b.*|\W*)$",
+    "the answer is not given": rf"\b(?:information|details?|answers?|figures?)\b{_CLAUSE}\b(?:is|are|was|were)"
+    rf"(?:n't| not) {_GAP % 2}(?:present|contained|{_GIVEN})",
+    "I cannot tell": rf"\b(?:i|we)(?:'m|'re|'ve| am| are| was| were| have been)? {_GAP % 3}(?:{_CANNOT}|won't be able)"
+    rf" {_GAP % 4}{_FIND}",
+    "I do not know": rf"\b(?:i|we) {_GAP % 2}(?:(?:do|did)(?: not|n't) {_GAP % 2}(?:have|know|see|find|possess)"
     r"|(?:have|had|found|see) (?:no|insufficient|nothing)|(?:am|'m) not (?:sure|certain|aware))\b",
     "cannot tell": rf"^(?:it(?: is|'s) )?{_CANNOT} (?:to )?(?:be )?{_FIND}",
-    "cannot be told from the passages": rf"(?:{_CANNOT}|{_UNCLEAR}|{_NOT} {_WORDS % 2}{_FIND}){_CLAUSE}\b(?:{_OUT_OF}|based (?:solely |only )?on"
-    rf" {_THE_SOURCE})",
+    "it cannot be told from the passages": rf"(?:{_CANNOT}|{_UNCLEAR}|{_NOT} {_GAP % 2}{_FIND}){_CLAUSE}\b"
+    rf"(?:{_OUT_OF}|based (?:solely |only )?on {_THE_SOURCE})",
     "from the passages it cannot be told": rf"^(?:based|going|according|judging|from|given|with|using){_CLAUSE}"
-    rf"{_SOURCE}{_CLAUSE}(?:(?:{_CANNOT}|{_UNCLEAR}) {_WORDS % 2}{_FIND}|\b{_UNCLEAR})",
-    "the question cannot be answered": rf"\b(?:question|query)\b{_CLAUSE}(?:{_CANNOT}|\b(?:is not|isn't|remains|goes)\b)"
-    rf" (?:be )?{_WORDS % 2}(?:un)?(?:answer|address|determin|cover|found)",
-    "unable to answer": rf"(?:{_CANNOT}|not enough {_WORDS % 3}|insufficient {_WORDS % 3}|too little {_WORDS % 2})(?: to)?"
-    r" (?:\w+ )?(?:answer\b|respond to the)",
-    "not enough information": rf"(?:\b(?:not|without)|n't|\bin(?=suff|adeq))[ -]?{_WORDS % 1}(?:enough|sufficient|adequate)"
-    rf" (?:{_WORDS % 2}{_FACT}|to {_FIND})",
-    "more would be needed": rf"\b(?:more|further|additional) {_WORDS % 1}(?:information|context|details?) (?:is|are|would be)"
-    r" (?:needed|required|necessary)",
+    rf"{_SOURCE}{_CLAUSE}(?:(?:{_CANNOT}|{_UNCLEAR}) {_GAP % 2}{_FIND}|{_UNCLEAR})",
+    "the question cannot be answered": rf"\b(?:question|query)\b{_CLAUSE}(?:{_CANNOT}"
+    rf"|\b(?:is not|isn't|remains|goes)\b) (?:be )?{_GAP % 2}(?:un)?(?:answer|address|determin|cover|found)",
+    "unable to answer": rf"(?:{_CANNOT}|(?:not enough|insufficient|too little) {_GAP % 3})(?: to)? (?:\w+ )?"
+    r"(?:answer\b|respond to the)",
+    "not enough information": rf"(?:\b(?:not|without)|n't|\bin(?=suff|adeq))[ -]?{_GAP % 1}"
+    rf"(?:enough|sufficient|adequate) (?:{_GAP % 2}{_FACT}|to {_FIND})",
+    "more would be needed": rf"\b(?:more|further|additional) {_GAP % 1}(?:information|context|details?)"
+    r" (?:is|are|would be) (?:needed|required|necessary)",
     "out of scope": rf"\b(?:outside|beyond|not within) (?:of )?the scope of {_THE_SOURCE}",
-    "as a machine": r"\bas an ai\b|\bi have no (?:idea|way)\b|\bunanswerable\b",
+    "a machine": r"\bas an ai\b|\bi have no (?:idea|way)\b|\bunanswerable\b|\bnot answerable\b",
     "a word": r"^(?:no answer|not (?:applicable|known|sure)|n/?a|unknown|no idea)\W*$",
-    "sorry": r"^(?:(?:i am|i'm|we are|we're) (?:\w+ )?(?:sorry|afraid)|sorry[,.!]|(?:i|we) apologi[sz]e|(?:my )?apologies)",
+    "sorry": r"^(?:(?:i am|i'm|we are|we're) (?:\w+ )?(?:sorry|afraid)|sorry[,.!]|(?:i|we) apologi[sz]e"
+    r"|(?:my )?apologies)",
 }
 _REFUSAL = re.compile("|".join(_WORDINGS.values()))
-_CUE = re.compile(  # every wording holds one of these; most answers hold none
-    r"n't\b|\bno(?:t|r|ne|thing|where)?\b|cannot|neither|never|un|in(?:su|ad)ff?|imposs|fail|lack|omit|silent|sorry|apolog"
-    r"|afraid|little|limited|neglect|difficult|hard|outside|beyond|more|further|additional|an ai|n/?a\W*$|adequate|without"
+_CUE = re.compile(  # every wording holds one of these; most answers hold none, and are spared the rest
+    r"n't\b| (?:not?|none|nothing|nowhere|neither|never|cannot|neglects?|n/?a\W*$|un(?:able|clear|known|specified|stated"
+    r"|certain|answer\w*)|insufficient|inadequate|impossible|failed|fails?|lacks?|omits?|silent|little|limited|sorry"
+    r"|afraid|apolog\w+|an ai|difficult|hard|outside|beyond|more|further|additional|without)\b"
 )
 _ASIDE = re.compile(  # what may stand before a refusal and says nothing on the question itself
     r"^(?:thank|hello|hi\b|sure\b|okay|ok\b|great|good question|let me|that is a|after)"
-    rf"|^{_CLAUSE}{_THE_SOURCE} {_WORDS % 5}(?:discuss|describ|mention|talk|focus|cover|provid|contain|is\b|are\b|give|list"
+    rf"|^{_CLAUSE}{_THE_SOURCE} {_GAP % 5}(?:discuss|describ|mention|talk|focus|cover|provid|contain|is\b|are\b|give|list"
     r"|expla|refer|deal|relat|include|speak|state|say|outline|present|address|seem|appear)"
 )
 _COURTESY = re.compile(
-    r"\b(?:please|let me know|if you|feel free|you (?:can|could|may|might|should|will|would)|i (?:recommend|suggest|would need|need)"
-    r"|happy to|glad to|sorry|apologi[sz]e|thank|consult|refer to|check the|(?:more|further|additional) (?:information|context|details?))\b"
+    r"\b(?:please|let me know|if you|feel free|you (?:can|could|may|might|should|will|would)|happy to|glad to|sorry|thank"
+    r"|i (?:recommend|suggest|would need|need)|apologi[sz]e|consult|refer to|check the"
+    r"|(?:more|further|additional) (?:information|context|details?))\b"
 )
 _TURN = re.compile(r"[,;:–—-]\s*(?=(?:but|however|although|though|yet|nevertheless|that said)\b)|(?<=[.!?])\s+")
 _PRONOUN = re.compile(r"^(?:(?:however|but|yet),? )?(?:it|they|these|this)\b ?")  # the passages, named just before
@@ -99,28 +103,27 @@ _NAMES_SOURCE = re.compile(rf"\b{_SOURCE}")
 def is_refusal(answer: str, sentence: str | None = None) -> bool:
     """Whether an answer declines to answer, in the fixed refusal `sentence` or in words of its own.
 
-    It does if it opens with a refusal, be it after an apology or a sentence about what the passages do hold, and also
-    if it answers afterwards all the same (see `leaks`). An answer that first answers and then adds what the context
-    leaves open does not. Patterns over English wording: a very roundabout refusal is missed.
+    It does if it opens with a refusal, be it after an apology or a sentence about what the passages do hold, and
+    also if it answers afterwards all the same (see `leaks`). An answer that first answers and then adds what the
+    context leaves open does not. Patterns over English wording: a very roundabout refusal is missed.
     """
-    if sentence and _plain(answer).startswith(_plain(sentence)):
+    if sentence and _opens_with(answer, sentence):
         return True
-    return any(_refuses(said) for said in _opening(_spoken(answer)))
+    spoken = _spoken(answer)
+    return _CUE.search(" " + " ".join(spoken)) is not None and any(map(_refuses, _opening(spoken)))
 
 
 def leaks(answer: str, sentence: str | None = None) -> bool:
-    """Whether a refusal goes on to answer all the same: "Not stated in the context. However, it is usually 16 bar."
+    """Whether a refusal goes on to answer all the same: "Not stated in the context. However, it is often 16 bar."
 
     Counts what follows the refusal, in the same sentence after a "but" or in later ones, if it has at least three
     content words and is neither a courtesy ("please provide more details") nor a refusal itself.
     """
-    fixed = sentence is not None and _plain(answer).startswith(_plain(sentence))
-    if not fixed and not is_refusal(answer, sentence):
+    if not is_refusal(answer, sentence):
         return False
-    if fixed and sentence:
-        answer = _after(answer, sentence)
-    refused = fixed
-    for clause in (clause for said in _spoken(answer) for clause in _TURN.split(said)):
+    refused = sentence is not None and _opens_with(answer, sentence)
+    spoken = _spoken(_after(answer, sentence) if refused and sentence else answer)
+    for clause in [clause for said in spoken for clause in _TURN.split(said)]:
         if _refuses(clause):
             refused = True
         elif refused and len(content_stems(clause)) >= 3 and not _COURTESY.search(clause):
@@ -129,8 +132,8 @@ def leaks(answer: str, sentence: str | None = None) -> bool:
 
 
 def _spoken(answer: str) -> list[str]:
-    text = normalise(answer).replace("’", "'").replace("‘", "'").replace(" n't", "n't")
-    return [" ".join(said.casefold().split()) for said in sentences(text)]
+    text = normalise(answer).replace("’", "'").replace(" n't", "n't").replace('"', " ")
+    return [" ".join(said.lower().split()) for said in sentences(text)]
 
 
 def _opening(spoken: list[str]) -> list[str]:
@@ -143,8 +146,6 @@ def _opening(spoken: list[str]) -> list[str]:
 
 
 def _refuses(said: str) -> bool:
-    if not _CUE.search(said):
-        return False
     for match in _REFUSAL.finditer(said):
         before = said[: match.start()]
         if not _CONJUNCTION.search(before) or _NAMES_SOURCE.search(before):
@@ -152,8 +153,9 @@ def _refuses(said: str) -> bool:
     return False
 
 
-def _plain(text: str) -> str:
-    return " ".join(words(text)) + " "
+def _opens_with(answer: str, sentence: str) -> bool:
+    opening = words(sentence)
+    return words(answer[: 2 * len(sentence) + 20])[: len(opening)] == opening
 
 
 def _after(answer: str, sentence: str) -> str:

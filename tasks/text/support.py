@@ -1,0 +1,144 @@
+"""What a context says, read once, so that many measures of an answer can ask it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from itertools import chain, pairwise
+from math import log
+
+from tasks.text.names import entities
+from tasks.text.quantities import numbers, supported_numbers
+from tasks.text.tokens import STOP_WORDS, sentences, stem, words
+
+
+class Words:
+    """A text's words, stems and content stems."""
+
+    __slots__ = ("content", "stems", "words")
+
+    def __init__(self, text: str) -> None:
+        self.words = words(text)
+        self.stems = list(map(stem, self.words))
+        self.content = [s for word, s in zip(self.words, self.stems, strict=True) if word not in STOP_WORDS]
+
+
+@lru_cache(maxsize=256)  # an answer, its sentences and its query, for as long as their row is being read
+def read(text: str) -> Words:
+    return Words(text)
+
+
+class ContextView:
+    """The passages of one row, read for support of an answer.
+
+    Coverages are shares from 0 to 1, or None where the answer has nothing to measure: no word, or for the
+    measures of content no word beside stop words. They see what is absent from the context. They do not see a
+    number or name that was swapped for another one of the same context, nor negation.
+    """
+
+    def __init__(self, passages: Sequence[str]) -> None:
+        self.passages = tuple(passages)
+
+    @cached_property
+    def _sentences(self) -> list[list[Words]]:
+        return [[Words(sentence) for sentence in sentences(passage)] for passage in self.passages]
+
+    @cached_property
+    def word_counts(self) -> Counter[str]:
+        return Counter([word for passage in self._sentences for said in passage for word in said.words])
+
+    @cached_property
+    def stems(self) -> frozenset[str]:
+        return frozenset([each for passage in self._sentences for said in passage for each in said.stems])
+
+    @cached_property
+    def bigrams(self) -> frozenset[tuple[str, str]]:
+        passages = [[each for said in passage for each in said.stems] for passage in self._sentences]
+        return frozenset(chain.from_iterable(map(pairwise, passages)))
+
+    @cached_property
+    def idf(self) -> dict[str, float]:
+        """Smoothed inverse document frequency over the passages: ``log((1 + n) / (1 + df)) + 1``, by content stem."""
+        count = len(self.passages)
+        weight = [log((1 + count) / (1 + frequency)) + 1 for frequency in range(count + 1)]
+        held = [{each for said in passage for each in said.content} for passage in self._sentences]
+        if count == 1:
+            return dict.fromkeys(held[0], weight[1])
+        return {each: weight[frequency] for each, frequency in Counter(chain.from_iterable(held)).items()}
+
+    @cached_property
+    def _idf_of_absent(self) -> float:
+        return log(1 + len(self.passages)) + 1
+
+    @cached_property
+    def _windows(self) -> tuple[dict[str, set[int]], int]:
+        """By content stem, the windows of two consecutive sentences that hold it; and a bound on their numbers."""
+        holding: dict[str, set[int]] = {each: set() for each in self.idf}
+        end = 0
+        for passage in self._sentences:
+            for said in passage:
+                both = (end, end + 1)  # window i holds sentences i - 1 and i
+                for each in said.content:
+                    holding[each].update(both)
+                end += 1
+            end += 1
+        return holding, end + 1
+
+    @cached_property
+    def numbers(self) -> frozenset[str]:
+        return supported_numbers("\n".join(self.passages), self.word_counts)
+
+    def k_precision(self, answer: str) -> float | None:
+        """Share of the answer's words that the context holds, each at most as often as the context does."""
+        said, held = read(answer).words, self.word_counts
+        return _share(sum([min(count, held[word]) for word, count in Counter(said).items()]), len(said))
+
+    def content_coverage(self, answer: str) -> float | None:
+        """Share of the answer's content stems that the context holds."""
+        content = read(answer).content
+        return _share(sum(map(self.idf.__contains__, content)), len(content))
+
+    def bigram_coverage(self, answer: str) -> float | None:
+        """Share of the answer's pairs of stems, stop words kept, that the context holds; of one word, its stem."""
+        stems = read(answer).stems
+        if len(stems) == 1:
+            return float(stems[0] in self.stems)
+        return _share(sum(map(self.bigrams.__contains__, pairwise(stems))), len(stems) - 1)
+
+    def idf_coverage(self, answer: str) -> float | None:
+        """IDF mass of the answer's content stems that the context holds, over the mass of all of them."""
+        held, total = self._masses(answer)
+        return _share(held, total)
+
+    def best_window_idf_coverage(self, answer: str) -> float | None:
+        """The same for those two consecutive sentences of one passage that cover the answer best."""
+        idf, (holding, end) = self.idf, self._windows
+        masses = [0.0] * end
+        for each in read(answer).content:
+            if each in idf:
+                weight = idf[each]
+                for window in holding[each]:
+                    masses[window] += weight
+        return _share(max(masses), self._masses(answer)[1])
+
+    def unsupported_numbers(self, answer: str) -> list[str]:
+        """Numbers in the answer that the context states neither in digits nor in words."""
+        return [number for number in numbers(answer) if number not in self.numbers]
+
+    def unsupported_entities(self, answer: str, query: str = "") -> list[str]:
+        """Names in the answer of which some word stands neither in the context nor in the query."""
+        return [name for name in entities(answer) if any(self._is_new(word, query) for word in words(name))]
+
+    def _is_new(self, word: str, query: str) -> bool:
+        each = stem(word)
+        return word not in STOP_WORDS and each not in self.stems and each not in read(query).stems
+
+    def _masses(self, answer: str) -> tuple[float, float]:
+        """IDF mass of the answer's content stems: of those that the context holds, and of all."""
+        content, idf = read(answer).content, self.idf
+        weights = [idf[each] for each in content if each in idf]
+        held = sum(weights)
+        return held, held + (len(content) - len(weights)) * self._idf_of_absent
+
+
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole > 0 else None
