@@ -83,7 +83,7 @@ def load_base(base: Path, config: ModelConfig) -> "PreTrainedModel":
             bnb_4bit_compute_dtype=dtype,
         )
     with _explained(base):
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        model = AutoModelForCausalLM.from_pretrained(
             str(base),
             local_files_only=True,
             use_safetensors=True,  # a pickle can run code
@@ -93,7 +93,8 @@ def load_base(base: Path, config: ModelConfig) -> "PreTrainedModel":
             quantization_config=quantization,
             device_map={"": torch.cuda.current_device() if device == "cuda" else "cpu"},
         )
-    return model.eval()
+    evaluating: PreTrainedModel = model.eval()
+    return evaluating
 
 
 def attach_adapter(model: "PreTrainedModel", adapter: Path) -> "torch.nn.Module":
@@ -139,7 +140,7 @@ def _device(config: ModelConfig) -> str:
 
 
 def _attention(config: ModelConfig, device: str) -> str:
-    from transformers.utils import is_flash_attn_2_available
+    from transformers.utils.import_utils import is_flash_attn_2_available
 
     usable = device == "cuda" and is_flash_attn_2_available()
     if config.attention == "auto":

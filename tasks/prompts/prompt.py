@@ -1,0 +1,189 @@
+"""The prompt of one model family, rendered and tokenised the same way for training, evaluation and serving."""
+
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.errors import UserError
+from tasks.prompts.controls import MARKER, Defuser, control_tokens
+from tasks.prompts.tokens import Tokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+REFUSAL = "Not stated in the context."
+VARIABLES = "passages, query, refusal, and answer (defined only when there is one)"
+
+
+class Prompt:
+    """A Jinja template bound to a tokenizer.
+
+    The template renders ``passages`` and ``query``, may tell the model the ``refusal`` sentence, and appends
+    ``answer`` where it is defined. Rendered without the answer it is the prompt; the rest is the completion.
+
+    Text never becomes structure: control strings inside passages, query and answer are defused before rendering, and
+    the special tokens that come out must be exactly the template's own.
+
+    Raises UserError if the template does not compile, names an unknown variable, leaves out a passage or the query,
+    changes the prompt when there is an answer, or ends the answer with no token that the tokenizer knows as special.
+    """
+
+    def __init__(self, template: Path, tokenizer: "PreTrainedTokenizerBase", refusal: str = REFUSAL) -> None:
+        self._name = template.name
+        self._template = _compile(template)
+        self._backend = tokenizer.backend_tokenizer
+        self._backend.no_truncation()
+        self._backend.no_padding()
+        controls = control_tokens(tokenizer)
+        self._is_control = _table(controls.values(), size=len(tokenizer))
+        self._refusal = "a"
+        own = set(MARKER.findall(self._raw(["a"], "a") + self._raw(["a"], "a", answer="a")))
+        self._plain = sorted(own - controls.keys())  # such as [INST] where it is no token of its own
+        self.defuse = Defuser(own | controls.keys())
+        self._refusal = self.defuse(refusal)
+        self._before, self._after, self._anchor = self._shape()
+        self._anchor_ids = self._ids([self._anchor])[0]
+        self._expected = lru_cache(maxsize=None)(self._expected_of)
+        self.stop_ids = self._stop_ids(tokenizer)
+
+    def render(self, passages: Sequence[str], query: str, answer: str | None = None) -> str:
+        """The text that the model sees, with the answer or up to where it begins."""
+        prompt = self._raw([self.defuse(passage) for passage in passages], self.defuse(query.strip()))
+        return prompt if answer is None else prompt + self._completion(answer)
+
+    def encode(self, passages: Sequence[str], query: str, answer: str) -> tuple[list[int], list[int]]:
+        """Token ids of the prompt and of the completion; the model sees one after the other."""
+        prompt = self.encode_prompts([(passages, query)])
+        return prompt.values.tolist(), self.encode_completions([answer]).values.tolist()
+
+    def encode_prompts(self, rows: Sequence[tuple[Sequence[str], str]]) -> Tokens:
+        """Token ids of the prompts of many (passages, query)."""
+        texts = [self.render(passages, query) for passages, query in rows]
+        tokens = Tokens.of(self._ids(texts))
+        self._check(texts, tokens, [self._expected(len(passages)) for passages, _ in rows])
+        return tokens
+
+    def encode_completions(self, answers: Sequence[str]) -> Tokens:
+        """Token ids of many answers, with what the template puts around them, as they follow a prompt.
+
+        They are tokenised behind the end of the prompt, because some tokenizers (Llama 2, Mistral) put a space before
+        whatever comes first; the ids of that end are taken off again.
+        """
+        texts = [self._completion(answer) for answer in answers]
+        end, size = self._anchor_ids, len(self._anchor_ids)
+        ids = self._ids([self._anchor + text for text in texts])
+        for i, row in enumerate(ids):
+            ids[i] = row[size:] if row[:size] == end else self._ids([texts[i]])[0]
+        tokens = Tokens.of(ids)
+        self._check(texts, tokens, [self._expected(None)] * len(texts))
+        return tokens
+
+    def _completion(self, answer: str) -> str:
+        return self._before + self.defuse(answer.strip()) + self._after
+
+    def _raw(self, passages: Sequence[str], query: str, **answer: str) -> str:
+        import jinja2
+
+        try:
+            text: str = self._template.render(passages=passages, query=query, refusal=self._refusal, **answer)
+            return text
+        except jinja2.UndefinedError as error:
+            raise UserError(f"{self._name}: {error}", f"a template has the variables {VARIABLES}") from error
+        except jinja2.TemplateError as error:
+            raise UserError(f"{self._name}: {error}", "mend the template") from error
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def _shape(self) -> tuple[str, str, str]:
+        """What stands before and after every answer, and the end that every prompt has.
+
+        Found on two unlike rows, so that later rows cost one rendering without the answer.
+        """
+        prompts, around = [], []
+        for passages, query, answer in ((["Ivory.", "Oak 1"], "Elm?", "Ash"), (["<Fir>"], "a b", "Yew, 2.")):
+            prompt = self._raw(passages, query)
+            whole = self._raw(passages, query, answer=answer)
+            left_out = [text for text in [*passages, query] if text not in prompt]
+            if left_out:
+                raise UserError(f"{self._name} leaves out a passage or the query", "render all passages and the query")
+            before, found, after = whole[len(prompt) :].partition(answer)
+            if not whole.startswith(prompt) or not found or answer in after:
+                raise UserError(
+                    f"{self._name}: the text without the answer is not the beginning of the text with it",
+                    "write {% if answer is defined %}{{ answer }}…{% endif %} once, at the end",
+                )
+            prompts.append(prompt)
+            around.append((before, after))
+        if around[0] != around[1]:
+            raise UserError(
+                f"{self._name}: what surrounds the answer depends on the row", "write the same around every answer"
+            )
+        end = os.path.commonprefix([prompt[::-1] for prompt in prompts])[::-1]
+        return *around[0], end
+
+    def _stop_ids(self, tokenizer: "PreTrainedTokenizerBase") -> tuple[int, ...]:
+        """Tokens that end an answer: the template's, and the tokenizer's end of text."""
+        ends, _ = self._expected(None)
+        if not ends:
+            raise UserError(
+                f"{self._name} ends the answer with {self._after!r}, and none of it is a special token of this base "
+                "model: it would never learn to stop",
+                "set prompt.template to the one of the base model's family",
+            )
+        eos = tokenizer.eos_token_id
+        return tuple(sorted({*ends, *([] if eos is None else [eos])}))
+
+    def _expected_of(self, passages: int | None) -> tuple[list[int], int]:
+        """The special ids, and the number of plain markers, that the template itself contributes.
+
+        To a prompt of so many passages; to a completion where that is None.
+        """
+        text = self._completion("a") if passages is None else self._raw(["a"] * passages, "a")
+        return [id_ for id_ in self._ids([text])[0] if self._is_control[id_]], self._markers(text)
+
+    def _markers(self, text: str) -> int:
+        return sum(map(text.count, self._plain))
+
+    def _check(self, texts: Sequence[str], tokens: Tokens, expected: list[tuple[list[int], int]]) -> None:
+        """Raise unless the texts hold the template's own special tokens and markers, in order, and no other."""
+        import numpy as np
+
+        mask = self._is_control[tokens.values]
+        counts = np.diff(np.searchsorted(np.flatnonzero(mask), tokens.offsets))
+        agree = np.array_equal(counts, [len(ids) for ids, _ in expected]) and np.array_equal(
+            tokens.values[mask], [id_ for ids, _ in expected for id_ in ids]
+        )
+        if agree and all(self._markers(text) == markers for text, (_, markers) in zip(texts, expected, strict=True)):
+            return
+        for text, row, (ids, markers) in zip(texts, tokens, expected, strict=True):
+            if row[self._is_control[row]].tolist() != ids or self._markers(text) != markers:
+                raise UserError(
+                    f"a control token of the model comes out of this text: {text[:300]!r}",
+                    "take control strings such as <s> or [INST] out of the row, in whatever spelling they have there",
+                )
+
+
+def _compile(template: Path) -> Any:
+    import jinja2
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    # the settings that transformers renders chat templates with
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    try:
+        return environment.from_string(template.read_text(encoding="utf-8"))
+    except jinja2.TemplateSyntaxError as error:
+        raise UserError(f"{template}:{error.lineno}: {error.message}", "mend the template") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{template} cannot be read: {error}", "name a template file in UTF-8") from error
+
+
+def _table(ids: Any, size: int) -> Any:
+    """bool[size], true at `ids`."""
+    import numpy as np
+
+    table = np.zeros(size, bool)
+    table[list(ids)] = True
+    return table
