@@ -35,7 +35,7 @@ class TrainingProgress:
         self.lines.append(line)
         self.bar.total = line["max_steps"] or None
         self.bar.n = line["step"]
-        shown = {k: line[k] for k in ("loss", "eval_loss", "learning_rate") if k in line}
+        shown = {k: line[k] for k in ("loss", "eval_loss", "learning_rate") if line.get(k) is not None}  # NaN is null
         self.bar.set_postfix({k.replace("eval_loss", "held-out"): f"{v:.4g}" for k, v in shown.items()})
         if self.run and time.monotonic() - self.sent > PREFECT_EVERY:
             self._send()
@@ -70,7 +70,7 @@ def loss_curve(lines: list[dict[str, Any]], points: int = 40) -> str:
     """A Markdown chart (mermaid) of training and held-out loss, thinned to about `points` points a line."""
     charts = []
     for name, title in (("loss", "training loss"), ("eval_loss", "held-out loss")):
-        curve = [(line["step"], line[name]) for line in lines if name in line]
+        curve = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
         curve = curve[:: max(1, len(curve) // points)]
         if len(curve) < 2:
             continue

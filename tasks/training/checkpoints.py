@@ -1,29 +1,37 @@
-"""Checkpoints that can be believed: a checkpoint counts only once it is written whole."""
+"""Checkpoints that can be believed: one counts only once it is written whole."""
 
 from pathlib import Path
-from typing import Any
 
 import orjson
-from transformers import TrainerCallback
 
 from tasks.versioning.inputs import files_below, sha256_file
 
 SEAL = "whole.json"
 
 
-class SealCheckpoints(TrainerCallback):
-    """Write each finished checkpoint's digests beside it; a kill in mid-write leaves it without."""
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        digests = {name: sha256_file(path) for name, path in files_below(folder).items() if name != SEAL}
-        (folder / SEAL).write_bytes(orjson.dumps(digests))
+def seal(checkpoint: Path) -> None:
+    """Write a finished checkpoint's digests beside its files; a kill in mid-write leaves it without."""
+    digests = {name: sha256_file(path) for name, path in files_below(checkpoint).items() if name != SEAL}
+    (checkpoint / SEAL).write_bytes(orjson.dumps(digests))
 
 
 def last_whole(checkpoints: Path) -> Path | None:
     """The newest checkpoint whose every file is as it was sealed; None if there is none."""
-    found = sorted(checkpoints.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]), reverse=True)
+    found = sorted(checkpoints.glob("checkpoint-*"), key=step_of, reverse=True)
     return next((folder for folder in found if _whole(folder)), None)
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def rewind(metrics: Path, checkpoint: Path | None) -> None:
+    """Drop the log lines of steps that will be run again, and one that a kill cut short."""
+    if checkpoint is None:
+        metrics.unlink(missing_ok=True)
+    elif metrics.exists():
+        whole = [line for line in metrics.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        metrics.write_bytes(b"".join(line for line in whole if orjson.loads(line)["step"] <= step_of(checkpoint)))
 
 
 def _whole(folder: Path) -> bool:

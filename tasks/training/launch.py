@@ -12,6 +12,7 @@ import orjson
 
 from tasks.errors import UserError
 from tasks.progress import TrainingProgress
+from tasks.training.checkpoints import last_whole, rewind
 from tasks.training.job import Job
 
 POLL = 0.2  # seconds between looks at the child's metrics
@@ -24,6 +25,7 @@ def watch(job: Job, *, module: str) -> None:
     The child stays in our process group, so that a signal to the group reaches it, and dies with us by PDEATHSIG.
     """
     job.failure.unlink(missing_ok=True)
+    rewind(job.metrics, last_whole(job.checkpoints))
     told = job.work / "job.json"
     told.write_text(job.model_dump_json())
     # Threads that spin while they wait slow a shared machine down by half; see OpenMP's OMP_WAIT_POLICY.

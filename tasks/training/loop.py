@@ -17,11 +17,14 @@ from typing import Any
 import orjson
 
 from tasks.errors import UserError
+from tasks.training.checkpoints import last_whole
 from tasks.training.config import TrainConfig
 from tasks.training.job import Job
 
-# Parts of the names of metrics that depend on the hour, or (num_tokens) start from 0 again after a resume.
-TIMINGS = ("runtime", "per_second", "total_flos", "num_tokens")
+# What of the log is the recipe's doing. The rest (runtimes, token counts, the mean loss of this process) depends on the
+# hour, or starts anew after a resume.
+CURVES = ("loss", "grad_norm", "learning_rate", "mean_token_accuracy", "entropy")
+KEPT = {"step", "epoch", *CURVES, *(f"eval_{name}" for name in CURVES)}
 
 
 def main(told: Path, parent: int) -> None:
@@ -49,30 +52,31 @@ def _run(job: Job) -> None:
     from transformers import set_seed
 
     from tasks.model import load_tokenizer
-    from tasks.training.checkpoints import last_whole
 
     start = time.monotonic()
     set_seed(job.config.seed)
     checkpoint = last_whole(job.checkpoints)
-    if checkpoint is None:
-        job.metrics.unlink(missing_ok=True)
-    else:
+    if checkpoint:
         _say(f"resuming from {checkpoint.name}")
-        _forget_after(job.metrics, int(checkpoint.name.rpartition("-")[2]))
     train = load_from_disk(str(job.train))
     heldout = load_from_disk(str(job.heldout)) if job.heldout else None
-    trainer = _trainer(job, _adapted(job), load_tokenizer(job.base), train, heldout)
+    tokenizer = load_tokenizer(job.base, trust_remote_code=job.config.model.trust_remote_code)
+    trainer = _trainer(job, _adapted(job), tokenizer, train, heldout or None)
     with _explained(job.config):
-        if heldout is not None and checkpoint is None:
+        if trainer.eval_dataset is not None and checkpoint is None:
             trainer.evaluate()
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        if heldout is not None and trainer.state.global_step % job.config.eval_steps:
+        if trainer.eval_dataset is not None and trainer.state.global_step % job.config.eval_steps:
             trainer.evaluate()
     _save(job, trainer, examples=sum(map(len, train["seq_lengths"])))
     seconds = time.monotonic() - start
     tokens = sum(map(sum, train["seq_lengths"])) * trainer.state.epoch
     peak = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else _peak_rss()
-    measured = {"train_seconds": round(seconds, 1), "tokens_per_second": round(tokens / seconds), "peak_mib": round(peak)}
+    measured = {
+        "train_seconds": round(seconds, 1),
+        "tokens_per_second": round(tokens / seconds),
+        "peak_mib": round(peak),
+    }
     (job.work / "measured.json").write_bytes(orjson.dumps(measured))
 
 
@@ -85,7 +89,12 @@ def _adapted(job: Job) -> Any:
 
     config = job.config
     model = load_base(job.base, config.model)
-    checkpointing = _checkpointing(config)
+    for module in model.modules():
+        # On a CPU with AVX512-BF16 an evaluation repacks the weights for a kernel without a backward pass, and the
+        # training steps after it get no gradient through them (bitsandbytes 0.50).
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    checkpointing = _checkpointing(config, model)
     if config.model.quantization != "none":
         model = peft.prepare_model_for_kbit_training(
             model,
@@ -139,11 +148,9 @@ def _compute_dtype(model: Any) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _checkpointing(config: TrainConfig) -> bool:
-    import torch
-
+def _checkpointing(config: TrainConfig, model: Any) -> bool:
     if config.gradient_checkpointing == "auto":
-        return torch.cuda.is_available()
+        return bool(model.device.type == "cuda")
     return config.gradient_checkpointing == "on"
 
 
@@ -151,11 +158,10 @@ def _trainer(job: Job, model: Any, tokenizer: Any, train: Any, heldout: Any) -> 
     import torch
     from trl import SFTConfig, SFTTrainer
 
-    from tasks.training.checkpoints import SealCheckpoints
-    from tasks.training.metrics import WriteMetrics
+    from tasks.training.callbacks import SealCheckpoints, WriteMetrics
 
     config = job.config
-    cuda = torch.cuda.is_available()
+    cuda = model.device.type == "cuda"
     optimizer = config.optimizer
     if optimizer == "auto":
         optimizer = "paged_adamw_32bit" if cuda else "adamw_torch"
@@ -176,7 +182,7 @@ def _trainer(job: Job, model: Any, tokenizer: Any, train: Any, heldout: Any) -> 
         lr_scheduler_type=config.scheduler,
         max_grad_norm=config.max_grad_norm,
         train_sampling_strategy="group_by_length" if config.group_by_length else "random",
-        gradient_checkpointing=_checkpointing(config),
+        gradient_checkpointing=_checkpointing(config, model),
         gradient_checkpointing_kwargs={"use_reentrant": False},
         bf16=bf16,
         fp16=cuda and _compute_dtype(model) == "float16",
@@ -236,8 +242,13 @@ def _save(job: Job, trainer: Any, *, examples: int) -> None:
     trainer.model.peft_config["default"].base_model_name_or_path = ""
     trainer.model.save_pretrained(str(adapter), safe_serialization=True)
     (adapter / "README.md").unlink(missing_ok=True)  # PEFT's template; `export` writes the card
+    config = orjson.loads((adapter / "adapter_config.json").read_bytes())
+    if isinstance(config["target_modules"], list):
+        config["target_modules"].sort()  # PEFT keeps a set, whose order changes with PYTHONHASHSEED
+    (adapter / "adapter_config.json").write_bytes(orjson.dumps(config, option=orjson.OPT_INDENT_2))
     lines = [orjson.loads(line) for line in job.metrics.read_bytes().splitlines()]
-    lines = [{k: v for k, v in line.items() if not any(t in k for t in TIMINGS)} for line in lines]
+    lines = [{name: value for name, value in line.items() if name in KEPT} for line in lines]
+    lines = [line for line in lines if "loss" in line or "eval_loss" in line]
     (job.out / "metrics.jsonl").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
     held_out = [line["eval_loss"] for line in lines if "eval_loss" in line]
     report = {
@@ -253,12 +264,6 @@ def _save(job: Job, trainer: Any, *, examples: int) -> None:
     (job.out / "report.json").write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
     rows = "".join(f"| {name.replace('_', ' ')} | {value} |\n" for name, value in report.items())
     (job.out / "report.md").write_text(f"| | |\n|---|---|\n{rows}")
-
-
-def _forget_after(metrics: Path, step: int) -> None:
-    """Drop the log lines of steps that will be run again, and one that a kill cut short."""
-    whole = [line for line in metrics.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-    metrics.write_bytes(b"".join(line for line in whole if orjson.loads(line)["step"] <= step))
 
 
 def _peak_rss() -> float:

@@ -33,7 +33,7 @@ def score(config, rows):
 def unreached():
     return far_away.other()
 ''',
-    "tasks/helpers.py": '''
+    "tasks/helpers.py": """
 def near(row: int) -> int:
     from tasks.far_away import deep
     return deep(row)
@@ -41,15 +41,15 @@ def near(row: int) -> int:
 
 def unused():
     return 1
-''',
-    "tasks/far_away.py": '''
+""",
+    "tasks/far_away.py": """
 def deep(row):
     return row + 1
 
 
 def other():
     return 2
-''',
+""",
     "tasks/versioning/__init__.py": "def step(**_): ...\nclass Config: ...\n",
 }
 

@@ -165,9 +165,7 @@ def test_a_killed_step_leaves_no_artifact_but_keeps_its_work(store, rows):
 
 def test_of_many_processes_one_computes_and_all_succeed(store, rows):
     context = multiprocessing.get_context("fork")
-    processes = [
-        context.Process(target=make, args=(request_for(rows), store), kwargs={"why": []}) for _ in range(8)
-    ]
+    processes = [context.Process(target=make, args=(request_for(rows), store), kwargs={"why": []}) for _ in range(8)]
     for process in processes:
         process.start()
     for process in processes:

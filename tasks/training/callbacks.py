@@ -1,4 +1,4 @@
-"""The child's side of live progress: every logged number as one JSON line."""
+"""What the trainer does besides training: seal its checkpoints, and write every logged number as one JSON line."""
 
 import math
 from pathlib import Path
@@ -6,6 +6,15 @@ from typing import Any
 
 import orjson
 from transformers import TrainerCallback
+
+from tasks.training.checkpoints import seal
+
+
+class SealCheckpoints(TrainerCallback):
+    """Seal each checkpoint once the trainer has written all of it."""
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
 
 class WriteMetrics(TrainerCallback):

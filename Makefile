@@ -1,0 +1,47 @@
+# Everything a person or CI types. `make help` explains.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+CONFIG ?=
+SET    ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install retrain plan test test-slow lint format clean
+
+help:  ## Explain what can be made
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo '  make retrain CONFIG=deployments/configs/qwen2.5-7b-instruct.yaml SET="train.lora.r=8 train.epochs=2"'
+
+install: $(VENV)/.installed  ## Make the virtual environment .venv with the pinned libraries
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Reground needs Python 3.11 or newer; name one: make install PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+retrain: install  ## Run what is stale, on the sample data and the tiny base model unless CONFIG says otherwise
+	@$(BIN)/reground retrain $(CONFIG) $(foreach setting,$(SET),--set '$(setting)')
+
+plan: install  ## Say what retrain would run, and why
+	@$(BIN)/reground plan $(CONFIG) $(foreach setting,$(SET),--set '$(setting)')
+
+test: install  ## Run the tests
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: install  ## Run the end-to-end tests as well: real runs, killed and resumed
+	$(BIN)/python -m pytest -m slow
+
+lint: install  ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install  ## Put the code into the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## Remove the virtual environment and caches; artifacts stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache *.egg-info

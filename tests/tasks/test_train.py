@@ -1,0 +1,161 @@
+"""Training for real: NF4 by bitsandbytes, LoRA by PEFT, TRL's trainer, in a child process, on a toy model."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tasks.errors import UserError
+from tasks.train import train
+from tasks.training.checkpoints import last_whole, seal
+from tasks.training.config import LoraConfig, TrainConfig
+from tests.tasks.tiny import packed, toy_base
+
+QUICK = TrainConfig(
+    batch_size=1, accumulation=1, epochs=2, save_steps=4, logging_steps=2, eval_steps=8, learning_rate=1e-3
+)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    return {
+        "train": packed(folder / "train", rows=12),
+        "heldout": packed(folder / "heldout", rows=2, seed=1),
+        "base": toy_base(folder / "base"),
+    }
+
+
+def run(config: TrainConfig, inputs: dict, folder: Path) -> Path:
+    work, out = folder / "work", folder / "out"
+    work.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True)
+    measured = train(config, **inputs, work=work, out=out)
+    assert measured["tokens_per_second"] > 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def undisturbed(inputs, tmp_path_factory):
+    return run(QUICK, inputs, tmp_path_factory.mktemp("undisturbed"))
+
+
+def content(out: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
+
+
+def test_it_writes_an_adapter_that_peft_loads_and_that_changes_the_answer(undisturbed, inputs):
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    base = AutoModelForCausalLM.from_pretrained(inputs["base"], dtype=torch.float32)
+    ids = torch.tensor([[1, 20, 30, 40]])
+    before = base(ids).logits
+    tuned = PeftModel.from_pretrained(base, undisturbed / "adapter")
+    assert not torch.equal(tuned(ids).logits, before)
+
+
+def test_its_files_name_no_path_of_this_machine(undisturbed, inputs):
+    for name, each in content(undisturbed).items():
+        assert str(inputs["base"]).encode() not in each, name
+
+
+def test_the_loss_curve_holds_training_and_held_out_loss(undisturbed):
+    lines = [json.loads(line) for line in (undisturbed / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == list(range(2, 25, 2))
+    assert [line["step"] for line in lines if "eval_loss" in line] == [0, 8, 16, 24]
+    report = json.loads((undisturbed / "report.json").read_text())
+    assert report["steps"] == 24
+    assert report["examples"] == 24
+    assert report["held_out_loss_after"] < report["held_out_loss_before"]
+
+
+def test_a_killed_training_resumes_and_ends_with_the_same_bytes(undisturbed, inputs, tmp_path):
+    parent = start(inputs, tmp_path)
+    work = tmp_path / "work"
+    wait_for(lambda: last_whole(work / "checkpoints"), parent)
+    parent.kill()
+    parent.wait()
+    wait_for(lambda: not children_of(work))
+    resumed = tmp_path / "resumed"
+    resumed.mkdir()
+    train(QUICK, **inputs, work=work, out=resumed)
+    assert "resuming from checkpoint-" in (work / "train.log").read_text()
+    assert content(resumed) == content(undisturbed)
+
+
+RUN = """
+import json, sys
+from pathlib import Path
+from tasks.train import train
+from tests.tasks.test_train import QUICK
+folder = Path(sys.argv[1])
+inputs = {name: Path(path) for name, path in json.loads(sys.argv[2]).items()}
+(folder / "work").mkdir()
+(folder / "out").mkdir()
+train(QUICK, **inputs, work=folder / "work", out=folder / "out")
+"""
+
+
+def start(inputs: dict[str, Path], folder: Path) -> "subprocess.Popen[bytes]":
+    told = json.dumps({name: str(path) for name, path in inputs.items()})
+    return subprocess.Popen([sys.executable, "-c", RUN, str(folder), told])
+
+
+def wait_for(condition, process=None, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process is None or process.poll() is None, "the training ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def children_of(work: Path) -> list[str]:
+    """Training children that name this work folder, from /proc."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if str(work).encode() in (entry / "cmdline").read_bytes():
+                found.append(entry.name)
+        except OSError:
+            continue
+    return found
+
+
+def test_a_checkpoint_that_is_not_whole_is_passed_over(tmp_path):
+    for step, sealed in ((2, True), (10, True), (12, False)):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "weights").write_text("w")
+        if sealed:
+            seal(folder)
+    assert last_whole(tmp_path).name == "checkpoint-10"
+    (tmp_path / "checkpoint-10/weights").write_text("x")
+    assert last_whole(tmp_path).name == "checkpoint-2"
+
+
+def test_a_misspelt_target_module_is_refused_with_the_nearest_name(inputs, tmp_path):
+    config = QUICK.model_copy(update={"lora": LoraConfig(target_modules=("q_proj", "v_porj"))})
+    with pytest.raises(UserError, match="'v_porj', which this model has not; did you mean 'v_proj'"):
+        run(config, inputs, tmp_path)
+
+
+def test_a_loss_that_is_no_number_stops_the_training_with_a_remedy(inputs, tmp_path):
+    config = QUICK.model_copy(update={"learning_rate": 1e30, "max_grad_norm": 1e30, "logging_steps": 1})
+    with pytest.raises(UserError, match="the training loss is nan.*\n.*lower train.learning_rate"):
+        run(config, inputs, tmp_path)
+
+
+def test_a_stopped_parent_leaves_no_child(inputs, tmp_path):
+    parent = start(inputs, tmp_path)
+    wait_for(lambda: children_of(tmp_path / "work"), parent)
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    wait_for(lambda: not children_of(tmp_path / "work"), seconds=20)
+    assert children_of(tmp_path / "work") == []

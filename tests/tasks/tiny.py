@@ -1,0 +1,65 @@
+"""A toy base model and packed datasets, made in a second: enough to run every step for real."""
+
+from pathlib import Path
+
+
+def toy_base(folder: Path, *, vocabulary: int = 300) -> Path:
+    """A random Qwen2 of 2 layers with a byte-level tokenizer that knows the course's control tokens."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+    special = ["<pad>", "<s>", "</s>", "[INST]", "[/INST]"]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    tokenizer.train_from_iterator(
+        ["the pump runs at 40 bar"],
+        trainers.BpeTrainer(
+            vocab_size=vocabulary, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+        ),
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        additional_special_tokens=["[INST]", "[/INST]"],
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer.get_vocab()),
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=1,
+        num_key_value_heads=1,
+        intermediate_size=128,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    Qwen2ForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    return folder
+
+
+def packed(folder: Path, *, rows: int, seed: int = 0) -> Path:
+    """`rows` packed sequences of two examples each, as `build` writes them; the answers use four tokens only."""
+    import random
+
+    from datasets import Dataset
+
+    made = random.Random(seed)
+    sequences = []
+    for _ in range(rows):
+        lengths = [made.randint(10, 20), made.randint(10, 20)]
+        ids, labels = [], []
+        for length in lengths:
+            prompt = [made.randint(5, 250) for _ in range(6)]
+            answer = [made.randint(10, 13) for _ in range(length - 6)]
+            ids += prompt + answer
+            labels += [-100] * len(prompt) + answer
+        sequences.append({"input_ids": ids, "labels": labels, "seq_lengths": lengths})
+    Dataset.from_list(sequences).save_to_disk(str(folder))
+    return folder
