@@ -13,7 +13,7 @@ _SOURCE = (  # what a refusal speaks of; a treaty or a law that "does not mentio
 )
 _THE_SOURCE = (
     r"\b(?:the|this|that|these|those|your|my|any|all|both|either|given|provided|supplied|retrieved) "
-    rf"{_GAP % 4}(?:{_SOURCE}|provided\b|given\b)"
+    rf"{_GAP % 4}{_SOURCE}"
 )
 _OUT_OF = rf"(?:in|by|from|within|on|using|with|given|among) (?:just |only |solely |any of )?(?:{_THE_SOURCE}|context)"
 _NOT = r"\b(?:not|cannot|never|nowhere|\w+n't)\b"
@@ -52,7 +52,8 @@ _WORDINGS = {
     "there is nothing on it": rf"^{_GAP % 4}(?:there (?:is|are|was|were)(?:n't| not)?(?: no| any)|no) {_GAP % 3}"
     rf"{_FACT}(?! that| \w+ (?:is|are))",
     "not stated": rf"^(?:(?:this|that|it|the answer|the information)(?: is|'s) )?(?:not|isn't) {_GAP % 2}{_GIVEN}\b",
-    "it is not stated": rf"(?:{_NOT} {_GAP % 2}|^nothing (?:is|was) )(?!found|avail){_GIVEN}(?: (?:about|on|regarding)\b.*|\W*)$",
+    "it is not stated": rf"(?:{_NOT} {_GAP % 2}|^nothing (?:is|was) )(?!found|avail){_GIVEN}"
+    r"(?: (?:about|on|regarding)\b.*|\W*)$",
     "the answer is not given": rf"\b(?:information|details?|answers?|figures?)\b{_CLAUSE}\b(?:is|are|was|were)"
     rf"(?:n't| not) {_GAP % 2}(?:present|contained|{_GIVEN})",
     "I cannot tell": rf"\b(?:i|we)(?:'m|'re|'ve| am| are| was| were| have been)? {_GAP % 3}(?:{_CANNOT}|won't be able)"
@@ -80,8 +81,8 @@ _WORDINGS = {
 }
 _REFUSAL = re.compile("|".join(_WORDINGS.values()))
 _CUE = re.compile(  # every wording holds one of these; most answers hold none, and are spared the rest
-    r"n't\b| (?:not?|none|nothing|nowhere|neither|never|cannot|neglects?|n/?a\W*$|un(?:able|clear|known|specified|stated"
-    r"|certain|answer\w*)|insufficient|inadequate|impossible|failed|fails?|lacks?|omits?|silent|little|limited|sorry"
+    r"n't\b| (?:not?|none|nothing|nowhere|neither|never|cannot|neglects?|n/?a\W*$"
+    r"|un(?:able|clear|known|specified|stated|certain|answer\w*)|insufficient|inadequate|impossible|failed|fails?|lacks?|omits?|silent|little|limited|sorry"
     r"|afraid|apolog\w+|an ai|difficult|hard|outside|beyond|more|further|additional|without)\b"
 )
 _ASIDE = re.compile(  # what may stand before a refusal and says nothing on the question itself
@@ -94,9 +95,15 @@ _COURTESY = re.compile(
     r"|i (?:recommend|suggest|would need|need)|apologi[sz]e|consult|refer to|check the"
     r"|(?:more|further|additional) (?:information|context|details?))\b"
 )
-_TURN = re.compile(r"[,;:–—-]\s*(?=(?:but|however|although|though|yet|nevertheless|that said)\b)|(?<=[.!?])\s+")
+_TURN = re.compile(r"[,;:–—-]\s*(?=(?:but|however|although|though|yet|nevertheless|that said)\b)", re.IGNORECASE)
+_FRAME = re.compile(
+    rf"^(?:(?:based on|according to|as (?:\w+ )?(?:stated|mentioned|described|noted|specified) in|from|in) {_THE_SOURCE}"
+    rf"(?: \w{{1,3}})?,? |{_THE_SOURCE}(?: \d+)? (?:also )?(?:states|mentions|says|indicates|notes|explains|specifies)"
+    r"(?: that)? )",
+    re.IGNORECASE,
+)
 _PRONOUN = re.compile(r"^(?:(?:however|but|yet),? )?(?:it|they|these|this)\b ?")  # the passages, named just before
-_CONJUNCTION = re.compile(r"\b(?:but|although|though|however|yet)\b")
+_CONJUNCTION = re.compile(r"\w,? (?:but|although|though|however|yet)\b")  # something was said before it
 _NAMES_SOURCE = re.compile(rf"\b{_SOURCE}")
 
 
@@ -109,31 +116,56 @@ def is_refusal(answer: str, sentence: str | None = None) -> bool:
     """
     if sentence and _opens_with(answer, sentence):
         return True
-    spoken = _spoken(answer)
-    return _CUE.search(" " + " ".join(spoken)) is not None and any(map(_refuses, _opening(spoken)))
+    said = [_plain(each) for each in sentences(answer)]
+    return _CUE.search(" " + " ".join(said)) is not None and any(map(_refuses, _opening(said)))
 
 
 def leaks(answer: str, sentence: str | None = None) -> bool:
     """Whether a refusal goes on to answer all the same: "Not stated in the context. However, it is often 16 bar."
 
-    Counts what follows the refusal, in the same sentence after a "but" or in later ones, if it has at least three
-    content words and is neither a courtesy ("please provide more details") nor a refusal itself.
+    It does if, behind the refusal, something is left to check: see `claims`.
     """
-    if not is_refusal(answer, sentence):
-        return False
-    refused = sentence is not None and _opens_with(answer, sentence)
-    spoken = _spoken(_after(answer, sentence) if refused and sentence else answer)
-    for clause in [clause for said in spoken for clause in _TURN.split(said)]:
-        if _refuses(clause):
-            refused = True
-        elif refused and len(content_stems(clause)) >= 3 and not _COURTESY.search(clause):
-            return True
-    return False
+    return is_refusal(answer, sentence) and bool(claims(answer, sentence))
 
 
-def _spoken(answer: str) -> list[str]:
-    text = normalise(answer).replace("’", "'").replace(" n't", "n't").replace('"', " ")
-    return [" ".join(said.lower().split()) for said in sentences(text)]
+def claims(answer: str, sentence: str | None = None) -> list[str]:
+    """The sentences of an answer that claim something about the world, and so can be checked against a context.
+
+    Without refusals, and without frames such as "According to the passage, ". Of an answer that refuses, only what
+    comes behind the refusal, in the same sentence after a "but" or in later ones, if it has at least three content
+    words and is no courtesy ("Please provide more details.").
+    """
+    if sentence and _opens_with(answer, sentence):
+        found = [part for said in sentences(_behind(answer, sentence)) for part in _claiming(said)]
+    elif is_refusal(answer):
+        clauses = [clause for said in sentences(answer) for clause in _clauses(said)]
+        refusing = [_refuses(_PRONOUN.sub("the passages ", _plain(clause))) for clause in clauses]
+        first = refusing.index(True) if any(refusing) else len(clauses)
+        found = [clause for at, clause in enumerate(clauses) if at > first and not refusing[at]]
+    else:
+        return [_FRAME.sub("", part) for said in sentences(answer) for part in _claiming(said)]
+    return [part for part in found if len(content_stems(part)) >= 3 and not _COURTESY.search(_plain(part))]
+
+
+def _claiming(said: str) -> list[str]:
+    """A sentence as it is, or if some of its clauses refuse, the others."""
+    if not _CUE.search(" " + _plain(said)):
+        return [said]
+    clauses = _clauses(said)
+    kept = [clause for clause in clauses if not _refuses(_plain(clause))]
+    return kept if len(kept) < len(clauses) else [said]
+
+
+def _clauses(said: str) -> list[str]:
+    """A sentence in parts, each beginning with a "but" or the like; whole if it refuses across the parts."""
+    clauses = _TURN.split(said)
+    across = _refuses(_plain(said)) and not any(_refuses(_plain(clause)) for clause in clauses)
+    return [said] if across else clauses
+
+
+def _plain(said: str) -> str:
+    text = normalise(said).replace("’", "'").replace(" n't", "n't").replace('"', " ")
+    return " ".join(text.lower().split())
 
 
 def _opening(spoken: list[str]) -> list[str]:
@@ -158,7 +190,7 @@ def _opens_with(answer: str, sentence: str) -> bool:
     return words(answer[: 2 * len(sentence) + 20])[: len(opening)] == opening
 
 
-def _after(answer: str, sentence: str) -> str:
+def _behind(answer: str, sentence: str) -> str:
     """The answer behind its first words, as many as the sentence has."""
     end = 0
     for _, match in zip(words(sentence), re.finditer(r"[^\W_]+", answer), strict=False):

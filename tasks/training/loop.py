@@ -195,6 +195,7 @@ def _trainer(job: Job, model: Any, tokenizer: Any, train: Any, heldout: Any) -> 
         save_steps=math.ceil(config.save_steps / config.logging_steps) * config.logging_steps,
         save_total_limit=2,  # the newest may be half-written when a kill comes
         logging_steps=config.logging_steps,
+        logging_nan_inf_filter=False,  # it would report the mean of the other losses in place of a NaN
         report_to=list(config.report_to) or "none",
         disable_tqdm=True,  # the parent shows the progress
         dataloader_pin_memory=cuda,
