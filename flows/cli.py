@@ -78,8 +78,18 @@ def _run_flow(tree: Retrain) -> Path:
 
 
 @app.command()
-def plan(config: ConfigFile = None, settings: Settings = None) -> None:
-    """Say what would run, and why; run nothing."""
+def plan(
+    config: ConfigFile = None,
+    settings: Settings = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="For machines: label, status, why and seconds per step.")
+    ] = False,
+) -> None:
+    """Say what would run, and why; run nothing.
+
+    `fresh`: the artifact is there and whole. `stale`: the step will run. `waits`: an earlier step will run first;
+    should that write the same bytes as before, this one stays as it is.
+    """
     from flows.pipeline import pipeline
     from tasks.versioning.plan import Planner
     from tasks.versioning.store import Store
@@ -87,7 +97,11 @@ def plan(config: ConfigFile = None, settings: Settings = None) -> None:
     tree = load(config, settings or ())
     planner = Planner(Store(Path(tree.store)))
     pipeline(tree, planner)
-    console.print(display.plan(planner.steps))
+    if json:
+        steps = [{"label": s.label, "status": s.status, "why": s.why, "seconds": s.seconds} for s in planner.steps]
+        sys.stdout.buffer.write(orjson.dumps(steps, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    else:
+        console.print(display.plan(planner.steps))
 
 
 @app.command()

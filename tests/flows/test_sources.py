@@ -1,0 +1,50 @@
+"""What a run starts from, and what is said when it is not there."""
+
+import pytest
+
+from flows.config import BaseConfig, PromptConfig
+from flows.sources import base_model, template, triplets
+from tasks.errors import UserError
+
+
+def test_a_template_is_known_by_its_bytes(tmp_path):
+    copy = tmp_path / "mine.jinja"
+    copy.write_bytes(template(PromptConfig(template="inst")).path.read_bytes())
+    assert template(PromptConfig(template=str(copy))).digest == template(PromptConfig(template="inst")).digest
+    copy.write_text(copy.read_text() + " ")
+    assert template(PromptConfig(template=str(copy))).digest != template(PromptConfig(template="inst")).digest
+
+
+def test_an_unknown_template_names_those_there_are():
+    with pytest.raises(UserError, match="no template 'mistrall'.*\n.*choose .*mistral"):
+        template(PromptConfig(template="mistrall"))
+
+
+def test_a_missing_source_is_named(tmp_path):
+    with pytest.raises(UserError, match="nowhere.jsonl"):
+        triplets(str(tmp_path / "nowhere.jsonl"))
+
+
+@pytest.mark.parametrize("name", ["./no/such/folder", "/no/such/folder", "just-a-name"])
+def test_a_missing_base_folder_is_named(name):
+    with pytest.raises(UserError, match="there is no folder"):
+        base_model(BaseConfig(model=name))
+
+
+def test_a_folder_without_config_json_is_no_model(tmp_path):
+    with pytest.raises(UserError, match="no config.json"):
+        base_model(BaseConfig(model=str(tmp_path)))
+
+
+def test_a_hub_model_without_a_hub_says_what_to_do(tmp_path, monkeypatch):
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match="cannot reach the hub.*\n.*connect once"):
+        base_model(BaseConfig(model="no-such-org/no-such-model"))
+
+
+def test_a_hub_model_at_a_commit_needs_no_hub():
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    assert base_model(BaseConfig(model="org/model", revision=commit)).digest == f"org/model@{commit}"

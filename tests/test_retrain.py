@@ -1,0 +1,177 @@
+"""The whole product through its terminal, on a copy of the project whose every part a test may edit."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+# Ten steps of training: the flow is under test here, not what the model learns.
+SHORT = ("train.max_steps=10", "train.save_steps=4", "train.logging_steps=2", "train.eval_steps=4")
+BEHIND_TRAIN = {"export", "answer tuned", "score tuned", "report"}
+
+
+class Project:
+    """A copy of flows/, tasks/ and data/, with a store of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        ignore = shutil.ignore_patterns("__pycache__")
+        for part in ("flows", "tasks", "data", "deployments"):
+            shutil.copytree(ROOT / part, folder / part, ignore=ignore)
+
+    def start(self, command: str, *settings: str, **options) -> "subprocess.Popen[str]":
+        words = [word for setting in (*SHORT, *settings) for word in ("--set", setting)]
+        environment = {**os.environ, "PYTHONPATH": str(self.folder), "PREFECT_HOME": str(self.folder / ".prefect")}
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", command, *words, *options.pop("flags", ())],
+            cwd=self.folder,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            **options,
+        )
+
+    def run(self, command: str, *settings: str, **options) -> str:
+        process = self.start(command, *settings, **options)
+        out, err = process.communicate(timeout=600)
+        assert process.returncode == 0, f"{out}\n{err}"
+        return out
+
+    def stale(self, *settings: str) -> dict[str, list[str]]:
+        """What a plan says would run, and why: label → reasons."""
+        steps = json.loads(self.run("plan", *settings, flags=["--json"]))
+        assert len(steps) == 10
+        return {step["label"]: step["why"] for step in steps if step["status"] != "fresh"}
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        path = self.folder / name
+        text = path.read_text()
+        assert old in text, f"{name} has no {old!r}"
+        path.write_text(text.replace(old, new, 1))
+
+    def digests(self) -> dict[str, str]:
+        manifests = (self.folder / "artifacts").glob("[!.]*/*/manifest.json")
+        return {
+            f"{m.parent.parent.name}/{m.parent.name}/{name}": each["sha256"]
+            for m in manifests
+            for name, each in json.loads(m.read_text())["files"].items()
+            if name != "record.json"
+        }
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A project after one retraining run."""
+    project = Project(tmp_path_factory.mktemp("trained"))
+    project.told = project.run("retrain")
+    return project
+
+
+@pytest.fixture
+def project(trained, tmp_path):
+    """A copy of it to edit."""
+    copy = Project(tmp_path / "project")
+    shutil.copytree(trained.folder / "artifacts", copy.folder / "artifacts")
+    return copy
+
+
+@pytest.mark.slow
+def test_it_prints_base_against_tuned_and_again_every_step_is_cached(trained):
+    assert trained.told.count("Completed") == 10
+    assert "base" in trained.told
+    assert "tuned" in trained.told
+    again = trained.run("retrain")
+    assert again.count("Cached") == 10
+    assert "Completed" not in again
+
+
+@pytest.mark.slow
+def test_nothing_is_stale_after_a_run(project):
+    assert project.stale() == {}
+
+
+@pytest.mark.slow
+def test_a_config_field_of_train_reruns_train_and_what_follows(project):
+    stale = project.stale("train.lora.r=8")
+    assert set(stale) == {"train", *BEHIND_TRAIN}
+    assert stale["train"] == ["config.lora.r: 16 → 8"]
+
+
+@pytest.mark.slow
+def test_an_edited_training_row_leaves_the_evaluation_alone(project):
+    path = project.folder / "data/plant/train.jsonl"
+    lines = path.read_text().splitlines()
+    row = json.loads(lines[7])
+    row["query"] = row["query"].rstrip("?") + ", please?"
+    lines[7] = json.dumps(row)
+    path.write_text("\n".join(lines) + "\n")
+    project.run("retrain")
+    ran = {a.parent.parent.name for a in (project.folder / "artifacts").glob("[!.]*/*/manifest.json")}
+    assert ran  # the store is where it is expected
+    counts = {
+        s: len(list((project.folder / f"artifacts/{s}").iterdir())) for s in ("validate", "build", "train", "answer")
+    }
+    # validate: two sources and the edited one; answer: the base's, and the tuned model's before and after.
+    assert counts == {"validate": 3, "build": 2, "train": 2, "answer": 3}
+
+
+@pytest.mark.slow
+def test_an_edited_template_reruns_what_renders_it(project):
+    project.edit("tasks/prompts/templates/inst.jinja", "Question:", "Query:")
+    stale = project.stale()
+    assert {"validate", "validate evaluation"} & set(stale) == set()
+    assert stale["build"] == ["input template changed"]
+
+
+@pytest.mark.slow
+def test_an_edited_line_of_score_reruns_score_and_report_only(project):
+    source = (project.folder / "tasks/score.py").read_text()
+    at = source.index("\ndef score(")
+    end = source.index('"""\n', source.index('"""', at) + 3) + 4
+    (project.folder / "tasks/score.py").write_text(source[:end] + "    _unused = 1\n" + source[end:])
+    stale = project.stale()
+    assert set(stale) == {"score base", "score tuned", "report"}
+    assert stale["score base"] == ["code tasks.score:score changed"]
+
+
+@pytest.mark.slow
+def test_a_comment_in_train_reruns_nothing(project):
+    project.edit("tasks/train.py", "import orjson\n", "import orjson  # a comment\n")
+    assert project.stale() == {}
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_and_ends_with_the_same_bytes(trained, tmp_path):
+    project = Project(tmp_path / "killed")
+    process = project.start("retrain", start_new_session=True)
+    deadline = time.monotonic() + 300
+    while not list((project.folder / "artifacts").glob(".work/train/*/checkpoints/*/whole.json")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not list((project.folder / "artifacts").glob("train/*"))
+    (work,) = (project.folder / "artifacts/.work/train").iterdir()
+    again = project.run("retrain")
+    assert again.count("Cached") == 3  # validate twice, build
+    assert project.digests() == trained.digests()
+    assert not work.exists()
+
+
+@pytest.mark.slow
+def test_a_plan_is_quick_and_imports_nothing_heavy(trained):
+    words = [sys.executable, "-X", "importtime", "-m", "flows.cli", "plan"]
+    environment = {**os.environ, "PYTHONPATH": str(trained.folder)}
+    done = subprocess.run(words, cwd=trained.folder, env=environment, capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "import time" in line}
+    assert "flows.pipeline" in imported
+    assert not imported & {"torch", "transformers", "prefect", "datasets", "pyarrow", "numpy"}
