@@ -24,8 +24,8 @@ COURSE_TRIPLET = (
     "What LoRA rank is suggested for Llama 2 7B?",
     (
         "The Llama 2 family of models includes versions with 7B, 13B, and 70B parameters. LoRA fine-tuning is "
-        "effective for adapting these models to specific tasks while keeping most weights frozen. For the 7B model, a LoRA rank "
-        "(r) of 8 or 16 is often a good starting point.",
+        "effective for adapting these models to specific tasks while keeping most weights frozen. For the 7B model, a "
+        "LoRA rank (r) of 8 or 16 is often a good starting point.",
     ),
     "For the Llama 2 7B model, a LoRA rank of 8 or 16 is often a good starting point for fine-tuning.",
 )
