@@ -5,23 +5,25 @@ from collections.abc import Iterable
 
 from tasks.text.tokens import normalise
 
-_NUMBER = re.compile(r"\d(?<!\w\d)\d*(?:[.,:]\d+)*")  # begins with a class, so that the engine skips to it
+_NUMBER = re.compile(r"\d(?<!\w\d)(?<!\d[.,:]\d)\d*(?:[.,:]\d+)*")  # the class in front lets the engine skip
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _MARKER = re.compile(r"(?m)^\s*\(?\d{1,2}[.)]\s|\(\d{1,2}\)|\[\d{1,3}(?:\s*[,–-]\s*\d{1,3})*\]")
 
-_SPELLED = {
-    word: value
-    for value, spellings in {
-        0: "zero", 1: "one first once", 2: "two second twice", 3: "three third", 4: "four fourth", 5: "five fifth",
-        6: "six sixth", 7: "seven seventh", 8: "eight eighth", 9: "nine ninth", 10: "ten tenth",
-        11: "eleven eleventh", 12: "twelve twelfth dozen", 13: "thirteen", 14: "fourteen", 15: "fifteen",
-        16: "sixteen", 17: "seventeen", 18: "eighteen", 19: "nineteen", 20: "twenty", 30: "thirty", 40: "forty",
-        50: "fifty", 60: "sixty", 70: "seventy", 80: "eighty", 90: "ninety", 100: "hundred", 1000: "thousand",
-    }.items()
-    for word in spellings.split()
-}  # fmt: skip
-_TENS = frozenset("twenty thirty forty fifty sixty seventy eighty ninety".split())  # noqa: SIM905
-_COMPOUND = re.compile(rf"\b({'|'.join(sorted(_TENS))})[\s-]+(one|two|three|four|five|six|seven|eight|nine)\b", re.I)
+_SMALL = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+    " eighteen nineteen"
+)
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_ORDINALS = "zeroth first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
+CARDINALS = {word: value for value, word in enumerate(_SMALL.split())} | {
+    word: value for value, word in zip(range(20, 100, 10), _TENS.split(), strict=True)
+}
+_SPELLED = (
+    CARDINALS | {word: value for value, word in enumerate(_ORDINALS.split())} | {"once": 1, "twice": 2, "dozen": 12}
+)
+_COMPOUND = re.compile(
+    rf"\b({'|'.join(_TENS.split())})[\s-]+(one|two|three|four|five|six|seven|eight|nine)\b", re.IGNORECASE
+)
 
 
 def numbers(text: str) -> list[str]:
@@ -31,7 +33,7 @@ def numbers(text: str) -> list[str]:
     keeps its parts together (``7:30``, ``1.2.3``). Left out: list markers (``1.``, ``(2)``), citations (``[3]``),
     and digits glued behind a letter (``B12``), which are part of a name.
     """
-    return _canonical(_NUMBER.findall(_MARKER.sub(" ", normalise(text))))
+    return canonical(_NUMBER.findall(_MARKER.sub(" ", normalise(text))))
 
 
 def supported_numbers(text: str, tokens: Iterable[str]) -> frozenset[str]:
@@ -43,12 +45,13 @@ def supported_numbers(text: str, tokens: Iterable[str]) -> frozenset[str]:
     for number in [number for number in found if ":" in number or "," in number]:
         found += [*re.split("[,:]", number), number.replace(",", ".")]
     spelled = [_SPELLED[token] for token in tokens if token in _SPELLED]
-    if not _TENS.isdisjoint(tokens):
+    if any(value in range(20, 100, 10) for value in spelled):
         spelled += [_SPELLED[ten.lower()] + _SPELLED[unit.lower()] for ten, unit in _COMPOUND.findall(text)]
-    return frozenset([*_canonical(found), *map(str, spelled)])
+    return frozenset([*canonical(found), *map(str, spelled)])
 
 
-def _canonical(found: list[str]) -> list[str]:
+def canonical(found: list[str]) -> list[str]:
+    """Numbers in their one spelling; those joined by a comma, unless it groups thousands, apart."""
     spelled: list[str] = []
     for number in found:
         if _GROUPED.fullmatch(number):

@@ -87,18 +87,18 @@ _CUE = re.compile(  # every wording holds one of these; most answers hold none, 
 )
 _ASIDE = re.compile(  # what may stand before a refusal and says nothing on the question itself
     r"^(?:thank|hello|hi\b|sure\b|okay|ok\b|great|good question|let me|that is a|after)"
-    rf"|^{_CLAUSE}{_THE_SOURCE} {_GAP % 5}(?:discuss|describ|mention|talk|focus|cover|provid|contain|is\b|are\b|give|list"
-    r"|expla|refer|deal|relat|include|speak|state|say|outline|present|address|seem|appear)"
+    rf"|^{_CLAUSE}{_THE_SOURCE} {_GAP % 5}(?:discuss|describ|mention|talk|focus|cover|provid|contain|is\b|are\b|give"
+    r"|list|expla|refer|deal|relat|include|speak|state|say|outline|present|address|seem|appear)"
 )
 _COURTESY = re.compile(
-    r"\b(?:please|let me know|if you|feel free|you (?:can|could|may|might|should|will|would)|happy to|glad to|sorry|thank"
-    r"|i (?:recommend|suggest|would need|need)|apologi[sz]e|consult|refer to|check the"
+    r"\b(?:please|let me know|if you|feel free|you (?:can|could|may|might|should|will|would)|happy to|glad to|sorry"
+    r"|thank|i (?:recommend|suggest|would need|need)|apologi[sz]e|consult|refer to|check the"
     r"|(?:more|further|additional) (?:information|context|details?))\b"
 )
 _TURN = re.compile(r"[,;:–—-]\s*(?=(?:but|however|although|though|yet|nevertheless|that said)\b)", re.IGNORECASE)
 _FRAME = re.compile(
-    rf"^(?:(?:based on|according to|as (?:\w+ )?(?:stated|mentioned|described|noted|specified) in|from|in) {_THE_SOURCE}"
-    rf"(?: \w{{1,3}})?,? |{_THE_SOURCE}(?: \d+)? (?:also )?(?:states|mentions|says|indicates|notes|explains|specifies)"
+    r"^(?:(?:based on|according to|as (?:\w+ )?(?:stated|mentioned|described|noted|specified) in|from|in) "
+    rf"{_THE_SOURCE}(?: \w{{1,3}})?,? |{_THE_SOURCE}(?: \d+)? (?:also )?(?:states|mentions|says|indicates|notes|explains|specifies)"
     r"(?: that)? )",
     re.IGNORECASE,
 )

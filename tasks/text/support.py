@@ -69,6 +69,10 @@ class ContextView:
     def _idf_of_absent(self) -> float:
         return log(1 + len(self.passages)) + 1
 
+    def weight(self, stem: str) -> float:
+        """IDF of a stem; one that no passage holds weighs most."""
+        return self.idf.get(stem, self._idf_of_absent)
+
     @cached_property
     def _windows(self) -> tuple[dict[str, set[int]], int]:
         """By content stem, the windows of two consecutive sentences that hold it; and a bound on their numbers."""
@@ -82,6 +86,10 @@ class ContextView:
                 end += 1
             end += 1
         return holding, end + 1
+
+    @cached_property
+    def _running(self) -> str:
+        return "|".join([f" {' '.join([w for said in passage for w in said.words])} " for passage in self._sentences])
 
     @cached_property
     def numbers(self) -> frozenset[str]:
@@ -119,6 +127,17 @@ class ContextView:
                 for window in holding[each]:
                     masses[window] += weight
         return _share(max(masses), self._masses(answer)[1])
+
+    def copied(self, answer: str, run: int) -> float | None:
+        """Share of the answer's words in runs of at least `run` words that stand so in a passage."""
+        said = read(answer).words
+        if len(said) < run:
+            return None
+        covered: set[int] = set()
+        for start in range(len(said) - run + 1):
+            if f" {' '.join(said[start : start + run])} " in self._running:
+                covered.update(range(start, start + run))
+        return len(covered) / len(said)
 
     def unsupported_numbers(self, answer: str) -> list[str]:
         """Numbers in the answer that the context states neither in digits nor in words."""

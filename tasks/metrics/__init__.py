@@ -1,0 +1,69 @@
+"""The metrics, one per file, and their table. A new one is one file and one line here."""
+
+from tasks.metrics.abstention import (
+    abstained,
+    abstention_f1,
+    abstention_f1_weight,
+    abstention_precision,
+    abstention_recall,
+    leaky_abstention,
+    over_refusal,
+    should_abstain,
+)
+from tasks.metrics.contains_value import contains_value
+from tasks.metrics.copy_density import copy_density
+from tasks.metrics.exact_match import exact_match
+from tasks.metrics.faithfulness import faithfulness
+from tasks.metrics.hallucination import hallucination
+from tasks.metrics.length_ratio import length_ratio
+from tasks.metrics.metric import Metric
+from tasks.metrics.refusal_exactness import refusal_exactness
+from tasks.metrics.relevance import relevance
+from tasks.metrics.rouge_l import rouge_l
+from tasks.metrics.row import Row
+from tasks.metrics.token_f1 import token_f1
+from tasks.metrics.truncated import truncated
+from tasks.metrics.unsupported_entities import unsupported_entities
+from tasks.metrics.unsupported_numbers import unsupported_numbers
+
+METRICS = {
+    "faithfulness": Metric(
+        faithfulness, "Support by the context", "Faithfulness", "higher", primary=True, binary=False
+    ),
+    "copy_density": Metric(copy_density, "Copied in runs of five words", "Faithfulness", "none", binary=False),
+    "hallucination": Metric(hallucination, "Hallucination rate", "Hallucination", "lower", primary=True),
+    "unsupported_numbers": Metric(unsupported_numbers, "Answers with an absent number", "Hallucination", "lower"),
+    "unsupported_entities": Metric(unsupported_entities, "Answers with an absent name", "Hallucination", "lower"),
+    "relevance": Metric(relevance, "Coverage of the question", "Relevance", "higher", primary=True, binary=False),
+    "rouge_l": Metric(rouge_l, "ROUGE-L to the reference", "Style / domain", "higher", binary=False),
+    "length_ratio": Metric(length_ratio, "Length over the reference's", "Style / domain", "none", binary=False),
+    "truncated": Metric(truncated, "Answers cut off", "Style / domain", "lower"),
+    "refusal_exactness": Metric(
+        refusal_exactness, "Refusals in the fixed sentence", "Style / domain", "higher", same_rows=False
+    ),
+    "contains_value": Metric(contains_value, "Holds the right value", "Correctness", "higher"),
+    "exact_match": Metric(exact_match, "Exact match, answerable", "Correctness", "higher"),
+    "token_f1": Metric(token_f1, "Token F1, answerable", "Correctness", "higher", primary=True, binary=False),
+    "abstention_f1": Metric(
+        abstention_f1,
+        "Abstention F1",
+        "Abstention",
+        "higher",
+        primary=True,
+        same_rows=False,
+        weight=abstention_f1_weight,
+    ),
+    "abstention_recall": Metric(abstention_recall, "Recall: refused when it should", "Abstention", "higher"),
+    "abstention_precision": Metric(
+        abstention_precision, "Precision: should, when refused", "Abstention", "higher", same_rows=False
+    ),
+    "over_refusal": Metric(over_refusal, "Over-refusal of answerable", "Abstention", "lower"),
+    "leaky_abstention": Metric(
+        leaky_abstention, "Refuses, then answers anyway", "Abstention", "lower", same_rows=False
+    ),
+    "contrast_pairs": Metric(None, "Contrast pairs, both sides right", "Abstention", "higher", level="set"),
+    "abstained": Metric(abstained, "Answers that refuse", "Abstention", "none"),
+    "should_abstain": Metric(should_abstain, "Questions to refuse", "Abstention", "none"),
+}
+
+__all__ = ["METRICS", "Metric", "Row"]

@@ -1,0 +1,15 @@
+"""Length against the reference."""
+
+from tasks.metrics.row import Row
+from tasks.text import words
+
+
+def length_ratio(row: Row) -> float | None:
+    """Words of the answer over words of the reference, from 0; 1 is as long. A diagnostic: neither way is better.
+
+    None if the answer abstains or should. Shows padding and curtness, which most other metrics reward or punish.
+    """
+    reference = words(row.reference)
+    if row.abstained or row.should_abstain or not reference:
+        return None
+    return len(words(row.answer)) / len(reference)

@@ -1,0 +1,18 @@
+"""Relevance: does the answer speak of what was asked?"""
+
+from tasks.metrics.row import Row
+from tasks.text import content_stems
+
+
+def relevance(row: Row) -> float | None:
+    """Share of the question's IDF mass that the answer takes up, 0 to 1, up.
+
+    None if the answer abstains or the question has no content word. AUROC .90 against the answer to the nearest other
+    question. Echoing the question wins and a bare value ("16 bar") loses: read beside `token_f1`.
+    """
+    asked = set(content_stems(row.query))
+    if row.abstained or not asked:
+        return None
+    weight = row.context.weight
+    said = set(content_stems(row.answer))
+    return sum(map(weight, asked & said)) / sum(map(weight, asked))

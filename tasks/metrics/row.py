@@ -1,0 +1,38 @@
+"""One answer to one question, as the metrics see it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from tasks.text import ContextView, claims, is_refusal
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A question, its context, an answer to it, and what is known of the right one. Read once, measured often."""
+
+    query: str
+    context: ContextView
+    answer: str
+    reference: str = ""  # the right answer; the refusal sentence where `should_abstain`
+    should_abstain: bool = False  # the context holds no answer
+    value: str | None = None  # what a right answer contains, if it is known
+    refusal: str | None = None  # the fixed refusal sentence, if there is one
+    truncated: bool = False  # the answer hit the limit of new tokens
+    threshold: float = 0.48  # of support, under which an answer counts as hallucinated
+
+    @cached_property
+    def abstained(self) -> bool:
+        return is_refusal(self.answer, self.refusal)
+
+    @cached_property
+    def claims(self) -> list[str]:
+        """What of the answer can be checked: its sentences without refusals; of a clean refusal, nothing."""
+        return claims(self.answer, self.refusal)
+
+    @cached_property
+    def unsupported_numbers(self) -> list[str]:
+        return self.context.unsupported_numbers("\n".join(self.claims))
+
+    @cached_property
+    def unsupported_entities(self) -> list[str]:
+        return self.context.unsupported_entities("\n".join(self.claims), self.query)
