@@ -56,3 +56,21 @@ def leaky_abstention(row: Row) -> float | None:
     40 % of the refusals of four real systems held a "However" or "But".
     """
     return float(leaks(row.answer, row.refusal)) if row.abstained else None
+
+
+def baselines(share: float) -> dict[str, dict[str, float | None]]:
+    """The figures of a system that always refuses and of one that never does, at this share of unanswerable rows."""
+    return {
+        "always_refuse": {
+            "abstention_recall": 1.0 if share else None,
+            "abstention_precision": share,
+            "abstention_f1": 2 * share / (1 + share),
+            "over_refusal": 1.0 if share < 1 else None,
+        },
+        "never_refuse": {
+            "abstention_recall": 0.0 if share else None,
+            "abstention_precision": None,
+            "abstention_f1": 0.0 if share else None,
+            "over_refusal": 0.0 if share < 1 else None,
+        },
+    }

@@ -1,14 +1,13 @@
 """Exact match with the reference."""
 
 from tasks.metrics.row import Row
-from tasks.text import words
 
 ARTICLES = frozenset({"a", "an", "the"})
 
 
-def squad_tokens(text: str) -> list[str]:
-    """Words without case, punctuation and articles, as SQuAD's evaluation compares them."""
-    return [word for word in words(text) if word not in ARTICLES]
+def without_articles(words: list[str]) -> list[str]:
+    """Words as SQuAD's evaluation compares them; case and punctuation are gone already."""
+    return [word for word in words if word not in ARTICLES]
 
 
 def exact_match(row: Row) -> float | None:
@@ -19,4 +18,4 @@ def exact_match(row: Row) -> float | None:
     """
     if row.should_abstain or not row.reference:
         return None
-    return float(squad_tokens(row.answer) == squad_tokens(row.reference))
+    return float(without_articles(row.answer_words) == without_articles(row.reference_words))

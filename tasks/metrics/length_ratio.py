@@ -1,7 +1,6 @@
 """Length against the reference."""
 
 from tasks.metrics.row import Row
-from tasks.text import words
 
 
 def length_ratio(row: Row) -> float | None:
@@ -9,7 +8,6 @@ def length_ratio(row: Row) -> float | None:
 
     None if the answer abstains or should. Shows padding and curtness, which most other metrics reward or punish.
     """
-    reference = words(row.reference)
-    if row.abstained or row.should_abstain or not reference:
+    if row.abstained or row.should_abstain or not row.reference_words:
         return None
-    return len(words(row.answer)) / len(reference)
+    return len(row.answer_words) / len(row.reference_words)

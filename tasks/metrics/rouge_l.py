@@ -3,7 +3,6 @@
 from rapidfuzz.distance import LCSseq
 
 from tasks.metrics.row import Row
-from tasks.text import words
 
 
 def rouge_l(row: Row) -> float | None:
@@ -14,6 +13,6 @@ def rouge_l(row: Row) -> float | None:
     """
     if row.abstained or row.should_abstain or not row.reference:
         return None
-    answer, reference = words(row.answer), words(row.reference)
+    answer, reference = row.answer_words, row.reference_words
     common = LCSseq.similarity(answer, reference)
     return 2 * common / (len(answer) + len(reference)) if common else 0.0

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from tasks.text import ContextView, claims, is_refusal
+from tasks.text import ContextView, claims, is_refusal, words
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +19,14 @@ class Row:
     refusal: str | None = None  # the fixed refusal sentence, if there is one
     truncated: bool = False  # the answer hit the limit of new tokens
     threshold: float = 0.48  # of support, under which an answer counts as hallucinated
+
+    @cached_property
+    def answer_words(self) -> list[str]:
+        return words(self.answer)
+
+    @cached_property
+    def reference_words(self) -> list[str]:
+        return words(self.reference)
 
     @cached_property
     def abstained(self) -> bool:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from tasks.metrics.exact_match import squad_tokens
+from tasks.metrics.exact_match import without_articles
 from tasks.metrics.row import Row
 
 
@@ -14,6 +14,6 @@ def token_f1(row: Row) -> float | None:
     """
     if row.should_abstain or not row.reference:
         return None
-    answer, reference = squad_tokens(row.answer), squad_tokens(row.reference)
+    answer, reference = without_articles(row.answer_words), without_articles(row.reference_words)
     common = (Counter(answer) & Counter(reference)).total()
     return 2 * common / (len(answer) + len(reference)) if common else 0.0

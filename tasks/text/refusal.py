@@ -1,6 +1,7 @@
 """Refusals, recognised by their wording: the fixed sentence, and what models say in its place."""
 
 import re
+from functools import lru_cache
 
 from tasks.text.tokens import content_stems, normalise, sentences, words
 
@@ -98,8 +99,8 @@ _COURTESY = re.compile(
 _TURN = re.compile(r"[,;:–—-]\s*(?=(?:but|however|although|though|yet|nevertheless|that said)\b)", re.IGNORECASE)
 _FRAME = re.compile(
     r"^(?:(?:based on|according to|as (?:\w+ )?(?:stated|mentioned|described|noted|specified) in|from|in) "
-    rf"{_THE_SOURCE}(?: \w{{1,3}})?,? |{_THE_SOURCE}(?: \d+)? (?:also )?(?:states|mentions|says|indicates|notes|explains|specifies)"
-    r"(?: that)? )",
+    rf"{_THE_SOURCE}(?: \w{{1,3}})?,? |{_THE_SOURCE}(?: \d+)? (?:also )?(?:states|mentions|says|indicates|notes"
+    r"|explains|specifies)(?: that)? )",
     re.IGNORECASE,
 )
 _PRONOUN = re.compile(r"^(?:(?:however|but|yet),? )?(?:it|they|these|this)\b ?")  # the passages, named just before
@@ -107,6 +108,7 @@ _CONJUNCTION = re.compile(r"\w,? (?:but|although|though|however|yet)\b")  # some
 _NAMES_SOURCE = re.compile(rf"\b{_SOURCE}")
 
 
+@lru_cache(maxsize=16)  # a row asks several times
 def is_refusal(answer: str, sentence: str | None = None) -> bool:
     """Whether an answer declines to answer, in the fixed refusal `sentence` or in words of its own.
 

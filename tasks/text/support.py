@@ -133,11 +133,13 @@ class ContextView:
         said = read(answer).words
         if len(said) < run:
             return None
-        covered: set[int] = set()
+        held = self._running
+        covered = copied = 0  # words before `covered` are counted
         for start in range(len(said) - run + 1):
-            if f" {' '.join(said[start : start + run])} " in self._running:
-                covered.update(range(start, start + run))
-        return len(covered) / len(said)
+            if f" {' '.join(said[start : start + run])} " in held:
+                copied += start + run - max(start, covered)
+                covered = start + run
+        return copied / len(said)
 
     def unsupported_numbers(self, answer: str) -> list[str]:
         """Numbers in the answer that the context states neither in digits nor in words."""

@@ -1,0 +1,48 @@
+"""A system's scores: one column of numbers per metric, one number per row."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tasks.statistics import Floats
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Ids and source documents of the rows, and the columns: float64, NaN where a metric does not apply."""
+
+    ids: list[str]
+    documents: list[str]
+    columns: dict[str, "Floats"]
+
+    def write(self, path: Path) -> None:
+        """Write an Arrow IPC stream: id, document, and one nullable float64 column each."""
+        import pyarrow as pa
+
+        arrays = {"id": pa.array(self.ids, pa.string()), "document": pa.array(self.documents, pa.string())}
+        for name, column in self.columns.items():
+            arrays[name] = pa.array(column, pa.float64(), from_pandas=True)
+        table = pa.table(arrays)
+        with pa.ipc.new_stream(str(path), table.schema) as stream:
+            stream.write_table(table, max_chunksize=10_000)
+
+    @classmethod
+    def read(cls, path: Path) -> "Scores":
+        import numpy as np
+        import pyarrow as pa
+
+        with pa.ipc.open_stream(str(path)) as stream:
+            table = stream.read_all()
+        columns = {
+            name: table[name].to_numpy().astype(np.float64)
+            for name in table.column_names
+            if name not in ("id", "document")
+        }
+        return cls(table["id"].to_pylist(), table["document"].to_pylist(), columns)
+
+    def weights(self, name: str) -> "Floats":
+        """What each row weighs in a metric's figure: its weight column, or 1."""
+        import numpy as np
+
+        return self.columns.get(f"{name}_weight", np.ones(len(self.ids)))

@@ -1,0 +1,146 @@
+"""score: each metric of each answer, and every figure with its interval."""
+
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import orjson
+from pydantic import Field
+
+from tasks.errors import UserError
+from tasks.metrics import METRICS, Row
+from tasks.metrics.abstention import baselines
+from tasks.metrics.contrast_pairs import Key, contrast_pairs, handled
+from tasks.metrics.scores import Scores
+from tasks.text import ContextView
+from tasks.triplets import Triplet, read_triplets
+from tasks.versioning import Config, step
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class ScoreConfig(Config):
+    """How answers are scored."""
+
+    hallucination_threshold: Share = Field(
+        0.48,
+        description="Support under which an answer counts as hallucinated. Of faithful and of hallucinated sentences "
+        "pass: 95 and 41 % at .38, 90 and 26 % at .48, 80 and 13 % at .60.",
+    )
+    resamples: int = Field(10_000, ge=100, description="Bootstrap resamples of the source documents.")
+    seed: int = Field(0, description="Seed of the bootstrap.")
+
+
+class Answer(NamedTuple):
+    id: str
+    text: str
+    truncated: bool
+
+
+@step(libraries=("numpy", "pyarrow", "pystemmer", "rapidfuzz", "scipy"))
+def score(config: ScoreConfig, *, rows: Path, answers: Path, out: Path) -> None:
+    """Score `answers` (an answer step's folder) to the questions of `rows` (build's evaluation folder).
+
+    Writes scores.arrow: id, document, and one nullable float64 column per metric of `METRICS` (and per weight); and
+    summary.json: every metric's figure with its 95 % interval and the number of rows and documents that it counts.
+    Raises UserError if the answers are not of these rows, in this order.
+    """
+    scores = measure(config, rows / "rows.arrow", answers / "answers.arrow")
+    if not scores.ids:
+        raise UserError(f"{rows / 'rows.arrow'}: no rows to score", "give evaluation rows, or hold more documents back")
+    scores.write(out / "scores.arrow")
+    summary = summarise(config, scores) | {"refusal": refusal_sentence(rows / "rows.arrow")}
+    (out / "summary.json").write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
+
+
+def measure(config: ScoreConfig, rows: Path, answers: Path) -> Scores:
+    """Every metric of every row; memory holds numbers alone."""
+    import numpy as np
+    from tqdm import tqdm
+
+    refusal = refusal_sentence(rows)
+    ids: list[str] = []
+    documents: list[str] = []
+    columns = {name: array("d") for name, metric in METRICS.items() if metric.measure}
+    columns |= {f"{name}_weight": array("d") for name, metric in METRICS.items() if metric.weight}
+    pairs: list[tuple[Key, bool, bool]] = []
+    for triplet, answer in tqdm(_together(rows, answers), desc="score", unit="row", disable=None):
+        row = Row(
+            query=triplet.query,
+            context=ContextView(triplet.context),
+            answer=answer.text,
+            reference=triplet.answer,
+            should_abstain=triplet.refusal,
+            value=triplet.value,
+            refusal=refusal,
+            truncated=answer.truncated,
+            threshold=config.hallucination_threshold,
+        )
+        ids.append(triplet.id)
+        documents.append(triplet.document)
+        for name, metric in METRICS.items():
+            if metric.measure:
+                value = metric.measure(row)
+                columns[name].append(np.nan if value is None else value)
+            if metric.weight:
+                columns[f"{name}_weight"].append(metric.weight(row))
+        pairs.append(((triplet.document, triplet.query), triplet.refusal, handled(row)))
+    columns["contrast_pairs"] = array("d", [np.nan if right is None else right for right in contrast_pairs(pairs)])
+    return Scores(ids, documents, {name: np.frombuffer(column) for name, column in columns.items()})
+
+
+def summarise(config: ScoreConfig, scores: Scores) -> dict[str, Any]:
+    """One system's figures, and those of two systems that need no model, to read the abstention figures against."""
+    import numpy as np
+
+    from tasks.statistics import bootstrap, cluster_codes, estimate, weighted_sums
+
+    codes = cluster_codes(scores.documents)
+    sums = {name: weighted_sums(scores.columns[name], scores.weights(name), codes) for name in METRICS}
+    drawn = bootstrap(np.concatenate(list(sums.values()), axis=1), resamples=config.resamples, seed=config.seed)
+    metrics: dict[str, Any] = {}
+    for position, name in enumerate(sums):
+        figure = estimate(sums[name], drawn[:, 2 * position : 2 * position + 2])
+        counted = ~np.isnan(scores.columns[name])
+        metrics[name] = {
+            "value": figure and round(figure.value, 6),
+            "low": figure and round(figure.low, 6),
+            "high": figure and round(figure.high, 6),
+            "rows": int(counted.sum()),
+            "documents": len(np.unique(codes[counted])),
+        }
+    return {
+        "rows": len(scores.ids),
+        "documents": int(codes.max()) + 1,
+        "metrics": metrics,
+        "baselines": baselines(float(scores.columns["should_abstain"].mean())),
+    }
+
+
+def refusal_sentence(rows: Path) -> str | None:
+    """The fixed refusal sentence: the answer of the first unanswerable row, None if there is none."""
+    return next((triplet.answer for triplet in read_triplets(rows) if triplet.refusal), None)
+
+
+def _together(rows: Path, answers: Path) -> Iterator[tuple[Triplet, Answer]]:
+    given = _answers(answers)
+    for number, triplet in enumerate(read_triplets(rows), 1):
+        answer = next(given, None)
+        if answer is None or answer.id != triplet.id:
+            found = "nothing" if answer is None else repr(answer.id)
+            raise UserError(
+                f"{answers}: row {number} should answer {triplet.id!r}, found {found}",
+                "score answers that were made from these very rows; run `answer` again",
+            )
+        yield triplet, answer
+    if extra := next(given, None):
+        raise UserError(f"{answers}: answers {extra.id!r}, which {rows} does not hold", "run `answer` again")
+
+
+def _answers(path: Path) -> Iterator[Answer]:
+    import pyarrow as pa
+
+    with pa.ipc.open_stream(str(path)) as stream:
+        for batch in stream:
+            yield from map(Answer, *(batch[name].to_pylist() for name in ("id", "answer", "truncated")))
