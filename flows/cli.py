@@ -10,7 +10,7 @@ import yaml
 from rich.console import Console
 
 from flows import display
-from flows.config import Retrain, load
+from flows.config import TINY, Retrain, load
 from tasks.errors import UserError
 
 app = typer.Typer(
@@ -24,7 +24,7 @@ app = typer.Typer(
 console = Console()
 
 ConfigFile = Annotated[
-    Path | None,
+    Path,
     typer.Argument(help="A YAML file, see deployments/configs/. Without one: the tiny sample.", show_default=False),
 ]
 Settings = Annotated[
@@ -34,7 +34,7 @@ Settings = Annotated[
 
 
 @app.command()
-def retrain(config: ConfigFile = None, settings: Settings = None) -> None:
+def retrain(config: ConfigFile = TINY, settings: Settings = None) -> None:
     """Run what is stale: validate → build → train → export → answer → score → report.
 
     A step whose data, config, code and libraries are as they were is taken from the store. When all are, nothing
@@ -62,7 +62,7 @@ def _run_flow(tree: Retrain) -> Path:
 
     # The ephemeral server reports usage and logs an error where there is no network; the table below replaces INFO.
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     from prefect import flow
 
     from flows import retrain as deployed
@@ -79,7 +79,7 @@ def _run_flow(tree: Retrain) -> Path:
 
 @app.command()
 def plan(
-    config: ConfigFile = None,
+    config: ConfigFile = TINY,
     settings: Settings = None,
     json: Annotated[
         bool, typer.Option("--json", help="For machines: label, status, why and seconds per step.")
@@ -128,7 +128,7 @@ def validate(
 def ask(
     question: Annotated[str, typer.Argument(help="What to ask.")],
     context: Annotated[list[Path], typer.Option("--context", "-c", help="A text file: one passage. May be repeated.")],
-    config: Annotated[Path | None, typer.Option(help="The config whose base model and adapter to ask.")] = None,
+    config: Annotated[Path, typer.Option(help="The config whose base model and adapter to ask.")] = TINY,
     adapter: Annotated[
         str | None, typer.Option(help="An adapter by its key; without it the newest of this config.")
     ] = None,
@@ -158,7 +158,7 @@ def _text(path: Path) -> str:
 @app.command()
 def versions(
     step: Annotated[str | None, typer.Argument(help="Only this step, e.g. train.", show_default=False)] = None,
-    config: Annotated[Path | None, typer.Option(help="The config whose store to list.")] = None,
+    config: Annotated[Path, typer.Option(help="The config whose store to list.")] = TINY,
     settings: Settings = None,
 ) -> None:
     """List the artifacts in the store, oldest first."""
@@ -170,7 +170,7 @@ def versions(
 @app.command()
 def show(
     artifact: Annotated[str, typer.Argument(help="A key or its first digits, or a step: its newest artifact.")],
-    config: Annotated[Path | None, typer.Option(help="The config whose store to look in.")] = None,
+    config: Annotated[Path, typer.Option(help="The config whose store to look in.")] = TINY,
     settings: Settings = None,
     json: Annotated[bool, typer.Option("--json", help="The whole record, for machines.")] = False,
 ) -> None:
@@ -185,7 +185,7 @@ def show(
 
 
 @app.command("config")
-def show_config(config: ConfigFile = None, settings: Settings = None) -> None:
+def show_config(config: ConfigFile = TINY, settings: Settings = None) -> None:
     """Print every setting as it stands, as YAML."""
     tree = load(config, settings or ()).model_dump(mode="json", by_alias=True)
     print(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), end="")

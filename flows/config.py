@@ -16,6 +16,10 @@ from tasks.score import ScoreConfig
 from tasks.training.config import TrainConfig
 from tasks.validate import ValidateConfig
 from tasks.versioning import RUNTIME, Config
+from tasks.versioning.code import ROOT
+
+
+TINY = ROOT / "deployments/configs/tiny.yaml"  # what runs when no other config is named: the sample
 
 
 class DataConfig(Config):
@@ -60,7 +64,7 @@ class Retrain(Config):
 def load(path: Path | None, overrides: Sequence[str] = ()) -> Retrain:
     """Read a config file and apply overrides such as ``train.lora.r=8``, whose values are YAML.
 
-    Without a file every default holds: the tiny sample. Raises UserError with the nearest known name for an unknown
+    Without a file every default holds. Raises UserError with the nearest known name for an unknown
     field, and with the line for bad YAML.
     """
     tree = _read(path) if path else {}

@@ -7,16 +7,16 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from prefect.states import Completed, State
 
-from flows.config import Retrain
+from flows.config import TINY, Retrain, load
 from flows.pipeline import pipeline
 from tasks.versioning.as_task import TaskRunner, Tell, silent
 from tasks.versioning.store import Store
 
-TINY = Retrain()
+SAMPLE = load(TINY)
 
 
 @flow(name="retrain", flow_run_name="retrain {config.name}", validate_parameters=True)
-def retrain(config: Retrain = TINY) -> State[str]:
+def retrain(config: Retrain = SAMPLE) -> State[str]:
     """Validate, build, train, export, answer, score and report; each step only if something it is made from changed.
 
     The run's state message is the report's headline, and its result is the report's folder.

@@ -1,0 +1,112 @@
+"""The terminal: what it says and how it ends, command by command."""
+
+import json
+import sys
+
+import pytest
+
+from flows import cli
+
+ROW = {"query": "What is the limit?", "context": ["The limit is 40 bar."], "answer": "The limit is 40 bar."}
+
+
+@pytest.fixture
+def reground(monkeypatch, capsys):
+    """Run a command as the shell would; returns exit code, stdout and stderr."""
+
+    def run(*words: str):
+        monkeypatch.setattr(sys, "argv", ["reground", *words])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        out, err = capsys.readouterr()
+        return end.value.code or 0, out, err
+
+    return run
+
+
+@pytest.fixture
+def rows(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(
+        "".join(json.dumps({**ROW, "id": str(i), "query": f"{i}: {ROW['query']}"}) + "\n" for i in range(9))
+    )
+    return path
+
+
+@pytest.fixture
+def store(tmp_path):
+    return f"store={tmp_path / 'store'}"
+
+
+@pytest.mark.parametrize("command", ["retrain", "plan", "validate", "ask", "versions", "show", "config"])
+def test_every_command_explains_itself(reground, command):
+    code, out, _ = reground(command, "--help")
+    assert code == 0
+    assert "Usage:" in out
+    assert command in reground("--help")[1]
+
+
+def test_validate_prints_the_report_and_where_the_rows_are(reground, rows, store):
+    code, out, _ = reground("validate", str(rows), "-s", store)
+    assert code == 0
+    assert "9 of 9 rows" in out
+    assert "quarantine.jsonl" in out
+
+
+def test_too_many_rejects_stop_with_the_reason_and_keep_the_quarantine(reground, rows, store, tmp_path):
+    with rows.open("a") as file:
+        file.write('{"query": "no context"}\n' * 5)
+    code, _, err = reground("validate", str(rows), "-s", store)
+    assert code == 2
+    assert "rows.jsonl:10" in err
+    assert "max_reject_share" in err
+    (kept,) = (tmp_path / "store/.failed").glob("*/quarantine.jsonl")
+    assert len(kept.read_text().splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("validate", "nowhere.jsonl"), "nowhere.jsonl"),
+        (("plan", "none.yaml"), "there is no config file none.yaml"),
+        (("plan", "-s", "train.lora.rank=8"), "train.lora.rank: no such setting"),
+        (("plan", "-s", "train"), "write it as name=value"),
+        (("plan", "-s", "base.model=/no/such"), "there is no folder '/no/such'"),
+        (("ask", "why?", "-c", "no-such-context.txt"), "there is no file no-such-context.txt"),
+        (("show", "3f2a"), "no artifact matches '3f2a'"),
+    ],
+)
+def test_a_mistake_exits_with_2_and_a_remedy(reground, store, words, says):
+    code, out, err = reground(*words, "-s", store)
+    assert code == 2
+    assert says in " ".join(err.split())
+    assert "remedy:" in err
+    assert "Traceback" not in out + err
+
+
+def test_a_question_without_an_adapter_says_how_to_get_one(reground, store, tmp_path):
+    context = tmp_path / "sheet.txt"
+    context.write_text("The limit is 40 bar.")
+    code, _, err = reground("ask", "What is the limit?", "-c", str(context), "-s", store)
+    assert code == 2
+    assert "reground retrain" in err
+
+
+def test_versions_and_show_tell_how_an_artifact_came_to_be(reground, rows, store):
+    reground("validate", str(rows), "-s", store)
+    _, out, _ = reground("versions", "-s", store)
+    assert "validate" in out
+    key = out.split()[out.split().index("validate") + 1]
+    code, told, _ = reground("show", key[:6], "-s", store)
+    assert code == 0
+    assert "rows.jsonl" in told
+    record = json.loads(reground("show", key, "--json", "-s", store)[1])
+    assert record["key"].startswith(key)
+
+
+def test_a_plan_for_machines_is_json(reground, store):
+    code, out, _ = reground("plan", "--json", "-s", store)
+    assert code == 0
+    steps = json.loads(out)
+    assert steps[0] == {"label": "validate", "status": "stale", "why": ["never made"], "seconds": None}
+    assert steps[-1]["label"] == "report"
