@@ -35,6 +35,7 @@ class ScoreConfig(Config):
 class Answer(NamedTuple):
     id: str
     text: str
+    tokens: int
     truncated: bool
 
 
@@ -42,7 +43,8 @@ class Answer(NamedTuple):
 def score(config: ScoreConfig, *, rows: Path, answers: Path, out: Path) -> None:
     """Score `answers` (an answer step's folder) to the questions of `rows` (build's evaluation folder).
 
-    Writes scores.arrow: id, document, and one nullable float64 column per metric of `METRICS` (and per weight); and
+    Writes scores.arrow: id, document, one nullable float64 column per metric of `METRICS` and per weight, and
+    should_abstain; and
     summary.json: every metric's figure with its 95 % interval and the number of rows and documents that it counts.
     Raises UserError if the answers are not of these rows, in this order.
     """
@@ -62,10 +64,11 @@ def measure(config: ScoreConfig, rows: Path, answers: Path) -> Scores:
     refusal = refusal_sentence(rows)
     ids: list[str] = []
     documents: list[str] = []
-    columns = {name: array("d") for name, metric in METRICS.items() if metric.measure}
+    columns = {name: array("d") for name, metric in METRICS.items() if metric.level == "row"}
     columns |= {f"{name}_weight": array("d") for name, metric in METRICS.items() if metric.weight}
+    columns["should_abstain"] = array("d")  # a fact of the data, which tells the abstention figures apart
     pairs: list[tuple[Key, bool, bool]] = []
-    for triplet, answer in tqdm(_together(rows, answers), desc="score", unit="row", disable=None):
+    for triplet, answer in tqdm(answered(rows, answers), desc="score", unit="row", disable=None):
         row = Row(
             query=triplet.query,
             context=ContextView(triplet.context),
@@ -80,11 +83,12 @@ def measure(config: ScoreConfig, rows: Path, answers: Path) -> Scores:
         ids.append(triplet.id)
         documents.append(triplet.document)
         for name, metric in METRICS.items():
-            if metric.measure:
+            if metric.level == "row":
                 value = metric.measure(row)
                 columns[name].append(np.nan if value is None else value)
             if metric.weight:
                 columns[f"{name}_weight"].append(metric.weight(row))
+        columns["should_abstain"].append(triplet.refusal)
         pairs.append(((triplet.document, triplet.query), triplet.refusal, handled(row)))
     columns["contrast_pairs"] = array("d", [np.nan if right is None else right for right in contrast_pairs(pairs)])
     return Scores(ids, documents, {name: np.frombuffer(column) for name, column in columns.items()})
@@ -123,7 +127,8 @@ def refusal_sentence(rows: Path) -> str | None:
     return next((triplet.answer for triplet in read_triplets(rows) if triplet.refusal), None)
 
 
-def _together(rows: Path, answers: Path) -> Iterator[tuple[Triplet, Answer]]:
+def answered(rows: Path, answers: Path) -> Iterator[tuple[Triplet, Answer]]:
+    """The rows with their answers, in order; UserError if they do not belong together."""
     given = _answers(answers)
     for number, triplet in enumerate(read_triplets(rows), 1):
         answer = next(given, None)
@@ -143,4 +148,4 @@ def _answers(path: Path) -> Iterator[Answer]:
 
     with pa.ipc.open_stream(str(path)) as stream:
         for batch in stream:
-            yield from map(Answer, *(batch[name].to_pylist() for name in ("id", "answer", "truncated")))
+            yield from map(Answer, *(batch[name].to_pylist() for name in ("id", "answer", "tokens", "truncated")))

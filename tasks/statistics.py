@@ -97,7 +97,7 @@ def difference(base: "Floats", tuned: "Floats", drawn_base: "Floats", drawn_tune
     drawn = drawn[~np.isnan(drawn)]
     low, high, error = _spread(drawn)
     tail = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
-    return Difference(float(value), low, high, error, min(1.0, 2 * (tail + 1) / (len(drawn) + 1)))
+    return Difference(float(value), low, high, error, min(1.0, float(2 * (tail + 1) / (len(drawn) + 1))))
 
 
 def _ratio(drawn: "Floats") -> "Floats":

@@ -8,9 +8,9 @@ from tasks.metrics.abstention import (
     abstention_recall,
     leaky_abstention,
     over_refusal,
-    should_abstain,
 )
 from tasks.metrics.contains_value import contains_value
+from tasks.metrics.contrast_pairs import contrast_pairs
 from tasks.metrics.copy_density import copy_density
 from tasks.metrics.exact_match import exact_match
 from tasks.metrics.faithfulness import faithfulness
@@ -32,18 +32,18 @@ METRICS = {
     ),
     "copy_density": Metric(copy_density, "Copied in runs of five words", "Faithfulness", "none", binary=False),
     "hallucination": Metric(hallucination, "Hallucination rate", "Hallucination", "lower", primary=True),
-    "unsupported_numbers": Metric(unsupported_numbers, "Answers with an absent number", "Hallucination", "lower"),
-    "unsupported_entities": Metric(unsupported_entities, "Answers with an absent name", "Hallucination", "lower"),
+    "unsupported_numbers": Metric(unsupported_numbers, "Absent number stated", "Hallucination", "lower"),
+    "unsupported_entities": Metric(unsupported_entities, "Absent name stated", "Hallucination", "lower"),
     "relevance": Metric(relevance, "Coverage of the question", "Relevance", "higher", primary=True, binary=False),
     "rouge_l": Metric(rouge_l, "ROUGE-L to the reference", "Style / domain", "higher", binary=False),
-    "length_ratio": Metric(length_ratio, "Length over the reference's", "Style / domain", "none", binary=False),
+    "length_ratio": Metric(length_ratio, "Length over reference", "Style / domain", "none", binary=False),
     "truncated": Metric(truncated, "Answers cut off", "Style / domain", "lower"),
     "refusal_exactness": Metric(
-        refusal_exactness, "Refusals in the fixed sentence", "Style / domain", "higher", same_rows=False
+        refusal_exactness, "Refusals to the letter", "Style / domain", "higher", same_rows=False
     ),
     "contains_value": Metric(contains_value, "Holds the right value", "Correctness", "higher"),
-    "exact_match": Metric(exact_match, "Exact match, answerable", "Correctness", "higher"),
-    "token_f1": Metric(token_f1, "Token F1, answerable", "Correctness", "higher", primary=True, binary=False),
+    "exact_match": Metric(exact_match, "Exact match (answerable)", "Correctness", "higher"),
+    "token_f1": Metric(token_f1, "Token F1 (answerable)", "Correctness", "higher", primary=True, binary=False),
     "abstention_f1": Metric(
         abstention_f1,
         "Abstention F1",
@@ -53,17 +53,14 @@ METRICS = {
         same_rows=False,
         weight=abstention_f1_weight,
     ),
-    "abstention_recall": Metric(abstention_recall, "Recall: refused when it should", "Abstention", "higher"),
+    "abstention_recall": Metric(abstention_recall, "Recall of refusals", "Abstention", "higher"),
     "abstention_precision": Metric(
-        abstention_precision, "Precision: should, when refused", "Abstention", "higher", same_rows=False
+        abstention_precision, "Precision of refusals", "Abstention", "higher", same_rows=False
     ),
-    "over_refusal": Metric(over_refusal, "Over-refusal of answerable", "Abstention", "lower"),
-    "leaky_abstention": Metric(
-        leaky_abstention, "Refuses, then answers anyway", "Abstention", "lower", same_rows=False
-    ),
-    "contrast_pairs": Metric(None, "Contrast pairs, both sides right", "Abstention", "higher", level="set"),
+    "over_refusal": Metric(over_refusal, "Over-refusal", "Abstention", "lower"),
+    "leaky_abstention": Metric(leaky_abstention, "Refuses, then answers", "Abstention", "lower", same_rows=False),
+    "contrast_pairs": Metric(contrast_pairs, "Contrast pairs, both right", "Abstention", "higher", level="set"),
     "abstained": Metric(abstained, "Answers that refuse", "Abstention", "none"),
-    "should_abstain": Metric(should_abstain, "Questions to refuse", "Abstention", "none"),
 }
 
 __all__ = ["METRICS", "Metric", "Row"]

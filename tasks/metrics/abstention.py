@@ -16,11 +16,6 @@ def abstained(row: Row) -> float:
     return float(row.abstained)
 
 
-def should_abstain(row: Row) -> float:
-    """1 if the row is labelled as unanswerable, else 0. A fact of the data, equal for all systems."""
-    return float(row.should_abstain)
-
-
 def abstention_recall(row: Row) -> float | None:
     """Share of unanswerable questions that are refused, up. None where the question is answerable."""
     return float(row.abstained) if row.should_abstain else None

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from tasks.metrics.row import Row
 
-Measure = Callable[[Row], float | None]
 Group = Literal["Faithfulness", "Hallucination", "Relevance", "Style / domain", "Correctness", "Abstention"]
 Direction = Literal["higher", "lower", "none"]  # which way is better; none: a diagnostic
 
@@ -15,10 +14,10 @@ Direction = Literal["higher", "lower", "none"]  # which way is better; none: a d
 class Metric:
     """A metric; its figure is the mean of `measure` over the rows for which it is not None, weighted by `weight`.
 
-    A metric of level "set" looks at several rows together: it has no `measure`, `score` fills its column.
+    `measure` takes a row and returns a number or None; of a metric of level "set" it looks at several rows together.
     """
 
-    measure: Measure | None
+    measure: Callable[..., Any]
     label: str
     group: Group
     direction: Direction

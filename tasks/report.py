@@ -1,0 +1,149 @@
+"""report: base against tuned, said plainly; as a page, as Markdown, as JSON, and in the model card."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import Field
+
+from tasks.errors import UserError
+from tasks.metrics.abstention import baselines
+from tasks.metrics.scores import Scores
+from tasks.reporting.compare import compare, headline
+from tasks.reporting.examples import choose, describe, histogram, quality
+from tasks.reporting.markdown import evaluation_section, page
+from tasks.reporting.page import html
+from tasks.reporting.training import read_training
+from tasks.score import Answer, answered
+from tasks.text import words
+from tasks.triplets import Triplet
+from tasks.versioning import Config, step
+
+ABSTENTION = ("abstention_f1", "abstention_recall", "abstention_precision", "over_refusal")
+
+
+class ReportConfig(Config):
+    """How base and tuned are compared and shown."""
+
+    examples: int = Field(10, ge=0, description="How many of the worst and of the best answers to show.")
+    resamples: int = Field(10_000, ge=100, description="Bootstrap resamples of the source documents.")
+    seed: int = Field(0, description="Seed of the bootstrap.")
+    over_refusal_margin: float = Field(
+        0.05, ge=0, le=1, description="Rise of over-refusal that would still be tolerable, stated beforehand."
+    )
+
+
+@step(
+    libraries=("jinja2", "numpy", "pyarrow", "pystemmer", "scipy"),
+    resources=("tasks/reporting/report.html.jinja",),
+)
+def report(
+    config: ReportConfig,
+    *,
+    rows: Path,
+    base_answers: Path,
+    tuned_answers: Path,
+    base_scores: Path,
+    tuned_scores: Path,
+    training: Path,
+    adapter: Path,
+    out: Path,
+) -> None:
+    """Compare two systems' answers and scores on the same rows; all inputs are the steps' output folders.
+
+    Writes report.json (everything, for machines), report.html (self-contained), report.md, and model-card.md: the
+    card of the exported `adapter` with a section on this evaluation. Raises UserError if rows, answers and scores do
+    not belong together.
+    """
+    base, tuned = Scores.read(base_scores / "scores.arrow"), Scores.read(tuned_scores / "scores.arrow")
+    if base.ids != tuned.ids:
+        raise UserError(f"{base_scores} and {tuned_scores} score different rows", "score both on the same rows")
+    metrics = compare(base, tuned, resamples=config.resamples, seed=config.seed, margin=config.over_refusal_margin)
+    told = {
+        "headline": headline(metrics),
+        "rows": len(base.ids),
+        "documents": len(set(base.documents)),
+        "unanswerable": int(base.columns["should_abstain"].sum()),
+        "metrics": metrics,
+        "abstention": _abstention(metrics, float(base.columns["should_abstain"].mean())),
+        "training": read_training(training),
+        "settings": config.model_dump(),
+        "made_from": {
+            name: _key(folder)
+            for name, folder in {
+                "rows": rows,
+                "base answers": base_answers,
+                "tuned answers": tuned_answers,
+                "base scores": base_scores,
+                "tuned scores": tuned_scores,
+                "training": training,
+                "adapter": adapter,
+            }.items()
+        },
+    }
+    told |= _look(config, _joined(rows, base_answers, tuned_answers), base, tuned)
+    (out / "report.json").write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
+    (out / "report.md").write_text(page(told), encoding="utf-8")
+    (out / "report.html").write_text(html(told), encoding="utf-8")
+    (out / "model-card.md").write_text(_card(adapter) + evaluation_section(told), encoding="utf-8")
+
+
+def _abstention(metrics: list[dict[str, Any]], share: float) -> list[dict[str, Any]]:
+    """The abstention figures of base and tuned, beside those of always and of never refusing."""
+    figures = {entry["name"]: entry for entry in metrics}
+    systems = {which: {name: figures[name][which]["value"] for name in ABSTENTION} for which in ("base", "tuned")}
+    return [{"system": name.replace("_", " "), **values} for name, values in (systems | baselines(share)).items()]
+
+
+def _look(
+    config: ReportConfig, joined: Iterator[tuple[Triplet, Answer, Answer]], base: Scores, tuned: Scores
+) -> dict[str, Any]:
+    """One pass over the texts: lengths of all answers, and the chosen rows in full."""
+    worst, best = choose(base, tuned, config.examples)
+    gain = quality(tuned) - quality(base)
+    lengths: dict[str, list[int]] = {"base": [], "tuned": [], "reference": []}
+    chosen: dict[int, dict[str, Any]] = {}
+    for number, (row, by_base, by_tuned) in enumerate(joined):
+        for name, text in (("base", by_base.text), ("tuned", by_tuned.text), ("reference", row.answer)):
+            lengths[name].append(len(words(text)))
+        if number in worst or number in best:
+            chosen[number] = {
+                "id": row.id,
+                "document": row.document,
+                "query": row.query,
+                "context": list(row.context),
+                "reference": row.answer,
+                "unanswerable": row.refusal,
+                "gain": round(float(gain[number]), 6),
+                "base": describe(base, number, by_base.text),
+                "tuned": describe(tuned, number, by_tuned.text),
+            }
+    return {
+        "lengths": histogram(lengths),
+        "worst": [chosen[number] for number in worst],
+        "best": [chosen[number] for number in best],
+    }
+
+
+def _joined(rows: Path, base: Path, tuned: Path) -> Iterator[tuple[Triplet, Answer, Answer]]:
+    by_base, by_tuned = (answered(rows / "rows.arrow", each / "answers.arrow") for each in (base, tuned))
+    for (row, first), (_, second) in zip(by_base, by_tuned, strict=True):
+        yield row, first, second
+
+
+def _card(adapter: Path) -> str:
+    """The adapter's card as `export` wrote it, in the exported folder or in the adapter within."""
+    for card in (adapter / "adapter" / "README.md", adapter / "README.md"):
+        if card.is_file():
+            return card.read_text(encoding="utf-8").rstrip() + "\n\n"
+    raise UserError(f"{adapter} holds no model card", "give the folder that `export` wrote")
+
+
+def _key(folder: Path) -> str | None:
+    """The artifact that a folder is, as the store names it; None outside a store."""
+    for record in (folder / "record.json", folder.parent / "record.json"):  # the folder may be a part of an artifact
+        if record.is_file():
+            told = orjson.loads(record.read_bytes())
+            return f"{told['step']}/{told['key'][:16]}"
+    return None

@@ -1,0 +1,71 @@
+"""Which answers to look at: the ten that got worse most, and the ten that got better most."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tasks.metrics.scores import Scores
+
+if TYPE_CHECKING:
+    from tasks.statistics import Floats
+
+SHOWN = ("faithfulness", "token_f1", "contains_value", "abstained", "hallucination")  # beside each answer
+
+
+def quality(scores: Scores) -> "Floats":
+    """How good each answer is, 0 to 1, for choosing examples only.
+
+    Of an unanswerable question: 1 if it is refused and no more said. Of an answerable one: 0 if it is refused, else
+    the mean of its support (floored at 0) and of holding the right value, or token F1 where no value is known.
+    """
+    import numpy as np
+
+    columns = scores.columns
+    value = columns["contains_value"]
+    right = np.where(np.isnan(value), np.nan_to_num(columns["token_f1"]), value)
+    answered = (right + np.clip(np.nan_to_num(columns["faithfulness"]), 0, 1)) / 2
+    refused = columns["abstained"] == 1
+    clean = refused & (np.nan_to_num(columns["leaky_abstention"]) == 0)
+    return np.where(columns["should_abstain"] == 1, clean, np.where(refused, 0.0, answered))
+
+
+def choose(base: Scores, tuned: Scores, count: int) -> tuple[list[int], list[int]]:
+    """Row numbers of the worst and of the best: by gain over the base, then by the tuned answer itself.
+
+    No row is in both; where few answers got worse, poor answers that stayed poor fill the list of the worst.
+    """
+    import numpy as np
+
+    after = quality(tuned)
+    gain = np.round(after - quality(base), 9)
+    order = np.lexsort((after, gain))  # by gain, then quality, then row number
+    count = min(count, len(order) // 2)
+    return order[:count].tolist(), order[::-1][:count].tolist()
+
+
+def describe(scores: Scores, row: int, answer: str) -> dict[str, Any]:
+    """An answer and what was measured of it."""
+    import numpy as np
+
+    values = {name: float(scores.columns[name][row]) for name in SHOWN}
+    return {"answer": answer, "scores": {name: round(v, 6) for name, v in values.items() if not np.isnan(v)}}
+
+
+def histogram(lengths: Mapping[str, Sequence[int]], bins: int = 12) -> dict[str, Any]:
+    """Counts of lengths in words: `edges` (the last bin is open) and per name its counts."""
+    import numpy as np
+
+    every = np.concatenate([np.asarray(each, dtype=float) for each in lengths.values()])
+    width = _round_up(float(np.quantile(every, 0.98)) / bins)
+    edges = np.arange(bins + 1) * width
+    counts = {name: np.histogram(np.clip(each, 0, edges[-1]), edges)[0].tolist() for name, each in lengths.items()}
+    return {"edges": edges.astype(int).tolist(), "counts": counts}
+
+
+def _round_up(width: float) -> int:
+    """To 1, 2, 3, 5 or 10, times a power of ten."""
+    scale = 1
+    while True:
+        for step in (1, 2, 3, 5):
+            if width <= step * scale:
+                return step * scale
+        scale *= 10

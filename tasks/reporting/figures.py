@@ -1,0 +1,25 @@
+"""Numbers as people read them."""
+
+
+def share(value: float | None) -> str:
+    """0.83, or a dash where nothing was scored."""
+    return "–" if value is None else f"{value:.2f}"
+
+
+def signed(value: float) -> str:
+    """+0.12, −0.05; 0.00 without a sign."""
+    text = f"{value:+.2f}".replace("-", "−")
+    return "0.00" if text in ("+0.00", "−0.00") else text
+
+
+def interval(low: float, high: float) -> str:
+    return f"[{signed(low)}, {signed(high)}]"
+
+
+def count(value: float) -> str:
+    """12,345."""
+    return f"{value:,.0f}"
+
+
+def loss(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.3f}"

@@ -1,0 +1,39 @@
+"""Which words of a context support an answer, and which words of the answer nothing supports."""
+
+import re
+from collections.abc import Callable
+
+from tasks.text.tokens import STOP_WORDS, content_stems, stem
+
+_WORD = re.compile(r"[^\W_]+")
+
+Piece = tuple[str, bool]  # a stretch of text, and whether it is marked
+
+
+def supporting(passage: str, answer: str) -> list[Piece]:
+    """The passage in pieces; marked are the content words that the answer takes up."""
+    said = set(content_stems(answer))
+    return _pieces(passage, lambda stem: stem in said)
+
+
+def unsupported(answer: str, context: list[str], query: str) -> list[Piece]:
+    """The answer in pieces; marked are the content words that stand neither in the context nor in the question."""
+    held = set(content_stems(" ".join([*context, query])))
+    return _pieces(answer, lambda stem: stem not in held)
+
+
+def _pieces(text: str, marked: Callable[[str], bool]) -> list[Piece]:
+    """Neighbouring words with the same mark are one piece, with the space between them."""
+    pieces: list[Piece] = []
+    end = 0
+    for match in _WORD.finditer(text):
+        word = match.group().casefold()
+        mark = word not in STOP_WORDS and marked(stem(word))
+        between = text[end : match.start()]
+        if mark and pieces and pieces[-1][1] and between.isspace():
+            pieces[-1] = (pieces[-1][0] + between + match.group(), True)
+        else:
+            pieces += [(between, False), (match.group(), mark)]
+        end = match.end()
+    pieces.append((text[end:], False))
+    return [piece for piece in pieces if piece[0]]

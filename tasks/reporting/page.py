@@ -1,0 +1,53 @@
+"""The report as one self-contained HTML page."""
+
+import inspect
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from tasks.metrics import METRICS
+from tasks.reporting import figures
+from tasks.reporting.highlight import Piece, supporting, unsupported
+from tasks.reporting.plots import HEIGHT, WIDTH, forest, lengths, loss_curve
+
+TEMPLATE = Path(__file__).with_name("report.html.jinja")
+
+
+def html(report: dict[str, Any]) -> str:
+    """Render a report (as in report.json); every text in it is escaped, nothing is fetched."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {
+        "share": figures.share,
+        "signed": figures.signed,
+        "count": figures.count,
+        "loss": figures.loss,
+        "points": lambda points: " ".join(f"{x},{y}" for x, y in points),
+    }
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        report=report,
+        groups=[(name, list(entries)) for name, entries in groupby(report["metrics"], lambda entry: entry["group"])],
+        forest=forest(report["metrics"]),
+        curve=loss_curve(report["training"]),
+        lengths=lengths(report["lengths"]),
+        explained={name: inspect.getdoc(metric.measure) or "" for name, metric in METRICS.items()},
+        examples=[
+            ("Best: most gained on the base", [_shown(example) for example in report["best"]]),
+            ("Worst: most lost, or poor as before", [_shown(example) for example in report["worst"]]),
+        ],
+        size=(WIDTH, HEIGHT),
+    )
+
+
+def _shown(example: dict[str, Any]) -> dict[str, Any]:
+    marked = {which: _marked(example, which) for which in ("base", "tuned")}
+    passages = [supporting(passage, example["tuned"]["answer"]) for passage in example["context"]]
+    return example | {"marked": marked, "passages": passages}
+
+
+def _marked(example: dict[str, Any], which: str) -> list[Piece]:
+    answer = example[which]
+    if answer["scores"]["abstained"]:
+        return [(answer["answer"], False)]
+    return unsupported(answer["answer"], example["context"], example["query"])
