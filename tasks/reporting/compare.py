@@ -129,7 +129,7 @@ def _verdict(entry: dict[str, Any]) -> str:
 
 
 def headline(entries: list[dict[str, Any]]) -> str:
-    """The comparison in one or two sentences, as it is."""
+    """The comparison in a few sentences, as it is; the first one stands alone."""
     primary = [entry for entry in entries if entry["primary"]]
     better, worse, open_ = (
         [entry for entry in primary if entry["verdict"] in verdicts]
@@ -140,11 +140,12 @@ def headline(entries: list[dict[str, Any]]) -> str:
         documents = max((entry["documents"] for entry in primary), default=0)
         told = f"Inconclusive: {documents} source documents are too few to name a winner; it takes {MIN_CLUSTERS}."
     elif better and worse:
-        told = f"The tuned model is better on {len(better)} {count}, {_names(better)}, but worse on {_names(worse)}."
+        told = f"The tuned model is better on {len(better)} {count}, but worse on {len(worse)}."
+        told += f" Better: {_names(better)}. Worse: {_names(worse)}."
     elif better:
-        told = f"The tuned model is better on {len(better)} {count} and worse on none: {_names(better)}."
+        told = f"The tuned model is better on {len(better)} {count} and worse on none. Better: {_names(better)}."
     elif worse:
-        told = f"The tuned model is worse on {len(worse)} {count} and better on none: {_names(worse)}."
+        told = f"The tuned model is worse on {len(worse)} {count} and better on none. Worse: {_names(worse)}."
     else:
         told = f"No significant gain: on none {count} does the tuned model differ from the base beyond chance."
     if open_ and len(open_) < len(primary):

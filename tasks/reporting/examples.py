@@ -31,15 +31,27 @@ def quality(scores: Scores) -> "Floats":
 def choose(base: Scores, tuned: Scores, count: int) -> tuple[list[int], list[int]]:
     """Row numbers of the worst and of the best: by gain over the base, then by the tuned answer itself.
 
-    No row is in both; where few answers got worse, poor answers that stayed poor fill the list of the worst.
+    No row is in both; where few answers got worse, poor answers that stayed poor fill the list of the worst. If both
+    answerable and unanswerable questions moved, each has its half, or refusals, worth 0 or 1, would crowd out the rest.
     """
     import numpy as np
 
     after = quality(tuned)
     gain = np.round(after - quality(base), 9)
-    order = np.lexsort((after, gain))  # by gain, then quality, then row number
+    order = np.lexsort((after, gain)).tolist()  # by gain, then quality, then row number
     count = min(count, len(order) // 2)
-    return order[:count].tolist(), order[::-1][:count].tolist()
+    refusable = tuned.columns["should_abstain"] == 1
+    worst = _balanced(order, [(gain < 0) & ~refusable, (gain < 0) & refusable], count)
+    best = [row for row in reversed(order) if row not in worst]
+    return worst, _balanced(best, [(gain > 0) & ~refusable, (gain > 0) & refusable], count)
+
+
+def _balanced(order: list[int], kinds: list[Any], count: int) -> list[int]:
+    """The first `count` rows of `order`, half of them of each kind as far as there are any; in that order."""
+    half = (count + 1) // 2
+    first = [row for kind in kinds for row in [row for row in order if kind[row]][:half]]
+    taken = set((first + [row for row in order if row not in first])[:count])
+    return [row for row in order if row in taken]
 
 
 def describe(scores: Scores, row: int, answer: str) -> dict[str, Any]:

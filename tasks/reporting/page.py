@@ -25,8 +25,11 @@ def html(report: dict[str, Any]) -> str:
         "loss": figures.loss,
         "points": lambda points: " ".join(f"{x},{y}" for x, y in points),
     }
+    lead, stop, details = report["headline"].partition(". ")
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         report=report,
+        lead=lead + stop.rstrip(),
+        details=details,
         groups=[(name, list(entries)) for name, entries in groupby(report["metrics"], lambda entry: entry["group"])],
         forest=forest(report["metrics"]),
         curve=loss_curve(report["training"]),

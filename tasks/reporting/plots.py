@@ -4,7 +4,7 @@ from math import ceil, floor, log10
 from typing import Any
 
 WIDTH, HEIGHT = 640, 260  # of a chart, in SVG user units
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 34  # margins
+LEFT, RIGHT, TOP, BOTTOM = 52, 22, 12, 34  # margins
 
 
 def forest(entries: list[dict[str, Any]]) -> dict[str, Any]:
