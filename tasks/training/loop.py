@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from tasks.errors import UserError
-from tasks.training.checkpoints import last_whole
+from tasks.training.checkpoints import last_whole, step_of
 from tasks.training.config import TrainConfig
 from tasks.training.job import Job
 
@@ -53,7 +53,6 @@ def _run(job: Job) -> None:
 
     from tasks.model import load_tokenizer
 
-    start = time.monotonic()
     set_seed(job.config.seed)
     checkpoint = last_whole(job.checkpoints)
     if checkpoint:
@@ -65,12 +64,14 @@ def _run(job: Job) -> None:
     with _explained(job.config):
         if trainer.eval_dataset is not None and checkpoint is None:
             trainer.evaluate()
+        start, resumed_at = time.monotonic(), step_of(checkpoint) if checkpoint else 0
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        seconds = time.monotonic() - start
         if trainer.eval_dataset is not None and trainer.state.global_step % job.config.eval_steps:
             trainer.evaluate()
     _save(job, trainer, examples=sum(map(len, train["seq_lengths"])))
-    seconds = time.monotonic() - start
-    tokens = sum(map(sum, train["seq_lengths"])) * trainer.state.epoch
+    done = 1 - resumed_at / trainer.state.global_step
+    tokens = sum(map(sum, train["seq_lengths"])) * trainer.state.epoch * done
     peak = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else _peak_rss()
     measured = {
         "train_seconds": round(seconds, 1),
