@@ -39,7 +39,7 @@ class Answer(NamedTuple):
     truncated: bool
 
 
-@step(libraries=("numpy", "pyarrow", "pystemmer", "rapidfuzz", "scipy"))
+@step(libraries=("numpy", "pyarrow", "pystemmer", "rapidfuzz"))
 def score(config: ScoreConfig, *, rows: Path, answers: Path, out: Path) -> None:
     """Score `answers` (an answer step's folder) to the questions of `rows` (build's evaluation folder).
 

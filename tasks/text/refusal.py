@@ -10,11 +10,11 @@ _CLAUSE = r"[^.!?;]{0,80}?"
 _SOURCE = (  # what a refusal speaks of; a treaty or a law that "does not mention" something is none of these
     r"(?:contexts?|passages?|texts?|documents?|documentation|articles?|sources?|excerpts?|paragraphs?|snippets?"
     r"|(?:provided|given|supplied|reference) (?:materials?|contents?)|information|info|search results?|references?"
-    r"|data ?sheets?|manuals?|extracts?)\b(?! (?:of|code|message)\b)"
+    r"|(?:data ?)?sheets?|manuals?|extracts?)\b(?! (?:of|code|message)\b)"
 )
 _THE_SOURCE = (
-    r"\b(?:the|this|that|these|those|your|my|any|all|both|either|given|provided|supplied|retrieved) "
-    rf"{_GAP % 4}{_SOURCE}"
+    r"(?:\b(?:the|this|that|these|those|your|my|any|all|both|either|given|provided|supplied|retrieved) "
+    rf"{_GAP % 4}{_SOURCE}|^(?:context|passages?|excerpts?)\b)"
 )
 _OUT_OF = rf"(?:in|by|from|within|on|using|with|given|among) (?:just |only |solely |any of )?(?:{_THE_SOURCE}|context)"
 _NOT = r"\b(?:not|cannot|never|nowhere|\w+n't)\b"
@@ -44,24 +44,31 @@ _WORDINGS = {
     "the passages do not say": rf"{_THE_SOURCE}{_CLAUSE}{_DO_NOT} {_GAP % 3}{_TELL}",
     "the passages are not enough": rf"{_THE_SOURCE}{_CLAUSE}(?:(?:is|are) not|isn't|aren't) {_GAP % 2}"
     r"(?:clear|sufficient|enough|relevant|explicit|specific|helpful|about|related)",
-    "the passages say nothing": rf"{_THE_SOURCE}{_CLAUSE}\b(?:lacks?|omits?|fails?|neglects?|(?:is|are) silent"
-    r"|\w+ (?:no|nothing|neither|little|insufficient|limited)\b)",
+    "the passages say nothing": rf"{_THE_SOURCE}{_CLAUSE}\b(?:lacks?|omits?|fails?|neglects?|leaves? (?:it )?open"
+    r"|(?:is|are) silent|\w+ (?:no|nothing|neither|little|insufficient|limited)\b)",
+    "none of them says": rf"{_SOURCE}{_CLAUSE}\bnone of (?:them|these|those) {_GAP % 1}{_TELL}",
     "no passage says": rf"\b(?:no|none|neither|nothing|nowhere) {_GAP % 3}(?!information|info){_SOURCE}{_CLAUSE}\b"
     rf"{_TELL}",
     "not said in the passages": rf"{_NOT} {_GAP % 3}{_TELL} {_GAP % 4}{_OUT_OF}",
     "nothing on it in the passages": rf"\b(?:no|any|little) {_GAP % 3}{_FACT}{_CLAUSE}\b{_OUT_OF}",
-    "there is nothing on it": rf"^{_GAP % 4}(?:there (?:is|are|was|were)(?:n't| not)?(?: no| any)|no) {_GAP % 3}"
-    rf"{_FACT}(?! that| \w+ (?:is|are))",
+    "there is nothing on it": rf"^{_GAP % 4}(?:there(?: is|'s| are| was| were)(?:n't| not)?(?: no| any)|no) {_GAP % 3}"
+    rf"{_FACT}(?=\W*$|[,;]| (?:on|about|regarding|concerning|relat\w+|of|in|within|from|to|for|as|which|whether)\b"
+    rf"| (?:(?:is|are|was|were) )?{_GAP % 1}{_GIVEN}\b)",
+    "nothing in the passages": rf"\b(?:nothing|anything) in {_THE_SOURCE}",
     "not stated": rf"^(?:(?:this|that|it|the answer|the information)(?: is|'s) )?(?:not|isn't) {_GAP % 2}{_GIVEN}\b",
     "it is not stated": rf"(?:{_NOT} {_GAP % 2}|^nothing (?:is|was) )(?!found|avail){_GIVEN}"
     r"(?: (?:about|on|regarding)\b.*|\W*)$",
-    "the answer is not given": rf"\b(?:information|details?|answers?|figures?)\b{_CLAUSE}\b(?:is|are|was|were)"
+    "the answer is not given": rf"\b(?:information|answer)\b{_CLAUSE}\b(?:is|are|was|were)"
     rf"(?:n't| not) {_GAP % 2}(?:present|contained|{_GIVEN})",
     "I cannot tell": rf"\b(?:i|we)(?:'m|'re|'ve| am| are| was| were| have been)? {_GAP % 3}(?:{_CANNOT}|won't be able)"
     rf" {_GAP % 4}{_FIND}",
     "I do not know": rf"\b(?:i|we) {_GAP % 2}(?:(?:do|did)(?: not|n't) {_GAP % 2}(?:have|know|see|find|possess)"
     r"|(?:have|had|found|see) (?:no|insufficient|nothing)|(?:am|'m) not (?:sure|certain|aware))\b",
-    "cannot tell": rf"^(?:it(?: is|'s) )?{_CANNOT} (?:to )?(?:be )?{_FIND}",
+    "cannot tell": rf"^(?:{_CANNOT} (?:to )?(?:be )?{_FIND}|it(?: is|'s) {_CANNOT} to (?:answer|say|tell)\b)",
+    "it does not say": rf"^(?:it|they|this|that) (?:\w+ )?{_DO_NOT} (?:say|state|mention|specify|tell)\w*(?: \w+)?\W*$",
+    "we are not told": r"\b(?:i|we) (?:was|were|are|am|have) not (?:been )?(?:given|provided|told)\b",
+    "it is missing": rf"\b(?:missing|absent) from {_THE_SOURCE}|{_THE_SOURCE}{_CLAUSE}\b(?:unrelated|irrelevant) to",
+    "not in the passages": rf"\bnot (?:in|part of|something|a detail|a topic) {_THE_SOURCE}",
     "it cannot be told from the passages": rf"(?:{_CANNOT}|{_UNCLEAR}|{_NOT} {_GAP % 2}{_FIND}){_CLAUSE}\b"
     rf"(?:{_OUT_OF}|based (?:solely |only )?on {_THE_SOURCE})",
     "from the passages it cannot be told": rf"^(?:based|going|according|judging|from|given|with|using){_CLAUSE}"
@@ -72,7 +79,8 @@ _WORDINGS = {
     r"(?:answer\b|respond to the)",
     "not enough information": rf"(?:\b(?:not|without)|n't|\bin(?=suff|adeq))[ -]?{_GAP % 1}"
     rf"(?:enough|sufficient|adequate) (?:{_GAP % 2}{_FACT}|to {_FIND})",
-    "more would be needed": rf"\b(?:more|further|additional) {_GAP % 1}(?:information|context|details?)"
+    "more would be needed": r"\bi(?:'d| would| will) need (?:more|further|additional) "
+    rf"|\b(?:more|further|additional) {_GAP % 1}(?:information|context|details?)"
     r" (?:is|are|would be) (?:needed|required|necessary)",
     "out of scope": rf"\b(?:outside|beyond|not within) (?:of )?the scope of {_THE_SOURCE}",
     "a machine": r"\bas an ai\b|\bi have no (?:idea|way)\b|\bunanswerable\b|\bnot answerable\b",
@@ -83,8 +91,9 @@ _WORDINGS = {
 _REFUSAL = re.compile("|".join(_WORDINGS.values()))
 _CUE = re.compile(  # every wording holds one of these; most answers hold none, and are spared the rest
     r"n't\b| (?:not?|none|nothing|nowhere|neither|never|cannot|neglects?|n/?a\W*$"
-    r"|un(?:able|clear|known|specified|stated|certain|answer\w*)|insufficient|inadequate|impossible|failed|fails?|lacks?|omits?|silent|little|limited|sorry"
-    r"|afraid|apolog\w+|an ai|difficult|hard|outside|beyond|more|further|additional|without)\b"
+    r"|un(?:able|clear|known|specified|stated|certain|answer\w*)|insufficient|inadequate|impossible|failed|fails?|lacks?|omits?"
+    r"|silent|little|limited|sorry|afraid|apolog\w+|an ai|missing|absent|irrelevant|unrelated|open|difficult|hard"
+    r"|outside|beyond|more|further|additional|without)\b"
 )
 _ASIDE = re.compile(  # what may stand before a refusal and says nothing on the question itself
     r"^(?:thank|hello|hi\b|sure\b|okay|ok\b|great|good question|let me|that is a|after)"
@@ -118,7 +127,7 @@ def is_refusal(answer: str, sentence: str | None = None) -> bool:
     """
     if sentence and _opens_with(answer, sentence):
         return True
-    said = [_plain(each) for each in sentences(answer)]
+    said = [_plain(part) for each in sentences(answer) for part in each.split(";")]
     return _CUE.search(" " + " ".join(said)) is not None and any(map(_refuses, _opening(said)))
 
 
@@ -146,7 +155,14 @@ def claims(answer: str, sentence: str | None = None) -> list[str]:
         found = [clause for at, clause in enumerate(clauses) if at > first and not refusing[at]]
     else:
         return [_FRAME.sub("", part) for said in sentences(answer) for part in _claiming(said)]
-    return [part for part in found if len(content_stems(part)) >= 3 and not _COURTESY.search(_plain(part))]
+    return [part for part in found if len(content_stems(part)) >= 3 and not _is_polite(_plain(part))]
+
+
+def _is_polite(said: str) -> bool:
+    """Whether what stands behind a refusal is a courtesy, or tells what the passages are about instead."""
+    return _COURTESY.search(said) is not None or (
+        _ASIDE.search(said) is not None and " that " not in said and not said.startswith(("however", "but", "yet"))
+    )
 
 
 def _claiming(said: str) -> list[str]:

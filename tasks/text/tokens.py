@@ -12,9 +12,10 @@ _SENTENCE_END = re.compile(  # one character class in front, so that the engine 
     r"[.!?\n](?:(?<!\n)[.!?]*[\"'”’)\]]*\s+(?=[\"'“‘(\[`]*[^\W_a-z])"  # an end, then anything but a small letter
     r"|(?<=\n)(?:\s*\n|(?=\s*(?:[-*•–]\s|\(?\d{1,2}[.)]\s|[A-Z]))))"  # a blank line, a list item, a new line
 )
-_ABBREVIATION = re.compile(  # a title, an initial or a short form, behind which a capital may stand
-    r"(?:^|[\s(])(?:[A-Z]|(?:[A-Za-z]\.)+[A-Za-z]|Mr|Mrs|Ms|Dr|Prof|St|Mt|Sr|Jr|Gen|Col|Capt|Lt|Sgt|Rev|Hon|Gov|Sen"
-    r"|Rep|Inc|Ltd|Co|Corp|No|Nos|Fig|Figs|Eq|Sec|Ch|Vol|vs|cf|approx|ca|al|eds?|Jan|Feb|Aug|Sept|Oct|Nov|Dec)$"
+_ABBREVIATION = re.compile(  # a list marker, a title, an initial or a short form: a capital may stand behind it
+    r"(?:^|\n)\s*\(?\d{1,2}$|(?:^|[\s(])(?:[A-Z]|(?:[A-Za-z]\.)+[A-Za-z]|Mr|Mrs|Ms|Dr|Prof|St|Mt|Sr|Jr|Gen|Col|Capt|Lt"
+    r"|Sgt|Rev|Hon|Gov|Sen|Rep|Inc|Ltd|Co|Corp|Nos?|Figs?|Eq|Sec|Ch|Vol|vs|cf|approx|ca|al|eds?|Jan|Feb|Aug|Sept|Oct|Nov"
+    r"|Dec)$"
 )
 
 STOP_WORDS = frozenset(
@@ -64,7 +65,8 @@ def sentences(text: str) -> list[str]:
     """Sentences and list items, stripped, none empty.
 
     Splits at a full stop, question or exclamation mark before anything but a small letter, at blank lines and
-    before list items; not after titles, initials and common abbreviations. Tokenised text (``a word .``) works too.
+    before list items; not after list markers, titles, initials and common abbreviations. Tokenised text
+    (``a word .``) works too.
     """
     found, start = [], 0
     for end in _SENTENCE_END.finditer(text):

@@ -1,0 +1,135 @@
+"""The error bars, against figures reckoned by hand, against SciPy, and by simulation."""
+
+import numpy as np
+import pytest
+
+from tasks.statistics import (
+    DETECTABLE,
+    bootstrap,
+    cluster_codes,
+    difference,
+    estimate,
+    holm,
+    mcnemar,
+    weighted_sums,
+    wilson,
+)
+
+
+def sums_of(values, clusters, weights=None):
+    values = np.asarray(values, dtype=float)
+    return weighted_sums(values, np.ones(len(values)) if weights is None else weights, cluster_codes(clusters))
+
+
+def compared(base, tuned, clusters, *, resamples=1000, seed=0):
+    pair = sums_of(base, clusters), sums_of(tuned, clusters)
+    drawn = bootstrap(np.concatenate(pair, axis=1), resamples=resamples, seed=seed)
+    return difference(*pair, drawn[:, :2], drawn[:, 2:])
+
+
+def test_sums_are_per_cluster_and_leave_out_what_was_not_scored():
+    sums = sums_of([1, np.nan, 3, 5], ["a", "a", "b", "a"], np.array([1.0, 9.0, 1.0, 2.0]))
+    assert sums.tolist() == [[11, 3], [3, 1]]
+
+
+def test_an_estimate_is_the_weighted_mean_with_its_bootstrap_error():
+    rng = np.random.default_rng(1)
+    values, clusters = rng.normal(5, 2, 400), [str(i) for i in range(400)]
+    sums = sums_of(values, clusters)
+    found = estimate(sums, bootstrap(sums, resamples=4000, seed=0))
+    assert found.value == pytest.approx(values.mean())
+    assert found.error == pytest.approx(values.std() / np.sqrt(400), rel=0.06)
+    assert found.low == pytest.approx(values.mean() - 1.96 * found.error, abs=0.03)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_another():
+    sums = sums_of(np.arange(50.0), [str(i % 10) for i in range(50)])
+    first, again, other = (bootstrap(sums, resamples=500, seed=seed) for seed in (3, 3, 4))
+    assert first.tobytes() == again.tobytes() != other.tobytes()
+
+
+def test_blocks_of_draws_do_not_change_what_a_resample_is():
+    """With more clusters than a block holds draws, each resample still draws as many clusters as there are."""
+    sums = np.ones((50_000, 1))
+    assert bootstrap(sums, resamples=130, seed=0).ravel().tolist() == [50_000] * 130
+
+
+def test_rows_of_one_document_widen_the_interval():
+    rng = np.random.default_rng(2)
+    per_document = np.repeat(rng.normal(0, 1, 100), 10)
+    base = np.zeros(1000)
+    rows = compared(base, per_document, [str(i) for i in range(1000)])
+    documents = compared(base, per_document, [str(i // 10) for i in range(1000)])
+    assert documents.error == pytest.approx(rows.error * np.sqrt(10), rel=0.15)
+
+
+def test_pairing_takes_out_what_both_systems_share():
+    rng = np.random.default_rng(3)
+    hard = rng.normal(0, 5, 200)
+    found = compared(hard, hard + 1 + rng.normal(0, 0.1, 200), [str(i) for i in range(200)])
+    assert (found.low, found.high) == (pytest.approx(1, abs=0.03), pytest.approx(1, abs=0.03))
+    assert found.p < 0.01
+    assert found.detectable == DETECTABLE * found.error
+
+
+def test_no_difference_at_all_is_no_significant_difference():
+    found = compared([1.0] * 120, [1.0] * 120, [str(i) for i in range(120)])
+    assert (found.value, found.low, found.high, found.p) == (0, 0, 0, 1)
+
+
+def test_what_neither_system_was_scored_on_is_none():
+    nothing = [np.nan] * 3
+    assert compared(nothing, [1.0, 2.0, 3.0], ["a", "b", "c"]) is None
+    assert estimate(sums_of(nothing, ["a", "b", "c"]), np.zeros((10, 2))) is None
+
+
+def test_a_ratio_whose_denominator_varies_is_resampled_as_a_ratio():
+    """Precision of refusals: in half the documents nothing is refused, which must not count as 0."""
+    values = [np.nan, 1.0, 0.0, 1.0] * 50
+    sums = sums_of(values, [str(i) for i in range(200)])
+    found = estimate(sums, bootstrap(sums, resamples=2000, seed=0))
+    assert found.value == pytest.approx(2 / 3)
+    assert found.error == pytest.approx(np.sqrt(2 / 9 / 150), rel=0.1)
+
+
+def test_intervals_cover_and_the_null_is_rarely_rejected():
+    """300 simulated comparisons over 120 documents of 1 to 4 rows: 95 % intervals, 5 % tests."""
+    rng = np.random.default_rng(4)
+    covered = rejected = 0
+    for seed in range(300):
+        sizes = rng.integers(1, 5, 120)
+        clusters = np.repeat(np.arange(120), sizes)
+        effect = np.repeat(rng.normal(0, 0.15, 120), sizes) + rng.normal(0, 0.15, sizes.sum())
+        found = compared(np.zeros(len(effect)), effect, clusters.tolist(), resamples=500, seed=seed)
+        covered += found.low <= 0 <= found.high
+        rejected += found.p < 0.05
+    assert 0.91 <= covered / 300 <= 0.98
+    assert rejected / 300 <= 0.09
+
+
+def test_a_difference_of_the_detectable_size_is_mostly_found():
+    rng = np.random.default_rng(5)
+    sd, n = 0.2, 200
+    gain = DETECTABLE * sd / np.sqrt(n)
+    clusters = [str(i) for i in range(n)]
+    found = [
+        compared(np.zeros(n), rng.normal(gain, sd, n), clusters, resamples=300, seed=s).p < 0.05 for s in range(200)
+    ]
+    assert np.mean(found) > 0.7
+
+
+@pytest.mark.parametrize(("gained", "lost", "p"), [(0, 0, 1), (5, 5, 1), (8, 1, 2 * (1 + 9) / 2**9), (0, 6, 2 / 2**6)])
+def test_mcnemar_is_exact(gained, lost, p):
+    assert mcnemar(gained, lost) == pytest.approx(p)
+
+
+def test_no_failure_in_n_bounds_the_rate_near_3_over_n():
+    low, high = wilson(0, 100)
+    assert low == 0
+    assert 0.03 <= high <= 0.04
+
+
+def test_holm_corrects_for_being_several():
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
+    assert holm({"a": 0.6, "b": 0.7}) == {"a": 1, "b": 1}
+    assert holm({}) == {}
