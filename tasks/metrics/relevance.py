@@ -1,7 +1,7 @@
 """Relevance: does the answer speak of what was asked?"""
 
 from tasks.metrics.row import Row
-from tasks.text import content_stems
+from tasks.text.support import read
 
 
 def relevance(row: Row) -> float | None:
@@ -10,9 +10,9 @@ def relevance(row: Row) -> float | None:
     None if the answer abstains or the question has no content word. AUROC .90 against the answer to the nearest other
     question. Echoing the question wins and a bare value ("16 bar") loses: read beside `token_f1`.
     """
-    asked = set(content_stems(row.query))
+    asked = set(read(row.query).content)
     if row.abstained or not asked:
         return None
     weight = row.context.weight
-    said = set(content_stems(row.answer))
+    said = set(read(row.answer).content)
     return sum(map(weight, asked & said)) / sum(map(weight, asked))

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from tasks.text import ContextView, claims, is_refusal, words
+from tasks.text import ContextView, claims, is_refusal
+from tasks.text.support import read
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,11 +23,11 @@ class Row:
 
     @cached_property
     def answer_words(self) -> list[str]:
-        return words(self.answer)
+        return read(self.answer).words
 
     @cached_property
     def reference_words(self) -> list[str]:
-        return words(self.reference)
+        return read(self.reference).words
 
     @cached_property
     def abstained(self) -> bool:

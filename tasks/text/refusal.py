@@ -88,33 +88,33 @@ _WORDINGS = {
     "sorry": r"^(?:(?:i am|i'm|we are|we're) (?:\w+ )?(?:sorry|afraid)|sorry[,.!]|(?:i|we) apologi[sz]e"
     r"|(?:my )?apologies)",
 }
-_REFUSAL = re.compile("|".join(_WORDINGS.values()))
-_CUE = re.compile(  # every wording holds one of these; most answers hold none, and are spared the rest
+# Long patterns stay text: `re` compiles them at first use and keeps them, and a plan does not wait 40 ms for it.
+_REFUSAL = "|".join(_WORDINGS.values())
+_CUE = (  # every wording holds one of these; most answers hold none, and are spared the rest
     r"n't\b| (?:not?|none|nothing|nowhere|neither|never|cannot|neglects?|n/?a\W*$"
     r"|un(?:able|clear|known|specified|stated|certain|answer\w*)|insufficient|inadequate|impossible|failed|fails?|lacks?|omits?"
     r"|silent|little|limited|sorry|afraid|apolog\w+|an ai|missing|absent|irrelevant|unrelated|open|difficult|hard"
     r"|outside|beyond|more|further|additional|without)\b"
 )
-_ASIDE = re.compile(  # what may stand before a refusal and says nothing on the question itself
+_ASIDE = (  # what may stand before a refusal and says nothing on the question itself
     r"^(?:thank|hello|hi\b|sure\b|okay|ok\b|great|good question|let me|that is a|after)"
     rf"|^{_CLAUSE}{_THE_SOURCE} {_GAP % 5}(?:discuss|describ|mention|talk|focus|cover|provid|contain|is\b|are\b|give"
     r"|list|expla|refer|deal|relat|include|speak|state|say|outline|present|address|seem|appear)"
 )
-_COURTESY = re.compile(
+_COURTESY = (
     r"\b(?:please|let me know|if you|feel free|you (?:can|could|may|might|should|will|would)|happy to|glad to|sorry"
     r"|thank|i (?:recommend|suggest|would need|need)|apologi[sz]e|consult|refer to|check the"
     r"|(?:more|further|additional) (?:information|context|details?))\b"
 )
 _TURN = re.compile(r"[,;:–—-]\s*(?=(?:but|however|although|though|yet|nevertheless|that said)\b)", re.IGNORECASE)
-_FRAME = re.compile(
-    r"^(?:(?:based on|according to|as (?:\w+ )?(?:stated|mentioned|described|noted|specified) in|from|in) "
+_FRAME = (
+    r"(?i)^(?:(?:based on|according to|as (?:\w+ )?(?:stated|mentioned|described|noted|specified) in|from|in) "
     rf"{_THE_SOURCE}(?: \w{{1,3}})?,? |{_THE_SOURCE}(?: \d+)? (?:also )?(?:states|mentions|says|indicates|notes"
-    r"|explains|specifies)(?: that)? )",
-    re.IGNORECASE,
+    r"|explains|specifies)(?: that)? )"
 )
 _PRONOUN = re.compile(r"^(?:(?:however|but|yet),? )?(?:it|they|these|this)\b ?")  # the passages, named just before
 _CONJUNCTION = re.compile(r"\w,? (?:but|although|though|however|yet)\b")  # something was said before it
-_NAMES_SOURCE = re.compile(rf"\b{_SOURCE}")
+_NAMES_SOURCE = rf"\b{_SOURCE}"
 
 
 @lru_cache(maxsize=16)  # a row asks several times
@@ -128,7 +128,7 @@ def is_refusal(answer: str, sentence: str | None = None) -> bool:
     if sentence and _opens_with(answer, sentence):
         return True
     said = [_plain(part) for each in sentences(answer) for part in each.split(";")]
-    return _CUE.search(" " + " ".join(said)) is not None and any(map(_refuses, _opening(said)))
+    return re.search(_CUE, " " + " ".join(said)) is not None and any(map(_refuses, _opening(said)))
 
 
 def leaks(answer: str, sentence: str | None = None) -> bool:
@@ -154,21 +154,21 @@ def claims(answer: str, sentence: str | None = None) -> list[str]:
         first = refusing.index(True) if any(refusing) else len(clauses)
         found = [clause for at, clause in enumerate(clauses) if at > first and not refusing[at]]
     else:
-        return [_FRAME.sub("", part) for said in sentences(answer) for part in _claiming(said)]
+        said = sentences(answer)
+        cued = re.search(_CUE, " " + _plain(answer))
+        return [re.sub(_FRAME, "", part) for each in said for part in (_claiming(each) if cued else (each,))]
     return [part for part in found if len(content_stems(part)) >= 3 and not _is_polite(_plain(part))]
 
 
 def _is_polite(said: str) -> bool:
     """Whether what stands behind a refusal is a courtesy, or tells what the passages are about instead."""
-    return _COURTESY.search(said) is not None or (
-        _ASIDE.search(said) is not None and " that " not in said and not said.startswith(("however", "but", "yet"))
+    return re.search(_COURTESY, said) is not None or (
+        re.search(_ASIDE, said) is not None and " that " not in said and not said.startswith(("however", "but", "yet"))
     )
 
 
 def _claiming(said: str) -> list[str]:
     """A sentence as it is, or if some of its clauses refuse, the others."""
-    if not _CUE.search(" " + _plain(said)):
-        return [said]
     clauses = _clauses(said)
     kept = [clause for clause in clauses if not _refuses(_plain(clause))]
     return kept if len(kept) < len(clauses) else [said]
@@ -189,16 +189,16 @@ def _plain(said: str) -> str:
 def _opening(spoken: list[str]) -> list[str]:
     """The sentences up to and including the first one that speaks to the question."""
     for position, said in enumerate(spoken):
-        if not _ASIDE.search(said):
+        if not re.search(_ASIDE, said):
             opening = spoken[: position + 1]
             return [_PRONOUN.sub("the passages ", said) for said in opening] if position else opening
     return spoken
 
 
 def _refuses(said: str) -> bool:
-    for match in _REFUSAL.finditer(said):
+    for match in re.finditer(_REFUSAL, said):
         before = said[: match.start()]
-        if not _CONJUNCTION.search(before) or _NAMES_SOURCE.search(before):
+        if not _CONJUNCTION.search(before) or re.search(_NAMES_SOURCE, before):
             return True
     return False
 
