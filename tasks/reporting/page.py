@@ -45,7 +45,8 @@ def html(report: dict[str, Any]) -> str:
 
 def _shown(example: dict[str, Any]) -> dict[str, Any]:
     marked = {which: _marked(example, which) for which in ("base", "tuned")}
-    passages = [supporting(passage, example["tuned"]["answer"]) for passage in example["context"]]
+    taken_up = "" if example["tuned"]["scores"]["abstained"] else example["tuned"]["answer"]
+    passages = [supporting(passage, taken_up) for passage in example["context"]]
     return example | {"marked": marked, "passages": passages}
 
 

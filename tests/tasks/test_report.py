@@ -198,6 +198,7 @@ def test_supported_words_are_marked_in_the_context_and_unsupported_ones_in_the_a
     text = (folder / "report.html").read_text()
     assert re.search(r"<mark>[^<]*Halden bridge[^<]*</mark>|<mark>[^<]*\w+ \w+[^<]*</mark>", text)
     assert '<span class="absent">1777</span>' in text
+    assert not re.search(r'class="absent">[^<]*context|<mark>stated', text)  # a refusal claims nothing
 
 
 def test_markdown_has_the_table_and_the_loss_curve(improved):
