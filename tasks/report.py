@@ -36,7 +36,7 @@ class ReportConfig(Config):
 
 @step(
     libraries=("jinja2", "numpy", "pyarrow", "pystemmer", "scipy"),
-    resources=("tasks/reporting/report.html.jinja",),
+    resources=("tasks/reporting/report.html.jinja", "tasks/reporting/style.css.jinja"),
 )
 def report(
     config: ReportConfig,

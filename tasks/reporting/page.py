@@ -10,14 +10,20 @@ from tasks.reporting import figures
 from tasks.reporting.highlight import Piece, supporting, unsupported
 from tasks.reporting.plots import HEIGHT, WIDTH, forest, lengths, loss_curve
 
-TEMPLATE = Path(__file__).with_name("report.html.jinja")
+TEMPLATES = Path(__file__).parent
 
 
 def html(report: dict[str, Any]) -> str:
     """Render a report (as in report.json); every text in it is escaped, nothing is fetched."""
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters |= {
         "share": figures.share,
         "signed": figures.signed,
@@ -26,7 +32,7 @@ def html(report: dict[str, Any]) -> str:
         "points": lambda points: " ".join(f"{x},{y}" for x, y in points),
     }
     lead, stop, details = report["headline"].partition(". ")
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    return environment.get_template("report.html.jinja").render(
         report=report,
         lead=lead + stop.rstrip(),
         details=details,
