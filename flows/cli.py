@@ -9,7 +9,7 @@ import typer
 import yaml
 from rich.console import Console
 
-from flows import display
+from flows import display, settings
 from flows.config import TINY, Retrain, load
 from tasks.errors import UserError
 
@@ -21,20 +21,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-console = Console()
+# A pipe or a log file has no width; tables that are cut to 80 columns are no use there.
+console = Console(width=None if sys.stdout.isatty() else 100)
 
 ConfigFile = Annotated[
     Path,
     typer.Argument(help="A YAML file, see deployments/configs/. Without one: the tiny sample.", show_default=False),
 ]
-Settings = Annotated[
+Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", help="Override one setting, e.g. `-s train.lora.r=8`. May be repeated."),
 ]
 
 
 @app.command()
-def retrain(config: ConfigFile = TINY, settings: Settings = None) -> None:
+def retrain(config: ConfigFile = TINY, overrides: Overrides = None) -> None:
     """Run what is stale: validate → build → train → export → answer → score → report.
 
     A step whose data, config, code and libraries are as they were is taken from the store. When all are, nothing
@@ -44,7 +45,7 @@ def retrain(config: ConfigFile = TINY, settings: Settings = None) -> None:
     from tasks.versioning.plan import Planner
     from tasks.versioning.store import Store
 
-    tree = load(config, settings or ())
+    tree = load(config, overrides or ())
     planner = Planner(Store(Path(tree.store)))
     outcome = pipeline(tree, planner)
     if planner.fresh:
@@ -58,11 +59,7 @@ def retrain(config: ConfigFile = TINY, settings: Settings = None) -> None:
 
 def _run_flow(tree: Retrain) -> Path:
     """Run the flow in this process, on the Prefect server that is configured or else an ephemeral one."""
-    import os
-
-    # The ephemeral server reports usage and logs an error where there is no network; the table below replaces INFO.
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    settings.for_terminal()
     from prefect import flow
 
     from flows import retrain as deployed
@@ -80,7 +77,7 @@ def _run_flow(tree: Retrain) -> Path:
 @app.command()
 def plan(
     config: ConfigFile = TINY,
-    settings: Settings = None,
+    overrides: Overrides = None,
     json: Annotated[
         bool, typer.Option("--json", help="For machines: label, status, why and seconds per step.")
     ] = False,
@@ -94,7 +91,7 @@ def plan(
     from tasks.versioning.plan import Planner
     from tasks.versioning.store import Store
 
-    tree = load(config, settings or ())
+    tree = load(config, overrides or ())
     planner = Planner(Store(Path(tree.store)))
     pipeline(tree, planner)
     if json:
@@ -108,7 +105,7 @@ def plan(
 def validate(
     source: Annotated[str, typer.Argument(help="A JSONL file (.gz, .zst too), a folder of them, or a glob.")],
     config: Annotated[Path | None, typer.Option(help="Take the rules' thresholds from this file.")] = None,
-    settings: Settings = None,
+    overrides: Overrides = None,
 ) -> None:
     """Check triplets, and say for each rejected row which rule, which value and what to do."""
     from flows.sources import triplets
@@ -117,11 +114,12 @@ def validate(
     from tasks.versioning.make import make
     from tasks.versioning.store import Store
 
-    tree = load(config, settings or ())
+    tree = load(config, overrides or ())
     request = Request(step, tree.validation, {"rows": triplets(source)}, "validate")
     artifact, _ = make(request, Store(Path(tree.store)), why=["asked by reground validate"])
     display.markdown(console, artifact.folder / "report.md")
-    console.print(f"rows: {artifact.folder / 'rows.arrow'}\nquarantine: {artifact.folder / 'quarantine.jsonl'}")
+    for name in ("rows.arrow", "quarantine.jsonl"):
+        console.print(artifact.folder / name, soft_wrap=True)
 
 
 @app.command()
@@ -132,12 +130,13 @@ def ask(
     adapter: Annotated[
         str | None, typer.Option(help="An adapter by its key; without it the newest of this config.")
     ] = None,
-    settings: Settings = None,
+    overrides: Overrides = None,
 ) -> None:
     """Answer a question from passages, with the base model and with the tuned one, side by side."""
     from flows.ask import answers
 
-    tree = load(config, settings or ())
+    settings.for_terminal()
+    tree = load(config, overrides or ())
     passages = [_text(path) for path in context]
     base, tuned, which = answers(tree, question, passages, adapter)
     console.print(display.side_by_side(question, base, tuned, which))
@@ -159,25 +158,25 @@ def _text(path: Path) -> str:
 def versions(
     step: Annotated[str | None, typer.Argument(help="Only this step, e.g. train.", show_default=False)] = None,
     config: Annotated[Path, typer.Option(help="The config whose store to list.")] = TINY,
-    settings: Settings = None,
+    overrides: Overrides = None,
 ) -> None:
     """List the artifacts in the store, oldest first."""
     from tasks.versioning.store import Store
 
-    console.print(display.versions(Store(Path(load(config, settings or ()).store)).all(step)))
+    console.print(display.versions(Store(Path(load(config, overrides or ()).store)).all(step)))
 
 
 @app.command()
 def show(
     artifact: Annotated[str, typer.Argument(help="A key or its first digits, or a step: its newest artifact.")],
     config: Annotated[Path, typer.Option(help="The config whose store to look in.")] = TINY,
-    settings: Settings = None,
+    overrides: Overrides = None,
     json: Annotated[bool, typer.Option("--json", help="The whole record, for machines.")] = False,
 ) -> None:
     """Tell how an artifact came to be: what it was made from, why, when, by whom, at what cost."""
     from tasks.versioning.store import Store
 
-    found = Store(Path(load(config, settings or ()).store)).match(artifact)
+    found = Store(Path(load(config, overrides or ()).store)).match(artifact)
     if json:
         sys.stdout.buffer.write((found.folder / "record.json").read_bytes() + b"\n")
     else:
@@ -185,9 +184,9 @@ def show(
 
 
 @app.command("config")
-def show_config(config: ConfigFile = TINY, settings: Settings = None) -> None:
+def show_config(config: ConfigFile = TINY, overrides: Overrides = None) -> None:
     """Print every setting as it stands, as YAML."""
-    tree = load(config, settings or ()).model_dump(mode="json", by_alias=True)
+    tree = load(config, overrides or ()).model_dump(mode="json", by_alias=True)
     print(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), end="")
 
 

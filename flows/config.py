@@ -18,7 +18,6 @@ from tasks.validate import ValidateConfig
 from tasks.versioning import RUNTIME, Config
 from tasks.versioning.code import ROOT
 
-
 TINY = ROOT / "deployments/configs/tiny.yaml"  # what runs when no other config is named: the sample
 
 
