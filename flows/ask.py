@@ -18,14 +18,14 @@ def answers(config: Retrain, question: str, passages: list[str], key: str | None
 
     adapter = _adapter(config, key)
     folder = base_model(config.base).local()
-    tokenizer = load_tokenizer(folder)
-    prompt = Prompt(template(config.prompt).path.read_text(encoding="utf-8"), tokenizer)
-    ids = prompt.encode(passages, question)[0]
+    prompt = Prompt.load(template(config.prompt).path, load_tokenizer(folder), config.validation.refusal)
+    asked = [(passages, question)]
+    length = config.answer.max_new_tokens
     model = load_base(folder, config.answer.model)
-    (base,) = generate(model, tokenizer, [ids], max_new_tokens=config.answer.max_new_tokens)
-    model = attach_adapter(model, adapter.folder / "adapter")
-    (tuned,) = generate(model, tokenizer, [ids], max_new_tokens=config.answer.max_new_tokens)
-    return base, tuned, adapter.about
+    (base,) = generate(model, prompt, asked, max_new_tokens=length)
+    tuned_model = attach_adapter(model, adapter.folder / "adapter")
+    (tuned,) = generate(tuned_model, prompt, asked, max_new_tokens=length)
+    return base.text, tuned.text, adapter.about
 
 
 def _adapter(config: Retrain, key: str | None) -> Artifact:

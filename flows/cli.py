@@ -71,7 +71,8 @@ def _run_flow(tree: Retrain) -> Path:
     def retrain(config: Retrain) -> Any:
         return deployed.run(config, told)
 
-    return Path(retrain(tree))
+    folder: Any = retrain(tree)
+    return Path(folder)
 
 
 @app.command()

@@ -5,7 +5,8 @@ from pathlib import Path
 import orjson
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from prefect.states import Completed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from flows.config import TINY, Retrain, load
 from flows.pipeline import pipeline

@@ -49,7 +49,7 @@ def _commit(config: BaseConfig) -> str:
     """A revision as a commit: asked of the hub, else what an earlier download left."""
     if COMMIT.fullmatch(config.revision):
         return config.revision
-    from httpx import HTTPError
+    from httpx2 import HTTPError  # the hub's client lets its transport errors through
     from huggingface_hub import HfApi, scan_cache_dir
     from huggingface_hub.errors import CacheNotFound, HfHubHTTPError
 

@@ -84,17 +84,11 @@ def _run(job: Job) -> None:
 def _adapted(job: Job) -> Any:
     """The base model, quantized and frozen, with a fresh LoRA adapter."""
     import peft
-    import torch
 
     from tasks.model import load_base
 
     config = job.config
-    model = load_base(job.base, config.model)
-    for module in model.modules():
-        # On a CPU with AVX512-BF16 an evaluation repacks the weights for a kernel without a backward pass, and the
-        # training steps after it get no gradient through them (bitsandbytes 0.50).
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+    model: Any = load_base(job.base, config.model)
     checkpointing = _checkpointing(config, model)
     if config.model.quantization != "none":
         model = peft.prepare_model_for_kbit_training(
@@ -118,7 +112,6 @@ def _adapted(job: Job) -> Any:
     )
     trained, total = model.get_nb_trainable_parameters()
     _say(f"{trained:,} of {total:,} parameters train ({trained / total:.1%}); compute in {_compute_dtype(model)}")
-    assert isinstance(model, torch.nn.Module)
     return model
 
 
@@ -157,7 +150,8 @@ def _checkpointing(config: TrainConfig, model: Any) -> bool:
 
 def _trainer(job: Job, model: Any, tokenizer: Any, train: Any, heldout: Any) -> Any:
     import torch
-    from trl import SFTConfig, SFTTrainer
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
 
     from tasks.training.callbacks import SealCheckpoints, WriteMetrics
 

@@ -12,9 +12,10 @@ from typing import Any
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import CachePolicy
+from prefect.client.schemas.objects import State
 from prefect.context import TaskRunContext
 from prefect.runtime import flow_run, task_run
-from prefect.states import Completed, State
+from prefect.states import Completed
 
 from tasks.versioning.inputs import Input
 from tasks.versioning.key import Request
