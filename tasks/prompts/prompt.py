@@ -30,9 +30,17 @@ class Prompt:
     changes the prompt when there is an answer, or ends the answer with no token that the tokenizer knows as special.
     """
 
-    def __init__(self, template: Path, tokenizer: "PreTrainedTokenizerBase", refusal: str = REFUSAL) -> None:
-        self._name = template.name
-        self._template = _compile(template)
+    def __init__(
+        self,
+        template: str,
+        tokenizer: "PreTrainedTokenizerBase",
+        refusal: str = REFUSAL,
+        *,
+        name: str = "the prompt template",
+    ) -> None:
+        self._name = name
+        self._template = _compile(template, name)
+        self._tokenizer = tokenizer
         self._backend = tokenizer.backend_tokenizer
         self._backend.no_truncation()
         self._backend.no_padding()
@@ -48,15 +56,25 @@ class Prompt:
         self._expected = lru_cache(maxsize=None)(self._expected_of)
         self.stop_ids = self._stop_ids(tokenizer)
 
+    @classmethod
+    def load(cls, template: Path, tokenizer: "PreTrainedTokenizerBase", refusal: str = REFUSAL) -> "Prompt":
+        """The prompt of a template file."""
+        try:
+            text = template.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{template} cannot be read: {error}", "name a template file in UTF-8") from error
+        return cls(text, tokenizer, refusal, name=str(template))
+
     def render(self, passages: Sequence[str], query: str, answer: str | None = None) -> str:
         """The text that the model sees, with the answer or up to where it begins."""
         prompt = self._raw([self.defuse(passage) for passage in passages], self.defuse(query.strip()))
         return prompt if answer is None else prompt + self._completion(answer)
 
-    def encode(self, passages: Sequence[str], query: str, answer: str) -> tuple[list[int], list[int]]:
-        """Token ids of the prompt and of the completion; the model sees one after the other."""
+    def encode(self, passages: Sequence[str], query: str, answer: str | None = None) -> tuple[list[int], list[int]]:
+        """Token ids of the prompt, and of the completion or none; the model sees one after the other."""
         prompt = self.encode_prompts([(passages, query)])
-        return prompt.values.tolist(), self.encode_completions([answer]).values.tolist()
+        completion = self.encode_completions([] if answer is None else [answer])
+        return prompt.values.tolist(), completion.values.tolist()
 
     def encode_prompts(self, rows: Sequence[tuple[Sequence[str], str]]) -> Tokens:
         """Token ids of the prompts of many (passages, query)."""
@@ -79,6 +97,16 @@ class Prompt:
         tokens = Tokens.of(ids)
         self._check(texts, tokens, [self._expected(None)] * len(texts))
         return tokens
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of a generated answer, stripped, without special tokens."""
+        text = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        assert isinstance(text, str)
+        return text.strip()
+
+    def length(self, text: str) -> int:
+        """Tokens of a piece of text by itself."""
+        return len(self._ids([self.defuse(text)])[0])
 
     def _completion(self, answer: str) -> str:
         return self._before + self.defuse(answer.strip()) + self._after
@@ -166,18 +194,16 @@ class Prompt:
                 )
 
 
-def _compile(template: Path) -> Any:
+def _compile(template: str, name: str) -> Any:
     import jinja2
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     # the settings that transformers renders chat templates with
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     try:
-        return environment.from_string(template.read_text(encoding="utf-8"))
+        return environment.from_string(template)
     except jinja2.TemplateSyntaxError as error:
-        raise UserError(f"{template}:{error.lineno}: {error.message}", "mend the template") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{template} cannot be read: {error}", "name a template file in UTF-8") from error
+        raise UserError(f"{name}:{error.lineno}: {error.message}", "mend the template") from error
 
 
 def _table(ids: Any, size: int) -> Any:

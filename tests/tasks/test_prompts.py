@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks import prompts as package
 from tasks.errors import UserError
 from tasks.model import load_tokenizer
-from tasks.prompts import Prompt, find_template
+from tasks.prompts import Prompt
 
+TEMPLATES = Path(package.__file__).parent / "templates"
 PASSAGES = ["The pressure limit of P-204 is 43 bar.", "The oil grade is VG 46.\nIt has two lines. "]
 QUERY = "What is the pressure limit?"
 ANSWER = "43 bar, sheet P-204."
@@ -38,7 +40,7 @@ def prompts(tmp_path_factory):
     for name, (specials, eos, bos) in FAMILIES.items():
         folder = tmp_path_factory.mktemp(name)
         family_tokenizer(folder, specials, eos=eos, bos=bos)
-        made[name] = Prompt(find_template(name), load_tokenizer(folder), REFUSAL), load_tokenizer(folder)
+        made[name] = Prompt.load(TEMPLATES / f"{name}.jinja", load_tokenizer(folder), REFUSAL), load_tokenizer(folder)
     return made
 
 
@@ -71,7 +73,7 @@ def write(tmp_path: Path, text: str) -> Path:
 
 
 def test_every_template_is_tested():
-    assert {path.stem for path in find_template("inst").parent.glob("*.jinja")} == set(FAMILIES)
+    assert {path.stem for path in TEMPLATES.glob("*.jinja")} == set(FAMILIES)
 
 
 def test_inst_is_the_form_of_the_course_byte_for_byte(prompts):
@@ -123,7 +125,7 @@ def test_the_tiny_bases_own_chat_template_renders_the_same():
     if not base.is_dir():
         pytest.skip("no tiny base in this checkout")
     tokenizer = load_tokenizer(base)
-    prompt = Prompt(find_template("inst"), tokenizer)
+    prompt = Prompt.load(TEMPLATES / "inst.jinja", tokenizer)
     user = f"Context: {PASSAGES[0]}\n{PASSAGES[1]}\nQuestion: {QUERY}"
     for answer in (None, ANSWER):
         turns = [{"role": "user", "content": user}, {"role": "assistant", "content": answer}][: 2 if answer else 1]
@@ -163,7 +165,7 @@ def test_a_tokenizer_that_puts_a_space_before_the_first_word_puts_none_before_th
     settings["normalizer"] = {"type": "Prepend", "prepend": " "}  # as Llama 2's
     path.write_text(json.dumps(settings))
     tokenizer = load_tokenizer(tmp_path)
-    before, after = Prompt(find_template(family), tokenizer).encode(PASSAGES, QUERY, ANSWER)
+    before, after = Prompt.load(TEMPLATES / f"{family}.jinja", tokenizer).encode(PASSAGES, QUERY, ANSWER)
     assert tokenizer.decode(after, skip_special_tokens=True).strip(" ") == ANSWER
     assert not tokenizer.decode(after).startswith("  ")
 
@@ -200,7 +202,7 @@ def test_text_without_control_strings_is_rendered_as_it_is(prompts, text):
 def test_a_control_token_put_together_from_two_passages_is_refused(tmp_path, prompts):
     _, tokenizer = prompts["inst"]
     glue = "{{ passages | join }}{{ query }}{% if answer is defined %}{{ answer }}</s>{% endif %}"
-    prompt = Prompt(write(tmp_path, glue), tokenizer)
+    prompt = Prompt.load(write(tmp_path, glue), tokenizer)
     with pytest.raises(UserError, match="control token"):
         prompt.encode(["broken <", "/s> in two"], QUERY, ANSWER)
 
@@ -226,17 +228,10 @@ def test_a_control_token_put_together_from_two_passages_is_refused(tmp_path, pro
 def test_a_template_that_cannot_work_is_refused_with_the_reason(tmp_path, prompts, text, complaint):
     _, tokenizer = prompts["inst"]
     with pytest.raises(UserError, match=complaint):
-        Prompt(write(tmp_path, text), tokenizer)
+        Prompt.load(write(tmp_path, text), tokenizer)
 
 
 def test_the_template_of_another_family_is_refused(prompts):
     _, qwen = prompts["qwen"]
     with pytest.raises(UserError, match="never learn to stop"):
-        Prompt(find_template("inst"), qwen)
-
-
-def test_an_unknown_template_name_lists_those_there_are():
-    with pytest.raises(UserError, match="inst, llama2, llama3"):
-        find_template("lama")
-    with pytest.raises(UserError, match="no file"):
-        find_template("my/own.jinja")
+        Prompt.load(TEMPLATES / "inst.jinja", qwen)
