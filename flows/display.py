@@ -64,7 +64,7 @@ def markdown(console: Console, path: Path) -> None:
 
 
 def side_by_side(question: str, base: str, tuned: str, which: str) -> Table:
-    table = Table(title=escape(question), title_justify="left", title_style="bold", show_lines=True)
+    table = Table(title=escape(question), title_justify="left", title_style="bold", expand=True)
     table.add_column("base", ratio=1)
     table.add_column(f"tuned ({which})", ratio=1)
     table.add_row(escape(base) or "[dim](nothing)[/]", escape(tuned) or "[dim](nothing)[/]")

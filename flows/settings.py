@@ -1,5 +1,6 @@
 """What a run started from the terminal asks of the libraries; a worker's settings are those of its deployment."""
 
+import logging
 import os
 import warnings
 
@@ -14,3 +15,5 @@ def for_terminal() -> None:
     # The terminal tells each step itself, and an error once.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     warnings.filterwarnings("ignore", category=FutureWarning)  # of the libraries to one another
+    # It misses an optional kernel package at every start on a CPU.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

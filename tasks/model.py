@@ -1,6 +1,7 @@
 """The base model and its tokenizer, loaded one way for training, answering and serving."""
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,7 +70,10 @@ def load_base(base: Path, config: ModelConfig) -> "PreTrainedModel":
     """
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers.utils import logging as transformers_logging
 
+    if not sys.stderr.isatty():  # its bar, unlike ours, would fill a log file
+        transformers_logging.disable_progress_bar()
     device = _device(config)
     dtype, why = compute_dtype(config, device)
     attention = _attention(config, device)
