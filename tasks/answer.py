@@ -1,6 +1,7 @@
 """answer: what the base or the tuned model answers to each evaluation question."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +17,7 @@ from tasks.versioning import Config, step
 if TYPE_CHECKING:
     import numpy as np
 
+SMALL = 50_000_000  # weights
 Question = tuple[Sequence[str], str]  # passages, query
 
 
@@ -99,7 +101,7 @@ def generate(
         pad_token_id=prompt.stop_ids[0],  # masked, so any will do
     )
     answers: dict[int, Answer] = {}
-    with torch.inference_mode(), tqdm(desc="answer", unit="row", total=len(ids), disable=None) as bar:
+    with torch.inference_mode(), _threads(model), tqdm(desc="answer", unit="row", total=len(ids), disable=None) as bar:
         for batch in _batches(ids, max_new_tokens, batch_tokens):
             width = max(len(ids[i]) for i in batch)
             padded = torch.full((len(batch), width), prompt.stop_ids[0])
@@ -118,6 +120,24 @@ def generate(
                 answers[i] = _answer(tokens, prompt)
             bar.update(len(batch))
     return [answers[i] for i in range(len(ids))]
+
+
+@contextmanager
+def _threads(model: Any) -> Iterator[None]:
+    """One thread for a small model on a CPU, whose threads would mostly wait for each other.
+
+    284 answers of the tiny base on two busy cores: 8 s with one thread, 28 to 60 s with two that spin while they wait,
+    OpenMP's default, and 5 s with two that sleep. With one, answers do not depend on the number of cores, either.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    if model.device.type == "cpu" and sum(weight.numel() for weight in model.parameters()) < SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _answer(tokens: list[int], prompt: Prompt) -> Answer:
