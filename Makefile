@@ -6,7 +6,7 @@ CONFIG ?=
 SET    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install retrain plan test test-slow lint format clean
+.PHONY: help install retrain plan test test-slow lint format lock clean
 
 help:  ## Explain what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,13 @@ lint: install  ## Check style and types
 format: install  ## Put the code into the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+lock:  ## Pin every library anew in constraints.txt, from a fresh environment
+	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/pip install --quiet --disable-pip-version-check '.[dev]'
+	( echo '# Every library at the version that the tests ran with; `make lock` writes this file anew.'; \
+	  $(VENV)-lock/bin/pip freeze --disable-pip-version-check | grep -v '^reground' | sed 's/+[a-z0-9]*$$//' ) > constraints.txt
+	rm -rf $(VENV)-lock build
 
 clean:  ## Remove the virtual environment and caches; artifacts stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache *.egg-info
