@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -45,6 +45,9 @@ def load_tokenizer(base: Path, *, trust_remote_code: bool = False) -> "PreTraine
     """
     from transformers import AutoTokenizer
 
+    if not any((base / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
+        # transformers would go on with an empty one
+        raise UserError(f"{base} holds no tokenizer.json", "put the base model's own tokenizer files there")
     with _explained(base):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             str(base),
@@ -54,8 +57,8 @@ def load_tokenizer(base: Path, *, trust_remote_code: bool = False) -> "PreTraine
         )
     if not tokenizer.is_fast:
         raise UserError(
-            f"{base}: the tokenizer {type(tokenizer).__name__} has no tokenizer.json",
-            "load it once with transformers' AutoTokenizer and save it there with save_pretrained",
+            f"{base}: the tokenizer {type(tokenizer).__name__} is written in Python, and too slow",
+            "use a base model whose tokenizer the tokenizers library runs",
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token  # usual practice: padding is masked, so any token will do
@@ -87,7 +90,7 @@ def load_base(base: Path, config: ModelConfig) -> "PreTrainedModel":
             bnb_4bit_compute_dtype=dtype,
         )
     with _explained(base):
-        model = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             str(base),
             local_files_only=True,
             use_safetensors=True,  # a pickle can run code
@@ -96,6 +99,13 @@ def load_base(base: Path, config: ModelConfig) -> "PreTrainedModel":
             attn_implementation=attention,
             quantization_config=quantization,
             device_map={"": torch.cuda.current_device() if device == "cuda" else "cpu"},
+            output_loading_info=True,
+        )
+    model, found = loaded
+    if missing := sorted(found["missing_keys"]):  # transformers would go on with random ones
+        raise UserError(
+            f"{base}: {len(missing)} weights are not in its *.safetensors files, such as {missing[0]}",
+            "download the model again; a file is missing or broken",
         )
     if device == "cpu" and quantization:
         _keep_unpacked(model)

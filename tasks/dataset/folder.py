@@ -24,6 +24,7 @@ def save(sequences: Sequences, bins: Sequence[Sequence[int]], folder: Path) -> N
     with scratch.open("rb") as file:  # left to itself, `datasets` makes a fingerprint from chance
         fingerprint = file_digest(file, "sha256").hexdigest()[:16]
     datasets.disable_progress_bars()
-    datasets.Dataset(MemoryMappedTable.from_file(str(scratch)), fingerprint=fingerprint).save_to_disk(str(folder))
+    dataset = datasets.Dataset(MemoryMappedTable.from_file(str(scratch)), fingerprint=fingerprint)
+    dataset.save_to_disk(str(folder), num_shards=None if bins else 1)  # of no shards, no rows could be loaded again
     datasets.enable_progress_bars()
     scratch.unlink()

@@ -65,6 +65,8 @@ def shingles(texts: Sequence[str]) -> "tuple[np.ndarray, np.ndarray]":
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if not texts:
+        return np.zeros(0, np.uint64), np.zeros(1, np.int64)
     plain = [text.encode().translate(_PLAIN) + _FILLING for text in texts]
     starts = np.append(0, np.cumsum([len(text) for text in plain])).astype(np.int32)
     joined = pa.StringArray.from_buffers(len(texts), pa.py_buffer(starts), pa.py_buffer(b"".join(plain)))

@@ -1,0 +1,347 @@
+"""Building a dataset from triplets, with a real tokenizer: who is on which side, what is cut, what is packed."""
+
+import json
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tasks.build as module
+from tasks import prompts as package
+from tasks.build import BuildConfig, build
+from tasks.dataset.near_duplicates import NearDuplicates
+from tasks.dataset.overflow import fit
+from tasks.dataset.packing import best_fit_decreasing, pack
+from tasks.dataset.split import Split
+from tasks.errors import UserError
+from tasks.model import load_tokenizer
+from tasks.prompts import Prompt
+from tasks.triplets import Triplet, TripletWriter, read_triplets
+from tests.tasks.tiny import toy_base
+
+TEMPLATE = Path(package.__file__).parent / "templates" / "inst.jinja"
+REFUSAL = "Not stated in the sheet."
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return toy_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def prompt(base):
+    return Prompt.load(TEMPLATE, load_tokenizer(base), REFUSAL)
+
+
+def sheet(i: int, **changes: object) -> Triplet:
+    """Row i, from document i // 2, with its answer in the first passage and a distractor behind it."""
+    row = Triplet(
+        id=f"row-{i}",
+        document=f"P-{i // 2}",
+        query=f"How much does P-{i // 2} take?",
+        context=(f"P-{i // 2} takes {i} litres of oil grade {i * 7}.", f"The belt of Q-{i} is {i} mm wide."),
+        answer=f"{i} litres",
+        gold=(0,),
+        value=f"{i} litres",
+    )
+    return row._replace(**changes)
+
+
+def refusing(i: int) -> Triplet:
+    return sheet(i, answer=REFUSAL, gold=(), value=None, refusal=True)
+
+
+ROWS = [refusing(i) if i % 4 == 3 else sheet(i) for i in range(60)]
+QUESTIONS = [sheet(i) for i in range(1000, 1010)] + [refusing(1010)]
+
+
+def validated(folder: Path, rows: Sequence[Triplet]) -> Path:
+    folder.mkdir()
+    with TripletWriter(folder / "rows.arrow") as writer:
+        for row in rows:
+            writer.add(row)
+    return folder
+
+
+def built(folder: Path, base: Path, rows: Sequence[Triplet], evaluation: Sequence[Triplet] | None = None, **config):
+    folder.mkdir()
+    out = folder / "out"
+    out.mkdir()
+    build(
+        BuildConfig(**{"max_tokens": 512, **config}),
+        rows=validated(folder / "rows", rows),
+        evaluation=validated(folder / "evaluation", evaluation) if evaluation else None,
+        base=base,
+        template=TEMPLATE,
+        out=out,
+    )
+    return out
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def learnt(folder: Path, tokenizer) -> list[tuple[str, str]]:
+    """Each row in a packed dataset as text: all of it, and the part with a loss."""
+    from datasets import load_from_disk
+
+    rows = []
+    for sequence in load_from_disk(str(folder)):
+        start = 0
+        for length in sequence["seq_lengths"]:
+            ids = sequence["input_ids"][start : start + length]
+            labels = sequence["labels"][start : start + length]
+            start += length
+            silent = labels.count(-100)
+            assert labels == [-100] * silent + ids[silent:]
+            rows.append((tokenizer.decode(ids), tokenizer.decode(ids[silent:])))
+        assert start == len(sequence["input_ids"]) == len(sequence["labels"])
+    return rows
+
+
+def report(out: Path) -> dict:
+    return json.loads((out / "report.json").read_text())
+
+
+def left_out(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "quarantine.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("packing", [True, False])
+def test_every_row_is_on_one_side_whole_with_the_loss_on_its_answer_alone(tmp_path, base, prompt, packing):
+    out = built(tmp_path / "a", base, ROWS, packing=packing)
+    tokenizer = load_tokenizer(base)
+    evaluated = list(read_triplets(out / "evaluation/rows.arrow"))
+    train, heldout = learnt(out / "train", tokenizer), learnt(out / "heldout", tokenizer)
+    expected = [row for row in ROWS if row not in evaluated]
+    assert evaluated and train and heldout
+    assert sorted(train + heldout) == sorted(
+        (prompt.render(row.context, row.query, row.answer), f" {row.answer}</s>") for row in expected
+    )
+    assert report(out)["rows"] == {"train": len(train), "heldout": len(heldout), "evaluation": len(evaluated)}
+    assert len({row.document for row in evaluated} | {row.document for row in expected}) == 30
+    assert not {row.document for row in evaluated} & {row.document for row in expected}
+
+
+def test_the_trainers_collator_restarts_positions_at_every_row(tmp_path, base):
+    from datasets import load_from_disk
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    out = built(tmp_path / "a", base, ROWS)
+    rows = [load_from_disk(str(out / "train"))[i] for i in range(2)]
+    batch = DataCollatorForLanguageModeling(pad_token_id=0, padding_free=True)(rows)
+    lengths = rows[0]["seq_lengths"] + rows[1]["seq_lengths"]
+    assert len(lengths) > 2
+    assert batch["position_ids"][0].tolist() == [p for length in lengths for p in range(length)]
+    assert batch["cu_seq_lens_q"].diff().tolist() == lengths
+
+
+def test_the_same_rows_give_the_same_bytes_whatever_the_batches(tmp_path, base, monkeypatch):
+    first = built(tmp_path / "a", base, ROWS, QUESTIONS)
+    monkeypatch.setattr(module, "BATCH", 7)
+    assert digests(built(tmp_path / "b", base, ROWS, QUESTIONS)) == digests(first)
+    assert digests(built(tmp_path / "c", base, ROWS, QUESTIONS, seed=1)) != digests(first)
+
+
+def test_nothing_is_written_but_what_the_steps_after_it_read(tmp_path, base):
+    out = built(tmp_path / "a", base, ROWS, QUESTIONS)
+    dataset = ["data-00000-of-00001.arrow", "dataset_info.json", "state.json"]
+    assert set(digests(out)) == {
+        "evaluation/rows.arrow",
+        "quarantine.jsonl",
+        "report.json",
+        "report.md",
+        *(f"{side}/{name}" for side in ("train", "heldout") for name in dataset),
+    }
+
+
+@pytest.mark.parametrize("evaluation", [QUESTIONS, None])
+def test_editing_a_training_row_leaves_the_evaluation_rows_bytes_as_they_were(tmp_path, base, evaluation):
+    first = built(tmp_path / "a", base, ROWS, evaluation)
+    evaluated = {row.id for row in read_triplets(first / "evaluation/rows.arrow")}
+    edited = [row if row.id in evaluated else row._replace(query="How many?", answer="Many.") for row in ROWS]
+    second = built(tmp_path / "b", base, [*edited, sheet(0, id="one more")], evaluation)
+    assert digests(first / "evaluation") == digests(second / "evaluation")
+    assert digests(first / "train") != digests(second / "train")
+
+
+def test_a_source_of_evaluation_rows_is_evaluated_whole_and_its_documents_leave_the_training_rows(tmp_path, base):
+    out = built(tmp_path / "a", base, [*ROWS, sheet(1002, id="leaky")], QUESTIONS)
+    assert list(read_triplets(out / "evaluation/rows.arrow")) == QUESTIONS
+    assert [(row["id"], row["rule"]) for row in left_out(out)] == [("leaky", "leak")]
+    counts = report(out)
+    assert counts["rows"]["train"] + counts["rows"]["heldout"] == len(ROWS)
+    assert counts["left_out"] == {"leak": 1, "near_duplicate": 0, "overflow": 0}
+
+
+documents = st.sets(st.text(min_size=1, max_size=8), min_size=2, max_size=40)
+SHARES = {"evaluation_share": 0.2, "heldout_share": 0.2, "salt": "salt"}
+
+
+@settings(deadline=None)
+@given(documents, documents)
+def test_no_document_changes_sides_when_others_are_added(some, more):
+    before, after = Split(some, **SHARES), Split(some | more, **SHARES)
+    moved = [document for document in some if before(document) != after(document)]
+    assert len(moved) <= 2  # those that filled a side that was empty
+    alone = [side for side in ("train", "heldout", "evaluation") if [before(d) for d in some].count(side) == 1]
+    assert all(before(document) in alone for document in moved)
+    assert {"evaluation", "train"} <= {before(document) for document in some} <= {"train", "heldout", "evaluation"}
+
+
+def test_the_shares_are_about_as_asked_and_the_salt_draws_anew():
+    names = [f"P-{i}" for i in range(4000)]
+    split, other = Split(names, **SHARES), Split(names, **{**SHARES, "salt": "pepper"})
+    sides = [split(name) for name in names]
+    assert 0.18 < sides.count("evaluation") / 4000 < 0.22
+    assert 0.14 < sides.count("heldout") / 4000 < 0.18
+    assert sum(split(name) == "evaluation" == other(name) for name in names) < 240
+    without = Split(names, **SHARES, evaluation_documents=frozenset(["P-7"]))
+    assert without("P-7") == "leak"
+    assert [name for name in names if without(name) == "heldout" and split(name) == "train"] == []
+
+
+def test_rows_of_a_single_document_cannot_be_split(tmp_path, base):
+    with pytest.raises(UserError, match="one document"):
+        built(tmp_path / "a", base, [sheet(0), sheet(1)])
+
+
+def test_one_document_to_train_on_holds_none_out(tmp_path, base):
+    from datasets import load_from_disk
+
+    out = built(tmp_path / "a", base, [sheet(0), sheet(1)], QUESTIONS)
+    assert len(load_from_disk(str(out / "heldout"))) == 0
+    assert report(out)["rows"]["train"] == 2
+
+
+def test_no_usable_row_is_an_error_that_counts_the_reasons(tmp_path, base):
+    with pytest.raises(UserError, match="no row is left to train on; left out: 11 leak"):
+        built(tmp_path / "a", base, QUESTIONS, QUESTIONS)
+    with pytest.raises(UserError, match="no row is left to train on; left out: 71 overflow"):
+        built(tmp_path / "b", base, ROWS, QUESTIONS, max_tokens=40)
+
+
+def test_a_context_that_is_nearly_an_evaluation_rows_is_dropped_or_reported(tmp_path, base):
+    words = [f"word{i}" for i in range(100)]
+    original = " ".join(words)
+    near = " ".join(["Other", *words[1:]])
+    somewhat = " ".join("other" if i % 20 == 0 else word for i, word in enumerate(words))
+    rows = [*ROWS, sheet(300, context=(near,)), sheet(302, context=(somewhat,))]
+    out = built(tmp_path / "a", base, rows, [*QUESTIONS, sheet(2000, context=(original,))], max_tokens=2048)
+    assert [(row["id"], row["rule"]) for row in left_out(out)] == [("row-300", "near_duplicate")]
+    (example,) = report(out)["similar"]["examples"]
+    assert (example["id"], example["evaluation_id"]) == ("row-302", "row-2000")
+    assert 0.5 < example["jaccard"] < 0.8
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=30), min_size=1, max_size=5), st.randoms())
+def test_similarity_is_the_jaccard_index_of_word_5_grams(texts, random):
+    def grams(words: list[str]) -> set:
+        return {tuple([*words, *[""] * 5][i : i + 5]) for i in range(len(words) + 1)}
+
+    other = [random.choice(texts)[random.randrange(3) :] + ["g"] for _ in range(4)]
+    index = NearDuplicates(
+        [[" ".join(words) for words in texts[:2]], [" ".join(words) for words in texts[2:]]][: len(texts)]
+    )
+    found, place = index.nearest([", ".join(words).upper() for words in other])
+    for words, jaccard, i in zip(other, found, place, strict=True):
+        exact = [len(grams(words) & grams(text)) / len(grams(words) | grams(text)) for text in texts]
+        if max(exact) >= 0.5:
+            assert jaccard == pytest.approx(max(exact))
+        if jaccard:
+            assert jaccard == pytest.approx(exact[i])
+
+
+passages = st.lists(st.integers(1, 60).map(lambda n: "word " * n), min_size=1, max_size=6)
+
+
+@settings(deadline=None, max_examples=60)
+@given(passages, st.data())
+def test_overflow_drops_the_last_distractors_first_and_nothing_else(prompt, texts, data):
+    gold = tuple(sorted(data.draw(st.sets(st.integers(0, len(texts) - 1), min_size=1, max_size=2))))
+    context = tuple(f"{i}: {text}" for i, text in enumerate(texts))
+    row = sheet(1, context=context, gold=gold, refusal=data.draw(st.booleans()))
+    limit = data.draw(st.integers(100, 900))
+    short = sheet(2, context=("Two.",))
+    fitted = fit([row, short], prompt, limit=limit)
+    must_stay = {0} if row.refusal else set(gold)
+
+    def tokens(kept: list[int]) -> int:
+        before, after = prompt.encode([context[i] for i in kept], row.query, row.answer)
+        return len(before) + len(after)
+
+    if fitted.too_long:
+        assert fitted.rows == [short]
+        assert fitted.too_long[0].row == row and fitted.too_long[0].tokens == tokens(sorted(must_stay)) > limit
+        return
+    kept = [context.index(text) for text in fitted.rows[0].context]
+    assert kept == sorted(kept) and must_stay <= set(kept)
+    assert fitted.prompts.lengths[0] + fitted.completions.lengths[0] == tokens(kept) <= limit
+    assert fitted.rows[0].answer == row.answer
+    if not row.refusal:
+        assert [fitted.rows[0].context[i] for i in fitted.rows[0].gold] == [context[i] for i in gold]
+    gone = [i for i in range(len(context)) if i not in kept]
+    if gone:
+        assert gone == [i for i in range(gone[0], len(context)) if i not in must_stay]
+        assert tokens(sorted([*kept, gone[0]])) > limit  # not one more than must be
+    assert fitted.passages_dropped == len(gone)
+
+
+def test_without_gold_the_passages_that_hold_the_answer_stay(prompt):
+    filler = "Nothing of interest stands in this passage at all, but it is long. " * 4
+    context = (filler, "The pump takes 40 litres.", filler, "Its oil is Mobil DTE 25.", filler)
+    row = sheet(1, context=context, gold=None, answer="40 litres of Mobil DTE 25")
+    (kept,) = fit([row], prompt, limit=200).rows
+    assert kept.context == (context[1], context[3])
+    (unsure,) = fit([row._replace(answer="Yes, it is.")], prompt, limit=200).too_long
+    assert unsure.tokens > 200
+
+
+def test_a_row_too_long_with_its_evidence_alone_is_named_with_its_tokens(tmp_path, base):
+    long = sheet(500, context=("word " * 400,))
+    out = built(tmp_path / "a", base, [*ROWS, long], QUESTIONS)
+    (entry,) = left_out(out)
+    assert (entry["id"], entry["document"], entry["rule"]) == ("row-500", "P-250", "overflow")
+    assert "of 512" in entry["value"] and "build.max_tokens" in entry["remedy"]
+
+
+def test_an_evaluation_prompt_leaves_room_for_an_answer(tmp_path, base, prompt):
+    long = sheet(2000, context=("The answer.", *(f"{i} word word word word" for i in range(20))))
+    out = built(tmp_path / "a", base, ROWS, [*QUESTIONS, long], answer_room=100)
+    row = list(read_triplets(out / "evaluation/rows.arrow"))[-1]
+    tokens = len(prompt.encode(row.context, row.query)[0])
+    assert row.gold == (0,) and 512 - 100 - 40 < tokens <= 512 - 100
+    assert report(out)["passages_dropped"] == len(long.context) - len(row.context)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 100), max_size=200), st.integers(0, 9))
+def test_packing_keeps_every_row_once_and_every_sequence_within_its_length(lengths, seed):
+    array = np.array(lengths, np.int64)
+    bins = pack(array, 100, packing=True, seed=seed)
+    assert sorted(row for bin_ in bins for row in bin_) == list(range(len(lengths)))
+    fill = [sum(lengths[row] for row in bin_) for bin_ in bins]
+    assert all(0 < tokens <= 100 for tokens in fill)
+    assert sum(2 * tokens <= 100 for tokens in fill) <= 1  # two half-empty ones would have been one
+    assert bins == pack(array, 100, packing=True, seed=seed)
+
+
+def test_packing_is_best_fit_decreasing():
+    lengths = np.array([50, 3, 48, 53, 53, 4, 41, 23, 20, 52, 49])
+    assert best_fit_decreasing(lengths, 100) == [[3, 7, 8, 5], [4, 6, 1], [9, 2], [0, 10]]
+
+
+def test_the_report_shows_lengths_as_a_histogram(tmp_path, base):
+    out = built(tmp_path / "a", base, ROWS, QUESTIONS)
+    counts, page = report(out), (out / "report.md").read_text()
+    assert sum(bar["rows"] for bar in counts["lengths"]["histogram"]) == counts["rows"]["train"]
+    assert counts["lengths"]["percentiles"]["p100"] <= counts["lengths"]["histogram"][-1]["up_to"]
+    assert counts["tokens"]["prompt"] + counts["tokens"]["answer"] == counts["tokens"]["total"]
+    assert "xychart-beta" in page and f"{counts['tokens']['total']:,} tokens" in page
