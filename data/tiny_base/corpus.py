@@ -236,12 +236,11 @@ class Writer:
 
     # pages
     def page(self, facts: int, questions: int, *, near: float, passages: int = 1, presence: float = .25, silent: float = .1,
-             plain: bool = False) -> Page:
+             plain: bool = False, variety: int = 99) -> Page:
         r = self.r
         attributes = self.phrases(facts, near)
         if plain:
-            attributes = [a.split()[0] if r.random() < plain else a for a in attributes]
-            attributes = list(dict.fromkeys(attributes))
+            attributes = list(dict.fromkeys(a.split()[0] for a in attributes))
         values: list[str] = []
         while len(values) < len(attributes):
             value = self.value()
@@ -257,7 +256,7 @@ class Writer:
         for e, group in zip(owners, groups, strict=True):
             header = "" if plain else self.pick(HEADERS).format(e=capital(e), j=r.choice(w.ADJECTIVES), n=r.choice(w.NOUNS))
             sentences = [[Piece(header)]] if header else []
-            wordings = ["{A}: {v}."] if plain else [self.pick(FACTS) for _ in range(r.randint(1, 4))]
+            wordings = ["{A}: {v}."] if plain else [self.pick(FACTS[:variety]) for _ in range(r.randint(1, 4))]
             for k in group:
                 wording = r.choice(wordings)
                 sentences.append(fill(wording, k, a=attributes[k], v=values[k], e=capital(e) if wording.startswith("{e}") else e))
@@ -304,9 +303,9 @@ class Writer:
     def lesson(self, level: int) -> Page:
         r = self.r
         if level == 0:
-            return self.page(r.randint(2, 4), 5, near=0, presence=.2, silent=.1, plain=True)
+            return self.page(r.randint(2, 4), 5, near=0, presence=.15, silent=.05, plain=True)
         if level == 1:
-            return self.page(r.randint(3, 6), 12, near=.5, presence=.25, silent=.1)
+            return self.page(r.randint(3, 6), 12, near=.5, presence=.2, silent=.08, variety=4)
         passages = r.choices((1, 2, 3), (.72, .18, .10))[0]
         facts = r.randint(3, 8) if passages == 1 else r.randint(4, 9)
         return self.page(facts, 14, near=.35, passages=passages, presence=.25, silent=.12)

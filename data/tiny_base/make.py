@@ -9,6 +9,7 @@ Interrupt it and start it again with the same arguments, and it goes on where it
 import argparse
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -16,20 +17,36 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # on shared cores, spinning
 
 import torch
 import torch.nn.functional as F
-from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 import gate
 from batches import batch
+from card import card
 from corpus import Writer
-from network import Lean, new_model
+from network import GATHER, MATCH, Lean, new_model
 from tokenizer import Encoder, save, train_tokenizer
 
-LESSONS = ((.06, .30), (.25, .45))  # lesson 0, then 1, ends at this share of the tokens, or once the look-up's loss is this low
+LESSONS = ((.10, .45), (.30, .60))  # lesson 0, then 1, ends at this share of the tokens, or once looking up loses this little
 MATRIX_RATE, OTHER_RATE = .02, 2e-3  # Muon for matrices, AdamW for embeddings, norms and biases
+# Muon moves every direction of a matrix at once, noise included. At full rate it had buried the identity of words,
+# and with it the comparison that network.py starts with, before the first 50 steps were over. So what a layer
+# writes moves slowly at first, and the compared parts stand still until the gathering has formed.
+PARTS = (
+    ("compared", rf"layers\.{GATHER}\.self_attn\.[vo]_proj\.weight|layers\.{MATCH}\.self_attn\.[qk]_proj\.weight"),
+    ("looks", r"[qk]_proj\.weight"),
+    ("writes", r"[vo]_proj\.weight|mlp"),
+    ("embedding", r"embed"),
+    ("rest", r""),
+)
+SHARES = (  # of the rate, by lesson and part
+    {"compared": 0.0, "looks": 1.0, "writes": .10, "embedding": .10, "rest": 1.0},
+    {"compared": .10, "looks": .5, "writes": .20, "embedding": .15, "rest": .5},
+    {"compared": .20, "looks": .5, "writes": .35, "embedding": .25, "rest": .5},
+)
 WARM_UP, DECAY = .01, .45  # shares of the training; decay ends at 0
-ROWS, LENGTH = 16, 256
+ROWS, LENGTHS = 16, (128, 256, 256)  # tokens to a row, by lesson
 READING = .03
-HINT, HINTS_UNTIL = .5, .4  # weight of the loss on where to look; on every step up to this share, then now and then
+HINT = 1.0  # weight of the loss on where to look
 
 
 def orthogonal(g: torch.Tensor) -> torch.Tensor:
@@ -45,29 +62,32 @@ def orthogonal(g: torch.Tensor) -> torch.Tensor:
 
 
 class Optimiser:
-    def __init__(self, model: Qwen2ForCausalLM):
-        self.groups: dict[tuple[int, ...], list[torch.nn.Parameter]] = {}
-        self.others = []
-        for name, parameter in model.named_parameters():
-            if parameter.ndim == 2 and "embed" not in name:
-                self.groups.setdefault(tuple(parameter.shape), []).append(parameter)
+    def __init__(self, model: LlamaForCausalLM):
+        self.part = {p: next(part for part, pattern in PARTS if re.search(pattern, n)) for n, p in model.named_parameters() if p.requires_grad}
+        self.matrices: dict[tuple[int, ...], list[torch.nn.Parameter]] = {}
+        others: dict[str, list[torch.nn.Parameter]] = {}
+        for parameter, part in self.part.items():
+            if part in ("embedding", "rest"):
+                others.setdefault(part, []).append(parameter)
             else:
-                self.others.append(parameter)
-        self.adam = torch.optim.AdamW(self.others, lr=OTHER_RATE, betas=(.9, .98), weight_decay=0.0, fused=True)
-        self.momentum = {s: torch.zeros(len(p), *s, device=p[0].device) for s, p in self.groups.items()}
+                self.matrices.setdefault(tuple(parameter.shape), []).append(parameter)
+        self.adam = torch.optim.AdamW(
+            [{"params": p, "part": part} for part, p in others.items()], lr=OTHER_RATE, betas=(.9, .98), weight_decay=0.0, fused=True
+        )
+        self.momentum = {s: torch.zeros(len(p), *s, device=p[0].device) for s, p in self.matrices.items()}
 
     @torch.no_grad()
-    def step(self, rate: float) -> None:
-        torch.nn.utils.clip_grad_norm_(self.others, 1.0)
+    def step(self, rate: float, shares: dict[str, float]) -> None:
+        torch.nn.utils.clip_grad_norm_([p for group in self.adam.param_groups for p in group["params"]], 1.0)
         for group in self.adam.param_groups:
-            group["lr"] = OTHER_RATE * rate
+            group["lr"] = OTHER_RATE * rate * shares[group["part"]]
         self.adam.step()
-        for shape, parameters in self.groups.items():
+        for shape, parameters in self.matrices.items():
             g = torch.stack([p.grad for p in parameters])
             self.momentum[shape].lerp_(g, .05)
             update = orthogonal(g.lerp(self.momentum[shape], .95)) * max(1, shape[0] / shape[1]) ** .5
             for p, u in zip(parameters, update, strict=True):
-                p.mul_(1 - MATRIX_RATE * rate * .01).add_(u, alpha=-MATRIX_RATE * rate)
+                p.add_(u, alpha=-MATRIX_RATE * rate * shares[self.part[p]])
 
 
 def hint_losses(attention: torch.Tensor, *hints: tuple[torch.Tensor, tuple[int, int]]) -> list[torch.Tensor]:
@@ -78,8 +98,8 @@ def hint_losses(attention: torch.Tensor, *hints: tuple[torch.Tensor, tuple[int, 
     return [part.mean() for part in each.split([2 * len(h) for h, _ in hints])]
 
 
-def losses(lean, b: dict[str, torch.Tensor], watched: bool) -> dict[str, torch.Tensor]:
-    hidden, *attention = lean(b["ids"], b["page"], b["part"], b["position"], watched)
+def losses(lean, b: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    hidden, *attention = lean(b["ids"], b["page"], b["part"], b["position"], True)
     target, weight = b["ids"][:, 1:], b["weight"][:, 1:]
     row, at = (weight > 0).nonzero(as_tuple=True)
     embedding = (lean._orig_mod if hasattr(lean, "_orig_mod") else lean).model.model.embed_tokens.weight
@@ -87,9 +107,8 @@ def losses(lean, b: dict[str, torch.Tensor], watched: bool) -> dict[str, torch.T
     each = F.cross_entropy(logits, target[row, at], reduction="none")
     w = weight[row, at]
     found = {"answer": (each * w).sum() / w.sum(), "first": each[w > 1].mean().detach()}
-    if watched:
-        (found["gather"],) = hint_losses(attention[0], (b["gather"], (0, 1)))
-        found["match"], found["copy"] = hint_losses(attention[1], (b["match"], (0, 1)), (b["copy"], (2, 3)))
+    (found["gather"],) = hint_losses(attention[0], (b["gather"], (0, 1)))
+    found["match"], found["copy"] = hint_losses(attention[1], (b["match"], (0, 1)), (b["copy"], (2, 3)))
     return found
 
 
@@ -97,60 +116,59 @@ def rate_at(done: float) -> float:
     return min(1.0, (done + 1e-4) / WARM_UP) * min(1.0, (1 - done) / DECAY + .005)
 
 
-def train(args: argparse.Namespace, tokenizer: PreTrainedTokenizerFast, work: Path) -> Lean:
+def train(args: argparse.Namespace, tokenizer: PreTrainedTokenizerFast, work: Path) -> tuple[Lean, int]:
     device = args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     model = new_model(tokenizer, args.seed).to(device)
     optimiser, lean, encoder = Optimiser(model), Lean(model).to(device), Encoder(tokenizer)
     fast = torch.compile(lean, dynamic=False)
-    steps = int(args.tokens / (ROWS * LENGTH))
-    step, level, look_up, checkpoint = 0, 0, 9.0, work / "checkpoint.pt"
+    step, seen, level, look_up, checkpoint = 0, 0, 0, 9.0, work / "checkpoint.pt"
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device)
         model.load_state_dict(state["model"])
         optimiser.adam.load_state_dict(state["adam"])
-        optimiser.momentum, step, level, look_up = (state[k] for k in ("momentum", "step", "level", "look_up"))
-        print(f"resumed at step {step} of {steps}", flush=True)
+        optimiser.momentum, step, seen, level, look_up = (state[k] for k in ("momentum", "step", "seen", "level", "look_up"))
+        print(f"resumed at step {step}, {seen / 1e6:.2f} M tokens", flush=True)
 
     def save_checkpoint() -> None:
-        torch.save({"model": model.state_dict(), "adam": optimiser.adam.state_dict(), "momentum": optimiser.momentum, "step": step,
+        torch.save({"model": model.state_dict(), "adam": optimiser.adam.state_dict(), "momentum": optimiser.momentum, "step": step, "seen": seen,
                     "level": level, "look_up": look_up},
                    checkpoint.with_suffix(".new"))
         checkpoint.with_suffix(".new").replace(checkpoint)
 
-    began = saved = told = time.time()
-    measured = time.time()
+    began = saved = told = measured = time.time()
+    since = 0
     sums: dict[str, list[float]] = {}
-    while step < steps and time.time() - began < args.minutes * 60:
-        done = step / steps
+    while seen < args.tokens and time.time() - began < args.minutes * 60:
+        done = seen / args.tokens
         if level < len(LESSONS) and (done >= LESSONS[level][0] or look_up < LESSONS[level][1]):
             level, look_up = level + 1, 9.0
-        b = {k: v.to(device) for k, v in batch(Writer(f"{args.seed}-{step}"), encoder, level, ROWS, LENGTH, READING).items()}
-        watched = done < HINTS_UNTIL or step % 4 == 0
-        l = losses(fast, b, watched)
-        hint = HINT * (1 if done < HINTS_UNTIL else .5)
-        sum([l["answer"], *(hint * l[k] for k in ("gather", "match", "copy") if watched)]).backward()
-        optimiser.step(rate_at(done))
+        b = {k: v.to(device) for k, v in batch(Writer(f"{args.seed}-{step}"), encoder, level, ROWS, LENGTHS[level], READING).items()}
+        l = losses(fast, b)
+        (l["answer"] + HINT * (l["gather"] + l["match"] + l["copy"])).backward()
+        optimiser.step(rate_at(done), SHARES[level])
         model.zero_grad(set_to_none=True)
-        step += 1
-        look_up += .04 * (l["first"].item() - look_up)
+        step, seen, since = step + 1, seen + ROWS * LENGTHS[level], since + ROWS * LENGTHS[level]
+        look_up += .04 * (l["match"].item() - look_up)
         for k, v in l.items():
             sums.setdefault(k, []).append(v.item())
         if step % 50 == 0:
             now = time.time()
             shown = "  ".join(f"{k} {sum(v) / len(v):.3f}" for k, v in sums.items())
-            print(f"step {step}/{steps}  lesson {level}  {shown}  {50 * ROWS * LENGTH / (now - told):.0f} tokens/s", flush=True)
-            sums, told = {}, now
+            print(f"step {step}  {seen / 1e6:.2f} M  lesson {level}  {shown}  {since / (now - told):.0f} tokens/s", flush=True)
+            sums, told, since = {}, now, 0
         if time.time() - saved > 150:
             save_checkpoint()
-            saved = told = time.time()
+            saved = time.time()
         if time.time() - measured > args.measure_every * 60:
-            scores = gate.measure(lean, tokenizer, 100)
+            now = time.time()
+            scores = gate.measure(lean, tokenizer, 60)
             print("  gate so far:", scores, flush=True)
             with (work / "curve.jsonl").open("a") as f:
-                f.write(json.dumps({"step": step, "tokens": step * ROWS * LENGTH, **scores}) + "\n")
-            measured = told = time.time()
+                f.write(json.dumps({"step": step, "tokens": seen, **scores}) + "\n")
+            measured = time.time()
+            told += measured - now
     save_checkpoint()
-    return lean
+    return lean, seen
 
 
 def main() -> None:
@@ -168,12 +186,14 @@ def main() -> None:
     work = args.work or args.out.with_name(args.out.name + ".work")
     work.mkdir(parents=True, exist_ok=True)
     tokenizer = train_tokenizer()
-    lean = train(args, tokenizer, work)
+    lean, seen = train(args, tokenizer, work)
     scores = gate.measure(lean, tokenizer)
     print("gate:", scores, flush=True)
     (work / "gate.json").write_text(json.dumps(scores, indent=1))
     lean.model.bfloat16().save_pretrained(args.out)
     save(tokenizer, args.out)
+    size = (args.out / "model.safetensors").stat().st_size
+    (args.out / "README.md").write_text(card(lean.model, scores, seen, args.seed, size), encoding="utf-8")
     for name, bound in gate.BOUNDS.items():
         print(f"{name}: {scores[name]:.3f} (bound {bound}) {'passed' if scores[name] >= bound else 'FAILED'}")
 

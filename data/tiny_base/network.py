@@ -1,13 +1,14 @@
 """The model and a lean forward pass over its parameters.
 
-The model is a plain Qwen2 of transformers. Its own forward is not used in training: a page's
+The model is a plain Llama of transformers with q, k and v biases (as Qwen2 has; but for the Qwen2 type AutoTokenizer
+puts its own splitting rules in the place of those in tokenizer.json). Its own forward is not used in training: a page's
 questions must each see the page but not each other, several pages share a row, and the training
 looks at attention weights; all of that is short here, and about twice as fast on a CPU.
 """
 
 import torch
 import torch.nn.functional as F
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 LAYERS, HEADS, WIDTH, INNER = 5, 4, 256, 384
 HEAD = WIDTH // HEADS
@@ -15,12 +16,13 @@ THETA = 1e8  # of RoPE: with 1e4 only 24 of a head's 64 dimensions turn slowly e
 GATHER, MATCH = 2, 3  # layers whose first heads are taught where to look
 
 
-def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausalLM:
+def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
     torch.manual_seed(seed)
-    model = Qwen2ForCausalLM(
-        Qwen2Config(
+    model = LlamaForCausalLM(
+        LlamaConfig(
             vocab_size=len(tokenizer), hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
             num_key_value_heads=HEADS, intermediate_size=INNER, tie_word_embeddings=True, max_position_embeddings=1024,
+            attention_bias=True, head_dim=HEAD, rms_norm_eps=1e-6,
             rope_parameters={"rope_type": "default", "rope_theta": THETA}, pad_token_id=0, bos_token_id=1, eos_token_id=2,
         )
     )
@@ -28,8 +30,9 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausalLM
     with torch.no_grad():
         liken_capitals(model.model.embed_tokens.weight, tokenizer)
         for attention in layers:
+            attention.o_proj.bias.zero_().requires_grad_(False)  # comes with the other biases in this type; not used
             torch.nn.init.orthogonal_(attention.v_proj.weight)
-            torch.nn.init.orthogonal_(attention.o_proj.weight, gain=.1)
+            torch.nn.init.orthogonal_(attention.o_proj.weight, gain=.03)
         start_on_previous_tokens(layers[0], (1, 2, 3, None))
         start_on_previous_tokens(layers[1], (1, 2, None, None))
         start_on_equal_content(layers[GATHER], layers[MATCH])
@@ -59,14 +62,15 @@ def start_on_previous_tokens(attention: torch.nn.Module, offsets: tuple[int | No
             attention.q_proj.bias[at + HEAD // 2 : at + HEAD // 2 + fast] = -strength * torch.sin(offset * frequencies)
 
 
-def start_on_equal_content(gather: torch.nn.Module, match: torch.nn.Module, strength: float = 1.5) -> None:
+def start_on_equal_content(gather: torch.nn.Module, match: torch.nn.Module, strength: float = 1.0) -> None:
     """The first two heads of the match layer begin by comparing what the first two heads of the gather layer
     wrote, at the question and at each fact, in the dimensions that RoPE hardly turns; and the match layer's
     values begin as a copy of the token looked at."""
     slow = [i for i in range(HEAD) if THETA ** (-2 * (i % (HEAD // 2)) / HEAD) < .004]
     for head in (0, 1):
         rows = slice(head * HEAD, (head + 1) * HEAD)
-        written = gather.o_proj.weight[:, rows].T / .1
+        gather.o_proj.weight[:, rows] *= 10
+        written = gather.o_proj.weight[:, rows].T / .3
         reader = torch.zeros(HEAD, WIDTH)
         reader[slow] = strength * written[slow]
         match.q_proj.weight[rows] = reader
@@ -86,7 +90,7 @@ def turned(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 class Lean(torch.nn.Module):
     """ids, page, part, position (all B x T) -> final hidden states and, if watched, the attention weights of layers GATHER and MATCH."""
 
-    def __init__(self, model: Qwen2ForCausalLM):
+    def __init__(self, model: LlamaForCausalLM):
         super().__init__()
         self.model = model
         frequencies = THETA ** (-torch.arange(0, HEAD, 2).float() / HEAD)
