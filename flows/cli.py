@@ -8,6 +8,7 @@ import orjson
 import typer
 import yaml
 from rich.console import Console
+from rich.markup import escape
 
 from flows import display, settings
 from flows.config import TINY, Retrain, load
@@ -196,7 +197,8 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {error}", markup=True, highlight=False)
+        told = f"[bold red]error:[/] {escape(str(error))}"
+        Console(stderr=True).print(told, highlight=False, soft_wrap=True)
         raise SystemExit(2) from None
 
 

@@ -33,6 +33,9 @@ class BuildConfig(Config):
     answer_room: PositiveInt = Field(
         64, description="Tokens kept free in an evaluation prompt for the answer; answer.max_new_tokens or more."
     )
+    max_overflow_share: float = Field(
+        0.1, ge=0, le=1, description="Stop when more of the rows than this do not fit max_tokens with their evidence."
+    )
     packing: bool = Field(True, description="Several rows in one sequence, each seeing itself alone.")
     evaluation_share: float = Field(
         0.2, gt=0, lt=1, description="Share of the documents to evaluate on, where data.evaluation names no file."
@@ -60,7 +63,7 @@ def build(
     are evaluated on where it is given. out/quarantine.jsonl names each row left out and why; out/report.json and
     out/report.md count tokens.
 
-    Raises UserError where no row is left to train or to evaluate on.
+    Raises UserError where no row is left to train or to evaluate on, or too many do not fit.
     """
     from tqdm import tqdm
 
@@ -96,6 +99,7 @@ def build(
                 sequences.append(fitted.prompts, fitted.completions)
                 tally.fitted(side, fitted, config.max_tokens)
             bar.update(len(batch))
+        _stop_if_too_long(config, tally)
         _stop_if_none(tally)
         packed = {
             side: pack(sequences.lengths, config.max_tokens, packing=config.packing, seed=config.seed)
@@ -139,6 +143,17 @@ def _without_leaks(
             tally.similar(row, float(jaccard), ids[place])
         fresh.append(row)
     return fresh
+
+
+def _stop_if_too_long(config: BuildConfig, tally: Tally) -> None:
+    """Refuse a limit that most of the data would be lost to; a model trained on the short rest misleads."""
+    too_long, rows = sorted(tally.overflows), sum(tally.rows.values()) + len(tally.overflows)
+    if len(too_long) > config.max_overflow_share * rows:
+        raise UserError(
+            f"{len(too_long):,} of {rows:,} rows do not fit build.max_tokens {config.max_tokens:,}, even with their "
+            f"evidence alone; half of those need more than {too_long[len(too_long) // 2]:,}, the longest {too_long[-1]:,}",
+            "raise build.max_tokens within the model's window, shorten the passages, or raise build.max_overflow_share",
+        )
 
 
 def _stop_if_none(tally: Tally) -> None:

@@ -33,6 +33,7 @@ class Tally:
         self.left_out: Counter[str] = Counter(leak=0, near_duplicate=0, overflow=0)
         self._documents: dict[str, set[str]] = {side: set() for side in SIDES}
         self._refusals: Counter[str] = Counter()
+        self.overflows: list[int] = []  # tokens that the rows which do not fit would need
         self._passages_dropped = 0
         self._similar: list[tuple[float, str, str]] = []
 
@@ -42,6 +43,7 @@ class Tally:
             self._refusals[side] += row.refusal
             self._documents[side].add(row.document)
         self._passages_dropped += fitted.passages_dropped
+        self.overflows += [needed for _, needed in fitted.too_long]
         for row, needed in fitted.too_long:
             self.leave_out(row, "overflow", f"{needed:,} tokens with its evidence alone, of {limit:,}")
 

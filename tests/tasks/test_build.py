@@ -224,7 +224,12 @@ def test_no_usable_row_is_an_error_that_counts_the_reasons(tmp_path, base):
     with pytest.raises(UserError, match="no row is left to train on; left out: 11 leak"):
         built(tmp_path / "a", base, QUESTIONS, QUESTIONS)
     with pytest.raises(UserError, match="no row is left to train on; left out: 71 overflow"):
-        built(tmp_path / "b", base, ROWS, QUESTIONS, max_tokens=40)
+        built(tmp_path / "b", base, ROWS, QUESTIONS, max_tokens=40, max_overflow_share=1)
+
+
+def test_a_limit_that_most_rows_do_not_fit_is_refused_with_what_they_need(tmp_path, base):
+    with pytest.raises(UserError, match="71 of 71 rows do not fit build.max_tokens 40.*half of those need more than"):
+        built(tmp_path / "a", base, ROWS, QUESTIONS, max_tokens=40)
 
 
 def test_a_context_that_is_nearly_an_evaluation_rows_is_dropped_or_reported(tmp_path, base):
