@@ -15,7 +15,7 @@ from tasks.dataset.overflow import fit
 from tasks.dataset.packing import pack
 from tasks.dataset.refusal import refusal_of
 from tasks.dataset.sequences import Sequences
-from tasks.dataset.split import Split, documents
+from tasks.dataset.split import Side, documents, split
 from tasks.dataset.statistics import Tally, markdown, tokens
 from tasks.errors import UserError
 from tasks.model import load_tokenizer
@@ -70,7 +70,7 @@ def build(
     source = rows / "rows.arrow"
     questions = evaluation / "rows.arrow" if evaluation else source
     counted = documents(source)
-    split = Split(
+    sides = split(
         counted,
         evaluation_share=config.evaluation_share,
         heldout_share=config.heldout_share,
@@ -79,7 +79,7 @@ def build(
     )
 
     def evaluated() -> Iterator[Triplet]:
-        return (row for row in read_triplets(questions) if evaluation or split(row.document) == "evaluation")
+        return (row for row in read_triplets(questions) if evaluation or sides[row.document] == "evaluation")
 
     tokenizer = load_tokenizer(base)
     with ExitStack() as files:
@@ -90,12 +90,12 @@ def build(
         prompt = Prompt.load(template, tokenizer, refusal_of(read_triplets(source)))
         known, ids = NearDuplicates(map(_contexts, _batches(evaluated()))), [row.id for row in evaluated()]
         # Scratch files without a name: a killed process leaves none behind.
-        sides = {side: Sequences(files.enter_context(TemporaryFile(dir=out))) for side in ("train", "heldout")}
+        encoded = {side: Sequences(files.enter_context(TemporaryFile(dir=out))) for side in ("train", "heldout")}
         bar = files.enter_context(tqdm(desc="build", unit="row", total=counted.total(), disable=None))
         for batch in _batches(read_triplets(source)):
-            fresh = _without_leaks(config, batch, split, known, ids, tally)
-            for side, sequences in sides.items():
-                fitted = fit([row for row in fresh if split(row.document) == side], prompt, limit=config.max_tokens)
+            fresh = _without_leaks(config, batch, sides, known, ids, tally)
+            for side, sequences in encoded.items():
+                fitted = fit([row for row in fresh if sides[row.document] == side], prompt, limit=config.max_tokens)
                 sequences.append(fitted.prompts, fitted.completions)
                 tally.fitted(side, fitted, config.max_tokens)
             bar.update(len(batch))
@@ -103,11 +103,11 @@ def build(
         _stop_if_none(tally)
         packed = {
             side: pack(sequences.lengths, config.max_tokens, packing=config.packing, seed=config.seed)
-            for side, sequences in sides.items()
+            for side, sequences in encoded.items()
         }
-        for side, sequences in sides.items():
+        for side, sequences in encoded.items():
             save(sequences, packed[side], out / side)
-        report = tally.report() | tokens(sides["train"], len(packed["train"]), config.max_tokens)
+        report = tally.report() | tokens(encoded["train"], len(packed["train"]), config.max_tokens)
     options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
     (out / "report.json").write_bytes(orjson.dumps(report, option=options) + b"\n")
     (out / "report.md").write_text(markdown(report), encoding="utf-8")
@@ -124,12 +124,17 @@ def _write_evaluation(config: BuildConfig, rows: Iterable[Triplet], prompt: Prom
 
 
 def _without_leaks(
-    config: BuildConfig, rows: list[Triplet], split: Split, known: NearDuplicates, ids: list[str], tally: Tally
+    config: BuildConfig,
+    rows: list[Triplet],
+    sides: dict[str, Side],
+    known: NearDuplicates,
+    ids: list[str],
+    tally: Tally,
 ) -> list[Triplet]:
     """The rows to train on or to hold out that are not, nearly, evaluated on."""
     candidates = []
     for row in rows:
-        side = split(row.document)
+        side = sides[row.document]
         if side == "leak":
             tally.leave_out(row, "leak", f"{row.document} is a document of the evaluation rows")
         elif side != "evaluation":
@@ -149,9 +154,10 @@ def _stop_if_too_long(config: BuildConfig, tally: Tally) -> None:
     """Refuse a limit that most of the data would be lost to; a model trained on the short rest misleads."""
     too_long, rows = sorted(tally.overflows), sum(tally.rows.values()) + len(tally.overflows)
     if len(too_long) > config.max_overflow_share * rows:
+        median, longest = too_long[len(too_long) // 2], too_long[-1]
         raise UserError(
             f"{len(too_long):,} of {rows:,} rows do not fit build.max_tokens {config.max_tokens:,}, even with their "
-            f"evidence alone; half of those need more than {too_long[len(too_long) // 2]:,}, the longest {too_long[-1]:,}",
+            f"evidence alone; half of those need more than {median:,}, the longest {longest:,}",
             "raise build.max_tokens within the model's window, shorten the passages, or raise build.max_overflow_share",
         )
 

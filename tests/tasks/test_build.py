@@ -16,7 +16,7 @@ from tasks.build import BuildConfig, build
 from tasks.dataset.near_duplicates import NearDuplicates
 from tasks.dataset.overflow import fit
 from tasks.dataset.packing import best_fit_decreasing, pack
-from tasks.dataset.split import Split
+from tasks.dataset.split import split
 from tasks.errors import UserError
 from tasks.model import load_tokenizer
 from tasks.prompts import Prompt
@@ -187,24 +187,23 @@ SHARES = {"evaluation_share": 0.2, "heldout_share": 0.2, "salt": "salt"}
 @settings(deadline=None)
 @given(documents, documents)
 def test_no_document_changes_sides_when_others_are_added(some, more):
-    before, after = Split(some, **SHARES), Split(some | more, **SHARES)
-    moved = [document for document in some if before(document) != after(document)]
+    before, after = split(some, **SHARES), split(some | more, **SHARES)
+    moved = [document for document in some if before[document] != after[document]]
     assert len(moved) <= 2  # those that filled a side that was empty
-    alone = [side for side in ("train", "heldout", "evaluation") if [before(d) for d in some].count(side) == 1]
-    assert all(before(document) in alone for document in moved)
-    assert {"evaluation", "train"} <= {before(document) for document in some} <= {"train", "heldout", "evaluation"}
+    alone = [side for side in ("train", "heldout", "evaluation") if [before[d] for d in some].count(side) == 1]
+    assert all(before[document] in alone for document in moved)
+    assert {"evaluation", "train"} <= {before[document] for document in some} <= {"train", "heldout", "evaluation"}
 
 
 def test_the_shares_are_about_as_asked_and_the_salt_draws_anew():
     names = [f"P-{i}" for i in range(4000)]
-    split, other = Split(names, **SHARES), Split(names, **{**SHARES, "salt": "pepper"})
-    sides = [split(name) for name in names]
-    assert 0.18 < sides.count("evaluation") / 4000 < 0.22
-    assert 0.14 < sides.count("heldout") / 4000 < 0.18
-    assert sum(split(name) == "evaluation" == other(name) for name in names) < 240
-    without = Split(names, **SHARES, evaluation_documents=frozenset(["P-7"]))
-    assert without("P-7") == "leak"
-    assert [name for name in names if without(name) == "heldout" and split(name) == "train"] == []
+    sides, other = split(names, **SHARES), split(names, **{**SHARES, "salt": "pepper"})
+    assert 0.18 < list(sides.values()).count("evaluation") / 4000 < 0.22
+    assert 0.14 < list(sides.values()).count("heldout") / 4000 < 0.18
+    assert sum(sides[name] == "evaluation" == other[name] for name in names) < 240
+    without = split(names, **SHARES, evaluation_documents=frozenset(["P-7"]))
+    assert without["P-7"] == "leak"
+    assert not [name for name in names if without[name] == "heldout" and sides[name] == "train"]
 
 
 def test_rows_of_a_single_document_cannot_be_split(tmp_path, base):
