@@ -154,7 +154,6 @@ def _stop_if_too_long(config: BuildConfig, tally: Tally) -> None:
     """Refuse a limit that most of the data would be lost to; a model trained on the short rest misleads."""
     too_long, rows = sorted(tally.overflows), sum(tally.rows.values()) + len(tally.overflows)
     if len(too_long) > config.max_overflow_share * rows:
-        half = too_long[len(too_long) // 2]
         median, longest = too_long[len(too_long) // 2], too_long[-1]
         raise UserError(
             f"{len(too_long):,} of {rows:,} rows do not fit build.max_tokens {config.max_tokens:,}, even with their "
