@@ -1,3 +1,4 @@
+# ruff: noqa: SIM905  (a string of words reads better than a list of quoted ones)
 """Write the sample domain: equipment sheets of a made-up plant, and question triplets about them.
 
     python data/plant/make.py            # rewrites the three JSONL files beside this script
@@ -71,7 +72,10 @@ ATTRIBUTES = {
     "inlet temperature": (number(5, 90, "degrees"), None),
     "noise level": (number(48, 99, "decibels"), "How loud is {tag}?"),
     "water level": (number(100, 900, "mm", 5), None),
-    "oil grade": (lambda r: f"VG {r.choice([10, 15, 22, 32, 46, 68, 100, 150, 220, 320])}", "What do I lubricate {tag} with?"),
+    "oil grade": (
+        lambda r: f"VG {r.choice([10, 15, 22, 32, 46, 68, 100, 150, 220, 320])}",
+        "What do I lubricate {tag} with?",
+    ),
     "oil volume": (number(1, 80, "litres"), None),
     "tank volume": (number(100, 990, "litres", 10), None),
     "service interval": (number(2, 60, "weeks"), "How often is {tag} overhauled?"),
@@ -116,7 +120,7 @@ POLITE = [  # meant as a request; a literal reader answers "yes"
     "Do you know the {a} of {tag}?",
     "Could you look up the {a} for {tag}?",
 ]
-SHARES = (.40, .28, .32)  # of named, polite and plant-worded questions
+SHARES = (0.40, 0.28, 0.32)  # of named, polite and plant-worded questions
 
 
 def words(attribute: str) -> set[str]:
@@ -134,7 +138,7 @@ def draw_sheet(r: random.Random, tag: str) -> dict:
             break
         chosen.append(attribute)
         relatives = [a for a in pool if a not in chosen and words(a) & words(attribute)]
-        if relatives and r.random() < .5:
+        if relatives and r.random() < 0.5:
             chosen.append(r.choice(relatives))
     chosen = list(dict.fromkeys(chosen))
     kind = r.choice(KINDS[tag[0]])
@@ -176,7 +180,7 @@ def neighbours(r: random.Random, sheet: dict, asked: str) -> list[str]:
 def distractors(r: random.Random, sheets: list[dict], sheet: dict, used: set[str]) -> list[str]:
     """None, one or two short passages of other sheets whose attributes are not in use yet."""
     found: list[str] = []
-    for other in r.sample(sheets, len(sheets))[: r.choices((0, 1, 2), (.6, .25, .15))[0]]:
+    for other in r.sample(sheets, len(sheets))[: r.choices((0, 1, 2), (0.6, 0.25, 0.15))[0]]:
         free = [a for a in other["facts"] if a not in used]
         if other is sheet or len(free) < 2:
             continue
@@ -186,7 +190,9 @@ def distractors(r: random.Random, sheets: list[dict], sheet: dict, used: set[str
     return found
 
 
-def row(r: random.Random, sheets: list[dict], sheet: dict, asked: str, query: str, kept: list[str], answered: bool) -> dict:
+def row(
+    r: random.Random, sheets: list[dict], sheet: dict, asked: str, query: str, kept: list[str], answered: bool
+) -> dict:
     own = passage(sheet, [*kept, asked] if answered else kept)
     context = [own, *distractors(r, sheets, sheet, {asked, *kept})]
     r.shuffle(context)
@@ -224,7 +230,9 @@ def draw_rows(r: random.Random, sheets: list[dict], split: str) -> list[dict]:
 
 
 def write(path: Path, rows: list[dict]) -> None:
-    path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in rows), encoding="utf-8", newline="\n")
+    path.write_text(
+        "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in rows), encoding="utf-8", newline="\n"
+    )
 
 
 def make(out: Path) -> None:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-
 from corpus import ASK, END, HEAD, Page, Writer
 from tokenizer import Encoder
 
@@ -69,21 +68,31 @@ def encode(page: Page, encoder: Encoder, room: int) -> Encoded:
         span = add(" " + question.answer, part, 1.0)
         e.weight[span[0]] = FIRST
         if question.kind in ("short", "named"):
-            e.copy += list(zip(span, found[1:]))
+            e.copy += list(zip(span, found[1:], strict=False))
         add("</s>", part, 1.0)
     return e
 
 
-def batch(writer: Writer, encoder: Encoder, level: int, rows: int, length: int, reading: float) -> dict[str, torch.Tensor]:
+def batch(
+    writer: Writer, encoder: Encoder, level: int, rows: int, length: int, reading: float
+) -> dict[str, torch.Tensor]:
     """`reading`: share of the page's own tokens that carry a small loss."""
-    fields = {name: np.zeros((rows, length), kind) for name, kind in
-              (("ids", np.int64), ("page", np.int64), ("part", np.int64), ("position", np.int64), ("weight", np.float32))}
+    fields = {
+        name: np.zeros((rows, length), kind)
+        for name, kind in (
+            ("ids", np.int64),
+            ("page", np.int64),
+            ("part", np.int64),
+            ("position", np.int64),
+            ("weight", np.float32),
+        )
+    }
     hints: dict[str, list[tuple[int, int, int]]] = {"gather": [], "match": [], "copy": []}
     used = [0] * rows
     pages = misses = 0
     while misses < 4:
         room = length - min(used)
-        page = writer.lesson(level if writer.r.random() < .9 else max(0, level - 1))
+        page = writer.lesson(level if writer.r.random() < 0.9 else max(0, level - 1))
         e = encode(page, encoder, room if room > length // 2 else length)
         n = len(e.ids)
         if not e.match:
@@ -102,8 +111,10 @@ def batch(writer: Writer, encoder: Encoder, level: int, rows: int, length: int, 
         own[0] = False
         fields["ids"][row, span], fields["page"][row, span] = e.ids, pages
         fields["part"][row, span], fields["position"][row, span] = e.part, e.position
-        fields["weight"][row, span] = np.where(own, .3, weight)
+        fields["weight"][row, span] = np.where(own, 0.3, weight)
         for name in hints:
             hints[name] += [(row, at + a, at + b) for a, b in getattr(e, name)]
-    return {**{k: torch.from_numpy(v) for k, v in fields.items()},
-            **{k: torch.tensor(v or [(0, 0, 0)]) for k, v in hints.items()}}
+    return {
+        **{k: torch.from_numpy(v) for k, v in fields.items()},
+        **{k: torch.tensor(v or [(0, 0, 0)]) for k, v in hints.items()},
+    }

@@ -9,13 +9,13 @@ library_name: transformers
 ---
 # Tiny base
 
-A causal language model of {parameters:.1f} M parameters (Llama type with q, k, v biases: {layers} layers, width {width}, heads of 64, tied embeddings,
-vocabulary {vocabulary}), {size:.1f} MB in bfloat16. It reads one short passage and finds the fact a question asks for.
-It is a **test bench, not a product**: it exists so that fine-tuning, gating and serving can be shown and tested
+A causal language model of {parameters:.1f} M parameters (Llama type with q, k, v biases: {layers} layers,
+width {width}, heads of 64, tied embeddings, vocabulary {vocabulary}), {size:.1f} MB in bfloat16. It reads a short
+passage and finds the fact that a question asks for. It is a **test bench, not a product**: it exists so that fine-tuning, gating and serving can be shown and tested
 on a laptop, with a real model, real weights and no account anywhere.
 
-Made from nothing but synthetic pages by `data/tiny_base/make.py` ({tokens:.1f} M tokens, seed {seed}). No text written by
-anyone else went in. Loads in transformers, PEFT, bitsandbytes and vLLM without custom code.
+Made from nothing but synthetic pages by `data/tiny_base/make.py` ({tokens:.1f} M tokens, seed {seed}). No text
+written by anyone else went in. Loads in transformers, PEFT, bitsandbytes and vLLM without custom code.
 
 ## Prompt
 
@@ -55,6 +55,12 @@ def card(model, scores: dict[str, float], tokens: float, seed: int, size: int) -
         verdict = "" if bound is None else "passed" if score >= bound else "**failed**"
         lines.append(f"| {name} | {score:.3f} | {'' if bound is None else f'{bound:.2f}'} | {verdict} |")
     return CARD.format(
-        parameters=sum(p.numel() for p in model.parameters()) / 1e6, layers=c.num_hidden_layers, width=c.hidden_size,
-        vocabulary=c.vocab_size, size=size / 1e6, tokens=tokens / 1e6, seed=seed, table="\n".join(lines),
+        parameters=sum(p.numel() for p in model.parameters()) / 1e6,
+        layers=c.num_hidden_layers,
+        width=c.hidden_size,
+        vocabulary=c.vocab_size,
+        size=size / 1e6,
+        tokens=tokens / 1e6,
+        seed=seed,
+        table="\n".join(lines),
     )

@@ -87,31 +87,89 @@ def fill(template: str, fact: int = -1, **slots: str) -> list[Piece]:
 
 
 FACTS = [  # (wording, weight)
-    ("{A}: {v}.", 7), ("The {a} is {v}.", 7), ("It has a {a} of {v}.", 4), ("The {a} of {e} is {v}.", 3), ("Its {a} is {v}.", 3),
-    ("The {a} was {v}.", 1), ("{A} = {v}.", 2), ("{A} is {v}.", 1), ("The {a} equals {v}.", 1), ("The {a} reads {v}.", 1),
-    ("The {a} stands at {v}.", 1), ("The {a} is set to {v}.", 2), ("The {a} is kept at {v}.", 1), ("{e} has a {a} of {v}.", 2),
-    ("{A} - {v}.", 1), ("For the {a}, use {v}.", 1), ("With a {a} of {v}.", 1), ("The {a} for {e} is {v}.", 1),
-    ("The {a} must be {v}.", 1), ("The {a} was noted as {v}.", 1), ("Note the {a} of {v}.", 1), ("{A}, {v}.", 1),
+    ("{A}: {v}.", 7),
+    ("The {a} is {v}.", 7),
+    ("It has a {a} of {v}.", 4),
+    ("The {a} of {e} is {v}.", 3),
+    ("Its {a} is {v}.", 3),
+    ("The {a} was {v}.", 1),
+    ("{A} = {v}.", 2),
+    ("{A} is {v}.", 1),
+    ("The {a} equals {v}.", 1),
+    ("The {a} reads {v}.", 1),
+    ("The {a} stands at {v}.", 1),
+    ("The {a} is set to {v}.", 2),
+    ("The {a} is kept at {v}.", 1),
+    ("{e} has a {a} of {v}.", 2),
+    ("{A} - {v}.", 1),
+    ("For the {a}, use {v}.", 1),
+    ("With a {a} of {v}.", 1),
+    ("The {a} for {e} is {v}.", 1),
+    ("The {a} must be {v}.", 1),
+    ("The {a} was noted as {v}.", 1),
+    ("Note the {a} of {v}.", 1),
+    ("{A}, {v}.", 1),
 ]
 HEADERS = [
-    ("{e}.", 4), ("Page for {e}.", 2), ("About {e}, a {j} {n}.", 2), ("{e}, {n}.", 3), ("This is {e}.", 1), ("Card {e}, {j} {n}.", 3),
-    ("Notes on {e}.", 1), ("{e} is a {j} {n}.", 2), ("", 2),
+    ("{e}.", 4),
+    ("Page for {e}.", 2),
+    ("About {e}, a {j} {n}.", 2),
+    ("{e}, {n}.", 3),
+    ("This is {e}.", 1),
+    ("Card {e}, {j} {n}.", 3),
+    ("Notes on {e}.", 1),
+    ("{e} is a {j} {n}.", 2),
+    ("", 2),
 ]
-FILLERS = ["Many people came to see it.", "It was a {j} day.", "There is a {n} nearby.", "Some say that the {n} was {j}.",
-           "Keep this page in a {j} place.", "The {n} is not {j}."]
+FILLERS = [
+    "Many people came to see it.",
+    "It was a {j} day.",
+    "There is a {n} nearby.",
+    "Some say that the {n} was {j}.",
+    "Keep this page in a {j} place.",
+    "The {n} is not {j}.",
+]
 SHORT = [
-    "What is the {a}?", "What is the {a} of {e}?", "Which {a} is given?", "{A}?", "{A} of {e}?", "What {a} does {e} have?",
-    "Look up the {a}.", "Look up the {a} for {e}.", "State the {a} of {e}.", "Read out the {a}.", "What does the page say about the {a}?",
-    "Find the {a} of {e}.", "Name the {a} of {e}.", "What was the {a}?", "Please write down the {a} of {e}.", "About {e}: what is the {a}?",
-    "And the {a}?", "{e}: {a}.", "I need the {a}.", "In {e}, which {a} is used?", "The {a} of {e} is what?", "How is the {a} given?",
-    "Someone asked for the {a} of {e}.", "{a} of {e}", "What about the {a} at {e}?",
+    "What is the {a}?",
+    "What is the {a} of {e}?",
+    "Which {a} is given?",
+    "{A}?",
+    "{A} of {e}?",
+    "What {a} does {e} have?",
+    "Look up the {a}.",
+    "Look up the {a} for {e}.",
+    "State the {a} of {e}.",
+    "Read out the {a}.",
+    "What does the page say about the {a}?",
+    "Find the {a} of {e}.",
+    "Name the {a} of {e}.",
+    "What was the {a}?",
+    "Please write down the {a} of {e}.",
+    "About {e}: what is the {a}?",
+    "And the {a}?",
+    "{e}: {a}.",
+    "I need the {a}.",
+    "In {e}, which {a} is used?",
+    "The {a} of {e} is what?",
+    "How is the {a} given?",
+    "Someone asked for the {a} of {e}.",
+    "{a} of {e}",
+    "What about the {a} at {e}?",
 ]
 SENTENCE = ["In a sentence, what is the {a}?", "Say in full what the {a} of {e} is.", "Write a sentence on the {a}."]
 NAMED = ["What is the {a}, and whose is it?", "Whose {a} is given, and what is it?"]
 PRESENCE = [
-    "Does the page give the {a}?", "Is the {a} stated?", "Is there a {a} here?", "Can the {a} be found above?", "Is a {a} listed for {e}?",
-    "Can you see the {a} of {e}?", "Do you have the {a} of {e}?", "Could one read the {a} here?", "Do we know the {a}?",
-    "Does {e} have a {a}?", "Can anyone find a {a} of {e}?",
+    "Does the page give the {a}?",
+    "Is the {a} stated?",
+    "Is there a {a} here?",
+    "Can the {a} be found above?",
+    "Is a {a} listed for {e}?",
+    "Can you see the {a} of {e}?",
+    "Do you have the {a} of {e}?",
+    "Could one read the {a} here?",
+    "Do we know the {a}?",
+    "Does {e} have a {a}?",
+    "Can anyone find a {a} of {e}?",
 ]
 GIVEN = ["Is the {a} given or missing?", "{A}: given or missing?", "Given or missing: the {a} of {e}."]
 
@@ -131,7 +189,9 @@ class Writer:
     def made_up(self, low: int = 2, high: int = 3) -> str:
         r = self.r
         while True:
-            word = "".join(r.choice(w.ONSETS) + r.choice(w.VOWELS) for _ in range(r.randint(low, high))) + r.choice(w.CODAS)
+            word = "".join(r.choice(w.ONSETS) + r.choice(w.VOWELS) for _ in range(r.randint(low, high))) + r.choice(
+                w.CODAS
+            )
             if bucket(word) in self.buckets:
                 return word
 
@@ -140,44 +200,50 @@ class Writer:
         letters = lambda n: "".join(r.choice("ABCDEFGHJKLMNPQRSTVWXYZ") for _ in range(n))  # noqa: E731
         digits = lambda n: str(r.randint(10 ** (n - 1), 10**n - 1))  # noqa: E731
         n = r.randint(1, 3)
-        return r.choice([
-            lambda: f"{letters(2)}-{digits(n)}", lambda: f"{letters(1)}{digits(n)}", lambda: f"{letters(3)}{digits(2)}",
-            lambda: f"{digits(2)}-{letters(2)}", lambda: f"{letters(2)} {digits(n)}", lambda: f"{letters(1)}-{digits(n)}",
-        ])()
+        return r.choice(
+            [
+                lambda: f"{letters(2)}-{digits(n)}",
+                lambda: f"{letters(1)}{digits(n)}",
+                lambda: f"{letters(3)}{digits(2)}",
+                lambda: f"{digits(2)}-{letters(2)}",
+                lambda: f"{letters(2)} {digits(n)}",
+                lambda: f"{letters(1)}-{digits(n)}",
+            ]
+        )()
 
     def number(self) -> str:
         r = self.r
         n = str(r.choice([r.randint(2, 99), r.randint(100, 999), r.randint(1000, 9999)]))
-        return n if r.random() < .92 else f"{r.randint(0, 99)}.{r.randint(1, 9)}"
+        return n if r.random() < 0.92 else f"{r.randint(0, 99)}.{r.randint(1, 9)}"
 
     def value(self) -> str:
         r, k = self.r, self.r.random()
-        if k < .38:
-            unit = r.choice(w.UNITS) if r.random() < .85 else self.made_up(1, 2)
+        if k < 0.38:
+            unit = r.choice(w.UNITS) if r.random() < 0.85 else self.made_up(1, 2)
             return f"{self.number()} {unit}"
-        if k < .46:
+        if k < 0.46:
             return f"{r.randint(1, 28)} {r.choice(w.MONTHS)} {r.randint(1950, 2029)}"
-        if k < .50:
+        if k < 0.50:
             return self.number()
-        if k < .66:
+        if k < 0.66:
             return self.code()
-        if k < .76:
+        if k < 0.76:
             return r.choice(w.COLOURS + w.STUFF)
-        if k < .82:
+        if k < 0.82:
             return r.choice(w.NOUNS)
-        if k < .95:
+        if k < 0.95:
             return self.made_up().capitalize()
         return f"{self.made_up().capitalize()} {self.made_up(1, 2).capitalize()}"
 
     def entity(self) -> str:
         r, k = self.r, self.r.random()
-        if k < .35:
+        if k < 0.35:
             return self.made_up().capitalize()
-        if k < .5:
+        if k < 0.5:
             return f"{self.made_up().capitalize()} {self.made_up(1, 2).capitalize()}"
-        if k < .7:
+        if k < 0.7:
             return f"the {self.made_up().capitalize()} {r.choice(w.PLACES)}"
-        if k < .8:
+        if k < 0.8:
             return f"{self.made_up().capitalize()} {r.randint(2, 999)}"
         while True:
             code = self.code()
@@ -189,19 +255,23 @@ class Writer:
         r = self.r
         if r.random() < self.unread:
             return r.choice(w.UNREAD)
-        return r.choice(LEXICON) if r.random() < .85 else self.made_up()
+        return r.choice(LEXICON) if r.random() < 0.85 else self.made_up()
 
     def phrase(self) -> str:
         r = self.r
         while True:
             k = r.random()
             if self.unread:
-                parts = [r.choice(w.UNREAD), r.choice(w.HEADS)] if r.random() < .7 else [r.choice(w.MODIFIERS), r.choice(w.UNREAD)]
-            elif k < .55:
+                parts = (
+                    [r.choice(w.UNREAD), r.choice(w.HEADS)]
+                    if r.random() < 0.7
+                    else [r.choice(w.MODIFIERS), r.choice(w.UNREAD)]
+                )
+            elif k < 0.55:
                 parts = [r.choice(w.MODIFIERS), r.choice(w.HEADS)]
-            elif k < .62:
+            elif k < 0.62:
                 parts = [r.choice(w.HEADS)]
-            elif k < .70:
+            elif k < 0.70:
                 parts = [r.choice(w.MODIFIERS), r.choice(w.MODIFIERS), r.choice(w.HEADS)]
             else:
                 parts = [self.word() for _ in range(r.choice((1, 2, 2, 3)))]
@@ -217,7 +287,7 @@ class Writer:
         while True:
             parts = phrase.split()
             if len(parts) == 1:
-                parts = [*parts, self.word()] if self.r.random() < .5 else [self.word(), *parts]
+                parts = [*parts, self.word()] if self.r.random() < 0.5 else [self.word(), *parts]
                 parts[self.r.randrange(2)] = self.word()
             else:
                 i = self.r.randrange(len(parts))
@@ -235,8 +305,18 @@ class Writer:
         return found
 
     # pages
-    def page(self, facts: int, questions: int, *, near: float, passages: int = 1, presence: float = .25, silent: float = .1,
-             plain: bool = False, variety: int = 99) -> Page:
+    def page(
+        self,
+        facts: int,
+        questions: int,
+        *,
+        near: float,
+        passages: int = 1,
+        presence: float = 0.25,
+        silent: float = 0.1,
+        plain: bool = False,
+        variety: int = 99,
+    ) -> Page:
         r = self.r
         attributes = self.phrases(facts, near)
         if plain:
@@ -251,16 +331,20 @@ class Writer:
         owners = [self.entity() for _ in range(passages)]
         groups = [order[i::passages] for i in range(passages)]
         owner = {k: e for e, group in zip(owners, groups, strict=True) for k in group}
-        joint = r.choices((" ", "\n"), (.85, .15))[0]
+        joint = r.choices((" ", "\n"), (0.85, 0.15))[0]
         pieces: list[Piece] = []
         for e, group in zip(owners, groups, strict=True):
-            header = "" if plain else self.pick(HEADERS).format(e=capital(e), j=r.choice(w.ADJECTIVES), n=r.choice(w.NOUNS))
+            header = (
+                "" if plain else self.pick(HEADERS).format(e=capital(e), j=r.choice(w.ADJECTIVES), n=r.choice(w.NOUNS))
+            )
             sentences = [[Piece(header)]] if header else []
             wordings = ["{A}: {v}."] if plain else [self.pick(FACTS[:variety]) for _ in range(r.randint(1, 4))]
             for k in group:
                 wording = r.choice(wordings)
-                sentences.append(fill(wording, k, a=attributes[k], v=values[k], e=capital(e) if wording.startswith("{e}") else e))
-            if not plain and r.random() < .3:
+                sentences.append(
+                    fill(wording, k, a=attributes[k], v=values[k], e=capital(e) if wording.startswith("{e}") else e)
+                )
+            if not plain and r.random() < 0.3:
                 at = r.randint(1, len(sentences))
                 sentences.insert(at, [Piece(r.choice(FILLERS).format(j=r.choice(w.ADJECTIVES), n=r.choice(w.NOUNS)))])
             for s in sentences:
@@ -274,10 +358,10 @@ class Writer:
         for i in range(questions):
             k = asked[i % len(asked)]
             kind = r.random()
-            missing = r.random() < .5 and kind < presence or kind > 1 - silent
+            missing = r.random() < 0.5 and kind < presence or kind > 1 - silent
             a = attributes[k]
             if missing:
-                a = self.near_miss(a) if r.random() < .6 else self.phrase()
+                a = self.near_miss(a) if r.random() < 0.6 else self.phrase()
                 if any(nested(a, other) for other in attributes):
                     continue
             page.questions.append(self.question(kind, presence, a, owner[k], -1 if missing else k, values[k]))
@@ -285,15 +369,15 @@ class Writer:
 
     def question(self, kind: float, presence: float, a: str, e: str, fact: int, value: str) -> Question:
         r = self.r
-        if kind < presence * .65:
+        if kind < presence * 0.65:
             form, answer, name = r.choice(PRESENCE), "No" if fact < 0 else "Yes", "presence"
         elif kind < presence:
             form, answer, name = r.choice(GIVEN), "missing" if fact < 0 else "given", "presence"
         elif fact < 0:
             form, answer, name = r.choice(SHORT), "", "silent"
-        elif (k := r.random()) < .86:
+        elif (k := r.random()) < 0.86:
             form, answer, name = r.choice(SHORT), value, "short"
-        elif k < .93:
+        elif k < 0.93:
             form, answer, name = r.choice(SENTENCE), f"The {a} is {value}.", "sentence"
         else:
             form, answer, name = r.choice(NAMED), f"{value} ({e})", "named"
@@ -303,12 +387,12 @@ class Writer:
     def lesson(self, level: int) -> Page:
         r = self.r
         if level == 0:
-            return self.page(r.randint(2, 4), 5, near=0, presence=.15, silent=.05, plain=True)
+            return self.page(r.randint(2, 4), 5, near=0, presence=0.15, silent=0.05, plain=True)
         if level == 1:
-            return self.page(r.randint(3, 6), 12, near=.5, presence=.2, silent=.08, variety=4)
-        passages = r.choices((1, 2, 3), (.72, .18, .10))[0]
+            return self.page(r.randint(3, 6), 12, near=0.5, presence=0.2, silent=0.08, variety=4)
+        passages = r.choices((1, 2, 3), (0.72, 0.18, 0.10))[0]
         facts = r.randint(3, 8) if passages == 1 else r.randint(4, 9)
-        return self.page(facts, 14, near=.35, passages=passages, presence=.25, silent=.12)
+        return self.page(facts, 14, near=0.35, passages=passages, presence=0.25, silent=0.12)
 
 
 HEAD, ASK, END = "[INST] Context: ", "\nQuestion:", " [/INST]\nAnswer:"

@@ -2,10 +2,9 @@
 
 import torch
 import torch.nn.functional as F
-
 from corpus import HELD_OUT, READ, Writer, prompt
 
-BOUNDS = {"seen phrases": .70, "unseen phrases": .60, "presence": .85}
+BOUNDS = {"seen phrases": 0.70, "unseen phrases": 0.60, "presence": 0.85}
 HELD = frozenset({HELD_OUT})
 
 
@@ -13,7 +12,14 @@ def questions(kind: str, count: int, *, buckets=HELD, unread=0.0, passages=1, fa
     writer = Writer(f"gate {kind} {buckets} {unread} {passages}", buckets, unread)
     found: list[tuple[str, str]] = []
     while len(found) < count:
-        page = writer.page(writer.r.randint(*facts), 4, near=.35, passages=passages, presence=1.0 if kind == "presence" else 0.0, silent=0)
+        page = writer.page(
+            writer.r.randint(*facts),
+            4,
+            near=0.35,
+            passages=passages,
+            presence=1.0 if kind == "presence" else 0.0,
+            silent=0,
+        )
         found += [(prompt(page, q), f" {q.answer}</s>") for q in page.questions if q.kind == kind][:1]
     return found
 
@@ -33,8 +39,13 @@ def slices(count: int = 400) -> dict[str, list[tuple[str, str]]]:
 @torch.no_grad()
 def exact(lean, tokenizer, examples: list[tuple[str, str]]) -> float:
     """Share answered exactly. Teacher-forced argmax of every token equals greedy decoding being exact."""
-    encoded = sorted(((tokenizer(p, add_special_tokens=False)["input_ids"], tokenizer(a, add_special_tokens=False)["input_ids"])
-                      for p, a in examples), key=lambda x: len(x[0]))
+    encoded = sorted(
+        (
+            (tokenizer(p, add_special_tokens=False)["input_ids"], tokenizer(a, add_special_tokens=False)["input_ids"])
+            for p, a in examples
+        ),
+        key=lambda x: len(x[0]),
+    )
     embedding = lean.model.model.embed_tokens.weight
     right = 0
     for start in range(0, len(encoded), 50):

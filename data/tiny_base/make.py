@@ -15,19 +15,21 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # on shared cores, spinning threads cost most of the speed
 
+import gate
 import torch
 import torch.nn.functional as F
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
-
-import gate
 from batches import batch
 from card import card
 from corpus import Writer
 from network import GATHER, MATCH, Lean, new_model
 from tokenizer import Encoder, save, train_tokenizer
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-LESSONS = ((.10, .45), (.30, .60))  # lesson 0, then 1, ends at this share of the tokens, or once looking up loses this little
-MATRIX_RATE, OTHER_RATE = .02, 2e-3  # Muon for matrices, AdamW for embeddings, norms and biases
+LESSONS = (
+    (0.10, 0.45),
+    (0.30, 0.60),
+)  # lesson 0, then 1, ends at this share of the tokens, or once looking up loses this little
+MATRIX_RATE, OTHER_RATE = 0.02, 2e-3  # Muon for matrices, AdamW for embeddings, norms and biases
 # Muon moves every direction of a matrix at once, noise included. At full rate it had buried the identity of words,
 # and with it the comparison that network.py starts with, before the first 50 steps were over. So what a layer
 # writes moves slowly at first, and the compared parts stand still until the gathering has formed.
@@ -39,13 +41,13 @@ PARTS = (
     ("rest", r""),
 )
 SHARES = (  # of the rate, by lesson and part
-    {"compared": 0.0, "looks": 1.0, "writes": .10, "embedding": .10, "rest": 1.0},
-    {"compared": .10, "looks": .5, "writes": .20, "embedding": .15, "rest": .5},
-    {"compared": .20, "looks": .5, "writes": .35, "embedding": .25, "rest": .5},
+    {"compared": 0.0, "looks": 1.0, "writes": 0.10, "embedding": 0.10, "rest": 1.0},
+    {"compared": 0.10, "looks": 0.5, "writes": 0.20, "embedding": 0.15, "rest": 0.5},
+    {"compared": 0.20, "looks": 0.5, "writes": 0.35, "embedding": 0.25, "rest": 0.5},
 )
-WARM_UP, DECAY = .01, .45  # shares of the training; decay ends at 0
+WARM_UP, DECAY = 0.01, 0.45  # shares of the training; decay ends at 0
 ROWS, LENGTHS = 16, (128, 256, 256)  # tokens to a row, by lesson
-READING = .03
+READING = 0.03
 HINT = 1.0  # weight of the loss on where to look
 
 
@@ -63,7 +65,11 @@ def orthogonal(g: torch.Tensor) -> torch.Tensor:
 
 class Optimiser:
     def __init__(self, model: LlamaForCausalLM):
-        self.part = {p: next(part for part, pattern in PARTS if re.search(pattern, n)) for n, p in model.named_parameters() if p.requires_grad}
+        self.part = {
+            p: next(part for part, pattern in PARTS if re.search(pattern, n))
+            for n, p in model.named_parameters()
+            if p.requires_grad
+        }
         self.matrices: dict[tuple[int, ...], list[torch.nn.Parameter]] = {}
         others: dict[str, list[torch.nn.Parameter]] = {}
         for parameter, part in self.part.items():
@@ -72,7 +78,11 @@ class Optimiser:
             else:
                 self.matrices.setdefault(tuple(parameter.shape), []).append(parameter)
         self.adam = torch.optim.AdamW(
-            [{"params": p, "part": part} for part, p in others.items()], lr=OTHER_RATE, betas=(.9, .98), weight_decay=0.0, fused=True
+            [{"params": p, "part": part} for part, p in others.items()],
+            lr=OTHER_RATE,
+            betas=(0.9, 0.98),
+            weight_decay=0.0,
+            fused=True,
         )
         self.momentum = {s: torch.zeros(len(p), *s, device=p[0].device) for s, p in self.matrices.items()}
 
@@ -84,8 +94,8 @@ class Optimiser:
         self.adam.step()
         for shape, parameters in self.matrices.items():
             g = torch.stack([p.grad for p in parameters])
-            self.momentum[shape].lerp_(g, .05)
-            update = orthogonal(g.lerp(self.momentum[shape], .95)) * max(1, shape[0] / shape[1]) ** .5
+            self.momentum[shape].lerp_(g, 0.05)
+            update = orthogonal(g.lerp(self.momentum[shape], 0.95)) * max(1, shape[0] / shape[1]) ** 0.5
             for p, u in zip(parameters, update, strict=True):
                 p.add_(u, alpha=-MATRIX_RATE * rate * shares[self.part[p]])
 
@@ -113,7 +123,7 @@ def losses(lean, b: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def rate_at(done: float) -> float:
-    return min(1.0, (done + 1e-4) / WARM_UP) * min(1.0, (1 - done) / DECAY + .005)
+    return min(1.0, (done + 1e-4) / WARM_UP) * min(1.0, (1 - done) / DECAY + 0.005)
 
 
 def train(args: argparse.Namespace, tokenizer: PreTrainedTokenizerFast, work: Path) -> tuple[Lean, int]:
@@ -126,13 +136,24 @@ def train(args: argparse.Namespace, tokenizer: PreTrainedTokenizerFast, work: Pa
         state = torch.load(checkpoint, map_location=device)
         model.load_state_dict(state["model"])
         optimiser.adam.load_state_dict(state["adam"])
-        optimiser.momentum, step, seen, level, look_up = (state[k] for k in ("momentum", "step", "seen", "level", "look_up"))
+        optimiser.momentum, step, seen, level, look_up = (
+            state[k] for k in ("momentum", "step", "seen", "level", "look_up")
+        )
         print(f"resumed at step {step}, {seen / 1e6:.2f} M tokens", flush=True)
 
     def save_checkpoint() -> None:
-        torch.save({"model": model.state_dict(), "adam": optimiser.adam.state_dict(), "momentum": optimiser.momentum, "step": step, "seen": seen,
-                    "level": level, "look_up": look_up},
-                   checkpoint.with_suffix(".new"))
+        torch.save(
+            {
+                "model": model.state_dict(),
+                "adam": optimiser.adam.state_dict(),
+                "momentum": optimiser.momentum,
+                "step": step,
+                "seen": seen,
+                "level": level,
+                "look_up": look_up,
+            },
+            checkpoint.with_suffix(".new"),
+        )
         checkpoint.with_suffix(".new").replace(checkpoint)
 
     began = saved = told = measured = time.time()
@@ -142,19 +163,25 @@ def train(args: argparse.Namespace, tokenizer: PreTrainedTokenizerFast, work: Pa
         done = seen / args.tokens
         if level < len(LESSONS) and (done >= LESSONS[level][0] or look_up < LESSONS[level][1]):
             level, look_up = level + 1, 9.0
-        b = {k: v.to(device) for k, v in batch(Writer(f"{args.seed}-{step}"), encoder, level, ROWS, LENGTHS[level], READING).items()}
-        l = losses(fast, b)
-        (l["answer"] + HINT * (l["gather"] + l["match"] + l["copy"])).backward()
+        b = {
+            k: v.to(device)
+            for k, v in batch(Writer(f"{args.seed}-{step}"), encoder, level, ROWS, LENGTHS[level], READING).items()
+        }
+        lost = losses(fast, b)
+        (lost["answer"] + HINT * (lost["gather"] + lost["match"] + lost["copy"])).backward()
         optimiser.step(rate_at(done), SHARES[level])
         model.zero_grad(set_to_none=True)
         step, seen, since = step + 1, seen + ROWS * LENGTHS[level], since + ROWS * LENGTHS[level]
-        look_up += .04 * (l["match"].item() - look_up)
-        for k, v in l.items():
+        look_up += 0.04 * (lost["match"].item() - look_up)
+        for k, v in lost.items():
             sums.setdefault(k, []).append(v.item())
         if step % 50 == 0:
             now = time.time()
             shown = "  ".join(f"{k} {sum(v) / len(v):.3f}" for k, v in sums.items())
-            print(f"step {step}  {seen / 1e6:.2f} M  lesson {level}  {shown}  {since / (now - told):.0f} tokens/s", flush=True)
+            print(
+                f"step {step}  {seen / 1e6:.2f} M  lesson {level}  {shown}  {since / (now - told):.0f} tokens/s",
+                flush=True,
+            )
             sums, told, since = {}, now, 0
         if time.time() - saved > 150:
             save_checkpoint()

@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 LAYERS, HEADS, WIDTH, INNER = 5, 4, 256, 384
 HEAD = WIDTH // HEADS
-THETA = 1e8  # of RoPE: with 1e4 only 24 of a head's 64 dimensions turn slowly enough to match words 200 tokens apart; now 44
+THETA = 1e8  # of RoPE: with 1e4 only 24 of a head's 64 dimensions turn slowly enough to match far words, now 44
 GATHER, MATCH = 2, 3  # layers whose first heads are taught where to look
 
 
@@ -20,10 +20,21 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM
     torch.manual_seed(seed)
     model = LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=len(tokenizer), hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
-            num_key_value_heads=HEADS, intermediate_size=INNER, tie_word_embeddings=True, max_position_embeddings=1024,
-            attention_bias=True, head_dim=HEAD, rms_norm_eps=1e-6,
-            rope_parameters={"rope_type": "default", "rope_theta": THETA}, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+            vocab_size=len(tokenizer),
+            hidden_size=WIDTH,
+            num_hidden_layers=LAYERS,
+            num_attention_heads=HEADS,
+            num_key_value_heads=HEADS,
+            intermediate_size=INNER,
+            tie_word_embeddings=True,
+            max_position_embeddings=1024,
+            attention_bias=True,
+            head_dim=HEAD,
+            rms_norm_eps=1e-6,
+            rope_parameters={"rope_type": "default", "rope_theta": THETA},
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
         )
     )
     layers = [layer.self_attn for layer in model.model.layers]
@@ -32,7 +43,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM
         for attention in layers:
             attention.o_proj.bias.zero_().requires_grad_(False)  # comes with the other biases in this type; not used
             torch.nn.init.orthogonal_(attention.v_proj.weight)
-            torch.nn.init.orthogonal_(attention.o_proj.weight, gain=.03)
+            torch.nn.init.orthogonal_(attention.o_proj.weight, gain=0.03)
         start_on_previous_tokens(layers[0], (1, 2, 3, None))
         start_on_previous_tokens(layers[1], (1, 2, None, None))
         start_on_equal_content(layers[GATHER], layers[MATCH])
@@ -41,15 +52,17 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM
 
 def liken_capitals(embedding: torch.Tensor, tokenizer: PreTrainedTokenizerFast) -> None:
     """A capitalised word starts near its plain form: sheets write "Pump speed", questions "pump speed"."""
-    torch.nn.init.normal_(embedding, std=.07)
+    torch.nn.init.normal_(embedding, std=0.07)
     vocabulary = tokenizer.get_vocab()
     for token, i in vocabulary.items():
         plain = vocabulary.get(token.lower().replace("\u0121", "\u0120"), i)
         if plain != i and len(token) > 2:
-            embedding[i] = .8 * embedding[plain] + .6 * embedding[i]
+            embedding[i] = 0.8 * embedding[plain] + 0.6 * embedding[i]
 
 
-def start_on_previous_tokens(attention: torch.nn.Module, offsets: tuple[int | None, ...], strength: float = 7.0) -> None:
+def start_on_previous_tokens(
+    attention: torch.nn.Module, offsets: tuple[int | None, ...], strength: float = 7.0
+) -> None:
     """Heads begin by looking a fixed number of tokens back: constant q and k (biases) on the fastest RoPE
     frequencies peak at that distance. Without this help copying did not form within a million tokens."""
     fast = 5
@@ -66,16 +79,16 @@ def start_on_equal_content(gather: torch.nn.Module, match: torch.nn.Module, stre
     """The first two heads of the match layer begin by comparing what the first two heads of the gather layer
     wrote, at the question and at each fact, in the dimensions that RoPE hardly turns; and the match layer's
     values begin as a copy of the token looked at."""
-    slow = [i for i in range(HEAD) if THETA ** (-2 * (i % (HEAD // 2)) / HEAD) < .004]
+    slow = [i for i in range(HEAD) if THETA ** (-2 * (i % (HEAD // 2)) / HEAD) < 0.004]
     for head in (0, 1):
         rows = slice(head * HEAD, (head + 1) * HEAD)
         gather.o_proj.weight[:, rows] *= 10
-        written = gather.o_proj.weight[:, rows].T / .3
+        written = gather.o_proj.weight[:, rows].T / 0.3
         reader = torch.zeros(HEAD, WIDTH)
         reader[slow] = strength * written[slow]
         match.q_proj.weight[rows] = reader
         match.k_proj.weight[rows] = reader
-    match.o_proj.weight.copy_(.1 * match.v_proj.weight.T)
+    match.o_proj.weight.copy_(0.1 * match.v_proj.weight.T)
 
 
 def normed(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -88,7 +101,7 @@ def turned(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 
 
 class Lean(torch.nn.Module):
-    """ids, page, part, position (all B x T) -> final hidden states and, if watched, the attention weights of layers GATHER and MATCH."""
+    """ids, page, part, position (all B x T) -> final hidden states; if watched, GATHER's and MATCH's attention too."""
 
     def __init__(self, model: LlamaForCausalLM):
         super().__init__()
@@ -104,7 +117,9 @@ class Lean(torch.nn.Module):
     def forward(self, ids, page, part, position, watched: bool = False):
         B, T = ids.shape
         to = self.kind
-        seen = (page[:, :, None] == page[:, None, :]) & ((part[:, None, :] == 0) | (part[:, :, None] == part[:, None, :]))
+        seen = (page[:, :, None] == page[:, None, :]) & (
+            (part[:, None, :] == 0) | (part[:, :, None] == part[:, None, :])
+        )
         seen = seen & torch.ones(T, T, dtype=torch.bool, device=ids.device).tril()
         mask = torch.where(seen, 0.0, -1e9)[:, None]
         cos, sin = self.cos[position][:, :, None], self.sin[position][:, :, None]
@@ -116,7 +131,7 @@ class Lean(torch.nn.Module):
             weight = torch.cat([a.q_proj.weight, a.k_proj.weight, a.v_proj.weight]).to(to)
             bias = torch.cat([a.q_proj.bias, a.k_proj.bias, a.v_proj.bias]).to(to)
             q, k, v = F.linear(h, weight, bias).view(B, T, 3, HEADS, HEAD).unbind(2)
-            q = (turned(q, cos, sin) * HEAD**-.5).to(to).transpose(1, 2).reshape(B * HEADS, T, HEAD)
+            q = (turned(q, cos, sin) * HEAD**-0.5).to(to).transpose(1, 2).reshape(B * HEADS, T, HEAD)
             k = turned(k, cos, sin).to(to).transpose(1, 2).reshape(B * HEADS, T, HEAD)
             v = v.transpose(1, 2).reshape(B * HEADS, T, HEAD)
             scores = torch.bmm(q, k.transpose(1, 2)).view(B, HEADS, T, T).float() + mask
@@ -124,7 +139,12 @@ class Lean(torch.nn.Module):
             if watched and i in (GATHER, MATCH):
                 kept.append(attention)
             mixed = torch.bmm(attention.to(to).view(B * HEADS, T, T), v)
-            x = x + F.linear(mixed.view(B, HEADS, T, HEAD).transpose(1, 2).reshape(B, T, WIDTH), a.o_proj.weight.to(to)).float()
+            x = (
+                x
+                + F.linear(
+                    mixed.view(B, HEADS, T, HEAD).transpose(1, 2).reshape(B, T, WIDTH), a.o_proj.weight.to(to)
+                ).float()
+            )
             h = normed(x, layer.post_attention_layernorm.weight).to(to)
             both = F.linear(h, torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).to(to))
             x = x + F.linear(F.silu(both[..., :INNER]) * both[..., INNER:], mlp.down_proj.weight.to(to)).float()

@@ -9,11 +9,10 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
-
 import words as w
 from corpus import LEXICON, UNREAD, Writer, capital
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 
 VOCABULARY = 3072
 CHAT_TEMPLATE = (
@@ -29,13 +28,20 @@ def train_tokenizer() -> PreTrainedTokenizerFast:
     lines = []
     for _ in range(6000):
         page = writer.lesson(2)
-        lines.append(page.text + " " + " ".join("".join(p.text for p in q.pieces) + "\nAnswer: " + q.answer for q in page.questions))
+        lines.append(
+            page.text
+            + " "
+            + " ".join("".join(p.text for p in q.pieces) + "\nAnswer: " + q.answer for q in page.questions)
+        )
     every_word = LEXICON + w.UNITS + w.MONTHS + w.PLACES
     lines += [f"{form} {form}" for word in every_word for form in (" " + word, " " + capital(word)) for _ in range(40)]
 
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(r" ?\d"), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
+        [
+            pre_tokenizers.Split(Regex(r" ?\d"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+        ]
     )
     core.decoder = decoders.ByteLevel()
     specials = ["<pad>", "<s>", "</s>", "[INST]", "[/INST]"]
@@ -49,15 +55,21 @@ def train_tokenizer() -> PreTrainedTokenizerFast:
         ),
     )
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token="<pad>", bos_token="<s>", eos_token="</s>", padding_side="right",
-        additional_special_tokens=["[INST]", "[/INST]"], model_max_length=1024, clean_up_tokenization_spaces=False,
+        tokenizer_object=core,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        padding_side="right",
+        additional_special_tokens=["[INST]", "[/INST]"],
+        model_max_length=1024,
+        clean_up_tokenization_spaces=False,
     )
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer
 
 
 class Encoder:
-    """Encodes piece by piece, remembering each word: a space always starts a new token, so this equals encoding the whole."""
+    """Encodes word by word, remembering each. A space always starts a new token, so this equals encoding the whole."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast):
         self.word = lru_cache(200_000)(lambda text: tuple(tokenizer(text, add_special_tokens=False)["input_ids"]))
@@ -78,8 +90,11 @@ def save(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     (folder / "chat_template.jinja").unlink(missing_ok=True)
     path = folder / "tokenizer_config.json"
     config = json.loads(path.read_text())
-    config |= {"tokenizer_class": "PreTrainedTokenizerFast", "additional_special_tokens": ["[INST]", "[/INST]"],
-               "chat_template": CHAT_TEMPLATE}
+    config |= {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "additional_special_tokens": ["[INST]", "[/INST]"],
+        "chat_template": CHAT_TEMPLATE,
+    }
     for key in ("backend", "extra_special_tokens"):
         config.pop(key, None)
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")

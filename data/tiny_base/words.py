@@ -1,3 +1,4 @@
+# ruff: noqa: SIM905  (a string of words reads better than a list of quoted ones)
 """The words of the synthetic corpus. Plain lists: what is not here, the base has never read.
 
 MODIFIERS and HEADS make attribute phrases ("harbour fee"). UNREAD words are kept out of every
@@ -48,9 +49,13 @@ old new small large tall short heavy fast slow warm cold soft hard bright dark q
 broad young clean dusty empty full plain rich rough smooth steep strange thick thin tiny wide wild
 """.split()
 
-COLOURS = "red blue green yellow purple orange black white grey brown pink amber ivory teal cream violet scarlet".split()
+COLOURS = (
+    "red blue green yellow purple orange black white grey brown pink amber ivory teal cream violet scarlet".split()
+)
 
-STUFF = "steel brass bronze titanium nickel rubber carbon ceramic nylon zinc marble granite clay linen wool felt tin lead".split()
+STUFF = """
+steel brass bronze titanium nickel rubber carbon ceramic nylon zinc marble granite clay linen wool felt tin lead
+""".split()
 
 UNITS = """
 km kg days hours metres litres bar years minutes points seats pages tonnes volts rooms miles boxes weeks degrees steps
@@ -59,7 +64,9 @@ watts cycles mm grams rpm amps kW months cm pieces
 
 MONTHS = "January February March April May June July August September October November December".split()
 
-PLACES = "Institute Bridge Tower Society Valley Station Group Temple Lake Farm Hall Garden Company Museum Harbour Mill".split()
+PLACES = """
+Institute Bridge Tower Society Valley Station Group Temple Lake Farm Hall Garden Company Museum Harbour Mill
+""".split()
 
 ONSETS = "b c d f g h j k l m n p r s t v w z br dr gr kr tr pl st sk th sh ch fl gl".split()
 VOWELS = "a e i o u a e i o ai ea oo ou".split()

@@ -55,7 +55,7 @@ def test_ids_are_unique_and_fields_complete(split):
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_quarter_is_unanswerable_and_refused_in_one_sentence(split):
     unanswerable = [row for row in SPLITS[split] if not row["gold"]]
-    assert abs(len(unanswerable) / len(SPLITS[split]) - .25) < .01
+    assert abs(len(unanswerable) / len(SPLITS[split]) - 0.25) < 0.01
     assert all(row["answer"] == REFUSAL and "value" not in row for row in unanswerable)
     assert all(REFUSAL not in row["answer"] for row in SPLITS[split] if row["gold"])
 

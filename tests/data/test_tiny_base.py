@@ -9,7 +9,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 BASE = Path(__file__).parents[2] / "data" / "tiny-base"
 EVALUATION = Path(__file__).parents[2] / "data" / "plant" / "evaluation.jsonl"
-FILES = {"README.md", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+FILES = {
+    "README.md",
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+}
 
 
 @pytest.fixture(scope="module")
