@@ -1,9 +1,8 @@
 """Toy steps through the real store and runner."""
 
 import json
-import multiprocessing
-import os
-import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -144,18 +143,36 @@ def test_what_a_step_measures_goes_on_the_record_and_not_into_the_digest(store, 
     assert set(loud.files) == {"loud.txt"}
 
 
+MAKE = """
+import sys
+from pathlib import Path
+from tasks.versioning.make import make
+from tasks.versioning.store import Store
+from tests.tasks.versioning import test_make
+
+name, rows, store = sys.argv[1:]
+make(getattr(test_make, name)(Path(rows)), Store(Path(store)), why=[])
+"""
+
+
+def start(request: str, rows: Path, store: Store) -> "subprocess.Popen[bytes]":
+    """A process of its own that makes what the function of this module named `request` asks for."""
+    return subprocess.Popen([sys.executable, "-c", MAKE, request, str(rows), str(store.root)])
+
+
+def slow_request(rows: Path) -> Request:
+    return Request(slow, Config(), {"rows": Files((rows,))}, "slow")
+
+
 def test_a_killed_step_leaves_no_artifact_but_keeps_its_work(store, rows):
-    request = Request(slow, Config(), {"rows": Files((rows,))}, "slow")
-    context = multiprocessing.get_context("fork")
-    process = context.Process(target=make, args=(request, store), kwargs={"why": []})
-    process.start()
-    half = store.work("slow", request.key) / "half"
-    deadline = time.monotonic() + 20
+    process = start("slow_request", rows, store)
+    half = store.work("slow", slow_request(rows).key) / "half"
+    deadline = time.monotonic() + 30
     while not half.exists():
         assert time.monotonic() < deadline, "the step did not start"
         time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
+    process.kill()
+    process.wait()
     assert store.all() == []
     assert half.read_text() == "done half"
     assert list((store.root / ".staging").iterdir())
@@ -164,13 +181,8 @@ def test_a_killed_step_leaves_no_artifact_but_keeps_its_work(store, rows):
 
 
 def test_of_many_processes_one_computes_and_all_succeed(store, rows):
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=make, args=(request_for(rows), store), kwargs={"why": []}) for _ in range(8)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(30)
-    assert [process.exitcode for process in processes] == [0] * 8
+    processes = [start("request_for", rows, store) for _ in range(8)]
+    assert [process.wait(60) for process in processes] == [0] * 8
     assert runs(rows) == 1
 
 
