@@ -47,7 +47,7 @@ def prompts(tmp_path_factory):
 def family_tokenizer(folder: Path, specials: list[str], *, eos: str, bos: str | None = None) -> None:
     """A byte-level BPE tokenizer with these special tokens, and a config.json for AutoTokenizer."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast, Qwen2Config
+    from transformers import LlamaConfig, PreTrainedTokenizerFast
 
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -63,7 +63,7 @@ def family_tokenizer(folder: Path, specials: list[str], *, eos: str, bos: str | 
     )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token=eos, bos_token=bos, pad_token=specials[0])
     tokenizer.save_pretrained(folder)
-    Qwen2Config(vocab_size=len(tokenizer)).save_pretrained(folder)
+    LlamaConfig(vocab_size=len(tokenizer)).save_pretrained(folder)  # for Qwen2, AutoTokenizer has a splitter of its own
 
 
 def write(tmp_path: Path, text: str) -> Path:
