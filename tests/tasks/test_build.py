@@ -124,7 +124,11 @@ def test_every_row_is_on_one_side_whole_with_the_loss_on_its_answer_alone(tmp_pa
     assert sorted(train + heldout) == sorted(
         (prompt.render(row.context, row.query, row.answer), f" {row.answer}</s>") for row in expected
     )
-    assert report(out)["rows"] == {"train": len(train), "heldout": len(heldout), "evaluation": len(evaluated)}
+    counts = report(out)
+    assert counts["rows"] == {"train": len(train), "heldout": len(heldout), "evaluation": len(evaluated)}
+    assert counts["refusals"]["evaluation"] == sum(row.refusal for row in evaluated)
+    assert sum(counts["refusals"].values()) == sum(row.refusal for row in ROWS)
+    assert sum(counts["documents"].values()) == 30
     assert len({row.document for row in evaluated} | {row.document for row in expected}) == 30
     assert not {row.document for row in evaluated} & {row.document for row in expected}
 
