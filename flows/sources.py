@@ -7,7 +7,7 @@ from flows.config import BaseConfig, PromptConfig
 from tasks.errors import UserError
 from tasks.readers import expand
 from tasks.versioning.code import ROOT
-from tasks.versioning.inputs import File, Files, Folder, HubModel
+from tasks.versioning.inputs import Files, HubModel, Local
 
 TEMPLATES = ROOT / "tasks/prompts/templates"
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -18,7 +18,7 @@ def triplets(source: str) -> Files:
     return Files(tuple(expand(source)))
 
 
-def template(config: PromptConfig) -> File:
+def template(config: PromptConfig) -> Local:
     """A template by its name, or a .jinja file of the user's."""
     path = Path(config.template) if config.template.endswith(".jinja") else TEMPLATES / f"{config.template}.jinja"
     if not path.is_file():
@@ -26,10 +26,10 @@ def template(config: PromptConfig) -> File:
         raise UserError(
             f"prompt.template: there is no template {config.template!r}", f"choose {known}, or give a .jinja file"
         )
-    return File(path)
+    return Local(path)
 
 
-def base_model(config: BaseConfig) -> Folder | HubModel:
+def base_model(config: BaseConfig) -> Local | HubModel:
     """The base model by the content of its folder, or by its commit on the hub."""
     folder = Path(config.model)
     if folder.is_dir():
@@ -37,7 +37,7 @@ def base_model(config: BaseConfig) -> Folder | HubModel:
             raise UserError(
                 f"base.model: the folder {folder} has no config.json, so it is no model", "point to the folder that has"
             )
-        return Folder(folder)
+        return Local(folder)
     if config.model.startswith((".", "/", "~")) or config.model.count("/") != 1:
         raise UserError(
             f"base.model: there is no folder {config.model!r}", "give a model folder, or a hub name such as org/model"

@@ -31,7 +31,10 @@ class TrainingProgress:
             self._send()
 
     def update(self, line: dict[str, Any]) -> None:
-        """Take one line of metrics: {"step", "max_steps", "loss" | "eval_loss", …}."""
+        """Take one line of metrics: {"step", "max_steps", "loss" | "eval_loss" | "said", …}."""
+        if "said" in line:
+            self._say(line["said"])
+            return
         self.lines.append(line)
         self.bar.total = line["max_steps"] or None
         self.bar.n = line["step"]
@@ -39,6 +42,13 @@ class TrainingProgress:
         self.bar.set_postfix({k.replace("eval_loss", "held-out"): f"{v:.4g}" for k, v in shown.items()})
         if self.run and time.monotonic() - self.sent > PREFECT_EVERY:
             self._send()
+
+    def _say(self, text: str) -> None:
+        self.bar.write(f"  {text}", file=sys.stderr)
+        if self.run:
+            from prefect import get_run_logger
+
+            get_run_logger().info(text)
 
     def _send(self) -> None:
         from prefect.artifacts import (

@@ -26,12 +26,14 @@ def step_of(checkpoint: Path) -> int:
 
 
 def rewind(metrics: Path, checkpoint: Path | None) -> None:
-    """Drop the log lines of steps that will be run again, and one that a kill cut short."""
+    """Drop the log lines of steps that will be run again, what was said, and a line that a kill cut short."""
     if checkpoint is None:
         metrics.unlink(missing_ok=True)
     elif metrics.exists():
         whole = [line for line in metrics.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-        metrics.write_bytes(b"".join(line for line in whole if orjson.loads(line)["step"] <= step_of(checkpoint)))
+        read = ((line, orjson.loads(line)) for line in whole)
+        kept = (line for line, told in read if told["step"] <= step_of(checkpoint) and "said" not in told)
+        metrics.write_bytes(b"".join(kept))
 
 
 def _whole(folder: Path) -> bool:

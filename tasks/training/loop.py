@@ -56,7 +56,7 @@ def _run(job: Job) -> None:
     set_seed(job.config.seed)
     checkpoint = last_whole(job.checkpoints)
     if checkpoint:
-        _say(f"resuming from {checkpoint.name}")
+        _say(job, f"resuming from {checkpoint.name}")
     train = load_from_disk(str(job.train))
     heldout = load_from_disk(str(job.heldout)) if job.heldout else None
     tokenizer = load_tokenizer(job.base, trust_remote_code=job.config.model.trust_remote_code)
@@ -111,7 +111,12 @@ def _adapted(job: Job) -> Any:
         ),
     )
     trained, total = model.get_nb_trainable_parameters()
-    _say(f"{trained:,} of {total:,} parameters train ({trained / total:.1%}); compute in {_compute_dtype(model)}")
+    _say(
+        job,
+        f"{trained:,} of {total:,} parameters train ({trained / total:.1%}) on {model.device.type}; "
+        f"base in {config.model.quantization}, compute in {_compute_dtype(model)}, "
+        f"{model.config._attn_implementation} attention",
+    )
     return model
 
 
@@ -268,8 +273,10 @@ def _peak_rss() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts KiB
 
 
-def _say(text: str) -> None:
-    print(text, flush=True)
+def _say(job: Job, text: str) -> None:
+    """Tell the person who watches: the parent reads the metrics as they come."""
+    with job.metrics.open("ab") as file:
+        file.write(orjson.dumps({"step": 0, "max_steps": 0, "said": text}) + b"\n")
 
 
 if __name__ == "__main__":

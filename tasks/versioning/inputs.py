@@ -64,31 +64,15 @@ class Files:
 
 
 @dataclass(frozen=True)
-class File:
-    """One file, such as a prompt template."""
+class Local:
+    """A file by its bytes, or a folder by the names and bytes of its files: a prompt template, a base model on disk."""
 
     path: Path
 
     @cached_property
     def digest(self) -> str:
-        return sha256_file(self.path)
-
-    @property
-    def about(self) -> str:
-        return self.path.name
-
-    def local(self) -> Path:
-        return self.path
-
-
-@dataclass(frozen=True)
-class Folder:
-    """A folder by the names and bytes of its files, such as a base model on disk."""
-
-    path: Path
-
-    @cached_property
-    def digest(self) -> str:
+        if self.path.is_file():
+            return sha256_file(self.path)
         return sha256_json({name: sha256_file(path) for name, path in files_below(self.path).items()})
 
     @property

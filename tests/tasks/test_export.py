@@ -9,7 +9,7 @@ import pytest
 from tasks.export import ExportConfig, export
 from tasks.train import train
 from tasks.training.config import TrainConfig
-from tasks.versioning.inputs import File, Folder
+from tasks.versioning.inputs import Local
 from tasks.versioning.key import Request
 from tasks.versioning.make import make
 from tasks.versioning.store import Store
@@ -22,11 +22,11 @@ TEMPLATE = Path("tasks/prompts/templates/inst.jinja")
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     store = Store(folder / "store")
-    base = Folder(toy_base(folder / "base"))
-    data = {"train": Folder(packed(folder / "train", rows=4)), "heldout": Folder(packed(folder / "heldout", rows=1))}
+    base = Local(toy_base(folder / "base"))
+    data = {"train": Local(packed(folder / "train", rows=4)), "heldout": Local(packed(folder / "heldout", rows=1))}
     config = TrainConfig(max_steps=2, logging_steps=1)
     training, _ = make(Request(train, config, {**data, "base": base}, "train"), store, why=[])
-    inputs = {"training": training, "base": base, "template": File(TEMPLATE)}
+    inputs = {"training": training, "base": base, "template": Local(TEMPLATE)}
     request = Request(export, ExportConfig(base_model=str(base.path)), inputs, "export")
     return make(request, store, why=[])[0].folder / "adapter"
 

@@ -86,7 +86,7 @@ def test_a_killed_training_resumes_and_ends_with_the_same_bytes(undisturbed, inp
     resumed = tmp_path / "resumed"
     resumed.mkdir()
     train(QUICK, **inputs, work=work, out=resumed)
-    assert "resuming from checkpoint-" in (work / "train.log").read_text()
+    assert "resuming from checkpoint-" in (work / "metrics.jsonl").read_text()
     assert content(resumed) == content(undisturbed)
 
 

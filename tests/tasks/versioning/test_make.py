@@ -11,7 +11,7 @@ import pytest
 
 from tasks.errors import UserError
 from tasks.versioning import RUNTIME, Config, step
-from tasks.versioning.inputs import Files, Folder
+from tasks.versioning.inputs import Files, Local
 from tasks.versioning.key import Request, identity
 from tasks.versioning.make import make
 from tasks.versioning.plan import Planner
@@ -232,6 +232,6 @@ def test_a_folder_is_known_by_names_and_bytes_but_not_by_place(tmp_path):
     for place in ("one", "two/deep"):
         (tmp_path / place).mkdir(parents=True)
         (tmp_path / place / "config.json").write_text("{}")
-    assert Folder(tmp_path / "one").digest == Folder(tmp_path / "two/deep").digest
+    assert Local(tmp_path / "one").digest == Local(tmp_path / "two/deep").digest
     (tmp_path / "one/config.json").rename(tmp_path / "one/other.json")
-    assert Folder(tmp_path / "one").digest != Folder(tmp_path / "two/deep").digest
+    assert Local(tmp_path / "one").digest != Local(tmp_path / "two/deep").digest
