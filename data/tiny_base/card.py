@@ -11,7 +11,9 @@ library_name: transformers
 
 A causal language model of {parameters:.1f} M parameters (Llama type with q, k, v biases: {layers} layers,
 width {width}, heads of 64, tied embeddings, vocabulary {vocabulary}), {size:.1f} MB in bfloat16. It reads a short
-passage and finds the fact that a question asks for. It is a **test bench, not a product**: it exists so that fine-tuning, gating and serving can be shown and tested
+passage and finds the fact that a question asks for.
+
+It is a **test bench, not a product**: it exists so that fine-tuning, gating and serving can be shown and tested
 on a laptop, with a real model, real weights and no account anywhere.
 
 Made from nothing but synthetic pages by `data/tiny_base/make.py` ({tokens:.1f} M tokens, seed {seed}). No text
@@ -41,7 +43,7 @@ read from their pieces. "Presence" asks whether a fact is given (yes/no, given/m
 - Facts told value first ("43 bar is the pressure limit") and connectors outside the couple of dozen it was taught.
 - Several things of one kind that share an attribute in one context: it does not tell them apart reliably.
 - Refuse: asked for a fact that is not there, it still answers something. Refusing is what fine-tuning teaches.
-- Slices under their bound or under .60 above are failures; do not build on them.
+- A slice above under its bound, or under .60 where it has none, counts as failed: do not build on it.
 
 Licence: Apache-2.0.
 """

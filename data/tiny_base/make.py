@@ -202,7 +202,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for the model")
     parser.add_argument("--work", type=Path, help="folder for checkpoints (default: OUT with '.work' added)")
-    parser.add_argument("--tokens", type=float, default=40e6, help="length of the training, in tokens")
+    parser.add_argument("--tokens", type=float, default=5.2e6, help="length of the training, in tokens")
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after so long; run again to go on")
     parser.add_argument("--measure-every", type=float, default=5.0, help="minutes between looks at the gate")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
