@@ -1,5 +1,7 @@
 """Relevance: does the answer speak of what was asked?"""
 
+from math import fsum
+
 from tasks.metrics.row import Row
 from tasks.text.support import read
 
@@ -15,4 +17,5 @@ def relevance(row: Row) -> float | None:
         return None
     weight = row.context.weight
     said = set(read(row.answer).content)
-    return sum(map(weight, asked & said)) / sum(map(weight, asked))
+    # A set's order changes with PYTHONHASHSEED; fsum rounds once, so that the sum does not.
+    return fsum(map(weight, asked & said)) / fsum(map(weight, asked))
