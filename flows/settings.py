@@ -12,8 +12,8 @@ def for_terminal() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # The ephemeral server reports usage, and logs an error where there is no network.
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    # The terminal tells each step itself, and an error once.
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    # The terminal tells each step itself, and an error once; the server still gets the whole log.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     warnings.filterwarnings("ignore", category=FutureWarning)  # of the libraries to one another
     # It misses an optional kernel package at every start on a CPU.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

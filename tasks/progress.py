@@ -18,7 +18,7 @@ class TrainingProgress:
         self.bar = tqdm(desc="train", unit="step", file=sys.stderr, disable=None, dynamic_ncols=True)
         self.run = _task_run()
         self.sent = 0.0
-        self.artifact: Any = None
+        self.artifacts: tuple[Any, Any] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -51,20 +51,24 @@ class TrainingProgress:
             get_run_logger().info(text)
 
     def _send(self) -> None:
-        from prefect.artifacts import (
-            create_markdown_artifact,
-            create_progress_artifact,
-            update_progress_artifact,
-        )
+        """Bring the run's two artifacts up to date; each is made once, so that the run's page stays short."""
+        from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+        from prefect.client.orchestration import get_client
+        from prefect.client.schemas.actions import ArtifactUpdate
 
         self.sent = time.monotonic()
-        last = self.lines[-1]
+        last, curve = self.lines[-1], loss_curve(self.lines)
         percent = 100 * last["step"] / max(1, last["max_steps"])
-        if self.artifact is None:
-            self.artifact = create_progress_artifact(percent, key="train-progress", description="Training steps")
-        else:
-            update_progress_artifact(self.artifact, percent)
-        create_markdown_artifact(loss_curve(self.lines), key="train-loss", description="Loss by step")
+        if not self.artifacts:
+            self.artifacts = (
+                create_progress_artifact(percent, key="train-progress", description="Training steps"),
+                create_markdown_artifact(curve, key="train-loss", description="Loss by step"),
+            )
+            return
+        progress, loss = self.artifacts
+        update_progress_artifact(progress, percent)
+        with get_client(sync_client=True) as client:
+            client.update_artifact(loss, ArtifactUpdate(data=curve))
 
 
 def _task_run() -> Any:

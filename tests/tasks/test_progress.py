@@ -36,3 +36,33 @@ def test_the_bar_shows_steps_and_loss(capsys, monkeypatch):
 @pytest.mark.parametrize("count", [0, 1])
 def test_too_few_points_draw_nothing(count):
     assert loss_curve(lines(count)) == ""
+
+
+def test_in_prefect_one_chart_is_kept_up_to_date(prefect_server, monkeypatch):
+    from prefect import flow, task
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+    from tasks import progress
+
+    monkeypatch.setattr(progress, "PREFECT_EVERY", 0.0)
+
+    @task
+    def train() -> None:
+        with TrainingProgress() as shown:
+            shown.update({"step": 0, "max_steps": 0, "said": "base in nf4"})
+            for line in lines(4):
+                shown.update(line)
+
+    @flow
+    def toy() -> None:
+        train()
+
+    toy()
+    with get_client(sync_client=True) as client:
+        keys = ArtifactFilterKey(any_=["train-loss", "train-progress"])
+        artifacts = client.read_artifacts(artifact_filter=ArtifactFilter(key=keys))
+    assert sorted(each.key for each in artifacts) == ["train-loss", "train-progress"]
+    data = {each.key: each.data for each in artifacts}
+    assert data["train-progress"] == 100
+    assert "0.2500" in data["train-loss"]
