@@ -16,7 +16,8 @@ SEED = 20260
 REFUSAL = "Not stated in the sheet."
 SPLITS = {  # documents, contrast pairs, lone unanswerable rows, lone answerable rows
     "train": (200, 104, 36, 316),
-    "evaluation": (130, 54, 17, 159),
+    # Pairs come first, a sheet each: with a refusal on over 100 sheets, abstention can be judged, too.
+    "evaluation": (130, 104, 0, 208),
 }
 
 KINDS = {
@@ -206,7 +207,6 @@ def row(
 def draw_rows(r: random.Random, sheets: list[dict], split: str) -> list[dict]:
     _, pairs, lone_unanswerable, lone_answerable = SPLITS[split]
     kinds = ["pair"] * pairs + ["absent"] * lone_unanswerable + ["present"] * lone_answerable
-    r.shuffle(kinds)
     asked_before: set[tuple[str, str]] = set()
     rows: list[dict] = []
     for i, kind in enumerate(kinds):

@@ -35,7 +35,9 @@ def test_the_script_writes_the_committed_bytes_again(tmp_path):
 def test_there_are_rows_and_documents_enough_for_statistics():
     assert len(SPLITS["train"]) >= 480
     assert len(SPLITS["evaluation"]) >= 240
-    assert len({row["document"] for row in SPLITS["evaluation"]}) >= 100
+    assert len({row["document"] for row in SPLITS["evaluation"] if row["gold"]}) >= 100
+    assert len({row["document"] for row in SPLITS["evaluation"] if not row["gold"]}) >= 100
+    assert len({group[0]["document"] for group in pairs("evaluation")}) >= 100
 
 
 def test_training_and_evaluation_share_no_sheet():
