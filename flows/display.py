@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table
 
@@ -60,6 +59,8 @@ def comparison(console: Console, report: dict[str, Any], folder: Path) -> None:
 
 
 def markdown(console: Console, path: Path) -> None:
+    from rich.markdown import Markdown  # a tenth of a second that a plan need not spend
+
     console.print(Markdown(path.read_text(encoding="utf-8")))
 
 

@@ -9,7 +9,7 @@ import ast
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,12 +58,22 @@ def code_of(module: str, name: str, *, root: Path = ROOT) -> dict[str, str]:
 
 @dataclass
 class _Definition:
-    text: list[str] = field(default_factory=list)
-    uses: list[Symbol] = field(default_factory=list)
+    """A name's top-level statements; they are read for meaning only once the name is reached."""
 
-    @property
+    source: "_Source"
+    statements: list[ast.stmt] = field(default_factory=list)
+
+    @cached_property
+    def _plain(self) -> list[ast.stmt]:
+        return [_Plain().visit(statement) for statement in self.statements]
+
+    @cached_property
     def digest(self) -> str:
-        return hashlib.sha256("\n".join(self.text).encode()).hexdigest()
+        return hashlib.sha256("\n".join(map(ast.unparse, self._plain)).encode()).hexdigest()
+
+    @cached_property
+    def uses(self) -> list[Symbol]:
+        return [symbol for statement in self._plain for symbol in _uses(statement, self.source)]
 
 
 @dataclass
@@ -71,8 +81,9 @@ class _Source:
     """One module: its top-level definitions by name, and what its imports bind."""
 
     name: str
-    definitions: dict[str, _Definition]
-    imports: dict[str, Symbol]
+    package: str
+    definitions: dict[str, _Definition] = field(default_factory=dict)
+    imports: dict[str, Symbol] = field(default_factory=dict)
 
 
 def _path(module: str, root: Path) -> Path | None:
@@ -92,21 +103,14 @@ def _parse(module: str, path: Path, modified_ns: int) -> _Source:
     """Split a module into definitions; `modified_ns` renews the cache when a file is edited in a running process."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    statements = [s for s in _flatten(tree.body) if not _is_docstring(s)]
-    imports: dict[str, Symbol] = {}
-    for statement in statements:
-        imports.update(_bindings(statement, package))
-    names = {name for s in statements for name in _defined(s)}
-    definitions: dict[str, _Definition] = {}
-    for statement in statements:
-        if isinstance(statement, ast.Import | ast.ImportFrom):
+    source = _Source(module, package)
+    for statement in _flatten(tree.body):
+        source.imports.update(_bindings(statement, package))
+        if _is_docstring(statement) or isinstance(statement, ast.Import | ast.ImportFrom):
             continue
-        plain = _Plain().visit(statement)
         for name in _defined(statement) or ["<module>"]:
-            definition = definitions.setdefault(name, _Definition())
-            definition.text.append(ast.unparse(plain))
-            definition.uses += _uses(plain, module, package, names, imports)
-    return _Source(module, definitions, imports)
+            source.definitions.setdefault(name, _Definition(source)).statements.append(statement)
+    return source
 
 
 def _flatten(body: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -153,24 +157,26 @@ def _bindings(node: ast.AST, package: str) -> dict[str, Symbol]:
     return {}
 
 
-def _uses(node: ast.AST, module: str, package: str, names: set[str], imports: dict[str, Symbol]) -> list[Symbol]:
+def _uses(node: ast.AST, source: _Source) -> list[Symbol]:
     """First-party symbols that a definition mentions, function-level imports included.
 
     A local variable that shares a name with a module-level definition counts as a use of it: one rerun too many is
     safe, one too few is not.
     """
-    bound = dict(imports)
+    bound, names = dict(source.imports), set()
     found: list[Symbol] = []
     for inner in ast.walk(node):
-        local = _bindings(inner, package)
-        bound.update(local)
-        found += local.values()
-    for inner in ast.walk(node):
         if isinstance(inner, ast.Name):
-            if inner.id in names:
-                found.append((module, inner.id))
-            elif inner.id in bound:
-                found.append(bound[inner.id])
+            names.add(inner.id)
+        elif isinstance(inner, ast.Import | ast.ImportFrom):
+            local = _bindings(inner, source.package)
+            bound.update(local)
+            found += local.values()
+    for name in sorted(names):
+        if name in source.definitions:
+            found.append((source.name, name))
+        elif name in bound:
+            found.append(bound[name])
     return [symbol for symbol in found if symbol[0].split(".")[0] in FIRST_PARTY]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -65,6 +65,7 @@ def _code(step: Step) -> dict[str, str]:
     return code
 
 
+@cache
 def _version(distribution: str) -> str:
     """An installed version without its local part: torch 2.13.0+cpu and +cu130 are placement, not identity."""
     try:
