@@ -6,7 +6,7 @@ CONFIG ?=
 SET    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install retrain plan test test-slow lint format lock clean
+.PHONY: help install retrain plan tiny-base test test-slow lint format lock clean
 
 help:  ## Explain what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ retrain: install  ## Run what is stale, on the sample data and the tiny base mod
 
 plan: install  ## Say what retrain would run, and why
 	@$(BIN)/reground plan $(CONFIG) $(foreach setting,$(SET),--set '$(setting)')
+
+tiny-base: install  ## Make the tiny base model anew, in data/tiny-base; about half an hour on two cores, resumes if stopped
+	$(BIN)/python data/tiny_base/make.py --out data/tiny-base --work data/.tiny-base
 
 test: install  ## Run the tests
 	$(BIN)/python -m pytest -m 'not slow'
