@@ -17,6 +17,7 @@ class TrainingProgress:
         self.lines: list[dict[str, Any]] = []
         self.bar = tqdm(desc="train", unit="step", file=sys.stderr, disable=None, dynamic_ncols=True)
         self.run = _task_run()
+        self.shown: dict[str, str] = {}
         self.sent = 0.0
         self.artifacts: tuple[Any, Any] | None = None
 
@@ -39,7 +40,8 @@ class TrainingProgress:
         self.bar.total = line["max_steps"] or None
         self.bar.n = line["step"]
         shown = {k: line[k] for k in ("loss", "eval_loss", "learning_rate") if line.get(k) is not None}  # NaN is null
-        self.bar.set_postfix({k.replace("eval_loss", "held-out"): f"{v:.4g}" for k, v in shown.items()})
+        self.shown |= {k.replace("eval_loss", "held-out"): f"{v:.4g}" for k, v in shown.items()}
+        self.bar.set_postfix(self.shown)
         if self.run and time.monotonic() - self.sent > PREFECT_EVERY:
             self._send()
 
