@@ -4,12 +4,13 @@ import logging
 import os
 import warnings
 
+from tasks.training.launch import SHORT_SPIN
+
 
 def for_terminal() -> None:
     """Quiet and fast on a machine of one's own. Call it before torch and Prefect are imported: they read it then."""
-    # Threads that spin while they wait take the cores from those that work: 284 answers of the tiny model on two busy
-    # cores take up to ten times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for name, value in SHORT_SPIN.items():
+        os.environ.setdefault(name, value)
     # The ephemeral server reports usage, and logs an error where there is no network.
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     # The terminal tells each step itself, and an error once; the server still gets the whole log.

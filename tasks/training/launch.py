@@ -15,6 +15,9 @@ from tasks.progress import TrainingProgress
 from tasks.training.checkpoints import last_whole, rewind
 from tasks.training.job import Job
 
+# How OpenMP's threads wait for work. Without spinning the tiny model trains at half the speed (1,072 tokens/s against
+# 2,309 on two free cores); with GNU's default of endless spins a busy machine starves. 10,000 spins gave 2,193.
+SHORT_SPIN = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000"}
 POLL = 0.2  # seconds between looks at the child's metrics
 GRACE = 8.0  # seconds that a child has to die of SIGTERM before SIGKILL; Prefect gives a cancelled flow 10
 
@@ -28,8 +31,7 @@ def watch(job: Job, *, module: str) -> None:
     rewind(job.metrics, last_whole(job.checkpoints))
     told = job.work / "job.json"
     told.write_text(job.model_dump_json())
-    # Threads that spin while they wait slow a shared machine down by half; see OpenMP's OMP_WAIT_POLICY.
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false", **os.environ}
+    environment = {**SHORT_SPIN, "TOKENIZERS_PARALLELISM": "false", **os.environ}
     with job.log.open("ab") as log, TrainingProgress() as progress:
         child = subprocess.Popen(
             [sys.executable, "-m", module, str(told), str(os.getpid())], stdout=log, stderr=log, env=environment
