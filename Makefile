@@ -28,7 +28,7 @@ retrain: install  ## Run what is stale, on the sample data and the tiny base mod
 plan: install  ## Say what retrain would run, and why
 	@$(BIN)/reground plan $(CONFIG) $(foreach setting,$(SET),--set '$(setting)')
 
-tiny-base: install  ## Make the tiny base model anew, in data/tiny-base; about half an hour on two cores, resumes if stopped
+tiny-base: install  ## Make the tiny base model anew, in data/tiny-base; resumes if stopped
 	$(BIN)/python data/tiny_base/make.py --out data/tiny-base --work data/.tiny-base
 
 test: install  ## Run the tests
