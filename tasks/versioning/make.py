@@ -13,23 +13,30 @@ from typing import Any
 
 from tasks.errors import UserError
 from tasks.versioning.key import Request
+from tasks.versioning.spread import Spread, here
 from tasks.versioning.store import Artifact, Store, full_disk_explained
 
 
-def make(request: Request, store: Store, *, why: list[str], run: dict[str, Any] | None = None) -> tuple[Artifact, bool]:
+def make(
+    request: Request, store: Store, *, why: list[str], run: dict[str, Any] | None = None, spread: Spread = here
+) -> tuple[Artifact, bool]:
     """Return the artifact of a request, and whether it was there already.
 
     Of several processes that ask for one key, one runs the step and the others wait and take its artifact. `why`
-    and `run` (who asked: a Prefect run, a terminal) go on the record.
+    and `run` (who asked: a Prefect run, a terminal) go on the record. `spread` maps a step's pieces of work.
     """
     step, key = request.step, request.key
     with full_disk_explained(store.root), store.lock(step.name, key):
         if artifact := store.find(step.name, key):
             return artifact, True
         places: dict[str, Any] = {n: each.local() if each else None for n, each in request.inputs.items()}
-        if step.resumes:
+        if step.takes("work"):
             places["work"] = store.work(step.name, key)
             places["work"].mkdir(parents=True, exist_ok=True)
+        if step.takes("earlier"):
+            places["earlier"] = [artifact.folder for artifact in store.recent(step.name)]
+        if step.takes("spread"):
+            places["spread"] = spread
         with store.staging() as out:
             start = time.monotonic()
             try:

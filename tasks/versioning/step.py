@@ -33,6 +33,10 @@ class Step:
     record, never into the key.
 
     Calling it runs the function itself, with no cache: ``validate(config, rows=[path], out=folder)``.
+
+    A function may name further arguments, and is given them: ``work``, a folder of this key's that outlives a crash, to
+    resume from; ``earlier``, the folders of earlier artifacts of this step, newest first, to take unchanged parts from;
+    ``spread``, to map a pure function over many pieces of work (see `tasks.versioning.spread`).
     """
 
     name: str
@@ -43,10 +47,9 @@ class Step:
     def __call__(self, config: Config, **inputs: Any) -> dict[str, float] | None:
         return self.function(config, **inputs)
 
-    @property
-    def resumes(self) -> bool:
-        """Whether the step takes a ``work`` folder, which outlives a crash, to resume from."""
-        return "work" in inspect.signature(self.function).parameters
+    def takes(self, name: str) -> bool:
+        """Whether the function names this argument: ``work``, ``earlier`` or ``spread``."""
+        return name in inspect.signature(self.function).parameters
 
     @property
     def config_type(self) -> type[Config]:

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,11 @@ class Store:
                 if artifact := self.open(manifest.parent.parent.name, key):
                     found.append((manifest.stat().st_mtime_ns, artifact))
         return [artifact for _, artifact in sorted(found, key=lambda each: each[0])]
+
+    def recent(self, step: str, most: int = 4) -> list[Artifact]:
+        """The newest artifacts of a step whose every byte is verified, newest first."""
+        newest = reversed(self.all(step))
+        return list(islice((a for a in newest if self.flaw(a.step, a.key) is None), most))
 
     def match(self, pattern: str) -> Artifact:
         """The one artifact that a person means by `3f2a`, `train/3f2a` or `train`, the newest where several fit."""
