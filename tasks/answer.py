@@ -1,9 +1,10 @@
 """answer: what the base or the tuned model answers to each evaluation question."""
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic import Field, PositiveInt
 
@@ -13,12 +14,14 @@ from tasks.model import ModelConfig, attach_adapter, load_base, load_tokenizer
 from tasks.prompts import Prompt
 from tasks.triplets import read_triplets
 from tasks.versioning import Config, step
+from tasks.versioning.journal import Journal
 
 if TYPE_CHECKING:
     import numpy as np
 
 SMALL = 50_000_000  # weights
 Question = tuple[Sequence[str], str]  # passages, query
+Name = TypeVar("Name", bound=Hashable)
 
 
 class AnswerConfig(Config):
@@ -40,53 +43,129 @@ class Answer(NamedTuple):
     truncated: bool
 
 
-@step(libraries=("bitsandbytes", "jinja2", "peft", "pyarrow", "tokenizers", "torch", "transformers"))
+@step(libraries=("bitsandbytes", "jinja2", "peft", "pyarrow", "tokenizers", "torch", "transformers"), grows=("rows",))
 def answer(
-    config: AnswerConfig, *, rows: Path, base: Path, template: Path, adapter: Path | None = None, out: Path
-) -> None:
-    """Answer every row of rows/rows.arrow with `base`, or with `adapter` on it, as they are in training: not merged.
+    config: AnswerConfig,
+    *,
+    rows: Path,
+    base: Path,
+    template: Path,
+    adapter: Path | None = None,
+    work: Path,
+    earlier: Sequence[Path] = (),
+    out: Path,
+) -> dict[str, float]:
+    """Answer every row of the folder `rows` with `base`, or with `adapter` on it, as they are in training: not merged.
 
-    Writes out/answers.arrow, a row for a row: id, answer, tokens (int32), truncated (bool).
+    A prompt that `earlier` answers hold keeps its answer; the model is asked the others alone. A killed run goes on
+    behind its last whole batch, and its batches stay as they would have been.
+
+    Writes out/answers.arrow, a row for a row: id, prompt (its digest), answer, tokens (int32), truncated (bool).
+    Returns how many rows were taken over and how many generated.
     """
-    import pyarrow as pa
+    from tqdm import tqdm
 
-    source = rows / "rows.arrow"
-    prompt = Prompt.load(template, load_tokenizer(base), refusal_of(read_triplets(source)))
+    prompt = Prompt.load(template, load_tokenizer(base), refusal_of(rows))
     ids, questions = [], []
-    for row in read_triplets(source):
+    for row in read_triplets(rows):
         ids.append(row.id)
         questions.append((row.context, row.query))
     if not ids:
         raise UserError("there is no row to answer", "add evaluation rows")
-    model: Any = load_base(base, config.model)
-    if adapter:
-        model = attach_adapter(model, adapter)
-    answers = generate(model, prompt, questions, max_new_tokens=config.max_new_tokens, batch_tokens=config.batch_tokens)
+    encoded = list(prompt.encode_prompts(questions))
+    digests = [_digest(each) for each in encoded]
+    taken = _taken_over(earlier, set(digests))
+    new = {digest: each for digest, each in zip(digests, encoded, strict=True) if digest not in taken}
+    journal = Journal(work / "answers.jsonl")
+    answers = {digest: Answer(*told) for batch in journal.records for digest, *told in batch} | taken
+    if unanswered := sum(digest not in answers for digest in new):
+        model: Any = load_base(base, config.model)
+        if adapter:
+            model = attach_adapter(model, adapter)
+        batches = generate_batches(
+            model, prompt, new, done=answers, max_new_tokens=config.max_new_tokens, batch_tokens=config.batch_tokens
+        )
+        with tqdm(desc="answer", unit="row", initial=len(taken), total=len(taken) + len(new), disable=None) as bar:
+            if taken:
+                bar.set_postfix_str(f"{len(taken):,} taken over")
+            bar.update(len(new) - unanswered)
+            for batch in batches:
+                journal.append([(digest, *each) for digest, each in batch.items()])
+                answers |= batch
+                bar.update(len(batch))
+    _write(out / "answers.arrow", ids, digests, answers)
+    reused = sum(digest in taken for digest in digests)
+    return {"rows_taken_over": reused, "rows_generated": len(ids) - reused}
+
+
+def _digest(prompt: "np.ndarray") -> str:
+    """What names a prompt: all that the model is given. 128 bits of SHA-256, hexadecimal."""
+    return hashlib.sha256(prompt.astype("<i4").tobytes()).hexdigest()[:32]
+
+
+def _taken_over(earlier: Sequence[Path], wanted: Container[str]) -> dict[str, Answer]:
+    """The answers that earlier artifacts hold to the wanted prompts, by digest; of several the newest artifact's."""
+    import pyarrow as pa
+
+    found: dict[str, Answer] = {}
+    for folder in earlier:
+        with pa.ipc.open_stream(str(folder / "answers.arrow")) as stream:
+            for batch in stream:
+                columns = (batch[name].to_pylist() for name in ("prompt", "answer", "tokens", "truncated"))
+                for digest, *told in zip(*columns, strict=True):
+                    if digest in wanted:
+                        found.setdefault(digest, Answer(*told))
+    return found
+
+
+def _write(path: Path, ids: list[str], prompts: list[str], answers: Mapping[str, Answer]) -> None:
+    import pyarrow as pa
+
+    told = [answers[prompt] for prompt in prompts]
     table = pa.table(
         {
             "id": pa.array(ids, pa.string()),
-            "answer": pa.array([each.text for each in answers], pa.string()),
-            "tokens": pa.array([each.tokens for each in answers], pa.int32()),
-            "truncated": pa.array([each.truncated for each in answers], pa.bool_()),
+            "prompt": pa.array(prompts, pa.string()),
+            "answer": pa.array([each.text for each in told], pa.string()),
+            "tokens": pa.array([each.tokens for each in told], pa.int32()),
+            "truncated": pa.array([each.truncated for each in told], pa.bool_()),
         }
     )
-    with pa.ipc.new_stream(str(out / "answers.arrow"), table.schema) as stream:
+    with pa.ipc.new_stream(str(path), table.schema) as stream:
         stream.write_table(table)
 
 
 def generate(
     model: Any, prompt: Prompt, questions: Sequence[Question], *, max_new_tokens: int, batch_tokens: int = 8_192
 ) -> list[Answer]:
-    """The model's greedy answer to each question, in order.
+    """The model's greedy answer to each question, in order; raises what `generate_batches` does."""
+    prompts = dict(enumerate(prompt.encode_prompts(questions)))
+    answers: dict[int, Answer] = {}
+    for batch in generate_batches(model, prompt, prompts, max_new_tokens=max_new_tokens, batch_tokens=batch_tokens):
+        answers |= batch
+    return [answers[i] for i in prompts]
+
+
+def generate_batches(
+    model: Any,
+    prompt: Prompt,
+    prompts: "Mapping[Name, np.ndarray]",
+    *,
+    done: Container[Name] = (),
+    max_new_tokens: int,
+    batch_tokens: int,
+) -> Iterator[dict[Name, Answer]]:
+    """The model's greedy answers to prompts, given as token ids under any names; a batch at a time.
+
+    Batches are cut from all the prompts, and then what is `done` is left out, so that those which are left whole
+    give the same answers as if none were done.
 
     Raises UserError for a prompt beyond the model's window, and if the GPU has too little memory for a batch.
     """
     import torch
-    from tqdm import tqdm
     from transformers import GenerationConfig
 
-    ids = list(prompt.encode_prompts(questions))
-    longest = max(map(len, ids)) + max_new_tokens
+    longest = max(map(len, prompts.values()), default=0) + max_new_tokens
     window = getattr(model.config, "max_position_embeddings", None) or longest
     if longest > window:
         raise UserError(
@@ -100,26 +179,33 @@ def generate(
         eos_token_id=list(prompt.stop_ids),
         pad_token_id=prompt.stop_ids[0],  # masked, so any will do
     )
-    answers: dict[int, Answer] = {}
-    with torch.inference_mode(), _threads(model), tqdm(desc="answer", unit="row", total=len(ids), disable=None) as bar:
-        for batch in _batches(ids, max_new_tokens, batch_tokens):
-            width = max(len(ids[i]) for i in batch)
-            padded = torch.full((len(batch), width), prompt.stop_ids[0])
-            mask = torch.zeros_like(padded)
-            for row, i in enumerate(batch):
-                padded[row, width - len(ids[i]) :] = torch.from_numpy(ids[i])
-                mask[row, width - len(ids[i]) :] = 1
-            try:
-                made = model.generate(input_ids=padded.to(model.device), attention_mask=mask.to(model.device))
-            except torch.OutOfMemoryError as error:
-                raise UserError(
-                    f"the GPU has too little memory for {len(batch)} answers at a time",
-                    f"lower answer.batch_tokens, {batch_tokens:,} now",
-                ) from error
-            for i, tokens in zip(batch, made[:, width:].tolist(), strict=True):
-                answers[i] = _answer(tokens, prompt)
-            bar.update(len(batch))
-    return [answers[i] for i in range(len(ids))]
+    for names in _batches(prompts, max_new_tokens, batch_tokens):
+        left = [name for name in names if name not in done]
+        if not left:
+            continue
+        try:
+            answers = _generate(model, prompt, [prompts[name] for name in left])
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"the GPU has too little memory for {len(left)} answers at a time",
+                f"lower answer.batch_tokens, {batch_tokens:,} now",
+            ) from error
+        yield dict(zip(left, answers, strict=True))
+
+
+def _generate(model: Any, prompt: Prompt, prompts: "list[np.ndarray]") -> list[Answer]:
+    """One batch, padded on the left."""
+    import torch
+
+    width = max(map(len, prompts))
+    padded = torch.full((len(prompts), width), prompt.stop_ids[0])
+    mask = torch.zeros_like(padded)
+    for row, ids in enumerate(prompts):
+        padded[row, width - len(ids) :] = torch.from_numpy(ids)
+        mask[row, width - len(ids) :] = 1
+    with torch.inference_mode(), _threads(model):
+        made = model.generate(input_ids=padded.to(model.device), attention_mask=mask.to(model.device))
+    return [_answer(tokens, prompt) for tokens in made[:, width:].tolist()]
 
 
 @contextmanager
@@ -146,16 +232,16 @@ def _answer(tokens: list[int], prompt: Prompt) -> Answer:
     return Answer(prompt.decode(said), len(said), truncated=end is None)
 
 
-def _batches(ids: "list[np.ndarray]", room: int, batch_tokens: int) -> Iterator[list[int]]:
-    """Indices of rows of like length, the longest first, so that a batch too big for the memory fails at once."""
-    batch: list[int] = []
+def _batches(prompts: "Mapping[Name, np.ndarray]", room: int, batch_tokens: int) -> Iterator[list[Name]]:
+    """Names of prompts of like length, the longest first, so that a batch too big for the memory fails at once."""
+    batch: list[Name] = []
     width = 0
-    for i in sorted(range(len(ids)), key=lambda i: (-len(ids[i]), i)):
+    for name, ids in sorted(prompts.items(), key=lambda each: -len(each[1])):
         if batch and (len(batch) + 1) * width > batch_tokens:
             yield batch
             batch = []
         if not batch:
-            width = len(ids[i]) + room
-        batch.append(i)
+            width = len(ids) + room
+        batch.append(name)
     if batch:
         yield batch

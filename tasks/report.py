@@ -127,7 +127,7 @@ def _look(
 
 
 def _joined(rows: Path, base: Path, tuned: Path) -> Iterator[tuple[Triplet, Answer, Answer]]:
-    by_base, by_tuned = (answered(rows / "rows.arrow", each / "answers.arrow") for each in (base, tuned))
+    by_base, by_tuned = (answered(rows, each / "answers.arrow") for each in (base, tuned))
     for (row, first), (_, second) in zip(by_base, by_tuned, strict=True):
         yield row, first, second
 

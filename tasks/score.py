@@ -1,7 +1,9 @@
 """score: each metric of each answer, and every figure with its interval."""
 
+import math
 from array import array
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -16,6 +18,7 @@ from tasks.metrics.scores import Scores
 from tasks.text import ContextView
 from tasks.triplets import Triplet, read_triplets
 from tasks.versioning import Config, step
+from tasks.versioning.inputs import sha256_json
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -39,24 +42,46 @@ class Answer(NamedTuple):
     truncated: bool
 
 
-@step(libraries=("numpy", "pyarrow", "pystemmer", "rapidfuzz"))
-def score(config: ScoreConfig, *, rows: Path, answers: Path, out: Path) -> None:
+@step(libraries=("numpy", "pyarrow", "pystemmer", "rapidfuzz"), grows=("rows", "answers"))
+def score(
+    config: ScoreConfig, *, rows: Path, answers: Path, earlier: Sequence[Path] = (), out: Path
+) -> dict[str, float]:
     """Score `answers` (an answer step's folder) to the questions of `rows` (build's evaluation folder).
 
-    Writes scores.arrow: id, document, one nullable float64 column per metric of `METRICS` and per weight, and
-    should_abstain; and
-    summary.json: every metric's figure with its 95 % interval and the number of rows and documents that it counts.
+    A row that `earlier` scores hold, with the same answer to it, keeps its numbers; the others are measured. What
+    looks at several rows together, and every figure, is computed anew.
+
+    Writes scores.arrow: id, document, row (a digest of all that is measured), one nullable float64 column per metric
+    of `METRICS` and per weight, should_abstain and handled; and summary.json: every metric's figure with its 95 %
+    interval and the number of rows and documents that it counts. Returns how many rows were taken over and how many
+    measured.
+
     Raises UserError if the answers are not of these rows, in this order.
     """
-    scores = measure(config, rows / "rows.arrow", answers / "answers.arrow")
+    known = _known(earlier)
+    scores = measure(config, rows, answers / "answers.arrow", known)
     if not scores.ids:
-        raise UserError(f"{rows / 'rows.arrow'}: no rows to score", "give evaluation rows, or hold more documents back")
+        raise UserError(f"{rows}: no rows to score", "give evaluation rows, or hold more documents back")
     scores.write(out / "scores.arrow")
-    summary = summarise(config, scores) | {"refusal": refusal_sentence(rows / "rows.arrow")}
+    summary = summarise(config, scores) | {"refusal": refusal_sentence(rows)}
     (out / "summary.json").write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
+    taken = sum(row in known for row in scores.rows)
+    return {"rows_taken_over": taken, "rows_measured": len(scores.rows) - taken}
 
 
-def measure(config: ScoreConfig, rows: Path, answers: Path) -> Scores:
+Known = Mapping[str, tuple[Scores, int]]  # where a row has been measured, by its digest
+
+
+def _known(earlier: Sequence[Path]) -> Known:
+    found: dict[str, tuple[Scores, int]] = {}
+    for folder in earlier:
+        scores = Scores.read(folder / "scores.arrow")
+        for at, row in enumerate(scores.rows):
+            found.setdefault(row, (scores, at))
+    return found
+
+
+def measure(config: ScoreConfig, rows: Path, answers: Path, known: Known) -> Scores:
     """Every metric of every row; memory holds numbers alone."""
     import numpy as np
     from tqdm import tqdm
@@ -64,34 +89,54 @@ def measure(config: ScoreConfig, rows: Path, answers: Path) -> Scores:
     refusal = refusal_sentence(rows)
     ids: list[str] = []
     documents: list[str] = []
-    columns = {name: array("d") for name, metric in METRICS.items() if metric.level == "row"}
-    columns |= {f"{name}_weight": array("d") for name, metric in METRICS.items() if metric.weight}
-    columns["should_abstain"] = array("d")  # a fact of the data, which tells the abstention figures apart
+    digests: list[str] = []
+    columns: dict[str, array[float]] = defaultdict(lambda: array("d"))
     pairs: list[tuple[Key, bool, bool]] = []
     for triplet, answer in tqdm(answered(rows, answers), desc="score", unit="row", disable=None):
-        row = Row(
-            query=triplet.query,
-            context=ContextView(triplet.context),
-            answer=answer.text,
-            reference=triplet.answer,
-            should_abstain=triplet.refusal,
-            value=triplet.value,
-            refusal=refusal,
-            truncated=answer.truncated,
-            threshold=config.hallucination_threshold,
-        )
+        digest = _digest(triplet, answer, refusal)
+        if digest in known:
+            scores, at = known[digest]
+            marks = {name: column[at] for name, column in scores.columns.items()}
+        else:
+            marks = _marks(_row(triplet, answer, refusal, config))
         ids.append(triplet.id)
         documents.append(triplet.document)
-        for name, metric in METRICS.items():
-            if metric.level == "row":
-                value = metric.measure(row)
-                columns[name].append(np.nan if value is None else value)
-            if metric.weight:
-                columns[f"{name}_weight"].append(metric.weight(row))
-        columns["should_abstain"].append(triplet.refusal)
-        pairs.append(((triplet.document, triplet.query), triplet.refusal, handled(row)))
+        digests.append(digest)
+        for name, mark in marks.items():
+            columns[name].append(mark)
+        pairs.append(((triplet.document, triplet.query), triplet.refusal, bool(marks["handled"])))
+    # Of several rows together, and so never taken over.
     columns["contrast_pairs"] = array("d", [np.nan if right is None else right for right in contrast_pairs(pairs)])
-    return Scores(ids, documents, {name: np.frombuffer(column) for name, column in columns.items()})
+    return Scores(ids, documents, digests, {name: np.frombuffer(column) for name, column in columns.items()})
+
+
+def _row(triplet: Triplet, answer: Answer, refusal: str | None, config: ScoreConfig) -> Row:
+    return Row(
+        query=triplet.query,
+        context=ContextView(triplet.context),
+        answer=answer.text,
+        reference=triplet.answer,
+        should_abstain=triplet.refusal,
+        value=triplet.value,
+        refusal=refusal,
+        truncated=answer.truncated,
+        threshold=config.hallucination_threshold,
+    )
+
+
+def _digest(triplet: Triplet, answer: Answer, refusal: str | None) -> str:
+    """What names a row: all of it that is measured. 128 bits of SHA-256, hexadecimal."""
+    asked = (triplet.query, triplet.context, triplet.answer, triplet.refusal, triplet.value, refusal)
+    return sha256_json((*asked, answer.text, answer.truncated))[:32]
+
+
+def _marks(row: Row) -> dict[str, float]:
+    """A row's number in each column; NaN where a metric does not apply."""
+    alone = {name: metric for name, metric in METRICS.items() if metric.level == "row"}
+    marks = {name: metric.measure(row) for name, metric in alone.items()}
+    marks |= {f"{name}_weight": metric.weight(row) for name, metric in METRICS.items() if metric.weight}
+    marks |= {"should_abstain": row.should_abstain, "handled": handled(row)}  # of the data, and for the contrast pairs
+    return {name: math.nan if mark is None else float(mark) for name, mark in marks.items()}
 
 
 def summarise(config: ScoreConfig, scores: Scores) -> dict[str, Any]:

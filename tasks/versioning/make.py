@@ -7,12 +7,13 @@ import socket
 import sys
 import time
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
 from tasks.errors import UserError
-from tasks.versioning.key import Request
+from tasks.versioning.key import Payload, Request
 from tasks.versioning.spread import Spread, here
 from tasks.versioning.store import Artifact, Store, full_disk_explained
 
@@ -34,7 +35,8 @@ def make(
             places["work"] = store.work(step.name, key)
             places["work"].mkdir(parents=True, exist_ok=True)
         if step.takes("earlier"):
-            places["earlier"] = [artifact.folder for artifact in store.recent(step.name)]
+            fitting = store.recent(step.name, fits=partial(_may_lend, request=request))
+            places["earlier"] = [artifact.folder for artifact in fitting]
         if step.takes("spread"):
             places["spread"] = spread
         with store.staging() as out:
@@ -46,6 +48,19 @@ def make(
             measured["seconds"] = round(time.monotonic() - start, 3)
             record = _record(request, measured=measured, why=why, run=run or {})
             return store.publish(step.name, key, out, record), False
+
+
+def _may_lend(artifact: Artifact, *, request: Request) -> bool:
+    """Whether the step may take parts from an artifact of its own: from any, unless it declares inputs that grow.
+
+    Then from one that was made just as the request would have it, but for those inputs.
+    """
+    grows = request.step.grows
+    return not grows or _less(artifact.record["payload"], grows) == _less(request.payload, grows)
+
+
+def _less(payload: Payload, inputs: tuple[str, ...]) -> Payload:
+    return {**payload, "inputs": {name: each for name, each in payload["inputs"].items() if name not in inputs}}
 
 
 def _kept(store: Store, request: Request, out: Path) -> str:

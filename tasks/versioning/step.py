@@ -37,12 +37,17 @@ class Step:
     A function may name further arguments, and is given them: ``work``, a folder of this key's that outlives a crash, to
     resume from; ``earlier``, the folders of earlier artifacts of this step, newest first, to take unchanged parts from;
     ``spread``, to map a pure function over many pieces of work (see `tasks.versioning.spread`).
+
+    `grows` names inputs of which each row of the output depends on its own row alone. Such a step is given, as
+    ``earlier``, only artifacts whose key differs in nothing but those inputs: what it finds there for a row is the
+    answer for that row, and needs no further proof. Any other step must tell by itself what still holds.
     """
 
     name: str
     function: Callable[..., dict[str, float] | None]
     libraries: tuple[str, ...] = ()
     resources: tuple[str, ...] = ()
+    grows: tuple[str, ...] = ()
 
     def __call__(self, config: Config, **inputs: Any) -> dict[str, float] | None:
         return self.function(config, **inputs)
@@ -59,11 +64,11 @@ class Step:
 
 
 def step(
-    *, libraries: tuple[str, ...] = (), resources: tuple[str, ...] = ()
+    *, libraries: tuple[str, ...] = (), resources: tuple[str, ...] = (), grows: tuple[str, ...] = ()
 ) -> Callable[[Callable[..., dict[str, float] | None]], Step]:
     """Make a function a step; see `Step` for the arguments."""
 
     def wrap(function: Callable[..., dict[str, float] | None]) -> Step:
-        return Step(function.__name__, function, libraries, resources)
+        return Step(function.__name__, function, libraries, resources, grows)
 
     return wrap

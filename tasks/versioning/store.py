@@ -15,7 +15,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -188,10 +188,12 @@ class Store:
                     found.append((manifest.stat().st_mtime_ns, artifact))
         return [artifact for _, artifact in sorted(found, key=lambda each: each[0])]
 
-    def recent(self, step: str, most: int = 4) -> list[Artifact]:
-        """The newest artifacts of a step whose every byte is verified, newest first."""
+    def recent(
+        self, step: str, most: int = 4, fits: Callable[[Artifact], bool] = lambda artifact: True
+    ) -> list[Artifact]:
+        """The newest artifacts of a step whose every byte is verified, and that fit, newest first."""
         newest = reversed(self.all(step))
-        return list(islice((a for a in newest if self.flaw(a.step, a.key) is None), most))
+        return list(islice((a for a in newest if self.flaw(a.step, a.key) is None and fits(a)), most))
 
     def match(self, pattern: str) -> Artifact:
         """The one artifact that a person means by `3f2a`, `train/3f2a` or `train`, the newest where several fit."""

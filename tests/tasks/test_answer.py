@@ -1,12 +1,16 @@
-"""Answers by a real model: greedy, in batches that change nothing, in the order of the rows."""
+"""Answers by a real model: greedy, in batches that change nothing, in the order of the rows, each given once."""
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 import torch
+from transformers import GenerationMixin
 
 from tasks import prompts as package
 from tasks.answer import AnswerConfig, answer, generate
@@ -37,9 +41,13 @@ def base(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("rows")
+    return written(tmp_path_factory.mktemp("rows"), ROWS)
+
+
+def written(folder: Path, rows: list[Triplet]) -> Path:
+    folder.mkdir(exist_ok=True)
     with TripletWriter(folder / "rows.arrow") as writer:
-        for row in ROWS:
+        for row in rows:
             writer.add(row)
     return folder
 
@@ -48,11 +56,42 @@ def prompt_of(base: Path) -> Prompt:
     return Prompt.load(TEMPLATE, load_tokenizer(base))
 
 
+def run(folder: Path, rows: Path, base: Path, **inputs) -> dict[str, float]:
+    """Answer the rows into the folder `folder`/out; `folder`/work outlives a crash."""
+    for place in ("out", "work"):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+    inputs = {
+        "template": TEMPLATE,
+        **inputs,
+        "rows": rows,
+        "base": base,
+        "work": folder / "work",
+        "out": folder / "out",
+    }
+    return answer(AnswerConfig(max_new_tokens=6, batch_tokens=400, model=PLAIN), **inputs)
+
+
 def answered(folder: Path, rows: Path, base: Path, **inputs) -> bytes:
-    folder.mkdir()
-    config = AnswerConfig(max_new_tokens=6, batch_tokens=400, model=PLAIN)
-    answer(config, rows=rows, base=base, template=TEMPLATE, out=folder, **inputs)
-    return (folder / "answers.arrow").read_bytes()
+    run(folder, rows, base, **inputs)
+    return (folder / "out/answers.arrow").read_bytes()
+
+
+def table(folder: Path) -> pa.Table:
+    return pa.ipc.open_stream(str(folder / "out/answers.arrow")).read_all()
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[int]:
+    """The rows of each batch that a model is asked."""
+    batches: list[int] = []
+    whole = GenerationMixin.generate
+
+    def generate(self, *args, input_ids, **options):
+        batches.append(len(input_ids))
+        return whole(self, *args, input_ids=input_ids, **options)
+
+    monkeypatch.setattr(GenerationMixin, "generate", generate)
+    return batches
 
 
 def adapter(folder: Path, base: Path) -> Path:
@@ -66,11 +105,11 @@ def adapter(folder: Path, base: Path) -> Path:
 
 def test_answers_come_in_the_order_of_the_rows_with_their_tokens(tmp_path, rows, base):
     answered(tmp_path / "a", rows, base)
-    table = pa.ipc.open_stream(str(tmp_path / "a/answers.arrow")).read_all()
-    assert table.schema.names == ["id", "answer", "tokens", "truncated"]
-    assert table.schema.field("tokens").type == pa.int32()
-    assert table.column("id").to_pylist() == [row.id for row in ROWS]
-    assert [p.name for p in (tmp_path / "a").iterdir()] == ["answers.arrow"]
+    found = table(tmp_path / "a")
+    assert found.schema.names == ["id", "prompt", "answer", "tokens", "truncated"]
+    assert found.schema.field("tokens").type == pa.int32()
+    assert found.column("id").to_pylist() == [row.id for row in ROWS]
+    assert [p.name for p in (tmp_path / "a/out").iterdir()] == ["answers.arrow"]
 
 
 def test_the_same_questions_give_the_same_bytes_and_an_adapter_gives_others(tmp_path, rows, base):
@@ -118,8 +157,97 @@ def test_a_prompt_beyond_the_models_window_is_refused(base):
 
 
 def test_an_evaluation_set_of_no_rows_is_refused(tmp_path, base):
-    (tmp_path / "rows").mkdir()
-    with TripletWriter(tmp_path / "rows/rows.arrow"):
-        pass
     with pytest.raises(UserError, match="no row to answer"):
-        answered(tmp_path / "a", tmp_path / "rows", base)
+        answered(tmp_path / "a", written(tmp_path / "rows", []), base)
+
+
+ADDED = [Triplet(f"new-{i}", "P-2", "How much?", (f"It takes {i} barrels.",), "None.") for i in range(3)]
+EDITED = ROWS[5]._replace(query="How many litres?")
+REFUSING = [ROWS[0]._replace(refusal=True, answer="It is not said."), *ROWS[1:]]
+CHANGES = {
+    "nothing": (ROWS, 0),
+    "rows appended": (ROWS + ADDED, 3),
+    "a row in front": (ADDED[:1] + ROWS, 1),
+    "rows deleted": (ROWS[1:5] + ROWS[7:], 0),
+    "a query edited": (ROWS[:5] + [EDITED] + ROWS[6:], 1),
+    "a passage edited": ([ROWS[0]._replace(context=("It takes none.",)), *ROWS[1:]], 1),
+    "reordered": (ROWS[::-1], 0),
+    "ids and right answers edited": ([row._replace(id=row.id + "!", answer="Much.") for row in ROWS], 0),
+    "a prompt twice": ([*ROWS, ROWS[3]._replace(id="twin")], 0),
+    "another refusal, which the template does not tell": (REFUSING, 0),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_only_new_prompts_are_generated(tmp_path, rows, base, asked, change):
+    run(tmp_path / "before", rows, base)
+    first = dict(zip([row.id for row in ROWS], table(tmp_path / "before").drop(["id"]).to_pylist(), strict=True))
+    changed, new = CHANGES[change]
+    asked.clear()
+    told = run(tmp_path / "after", written(tmp_path / "rows", changed), base, earlier=[tmp_path / "before/out"])
+    assert sum(asked) == new
+    assert told == {"rows_taken_over": len(changed) - new, "rows_generated": new}
+    found = table(tmp_path / "after")
+    assert found.column("id").to_pylist() == [row.id for row in changed]
+    same = [row for row in changed if row in ROWS]
+    kept = dict(zip(found.column("id").to_pylist(), found.drop(["id"]).to_pylist(), strict=True))
+    assert {row.id: kept[row.id] for row in same} == {row.id: first[row.id] for row in same}
+
+
+def test_another_refusal_is_another_prompt_where_the_template_tells_it(tmp_path, rows, base, asked):
+    telling = tmp_path / "telling.jinja"
+    telling.write_text(
+        TEMPLATE.read_text().replace("Question:", "If the context does not say: {{ refusal }} Question:")
+    )
+    run(tmp_path / "before", rows, base, template=telling)
+    asked.clear()
+    run(
+        tmp_path / "after",
+        written(tmp_path / "rows", REFUSING),
+        base,
+        template=telling,
+        earlier=[tmp_path / "before/out"],
+    )
+    assert sum(asked) == len(ROWS)
+
+
+def test_an_answer_of_the_newest_artifact_counts(tmp_path, rows, base, asked):
+    run(tmp_path / "base", rows, base)
+    run(tmp_path / "tuned", rows, base, adapter=adapter(tmp_path / "adapter", base))
+    asked.clear()
+    again = answered(tmp_path / "again", rows, base, earlier=[tmp_path / "tuned/out", tmp_path / "base/out"])
+    assert asked == []
+    assert again == (tmp_path / "tuned/out/answers.arrow").read_bytes()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from transformers import GenerationMixin
+from tests.tasks.test_answer import run
+
+whole, calls = GenerationMixin.generate, []
+
+def generate(*args, **options):
+    calls.append(1)
+    if len(calls) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return whole(*args, **options)
+
+GenerationMixin.generate = generate
+run(*map(Path, sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("torn", [b"", b'0123456789abcdef[["torn'])
+def test_a_killed_run_keeps_its_batches_and_ends_with_the_same_bytes(tmp_path, rows, base, asked, torn):
+    undisturbed = answered(tmp_path / "undisturbed", rows, base)
+    batches = list(asked)
+    assert len(batches) > 3
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), str(rows), str(base)]
+    assert subprocess.run(command, capture_output=True).returncode == -signal.SIGKILL
+    with (tmp_path / "killed/work/answers.jsonl").open("ab") as journal:
+        journal.write(torn)
+    asked.clear()
+    assert answered(tmp_path / "killed", rows, base) == undisturbed
+    assert asked == batches[2:]

@@ -1,6 +1,7 @@
 """The score step on real Arrow files."""
 
 import json
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -9,6 +10,7 @@ from tasks.errors import UserError
 from tasks.metrics import METRICS
 from tasks.metrics.scores import Scores
 from tasks.score import ScoreConfig, score
+from tasks.triplets import Triplet
 from tests.tasks.evaluation import REFUSAL, poor, right, triplets, write_answers, write_rows
 
 CONFIG = ScoreConfig(resamples=200)
@@ -64,7 +66,8 @@ def test_the_file_has_ids_documents_and_a_nullable_double_for_each_metric(tmp_pa
         table = stream.read_all()
     assert table["id"].to_pylist() == [row.id for row in rows]
     assert table["document"].to_pylist() == [row.document for row in rows]
-    assert set(METRICS) | {"abstention_f1_weight", "should_abstain"} == set(table.column_names) - {"id", "document"}
+    numbers = set(METRICS) | {"abstention_f1_weight", "should_abstain", "handled"}
+    assert numbers == set(table.column_names) - {"id", "document", "row"}
     assert {table.schema.field(name).type for name in METRICS} == {pa.float64()}
     assert table["over_refusal"].null_count == 10
     assert table["over_refusal"].to_pylist()[1] is None
@@ -121,3 +124,66 @@ def test_rows_without_any_refusal_leave_abstention_unscored(tmp_path):
     assert summary["refusal"] is None
     assert figures(summary)["abstention_recall"] is None
     assert figures(summary)["over_refusal"] == 0
+
+
+ROWS = triplets(12)
+EDITED = ROWS[4]._replace(context=(*ROWS[4].context, "It weighs 4 kg."))
+CHANGES = {
+    "nothing": (ROWS, 0),
+    "rows appended": (triplets(14), 4),
+    "a row in front": ([triplets(13)[-1], *ROWS], 1),
+    "rows deleted": (ROWS[2:9], 0),
+    "reordered": (ROWS[::-1], 0),
+    "ids and documents edited": ([row._replace(id=f"{row.id}!", document="One") for row in ROWS], 0),
+    "a context edited": ([*ROWS[:4], EDITED, *ROWS[5:]], 1),
+    "a right answer edited": ([*ROWS[:4], ROWS[4]._replace(answer="It is made of tin."), *ROWS[5:]], 1),
+    "a value given": ([ROWS[0]._replace(value="tin"), *ROWS[1:]], 1),
+    "another refusal": ([row._replace(answer="Unknown.") if row.refusal else row for row in ROWS], 24),
+}
+
+
+def says(number: int, row: Triplet) -> str:
+    """An answer that depends on the question alone, good or poor."""
+    return poor(sum(row.query.encode()), row)
+
+
+@pytest.fixture
+def measured(monkeypatch) -> list[str]:
+    """The questions of the rows that metrics look at."""
+    seen = []
+    exact = METRICS["exact_match"]
+
+    def measure(row):
+        seen.append(row.query)
+        return exact.measure(row)
+
+    monkeypatch.setitem(METRICS, "exact_match", replace(exact, measure=measure))
+    return seen
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_only_new_rows_are_measured_and_every_figure_is_as_from_scratch(tmp_path, measured, change):
+    changed, new = CHANGES[change]
+    scored(tmp_path / "before", ROWS, says)
+    scored(tmp_path / "scratch", changed, says)
+    measured.clear()
+    out = tmp_path / "after"
+    out.mkdir()
+    given = {name: tmp_path / "scratch" / name for name in ("rows", "answers")}
+    told = score(CONFIG, **given, earlier=[tmp_path / "before/scores"], out=out)
+    assert len(measured) == new
+    assert told == {"rows_taken_over": len(changed) - new, "rows_measured": new}
+    for file in ("scores.arrow", "summary.json"):
+        assert (out / file).read_bytes() == (tmp_path / "scratch/scores" / file).read_bytes()
+
+
+def test_another_answer_to_a_known_row_is_measured(tmp_path, measured):
+    scored(tmp_path / "before", ROWS, says)
+    scored(tmp_path / "scratch", ROWS, lambda number, row: "It is tin." if number == 3 else says(number, row))
+    measured.clear()
+    out = tmp_path / "after"
+    out.mkdir()
+    given = {name: tmp_path / "scratch" / name for name in ("rows", "answers")}
+    score(CONFIG, **given, earlier=[tmp_path / "before/scores"], out=out)
+    assert measured == [ROWS[3].query]
+    assert (out / "scores.arrow").read_bytes() == (tmp_path / "scratch/scores/scores.arrow").read_bytes()
