@@ -120,7 +120,7 @@ def validate(
     request = Request(step, tree.validation, {"rows": triplets(source)}, "validate")
     artifact, _ = make(request, Store(Path(tree.store)), why=["asked by reground validate"])
     display.markdown(console, artifact.folder / "report.md")
-    for name in ("rows.arrow", "quarantine.jsonl"):
+    for name in ("rows", "quarantine.jsonl"):
         console.print(artifact.folder / name, soft_wrap=True)
 
 

@@ -38,11 +38,12 @@ def pipeline(config: Retrain, run: Run) -> Outcome:
     base = base_model(config.base)
     prompt = template(config.prompt)
 
-    rows = run(validate, config.validation, rows=triplets(config.data.train))
+    valid = run(validate, config.validation, rows=triplets(config.data.train))
     held_back = None
     if config.data.evaluation:
-        held_back = run(validate, config.validation, label="validate evaluation", rows=triplets(config.data.evaluation))
-    dataset = run(build, config.build, rows=rows, evaluation=held_back, base=base, template=prompt)
+        asked = run(validate, config.validation, label="validate evaluation", rows=triplets(config.data.evaluation))
+        held_back = asked["rows"]
+    dataset = run(build, config.build, rows=valid["rows"], evaluation=held_back, base=base, template=prompt)
 
     trained = run(train, config.train, train=dataset["train"], heldout=dataset["heldout"], base=base)
     exported = run(export, _export(config), training=trained, base=base, template=prompt)

@@ -1,29 +1,32 @@
 """build: triplets become a dataset to train on and questions to evaluate on."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
-from itertools import islice
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING
 
 import orjson
 from pydantic import Field, PositiveInt
 
-from tasks.dataset.folder import save
-from tasks.dataset.near_duplicates import NearDuplicates
-from tasks.dataset.overflow import fit
+from tasks.dataset.encode import Fate, Limits, encode
+from tasks.dataset.folder import Lengths, finish
+from tasks.dataset.near_duplicates import NearDuplicates, near
 from tasks.dataset.packing import pack
 from tasks.dataset.refusal import refusal_of
-from tasks.dataset.sequences import Sequences
-from tasks.dataset.split import Side, documents, split
+from tasks.dataset.sketch import Documents, Sketch, sketch
+from tasks.dataset.split import EVALUATION, SIDES, split
 from tasks.dataset.statistics import Tally, markdown, tokens
 from tasks.errors import UserError
 from tasks.model import load_tokenizer
 from tasks.prompts import Prompt
-from tasks.triplets import Triplet, TripletWriter, read_triplets
+from tasks.triplets import Triplet, files_of, left_out, parse_triplets
 from tasks.versioning import Config, step
+from tasks.versioning.inputs import sha256_file, sha256_json
+from tasks.versioning.parts import Part, Parts, Piece
+from tasks.versioning.spread import Spread, here
 
-BATCH = 1_000  # rows at a time
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class BuildConfig(Config):
@@ -51,103 +54,171 @@ class BuildConfig(Config):
     near_duplicate_warn: float = Field(0.50, gt=0, le=1, description="And this similar ones are reported.")
 
 
-@step(libraries=("datasets", "jinja2", "numpy", "pyarrow", "PyStemmer", "tokenizers", "transformers"))
+@step(libraries=("jinja2", "numpy", "pyarrow", "PyStemmer", "tokenizers", "transformers"))
 def build(
-    config: BuildConfig, *, rows: Path, evaluation: Path | None = None, base: Path, template: Path, out: Path
+    config: BuildConfig,
+    *,
+    rows: Path,
+    evaluation: Path | None = None,
+    base: Path,
+    template: Path,
+    out: Path,
+    earlier: Sequence[Path] = (),
+    work: Path | None = None,
+    spread: Spread = here,
 ) -> None:
     """Split the validated `rows` by document, render them with `template`, tokenise with `base`'s tokenizer, and pack.
 
-    Writes out/train/ and out/heldout/, which `datasets.load_from_disk` opens: input_ids, labels (-100 on the prompt)
-    and seq_lengths; out/heldout/ has no rows where there is but one document to train on. out/evaluation/rows.arrow
-    holds triplets and depends on the evaluation rows alone. All rows of `evaluation`, a validated source of its own,
-    are evaluated on where it is given. out/quarantine.jsonl names each row left out and why; out/report.json and
-    out/report.md count tokens.
+    Works on the shards that `rows` comes in: each is sketched and encoded once; what goes across shards (sides, leaks,
+    near-duplicates, packing) is told from the sketches and the lengths. Writes out/train/ and out/heldout/, which
+    `tasks.dataset.folder.load` opens; heldout/ has no rows where there is but one document to train on.
+    out/evaluation/ holds triplets and depends on the evaluation rows alone; where `evaluation` is given, a validated
+    source of its own, on all of its rows. out/quarantine.jsonl names each row left out and why;
+    out/report.json and out/report.md count tokens. Memory stays flat but for 50 bytes a row.
 
     Raises UserError where no row is left to train or to evaluate on, or too many do not fit.
     """
-    from tqdm import tqdm
-
-    source = rows / "rows.arrow"
-    questions = evaluation / "rows.arrow" if evaluation else source
-    counted = documents(source)
+    parts = Parts(out, earlier, work, spread)
+    source = _Source(rows, parts, config.salt)
+    asked = _Source(evaluation, parts, config.salt) if evaluation else None
     sides = split(
-        counted,
+        source.documents,
         evaluation_share=config.evaluation_share,
         heldout_share=config.heldout_share,
-        salt=config.salt,
-        evaluation_documents=frozenset(documents(questions)) if evaluation else None,
+        evaluation=asked.documents if asked else None,
     )
-
-    def evaluated() -> Iterator[Triplet]:
-        return (row for row in read_triplets(questions) if evaluation or sides[row.document] == "evaluation")
-
-    tokenizer = load_tokenizer(base)
-    with ExitStack() as files:
-        tally = Tally(files.enter_context((out / "quarantine.jsonl").open("wb")))
-        prompt = Prompt.load(template, tokenizer, refusal_of(evaluated()))
-        _write_evaluation(config, evaluated(), prompt, tally, out / "evaluation")
-
-        prompt = Prompt.load(template, tokenizer, refusal_of(read_triplets(source)))
-        known, ids = NearDuplicates(map(_contexts, _batches(evaluated()))), [row.id for row in evaluated()]
-        # Scratch files without a name: a killed process leaves none behind.
-        encoded = {side: Sequences(files.enter_context(TemporaryFile(dir=out))) for side in ("train", "heldout")}
-        bar = files.enter_context(tqdm(desc="build", unit="row", total=counted.total(), disable=None))
-        for batch in _batches(read_triplets(source)):
-            fresh = _without_leaks(config, batch, sides, known, ids, tally)
-            for side, sequences in encoded.items():
-                fitted = fit([row for row in fresh if sides[row.document] == side], prompt, limit=config.max_tokens)
-                sequences.append(fitted.prompts, fitted.completions)
-                tally.fitted(side, fitted, config.max_tokens)
-            bar.update(len(batch))
-        _stop_if_too_long(config, tally)
-        _stop_if_none(tally)
-        packed = {
-            side: pack(sequences.lengths, config.max_tokens, packing=config.packing, seed=config.seed)
-            for side, sequences in encoded.items()
-        }
-        for side, sequences in encoded.items():
-            save(sequences, packed[side], out / side)
-        report = tally.report() | tokens(encoded["train"], len(packed["train"]), config.max_tokens)
+    similar = _similar(config, parts, source, sides, asked)
+    fates = [
+        Fate(source.gone(path), "".join(map(str, on)), near)
+        for path, on, near in zip(source.files, sides, similar, strict=True)
+    ]
+    tokenizer, tally = load_tokenizer(base), Tally()
+    with (out / "quarantine.jsonl").open("wb") as quarantine:
+        encoding = _Encoding(config, parts, tally, quarantine)
+        if asked:
+            every = [
+                Fate(asked.gone(path), str(EVALUATION) * len(shard.names), [])
+                for path, shard in zip(asked.files, asked.documents, strict=True)
+            ]
+            encoding.encode(asked, every, Prompt.load(template, tokenizer, refusal_of(asked.rows)))
+        encoding.encode(source, fates, Prompt.load(template, tokenizer, refusal_of(source.rows)))
+    parts.write()
+    _stop_if_too_long(config, tally)
+    _stop_if_none(tally)
+    report = tally.report(_documents(source, sides, asked))
+    for side in ("train", "heldout"):
+        lengths = Lengths.of(out / side)
+        packed = pack(lengths.wholes, config.max_tokens, packing=config.packing, seed=config.seed)
+        finish(out / side, lengths, packed)
+        if side == "train":
+            report |= tokens(lengths, len(packed), config.max_tokens)
     options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
     (out / "report.json").write_bytes(orjson.dumps(report, option=options) + b"\n")
     (out / "report.md").write_text(markdown(report), encoding="utf-8")
 
 
-def _write_evaluation(config: BuildConfig, rows: Iterable[Triplet], prompt: Prompt, tally: Tally, folder: Path) -> None:
-    folder.mkdir()
-    with TripletWriter(folder / "rows.arrow") as written:
-        for batch in _batches(rows):
-            fitted = fit(batch, prompt, limit=config.max_tokens, room=config.answer_room)
-            tally.fitted("evaluation", fitted, config.max_tokens)
-            for row in fitted.rows:
-                written.add(row)
+class _Source:
+    """A folder of triplets in shards, each sketched."""
+
+    def __init__(self, rows: Path, parts: Parts, salt: str) -> None:
+        self.rows, self.files = rows, files_of(rows)
+        self.digests = [sha256_file(path) for path in self.files]
+        self._gone = left_out(rows)
+
+        def piece(path: Path, digest: str) -> Piece:
+            gone = self.gone(path)
+            return Piece([digest, gone, salt], lambda: (path.read_bytes(), gone, salt))
+
+        self.sketches = list(parts.map(sketch, map(piece, self.files, self.digests)))
+        for part in self.sketches:
+            parts.lay(part, sketch=f"sketches/{part.given[:16]}.npz")
+        self.documents = [Documents.read(part.files["sketch"]) for part in self.sketches]
+
+    def gone(self, path: Path) -> list[int]:
+        """Numbers of a shard's rows that `validate` left out for what other shards hold."""
+        return self._gone.get(path.name, [])
+
+    def kept(self, path: Path) -> Iterator[Triplet]:
+        return parse_triplets(path.read_bytes(), self.gone(path))
 
 
-def _without_leaks(
-    config: BuildConfig,
-    rows: list[Triplet],
-    sides: dict[str, Side],
-    known: NearDuplicates,
-    ids: list[str],
-    tally: Tally,
-) -> list[Triplet]:
-    """The rows to train on or to hold out that are not, nearly, evaluated on."""
-    candidates = []
-    for row in rows:
-        side = sides[row.document]
-        if side == "leak":
-            tally.leave_out(row, "leak", f"{row.document} is a document of the evaluation rows")
-        elif side != "evaluation":
-            candidates.append(row)
-    fresh = []
-    for row, jaccard, place in zip(candidates, *known.nearest(_contexts(candidates)), strict=True):
-        if jaccard >= config.near_duplicate_drop:
-            tally.leave_out(row, "near_duplicate", f"{jaccard:.2f} like evaluation row {ids[place]}")
-            continue
-        if jaccard >= config.near_duplicate_warn:
-            tally.similar(row, float(jaccard), ids[place])
-        fresh.append(row)
-    return fresh
+def _similar(
+    config: BuildConfig, parts: Parts, source: _Source, sides: "list[np.ndarray]", asked: _Source | None
+) -> list[list[tuple[int, float, str]]]:
+    """For each shard, the rows whose context is somewhat like that of an evaluation row: see `Fate.near`."""
+    import numpy as np
+
+    held = asked or source
+    chosen = []
+    for shard, part in enumerate(held.sketches):
+        on = Sketch.read(part.files["sketch"]).documents
+        chosen.append(np.ones(len(on), bool) if asked else sides[shard][on] == EVALUATION)
+    index = NearDuplicates(
+        (Sketch.read(p.files["sketch"]), rows) for p, rows in zip(held.sketches, chosen, strict=True)
+    )
+    known = sha256_json([[p.digests, rows.tobytes().hex()] for p, rows in zip(held.sketches, chosen, strict=True)])
+
+    def piece(part: Part) -> Piece:
+        given = [part.digests, known, config.near_duplicate_warn]
+        return Piece(given, lambda: (Sketch.read(part.files["sketch"]), index, config.near_duplicate_warn))
+
+    # Done here: the index is larger than a shard's sketch, and asking it takes a few microseconds a row.
+    found = list(parts.map(near, map(piece, source.sketches), spread=here))
+    for part in found:
+        parts.lay(part)
+    ids: list[str] = []
+    if any(part.facts["near"] for part in found):
+        for path, rows in zip(held.files, chosen, strict=True):
+            ids += [row.id for row, is_held in zip(held.kept(path), rows, strict=True) if is_held]
+    return [[(number, like, ids[row]) for number, like, row in part.facts["near"]] for part in found]
+
+
+class _Encoding:
+    """Encodes sources one after the other, and lays their shards side by side."""
+
+    def __init__(self, config: BuildConfig, parts: Parts, tally: Tally, quarantine: IO[bytes]) -> None:
+        self.limits = Limits(config.max_tokens, config.answer_room, config.near_duplicate_drop)
+        self.parts, self.tally, self.quarantine = parts, tally, quarantine
+        self._laid: Counter[str] = Counter()
+
+    def encode(self, source: _Source, fates: list[Fate], prompt: Prompt) -> None:
+        from tqdm import tqdm
+
+        refusal = refusal_of(source.rows)
+
+        def piece(path: Path, digest: str, fate: Fate) -> Piece:
+            given = [digest, list(fate), prompt.digest, refusal, list(self.limits)]
+            return Piece(given, lambda: (path.read_bytes(), fate, prompt, refusal, self.limits))
+
+        rows = sum(part.facts["rows"] for part in source.sketches)
+        with tqdm(desc="build", unit="row", total=rows, disable=None) as bar:
+            pieces = map(piece, source.files, source.digests, fates)
+            for part, sketched in zip(self.parts.map(encode, pieces), source.sketches, strict=True):
+                self._lay(part)
+                bar.update(sketched.facts["rows"])
+
+    def _lay(self, part: Part) -> None:
+        """Number the files of each side through, so that a shard without any leaves no gap."""
+        places = {}
+        for name in part.files:
+            suffix = "jsonl" if name == "left_out" else "arrow"
+            places[name] = f"{name}/{self._laid[name]:05}.{suffix}"
+            self._laid[name] += 1
+        self.parts.lay(part, **places)
+        self.tally.shard(part.facts)
+        if "left_out" in part.files:
+            self.quarantine.write(part.files["left_out"].read_bytes())
+
+
+def _documents(source: _Source, sides: "list[np.ndarray]", asked: _Source | None) -> dict[str, int]:
+    """How many documents are on each side."""
+    import numpy as np
+
+    names, on = np.concatenate([shard.names for shard in source.documents]), np.concatenate(sides)
+    found: dict[str, int] = {side: np.unique(names[on == number]).size for number, side in enumerate(SIDES)}
+    if asked:
+        found["evaluation"] = np.unique(np.concatenate([shard.names for shard in asked.documents])).size
+    return found
 
 
 def _stop_if_too_long(config: BuildConfig, tally: Tally) -> None:
@@ -170,13 +241,3 @@ def _stop_if_none(tally: Tally) -> None:
                 f"no row is left to {purpose} on" + (f"; left out: {reasons}" if reasons else ""),
                 "add rows; train and evaluation rows must come from different documents and fit build.max_tokens",
             )
-
-
-def _contexts(rows: Iterable[Triplet]) -> list[str]:
-    return ["\n".join(row.context) for row in rows]
-
-
-def _batches(rows: Iterable[Triplet]) -> Iterator[list[Triplet]]:
-    rows = iter(rows)
-    while batch := list(islice(rows, BATCH)):
-        yield batch

@@ -1,15 +1,21 @@
 """The row that flows through the pipeline, and its Arrow form."""
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
+import orjson
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH_ROWS = 1_000  # as `datasets` writes
+LEFT_OUT = "left_out.json"
+REFUSAL = "refusal"  # key of the schema's metadata
 BATCH_CHARS = 4_000_000  # a batch of very long contexts is cut earlier, which keeps memory flat
 
 
@@ -29,8 +35,8 @@ class Triplet(NamedTuple):
     refusal: bool = False
 
 
-def schema() -> "pa.Schema":
-    """The Arrow schema of a `rows.arrow`: one column per field of `Triplet`, in its order."""
+def schema() -> pa.Schema:
+    """The Arrow schema of a file of triplets: one column per field of `Triplet`, in its order."""
     import pyarrow as pa
 
     return pa.schema(
@@ -50,14 +56,15 @@ def schema() -> "pa.Schema":
 class TripletWriter(AbstractContextManager["TripletWriter"]):
     """Writes triplets to an Arrow IPC stream in small batches: ``with TripletWriter(path) as w: w.add(row)``.
 
-    `datasets.Dataset.from_file` opens the file as it is.
+    `datasets.Dataset.from_file` opens the file as it is. `refusal`, the sentence of the refusal rows, goes into the
+    schema's metadata, so that a prompt can name it without looking for such a row.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, sink: Path | pa.NativeFile, refusal: str | None = None) -> None:
         import pyarrow as pa
 
-        self._schema = schema()
-        self._stream = pa.ipc.new_stream(str(path), self._schema)
+        self._schema = schema().with_metadata({REFUSAL: refusal} if refusal else None)
+        self._stream = pa.ipc.new_stream(str(sink) if isinstance(sink, Path) else sink, self._schema)
         self._rows: list[Triplet] = []
         self._chars = 0
 
@@ -84,13 +91,46 @@ class TripletWriter(AbstractContextManager["TripletWriter"]):
         self._stream.close()
 
 
-def read_triplets(path: Path) -> Iterator[Triplet]:
-    """The rows of an Arrow IPC stream, in order, one batch in memory at a time."""
+def files_of(rows: Path) -> list[Path]:
+    """The Arrow files of a folder of triplets, in the order of their rows."""
+    return sorted(rows.glob("*.arrow"))
+
+
+def left_out(rows: Path) -> dict[str, list[int]]:
+    """By file name, the rows of it that are left out for what stands in other files: duplicates, say."""
+    note = rows / LEFT_OUT
+    found: dict[str, list[int]] = orjson.loads(note.read_bytes()) if note.is_file() else {}
+    return found
+
+
+def read_triplets(rows: Path) -> Iterator[Triplet]:
+    """The rows of a folder of triplets, file by file, without those left out; one batch in memory at a time."""
+    skipped = left_out(rows)
+    for path in files_of(rows):
+        yield from parse_triplets(path.read_bytes(), skipped.get(path.name, ()))
+
+
+def parse_triplets(content: bytes, skipped: Collection[int] = ()) -> Iterator[Triplet]:
+    """The rows of one Arrow IPC stream, in order, but for the `skipped` ones."""
     import pyarrow as pa
 
-    with pa.ipc.open_stream(pa.memory_map(str(path))) as stream:
+    first, gone = 0, set(skipped)
+    with pa.ipc.open_stream(content) as stream:
         for batch in stream:
             columns = [column.to_pylist() for column in batch.select(schema().names).columns]
-            for id_, document, query, context, answer, gold, value, refusal in zip(*columns, strict=True):
-                indices = None if gold is None else tuple(gold)
-                yield Triplet(id_, document, query, tuple(context), answer, indices, value, refusal)
+            for at, (id_, document, query, context, answer, gold, value, refusal) in enumerate(
+                zip(*columns, strict=True), first
+            ):
+                if at not in gone:
+                    indices = None if gold is None else tuple(gold)
+                    yield Triplet(id_, document, query, tuple(context), answer, indices, value, refusal)
+            first += batch.num_rows
+
+
+def refusal_named(path: Path) -> str | None:
+    """The refusal sentence that a file of triplets names, if it names one."""
+    import pyarrow as pa
+
+    with pa.ipc.open_stream(str(path)) as stream:
+        named = (stream.schema.metadata or {}).get(REFUSAL.encode())
+    return named.decode() if named else None

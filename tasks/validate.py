@@ -1,21 +1,28 @@
 """Validate: rows of JSON lines in, triplets fit to learn from out, and a reason for every row left behind."""
 
+from array import array
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import orjson
 from pydantic import Field
 
 from tasks.errors import UserError
-from tasks.readers import Malformed, parse, read_lines
-from tasks.readers.identity import digest, normal
+from tasks.readers.shards import Shard, cut
+from tasks.rules.across import Repeat, repeats
 from tasks.rules.report import markdown, rejections
-from tasks.rules.row import judge, settle
-from tasks.rules.seen import Seen
+from tasks.rules.shard import SKETCH, RowConfig, examine_shard
 from tasks.rules.table import REMEDIES, Finding, Rules
 from tasks.rules.tally import Tally
-from tasks.triplets import Triplet, TripletWriter
+from tasks.triplets import LEFT_OUT, parse_triplets
+from tasks.versioning.parts import Part, Parts, Piece
+from tasks.versioning.spread import Spread, here
 from tasks.versioning.step import Config, step
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class ValidateConfig(Config):
@@ -33,106 +40,157 @@ class ValidateConfig(Config):
     rules: Rules = Rules()
 
 
-class Examined(NamedTuple):
-    """One row by itself: the triplet, or None where malformed, and what was found."""
+@step(libraries=("numpy", "orjson", "pyarrow", "PyStemmer"))
+def validate(
+    config: ValidateConfig,
+    *,
+    rows: list[Path],
+    out: Path,
+    earlier: Sequence[Path] = (),
+    work: Path | None = None,
+    spread: Spread = here,
+) -> None:
+    """Write the clean rows of the files, in order, to `out`/rows/, with a report of the others.
 
-    row: Triplet | None
-    findings: list[Finding]
-    key: bytes = b""
-    form: str = ""
-    unused: frozenset[str] = frozenset()
+    Rows are examined in shards, each by itself and once: an edit costs the shard around it. `rows/` has the triplets of
+    each shard, and in left_out.json those that repeat a row of any shard, which is told from the sketches in
+    `sketches/`. `quarantine.jsonl` holds every row left out, with its file, line, rule, value, remedy and text;
+    `report.json` and `report.md` count and show examples. Memory stays flat but for 40 bytes a row.
 
-
-@step(libraries=("orjson", "pyarrow", "PyStemmer"))
-def validate(config: ValidateConfig, *, rows: list[Path], out: Path) -> None:
-    """Write the clean rows of the files, in order, to `out`/rows.arrow, with a report of the others.
-
-    `quarantine.jsonl` holds every row left out, with its file, line, rule, value, remedy and text; `report.json` and
-    `report.md` count and show examples. A row is examined by itself first, then against sketches of the rows before
-    it, so memory stays flat. UserError where more than `max_reject_share` are rejected, or none is left.
+    UserError where more than `max_reject_share` are rejected, or none is left.
     """
     from tqdm import tqdm
 
-    tally, seen = Tally(), Seen()
-    with (
-        TripletWriter(out / "rows.arrow") as clean,
-        (out / "quarantine.jsonl").open("wb") as quarantine,
-        tqdm(desc="validate", unit="row", disable=None) as bar,
-    ):
-        for index, path in enumerate(rows):
-            for line, raw in read_lines(path):
-                bar.update()
-                tally.read += 1
-                row, findings, key, form, unused = examine(raw, config)
-                if row:
-                    tally.meet(form, unused)
-                    if not any(finding.level == "reject" for finding in findings):
-                        findings += compare(row, key, index << 40 | line, seen, config.rules, rows)
-                rejected = next((finding for finding in findings if finding.level == "reject"), None)
-                if row and not rejected:
-                    clean.add(row)
-                    tally.keep(row, findings, (path.name, line))
-                elif rejected:
-                    quarantine.write(quarantined(path.name, line, rejected, findings, raw))
-                    tally.reject(row, rejected, (path.name, line))
+    parts = Parts(out, earlier, work, spread)
+    by_row = RowConfig(config.rules, config.refusal, config.empty_answer)
+    source, tally = _Source(rows), Tally()
+
+    def piece(shard: Shard) -> Piece:
+        return Piece([shard.digest, by_row.given], lambda: (shard.rows, by_row))
+
+    examined: list[Part] = []
+    with tqdm(desc="validate", unit="row", disable=None) as bar:
+        for number, part in enumerate(parts.map(examine_shard, map(piece, source.cut()))):
+            name = f"{number:05}"
+            parts.lay(part, rows=f"rows/{name}.arrow", sketch=f"sketches/{name}", rejected=f"rejected/{name}.jsonl")
+            examples = [each for counts in part.facts["found"].values() for each in counts["examples"]]
+            tally.shard(part.facts, [source.place(number, each["number"]) for each in examples])
+            examined.append(part)
+            bar.update(part.facts["read"])
+    repeated = _repeated(config.rules, source, examined)
+    _write(out, parts, source, examined, repeated, tally)
+    parts.write()
     summary = tally.summary(config.rules)
     _stop_if_unfit(tally, summary, config, rows)
     (out / "report.json").write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n")
     (out / "report.md").write_text(markdown(summary), encoding="utf-8")
 
 
-def examine(raw: bytes, config: ValidateConfig) -> Examined:
-    """A row's triplet and what its own rules find: a pure function of its bytes and the config."""
-    try:
-        parsed = parse(orjson.loads(raw))
-    except orjson.JSONDecodeError as error:
-        return Examined(None, [_malformed(*_why_no_json(raw, error))])
-    except Malformed as error:
-        return Examined(None, [_malformed(error.value, error.remedy)])
-    row = settle(parsed.row, config.refusal)
-    findings = judge(row, config.rules, config.refusal)
-    if not parsed.row.answer:
-        level: Literal["reject", "warn"] = "reject" if config.empty_answer == "reject" else "warn"
-        findings.insert(0, Finding("empty_answer", level, "", REMEDIES["empty_answer"]))
-    return Examined(row, findings, parsed.key, parsed.form, parsed.unused)
+class _Source:
+    """The files, and where each row of each shard stands in them: 4 bytes a row."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.files = files
+        self._places: list[tuple[array[int], list[tuple[int, int]]]] = []
+
+    def cut(self) -> Iterator[Shard]:
+        for shard in cut(self.files):
+            self._places.append((shard.lines, shard.files))
+            yield shard
+
+    def place(self, shard: int, number: int) -> tuple[str, int]:
+        """File name and line of a row."""
+        lines, starts = self._places[shard]
+        index = next(index for first, index in reversed(starts) if first <= number)
+        return self.files[index].name, lines[number]
 
 
-def compare(row: Triplet, key: bytes, place: int, seen: Seen, rules: Rules, files: list[Path]) -> list[Finding]:
-    """What the rules across rows find in a row that passed its own; `place` is its file's index << 40 | its line."""
-    first = seen.meet(key, digest([normal(row.answer).rstrip(b".")]), place)
-    if first is None:
-        return []
-    first_place, same = first
-    rule, level = ("duplicate", rules.duplicate) if same else ("conflict", rules.conflict)
-    if level == "off":
-        return []
-    file, line = files[first_place >> 40].name, first_place & (1 << 40) - 1
-    return [Finding(rule, level, f"{'as' if same else 'against'} {file}:{line}", REMEDIES[rule])]
+class _Repeated(NamedTuple):
+    number: int  # of the row among those of its shard that passed
+    finding: Finding
 
 
-def quarantined(file: str, line: int, rejected: Finding, findings: list[Finding], raw: bytes) -> bytes:
-    """A line of the quarantine. A row that is not UTF-8 is kept byte by byte as Latin-1, and says so."""
-    entry: dict[str, Any] = {"file": file, "line": line}
-    entry |= {"rule": rejected.rule, "value": rejected.value, "remedy": rejected.remedy}
-    if also := [{"rule": f.rule, "level": f.level, "value": f.value} for f in findings if f is not rejected]:
-        entry["also"] = also
-    try:
-        entry["row"] = raw.decode()
-    except UnicodeDecodeError:
-        entry |= {"row": raw.decode("latin-1"), "encoding": "latin-1"}
-    return orjson.dumps(entry) + b"\n"
+def _repeated(rules: Rules, source: _Source, examined: list[Part]) -> dict[int, list[_Repeated]]:
+    """By shard, what the rules across rows find."""
+    import numpy as np
+
+    sketches = [_sketch(part) for part in examined]
+    starts = np.append(0, np.cumsum([len(sketch) for sketch in sketches]))
+    keys, answers = (
+        np.concatenate([np.zeros(0, SKETCH)[field], *(s[field] for s in sketches)]) for field in ("key", "answer")
+    )
+
+    def where(row: int) -> tuple[int, int]:
+        shard = int(np.searchsorted(starts, row, "right")) - 1
+        return shard, row - int(starts[shard])
+
+    def finding(repeat: Repeat) -> Finding | None:
+        rule, level = ("duplicate", rules.duplicate) if repeat.same else ("conflict", rules.conflict)
+        if level == "off":
+            return None
+        shard, number = where(repeat.first)
+        file, line = source.place(shard, int(sketches[shard]["number"][number]))
+        return Finding(rule, level, f"{'as' if repeat.same else 'against'} {file}:{line}", REMEDIES[rule])
+
+    found: dict[int, list[_Repeated]] = {}
+    for repeat in repeats(keys, answers):
+        if told := finding(repeat):
+            shard, number = where(repeat.row)
+            found.setdefault(shard, []).append(_Repeated(number, told))
+    return found
 
 
-def _malformed(value: str, remedy: str) -> Finding:
-    return Finding("malformed", "reject", value, remedy)
+def _write(
+    out: Path, parts: Parts, source: _Source, examined: list[Part], repeated: dict[int, list[_Repeated]], tally: Tally
+) -> None:
+    """Write quarantine and left_out.json, and count the rows that stay."""
+    import numpy as np
+
+    def quoting(shard: int) -> Piece:
+        path, numbers = examined[shard].files["rows"], [each.number for each in repeated[shard]]
+        return Piece([examined[shard].digests["rows"], numbers], lambda: (path.read_bytes(), numbers))
+
+    quotes = parts.map(quote, map(quoting, repeated), spread=here)
+    gone: dict[str, list[int]] = {}
+    with (out / "quarantine.jsonl").open("wb") as quarantine:
+        for shard, part in enumerate(examined):
+            sketch, stay = _sketch(part), np.ones(len(_sketch(part)), bool)
+            entries = []
+            if "rejected" in part.files:
+                entries = list(map(orjson.loads, part.files["rejected"].open("rb")))
+            if shard in repeated:
+                quoted = next(quotes)
+                parts.lay(quoted, rows=f"repeated/{shard:05}.jsonl")
+                texts = quoted.files["rows"].read_bytes().splitlines()
+                for (number, finding), text in zip(repeated[shard], texts, strict=True):
+                    at = int(sketch["number"][number])
+                    tally.across(finding, orjson.loads(text)["query"], source.place(shard, at))
+                    sketch["warned"][number] = True
+                    if finding.level == "reject":
+                        stay[number] = False
+                        told = {"rule": finding.rule, "value": finding.value, "remedy": finding.remedy}
+                        entries.append({"number": at} | told | {"row": text.decode()})
+            for entry in sorted(entries, key=itemgetter("number")):
+                file, line = source.place(shard, entry.pop("number"))
+                quarantine.write(orjson.dumps({"file": file, "line": line} | entry) + b"\n")
+            if not stay.all():
+                gone[f"{shard:05}.arrow"] = np.flatnonzero(~stay).tolist()
+            tally.kept(sketch[stay])
+    if gone:
+        (out / "rows" / LEFT_OUT).write_bytes(orjson.dumps(gone))
 
 
-def _why_no_json(raw: bytes, error: orjson.JSONDecodeError) -> tuple[str, str]:
-    try:
-        raw.decode()
-    except UnicodeDecodeError as wrong:
-        return f"not UTF-8: byte 0x{raw[wrong.start]:02x} at {wrong.start}", REMEDIES["encoding"]
-    return f"not JSON: {error}", REMEDIES["malformed"]
+def quote(rows: bytes, numbers: list[int]) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """These triplets of a shard as lines of JSON."""
+    asked = set(numbers)
+    lines = [orjson.dumps(row._asdict()) for at, row in enumerate(parse_triplets(rows)) if at in asked]
+    return {"rows": b"\n".join(lines) + b"\n"}, {}
+
+
+def _sketch(part: Part) -> "np.ndarray":
+    import numpy as np
+
+    return np.fromfile(part.files["sketch"], SKETCH)
 
 
 def _stop_if_unfit(tally: Tally, summary: dict[str, Any], config: ValidateConfig, files: list[Path]) -> None:

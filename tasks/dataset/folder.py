@@ -1,30 +1,109 @@
-"""A folder that `datasets.load_from_disk` opens."""
+"""A folder of tokenised rows, in shards, with the sequences that they are packed into.
 
-from collections.abc import Sequence
-from hashlib import file_digest
+`datasets.load_from_disk` opens it as rows; `load` as packed sequences. The tokens stand once, in the shards; a sequence
+names its rows. So a changed shard costs its own size on the disk, not that of the dataset.
+"""
+
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tasks.dataset.sequences import Sequences
+import orjson
 
-BATCH = 1_000  # sequences at a time, as `datasets` writes
+from tasks.dataset.encode import tokens
+from tasks.dataset.packing import Packing
 
-
-def save(sequences: Sequences, bins: Sequence[Sequence[int]], folder: Path) -> None:
-    """Write the packed sequences, one for each bin; equal sequences give equal bytes."""
+if TYPE_CHECKING:
     import datasets
-    import pyarrow as pa
-    from datasets.table import MemoryMappedTable
+    import numpy as np
 
-    columns = {name: datasets.List(datasets.Value("int32")) for name in ("input_ids", "labels", "seq_lengths")}
-    schema = datasets.Features(columns).arrow_schema
-    scratch = folder.with_suffix(".arrow")  # beside it: `datasets` never writes into a folder that it reads
-    with pa.ipc.new_stream(str(scratch), schema) as stream:
-        for start in range(0, len(bins), BATCH):
-            stream.write_batch(sequences.packed(bins[start : start + BATCH]).cast(schema))
-    with scratch.open("rb") as file:  # left to itself, `datasets` makes a fingerprint from chance
-        fingerprint = file_digest(file, "sha256").hexdigest()[:16]
-    datasets.disable_progress_bars()
-    dataset = datasets.Dataset(MemoryMappedTable.from_file(str(scratch)), fingerprint=fingerprint)
-    dataset.save_to_disk(str(folder), num_shards=None if bins else 1)  # of no shards, no rows could be loaded again
-    datasets.enable_progress_bars()
-    scratch.unlink()
+IGNORED = -100  # the label that PyTorch's cross-entropy leaves out
+SEQUENCES = "sequences.arrow"
+INT32 = {"dtype": "int32", "_type": "Value"}
+FEATURES = {"input_ids": {"feature": INT32, "_type": "List"}, "prompt_tokens": INT32}
+
+
+class Lengths(NamedTuple):
+    """int32 per row, in the order of the shards: tokens of the prompt, and of prompt and completion."""
+
+    prompts: "np.ndarray"
+    wholes: "np.ndarray"
+
+    @classmethod
+    def of(cls, folder: Path) -> "Lengths":
+        """Those of a folder's shards; the tokens themselves are not read."""
+        import numpy as np
+        import pyarrow as pa
+
+        prompts, wholes = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
+        for path in shards(folder):
+            with pa.ipc.open_stream(pa.memory_map(str(path))) as stream:
+                for batch in stream:
+                    prompts.append(batch["prompt_tokens"].to_numpy())
+                    wholes.append(np.diff(batch["input_ids"].offsets.to_numpy()))
+        return cls(np.concatenate(prompts), np.concatenate(wholes))
+
+
+def shards(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.arrow") if path.name != SEQUENCES)
+
+
+def finish(folder: Path, lengths: Lengths, packing: Packing) -> None:
+    """Make a folder of shards of tokens, of none even, a dataset that is packed so."""
+    import numpy as np
+    import pyarrow as pa
+
+    folder.mkdir(exist_ok=True)
+    if not shards(folder):
+        (folder / "00000.arrow").write_bytes(tokens(None))
+    ends = np.append(0, packing.ends).astype(np.int32)
+    columns = {
+        "rows": pa.ListArray.from_arrays(ends, packing.rows),
+        "seq_lengths": pa.ListArray.from_arrays(ends, lengths.wholes[packing.rows].astype(np.int32)),
+    }
+    table = pa.table(columns)
+    with pa.ipc.new_stream(str(folder / SEQUENCES), table.schema) as stream:
+        stream.write_table(table, max_chunksize=10_000)
+    names = [path.name for path in shards(folder)]
+    (folder / "dataset_info.json").write_bytes(orjson.dumps({"features": FEATURES}))
+    state: dict[str, Any] = {
+        "_data_files": [{"filename": name} for name in names],
+        "_fingerprint": sha256((folder / SEQUENCES).read_bytes()).hexdigest()[:16],
+        "_format_columns": None,
+        "_format_kwargs": {},
+        "_format_type": None,
+        "_output_all_columns": False,
+        "_split": None,
+    }
+    (folder / "state.json").write_bytes(orjson.dumps(state))
+
+
+def load(folder: Path) -> "datasets.Dataset":
+    """The packed sequences: input_ids, labels (-100 on the prompts) and seq_lengths, lists of int32.
+
+    The tokens are gathered from the memory-mapped shards when a sequence is asked for.
+    """
+    import datasets
+
+    rows = datasets.load_from_disk(str(folder), keep_in_memory=False).with_format("arrow")
+    return datasets.Dataset.from_file(str(folder / SEQUENCES)).with_transform(partial(_gathered, rows))
+
+
+def _gathered(rows: "datasets.Dataset", batch: dict[str, Any]) -> dict[str, Any]:
+    """A batch of sequences with the tokens of their rows."""
+    import numpy as np
+
+    if "rows" not in batch:  # someone asks for a column of numbers
+        return batch
+    ids, labels = [], []
+    for numbers in batch["rows"]:
+        table = rows[list(numbers)].combine_chunks()
+        whole = table["input_ids"].chunk(0)
+        prompts, ends = table["prompt_tokens"].to_numpy(), whole.offsets.to_numpy()
+        values = whole.flatten().to_numpy()
+        counts = np.diff(ends)
+        nth = np.arange(values.size) - np.repeat(ends[:-1] - ends[0], counts)  # token of its row
+        ids.append(values.tolist())
+        labels.append(np.where(nth < np.repeat(prompts, counts), IGNORED, values).tolist())
+    return {"input_ids": ids, "labels": labels, "seq_lengths": batch["seq_lengths"]}

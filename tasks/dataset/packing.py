@@ -1,22 +1,50 @@
-"""Packing: several rows in one sequence of nearly full length, each still seeing itself alone."""
+"""Packing: several rows in one sequence, each seeing itself alone."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
 
+WINDOW = 1 << 16  # rows packed at a time; memory stays flat, and of 65,536 rows the last few bins are not full
 
-def pack(lengths: "np.ndarray", capacity: int, *, packing: bool, seed: int) -> list[list[int]]:
-    """Indices of the rows in each sequence, rows and sequences in an order drawn from the seed."""
+
+class Packing(NamedTuple):
+    """Which rows stand in each sequence: those of sequence i are ``rows[ends[i - 1] : ends[i]]``."""
+
+    rows: "np.ndarray"  # int32
+    ends: "np.ndarray"  # int64
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+
+def pack(lengths: "np.ndarray", capacity: int, *, packing: bool, seed: int) -> Packing:
+    """Rows and sequences in an order drawn from the seed; without `packing`, one row in each sequence."""
     import numpy as np
 
     random = np.random.default_rng(seed)
-    order = random.permutation(len(lengths))
+    order = random.permutation(len(lengths)).astype(np.int32)
     if not packing:
-        return [[row] for row in order.tolist()]
-    bins = best_fit_decreasing(lengths[order], capacity)
-    random.shuffle(bins)  # they come longest row first
-    return [order[bin_].tolist() for bin_ in bins]
+        return Packing(order, np.arange(1, len(order) + 1))
+    rows, counts = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
+    for start in range(0, len(order), WINDOW):
+        window = order[start : start + WINDOW]
+        bins = best_fit_decreasing(lengths[window], capacity)
+        rows += [window[np.concatenate(bins)]]
+        counts += [np.array(list(map(len, bins)))]
+    return _shuffled(np.concatenate(rows), np.concatenate(counts), random)
+
+
+def _shuffled(rows: "np.ndarray", counts: "np.ndarray", random: "np.random.Generator") -> Packing:
+    """The sequences, which come longest row first, in another order."""
+    import numpy as np
+
+    order = np.arange(len(counts))
+    random.shuffle(order)
+    starts, counts = (np.cumsum(counts) - counts)[order], counts[order]
+    ends = np.cumsum(counts)
+    places = np.arange(len(rows)) - np.repeat(ends - counts, counts) + np.repeat(starts, counts)
+    return Packing(rows[places], ends)
 
 
 def best_fit_decreasing(lengths: "np.ndarray", capacity: int) -> list[list[int]]:

@@ -1,11 +1,12 @@
 """The sentence that refuses, as the rows have it."""
 
-from collections.abc import Iterable
+from pathlib import Path
 
 from tasks.prompts import REFUSAL
-from tasks.triplets import Triplet
+from tasks.triplets import files_of, read_triplets, refusal_named
 
 
-def refusal_of(rows: Iterable[Triplet]) -> str:
-    """The answer of the first refusal row; `validate` gave all the same one. The usual sentence where none refuses."""
-    return next((row.answer for row in rows if row.refusal), REFUSAL)
+def refusal_of(rows: Path) -> str:
+    """The refusal sentence of a folder of triplets: what `validate` noted, else that of the first refusal row."""
+    noted = next(filter(None, map(refusal_named, files_of(rows))), None)
+    return noted or next((row.answer for row in read_triplets(rows) if row.refusal), REFUSAL)

@@ -1,13 +1,9 @@
 """What a built dataset is made of and what it leaves out, in numbers and as a page."""
 
 from collections import Counter
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-import orjson
-
-from tasks.dataset.overflow import Fitted
-from tasks.dataset.sequences import Sequences
-from tasks.triplets import Triplet
+from tasks.dataset.folder import Lengths
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,65 +13,47 @@ BARS = 16
 EXAMPLES = 20  # of training rows somewhat like an evaluation row
 
 
-REMEDIES = {
-    "leak": "nothing to do, or give the document another name if it is not the one that is evaluated on",
-    "near_duplicate": "nothing to do, or raise build.near_duplicate_drop if the likeness is only boilerplate",
-    "overflow": "shorten the passages that hold the answer, or raise build.max_tokens if the model's window allows it",
-}
-
-
 class Tally:
-    """Counts rows as they are built, and writes those left out as JSON lines: id, document, rule, value, remedy."""
+    """Adds up what became of the rows of all shards."""
 
-    def __init__(self, quarantine: IO[bytes]) -> None:
-        self._quarantine = quarantine
+    def __init__(self) -> None:
         self.rows: Counter[str] = Counter()
+        self.refusals: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter(leak=0, near_duplicate=0, overflow=0)
-        self._documents: dict[str, set[str]] = {side: set() for side in SIDES}
-        self._refusals: Counter[str] = Counter()
         self.overflows: list[int] = []  # tokens that the rows which do not fit would need
         self._passages_dropped = 0
         self._similar: list[tuple[float, str, str]] = []
 
-    def fitted(self, side: str, fitted: Fitted, limit: int) -> None:
-        for row in fitted.rows:
-            self.rows[side] += 1
-            self._refusals[side] += row.refusal
-            self._documents[side].add(row.document)
-        self._passages_dropped += fitted.passages_dropped
-        self.overflows += [needed for _, needed in fitted.too_long]
-        for row, needed in fitted.too_long:
-            self.leave_out(row, "overflow", f"{needed:,} tokens with its evidence alone, of {limit:,}")
+    def shard(self, facts: dict[str, Any]) -> None:
+        """Add the facts of `encode`."""
+        self.rows.update(facts["rows"])
+        self.refusals.update(facts["refusals"])
+        self.left_out.update(facts["left_out"])
+        self.overflows += facts["overflows"]
+        self._passages_dropped += facts["passages_dropped"]
+        self._similar += map(tuple, facts["similar"])
 
-    def leave_out(self, row: Triplet, rule: str, value: str) -> None:
-        self.left_out[rule] += 1
-        entry = {"id": row.id, "document": row.document, "rule": rule, "value": value, "remedy": REMEDIES[rule]}
-        self._quarantine.write(orjson.dumps(entry) + b"\n")
-
-    def similar(self, row: Triplet, jaccard: float, evaluation_id: str) -> None:
-        """A row that is kept though its context is somewhat like an evaluation row's."""
-        self._similar.append((jaccard, row.id, evaluation_id))
-
-    def report(self) -> dict[str, Any]:
+    def report(self, documents: dict[str, int]) -> dict[str, Any]:
+        """The counts as JSON; `documents` is how many there are on each side."""
         return {
             "rows": {side: self.rows[side] for side in SIDES},
-            "documents": {side: len(self._documents[side]) for side in SIDES},
-            "refusals": {side: self._refusals[side] for side in SIDES},
+            "documents": {side: documents[side] for side in SIDES},
+            "refusals": {side: self.refusals[side] for side in SIDES},
             "left_out": dict(self.left_out),
             "passages_dropped": self._passages_dropped,
             "similar": {
                 "rows": len(self._similar),
                 "examples": [
-                    {"id": id_, "evaluation_id": other, "jaccard": round(jaccard, 3)}
-                    for jaccard, id_, other in sorted(self._similar, reverse=True)[:EXAMPLES]
+                    {"id": id_, "evaluation_id": other, "jaccard": similarity}
+                    for similarity, id_, other in sorted(self._similar, reverse=True)[:EXAMPLES]
                 ],
             },
         }
 
 
-def tokens(sequences: Sequences, packed: int, capacity: int) -> dict[str, Any]:
+def tokens(lengths: Lengths, packed: int, capacity: int) -> dict[str, Any]:
     """Tokens of the training rows, how full their `packed` sequences of `capacity` are, and how long rows are."""
-    total, asked = int(sequences.lengths.sum()), int(sequences.prompt_lengths.sum())
+    total, asked = int(lengths.wholes.sum()), int(lengths.prompts.sum())
     return {
         "tokens": {"prompt": asked, "answer": total - asked, "total": total},
         "packing": {
@@ -83,7 +61,7 @@ def tokens(sequences: Sequences, packed: int, capacity: int) -> dict[str, Any]:
             "max_tokens": capacity,
             "efficiency": round(total / (packed * capacity), 4),
         },
-        "lengths": _lengths(sequences.lengths),
+        "lengths": _lengths(lengths.wholes),
     }
 
 

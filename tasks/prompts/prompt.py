@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ class Prompt:
         *,
         name: str = "the prompt template",
     ) -> None:
+        self._made_from = (template, tokenizer, refusal, name)
         self._name = name
         self._template = _compile(template, name)
         self._tokenizer = tokenizer
@@ -55,6 +57,16 @@ class Prompt:
         self._anchor_ids = self._ids([self._anchor])[0]
         self._expected = lru_cache(maxsize=None)(self._expected_of)
         self.stop_ids = self._stop_ids(tokenizer)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _prompt, self._made_from  # a compiled template cannot be pickled
+
+    @cached_property
+    def digest(self) -> str:
+        """What decides the tokens that come out: template, tokenizer and refusal sentence; not where they lie."""
+        template, tokenizer, refusal, _ = self._made_from
+        shaping = (template, refusal, self._backend.to_str(), repr(sorted(control_tokens(tokenizer).items())))
+        return sha256("\0".join(shaping).encode()).hexdigest()
 
     @classmethod
     def load(cls, template: Path, tokenizer: "PreTrainedTokenizerBase", refusal: str = REFUSAL) -> "Prompt":
@@ -192,6 +204,10 @@ class Prompt:
                     f"a control token of the model comes out of this text: {text[:300]!r}",
                     "take control strings such as <s> or [INST] out of the row, in whatever spelling they have there",
                 )
+
+
+def _prompt(template: str, tokenizer: "PreTrainedTokenizerBase", refusal: str, name: str) -> Prompt:
+    return Prompt(template, tokenizer, refusal, name=name)
 
 
 def _compile(template: str, name: str) -> Any:

@@ -1,19 +1,23 @@
-"""What a validation found, counted with flat memory."""
+"""What a validation found, added up over shards."""
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tasks.rules.shard import EXAMPLES
 from tasks.rules.table import REMEDIES, Finding, Rules, limits
-from tasks.triplets import Triplet
 
-EXAMPLES = 3  # per rule and level
+if TYPE_CHECKING:
+    import numpy as np
+
 PERCENTILES = (5, 25, 50, 75, 95, 99)
 MOST_NAMES = 50  # of unused fields: rows may use keys as data
 
 
 class Tally:
-    """Counts rows, findings by rule with a few examples, and lengths."""
+    """Counts rows, findings by rule with a few examples, and lengths.
+
+    A rule's warnings are counted over all rows that pass their own rules, repeated ones included.
+    """
 
     def __init__(self) -> None:
         self.read = self.clean = self.rejected = self.duplicates = self.warned = self.refusals = 0
@@ -24,38 +28,48 @@ class Tally:
         self.context_chars: Counter[int] = Counter()
         self.answer_chars: Counter[int] = Counter()  # of answers; refusals are all alike
 
-    def keep(self, row: Triplet, findings: Sequence[Finding], where: tuple[str, int]) -> None:
-        self.clean += 1
-        self.warned += bool(findings)
-        for finding in findings:
-            self._count(finding, where, row.query)
-        self.context_chars[sum(map(len, row.context))] += 1
-        if row.refusal:
-            self.refusals += 1
-        else:
-            self.answer_chars[len(row.answer)] += 1
-
-    def reject(self, row: Triplet | None, finding: Finding, where: tuple[str, int]) -> None:
-        """A row counts under the one finding that it was rejected for."""
-        if finding.rule == "duplicate":
-            self.duplicates += 1
-        else:
-            self.rejected += 1
-        self._count(finding, where, row.query if row else "")
-
-    def meet(self, form: str, unused: frozenset[str]) -> None:
-        self.forms[form] += 1
-        for field in unused:
+    def shard(self, facts: dict[str, Any], places: list[tuple[str, int]]) -> None:
+        """Add a shard's facts; `places` gives the file and line of the rows that its examples number."""
+        self.read += facts["read"]
+        self.forms.update(facts["forms"])
+        for field, count in facts["unused"].items():
             if field in self.unused or len(self.unused) < MOST_NAMES:
-                self.unused[field] += 1
+                self.unused[field] += count
+        at = iter(places)
+        for rule, counts in facts["found"].items():
+            self.rejected += counts["reject"]
+            self.by_rule.setdefault(rule, Counter()).update(reject=counts["reject"], warn=counts["warn"])
+            for example in counts["examples"]:
+                self._example(rule, example, next(at))
 
-    def _count(self, finding: Finding, where: tuple[str, int], query: str) -> None:
-        counts = self.by_rule.setdefault(finding.rule, Counter())
-        counts[finding.level] += 1
-        if counts[finding.level] <= EXAMPLES:
-            file, line = where
-            example = {"file": file, "line": line, "level": finding.level, "value": finding.value, "query": query}
-            self.examples.setdefault(finding.rule, []).append(example | {"remedy": finding.remedy})
+    def kept(self, sketch: "np.ndarray") -> None:
+        """Add the rows that stay, as their sketch has them."""
+        import numpy as np
+
+        self.clean += len(sketch)
+        self.warned += int(sketch["warned"].sum())
+        self.refusals += int(sketch["refusal"].sum())
+        for counter, lengths in (
+            (self.context_chars, sketch["context_chars"]),
+            (self.answer_chars, sketch["answer_chars"][~sketch["refusal"]]),
+        ):
+            values, counts = np.unique(lengths, return_counts=True)
+            counter.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+
+    def across(self, finding: Finding, query: str, place: tuple[str, int]) -> None:
+        """Add what a rule across rows found in a row."""
+        if finding.level == "reject":
+            self.duplicates += finding.rule == "duplicate"
+            self.rejected += finding.rule != "duplicate"
+        self.by_rule.setdefault(finding.rule, Counter())[finding.level] += 1
+        example = {"level": finding.level, "value": finding.value, "query": query, "remedy": finding.remedy}
+        self._example(finding.rule, example, place)
+
+    def _example(self, rule: str, example: dict[str, Any], place: tuple[str, int]) -> None:
+        told = self.examples.setdefault(rule, [])
+        if sum(each["level"] == example["level"] for each in told) < EXAMPLES:
+            file, line = place
+            told.append({"file": file, "line": line} | {k: v for k, v in example.items() if k != "number"})
 
     @property
     def reject_share(self) -> float:
@@ -81,7 +95,7 @@ class Tally:
                     "warned": self.by_rule[rule]["warn"],
                     "limits": limits(rules, rule),
                     "remedy": REMEDIES[rule],
-                    "examples": self.examples[rule],
+                    "examples": self.examples.get(rule, []),
                 }
                 for rule in REMEDIES
                 if rule in self.by_rule

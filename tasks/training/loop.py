@@ -48,17 +48,17 @@ def _die_with(parent: int) -> None:
 
 def _run(job: Job) -> None:
     import torch
-    from datasets import load_from_disk
     from transformers import set_seed
 
+    from tasks.dataset.folder import Lengths, load
     from tasks.model import load_tokenizer
 
     set_seed(job.config.seed)
     checkpoint = last_whole(job.checkpoints)
     if checkpoint:
         _say(job, f"resuming from {checkpoint.name}")
-    train = load_from_disk(str(job.train))
-    heldout = load_from_disk(str(job.heldout)) if job.heldout else None
+    train = load(job.train)
+    heldout = load(job.heldout) if job.heldout else None
     tokenizer = load_tokenizer(job.base, trust_remote_code=job.config.model.trust_remote_code)
     trainer = _trainer(job, _adapted(job), tokenizer, train, heldout or None)
     with _explained(job.config):
@@ -69,9 +69,10 @@ def _run(job: Job) -> None:
         seconds = time.monotonic() - start
         if trainer.eval_dataset is not None and trainer.state.global_step % job.config.eval_steps:
             trainer.evaluate()
-    _save(job, trainer, examples=sum(map(len, train["seq_lengths"])))
+    lengths = Lengths.of(job.train).wholes
+    _save(job, trainer, examples=len(lengths))
     done = 1 - resumed_at / trainer.state.global_step
-    tokens = sum(map(sum, train["seq_lengths"])) * trainer.state.epoch * done
+    tokens = int(lengths.sum()) * trainer.state.epoch * done
     peak = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else _peak_rss()
     measured = {
         "train_seconds": round(seconds, 1),
@@ -201,6 +202,7 @@ def _trainer(job: Job, model: Any, tokenizer: Any, train: Any, heldout: Any) -> 
         dataloader_pin_memory=cuda,
         # The dataset is packed, labelled and within the limit already.
         dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,  # a sequence's tokens are no column, they are gathered when it is asked for
         packing=True,
         max_length=None,
     )

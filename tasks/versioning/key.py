@@ -1,6 +1,6 @@
 """The key: what a step's output is made from, as one hash."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -39,7 +39,7 @@ class Request:
             "code": _code(self.step),
             "config": identity(self.config),
             "inputs": {name: each.digest if each else None for name, each in sorted(self.inputs.items())},
-            "libraries": {name: _version(name) for name in sorted(self.step.libraries)},
+            "libraries": installed(self.step.libraries),
         }
 
     @cached_property
@@ -63,6 +63,11 @@ def _code(step: Step) -> dict[str, str]:
     for resource in step.resources:
         code[resource] = sha256_file(ROOT / resource)
     return code
+
+
+def installed(names: Iterable[str]) -> dict[str, str]:
+    """The versions of these distributions, sorted by name."""
+    return {name: _version(name) for name in sorted(names)}
 
 
 @cache

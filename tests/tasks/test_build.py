@@ -1,6 +1,7 @@
 """Building a dataset from triplets, with a real tokenizer: who is on which side, what is cut, what is packed."""
 
 import json
+import tempfile
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -10,13 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import tasks.build as module
 from tasks import prompts as package
 from tasks.build import BuildConfig, build
+from tasks.dataset import packing
+from tasks.dataset.folder import load
 from tasks.dataset.near_duplicates import NearDuplicates
 from tasks.dataset.overflow import fit
 from tasks.dataset.packing import best_fit_decreasing, pack
-from tasks.dataset.split import split
+from tasks.dataset.shingles import shingles
+from tasks.dataset.sketch import SPLIT_OFF, Documents, Sketch, place, sketch
+from tasks.dataset.split import SIDES, split
 from tasks.errors import UserError
 from tasks.model import load_tokenizer
 from tasks.prompts import Prompt
@@ -61,7 +65,7 @@ QUESTIONS = [sheet(i) for i in range(1000, 1010)] + [refusing(1010)]
 
 def validated(folder: Path, rows: Sequence[Triplet]) -> Path:
     folder.mkdir()
-    with TripletWriter(folder / "rows.arrow") as writer:
+    with TripletWriter(folder / "rows.arrow", REFUSAL) as writer:
         for row in rows:
             writer.add(row)
     return folder
@@ -89,10 +93,8 @@ def digests(folder: Path) -> dict[str, str]:
 
 def learnt(folder: Path, tokenizer) -> list[tuple[str, str]]:
     """Each row in a packed dataset as text: all of it, and the part with a loss."""
-    from datasets import load_from_disk
-
     rows = []
-    for sequence in load_from_disk(str(folder)):
+    for sequence in load(folder):
         start = 0
         for length in sequence["seq_lengths"]:
             ids = sequence["input_ids"][start : start + length]
@@ -117,7 +119,7 @@ def left_out(out: Path) -> list[dict]:
 def test_every_row_is_on_one_side_whole_with_the_loss_on_its_answer_alone(tmp_path, base, prompt, packing):
     out = built(tmp_path / "a", base, ROWS, packing=packing)
     tokenizer = load_tokenizer(base)
-    evaluated = list(read_triplets(out / "evaluation/rows.arrow"))
+    evaluated = list(read_triplets(out / "evaluation"))
     train, heldout = learnt(out / "train", tokenizer), learnt(out / "heldout", tokenizer)
     expected = [row for row in ROWS if row not in evaluated]
     assert evaluated and train and heldout
@@ -134,11 +136,10 @@ def test_every_row_is_on_one_side_whole_with_the_loss_on_its_answer_alone(tmp_pa
 
 
 def test_the_trainers_collator_restarts_positions_at_every_row(tmp_path, base):
-    from datasets import load_from_disk
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
     out = built(tmp_path / "a", base, ROWS)
-    rows = [load_from_disk(str(out / "train"))[i] for i in range(2)]
+    rows = [load(out / "train")[i] for i in range(2)]
     batch = DataCollatorForLanguageModeling(pad_token_id=0, padding_free=True)(rows)
     lengths = rows[0]["seq_lengths"] + rows[1]["seq_lengths"]
     assert len(lengths) > 2
@@ -146,18 +147,20 @@ def test_the_trainers_collator_restarts_positions_at_every_row(tmp_path, base):
     assert batch["cu_seq_lens_q"].diff().tolist() == lengths
 
 
-def test_the_same_rows_give_the_same_bytes_whatever_the_batches(tmp_path, base, monkeypatch):
+def test_the_same_rows_give_the_same_bytes(tmp_path, base):
     first = built(tmp_path / "a", base, ROWS, QUESTIONS)
-    monkeypatch.setattr(module, "BATCH", 7)
     assert digests(built(tmp_path / "b", base, ROWS, QUESTIONS)) == digests(first)
     assert digests(built(tmp_path / "c", base, ROWS, QUESTIONS, seed=1)) != digests(first)
 
 
 def test_nothing_is_written_but_what_the_steps_after_it_read(tmp_path, base):
     out = built(tmp_path / "a", base, ROWS, QUESTIONS)
-    dataset = ["data-00000-of-00001.arrow", "dataset_info.json", "state.json"]
-    assert set(digests(out)) == {
-        "evaluation/rows.arrow",
+    dataset = ["00000.arrow", "dataset_info.json", "sequences.arrow", "state.json"]
+    sketches = {name for name in digests(out) if name.startswith("sketches/")}
+    assert len(sketches) == 2
+    assert set(digests(out)) - sketches == {
+        "evaluation/00000.arrow",
+        "parts.json",
         "quarantine.jsonl",
         "report.json",
         "report.md",
@@ -168,7 +171,7 @@ def test_nothing_is_written_but_what_the_steps_after_it_read(tmp_path, base):
 @pytest.mark.parametrize("evaluation", [QUESTIONS, None])
 def test_editing_a_training_row_leaves_the_evaluation_rows_bytes_as_they_were(tmp_path, base, evaluation):
     first = built(tmp_path / "a", base, ROWS, evaluation)
-    evaluated = {row.id for row in read_triplets(first / "evaluation/rows.arrow")}
+    evaluated = {row.id for row in read_triplets(first / "evaluation")}
     edited = [row if row.id in evaluated else row._replace(query="How many?", answer="Many.") for row in ROWS]
     second = built(tmp_path / "b", base, [*edited, sheet(0, id="one more")], evaluation)
     assert digests(first / "evaluation") == digests(second / "evaluation")
@@ -177,21 +180,35 @@ def test_editing_a_training_row_leaves_the_evaluation_rows_bytes_as_they_were(tm
 
 def test_a_source_of_evaluation_rows_is_evaluated_whole_and_its_documents_leave_the_training_rows(tmp_path, base):
     out = built(tmp_path / "a", base, [*ROWS, sheet(1002, id="leaky")], QUESTIONS)
-    assert list(read_triplets(out / "evaluation/rows.arrow")) == QUESTIONS
+    assert list(read_triplets(out / "evaluation")) == QUESTIONS
     assert [(row["id"], row["rule"]) for row in left_out(out)] == [("leaky", "leak")]
     counts = report(out)
     assert counts["rows"]["train"] + counts["rows"]["heldout"] == len(ROWS)
     assert counts["left_out"] == {"leak": 1, "near_duplicate": 0, "overflow": 0}
 
 
+def sides_of(names, *, shards: int = 1, evaluation=None, salt: str = "salt") -> dict[str, str]:
+    """Which side each document is on, with the documents in so many shards."""
+
+    def documents(some) -> Documents:
+        places = [[place(name, side, salt) for side in SPLIT_OFF] for name in some]
+        hashes = [int(sha256(name.encode()).hexdigest()[:16], 16) for name in some]
+        return Documents(np.array(hashes, np.uint64), np.array(places).reshape(-1, 2))
+
+    names = sorted(names)
+    cut = [names[i::shards] for i in range(shards)]
+    known = None if evaluation is None else [documents(sorted(evaluation))]
+    found = split([documents(some) for some in cut], evaluation_share=0.2, heldout_share=0.2, evaluation=known)
+    return {n: SIDES[side] for some, sides in zip(cut, found, strict=True) for n, side in zip(some, sides, strict=True)}
+
+
 documents = st.sets(st.text(min_size=1, max_size=8), min_size=2, max_size=40)
-SHARES = {"evaluation_share": 0.2, "heldout_share": 0.2, "salt": "salt"}
 
 
 @settings(deadline=None)
-@given(documents, documents)
-def test_no_document_changes_sides_when_others_are_added(some, more):
-    before, after = split(some, **SHARES), split(some | more, **SHARES)
+@given(documents, documents, st.integers(1, 3))
+def test_no_document_changes_sides_when_others_are_added(some, more, shards):
+    before, after = sides_of(some), sides_of(some | more, shards=shards)
     moved = [document for document in some if before[document] != after[document]]
     assert len(moved) <= 2  # those that filled a side that was empty
     alone = [side for side in ("train", "heldout", "evaluation") if [before[d] for d in some].count(side) == 1]
@@ -201,11 +218,11 @@ def test_no_document_changes_sides_when_others_are_added(some, more):
 
 def test_the_shares_are_about_as_asked_and_the_salt_draws_anew():
     names = [f"P-{i}" for i in range(4000)]
-    sides, other = split(names, **SHARES), split(names, **{**SHARES, "salt": "pepper"})
+    sides, other = sides_of(names), sides_of(names, salt="pepper")
     assert 0.18 < list(sides.values()).count("evaluation") / 4000 < 0.22
     assert 0.14 < list(sides.values()).count("heldout") / 4000 < 0.18
     assert sum(sides[name] == "evaluation" == other[name] for name in names) < 240
-    without = split(names, **SHARES, evaluation_documents=frozenset(["P-7"]))
+    without = sides_of(names, evaluation=["P-7"])
     assert without["P-7"] == "leak"
     assert not [name for name in names if without[name] == "heldout" and sides[name] == "train"]
 
@@ -216,10 +233,8 @@ def test_rows_of_a_single_document_cannot_be_split(tmp_path, base):
 
 
 def test_one_document_to_train_on_holds_none_out(tmp_path, base):
-    from datasets import load_from_disk
-
     out = built(tmp_path / "a", base, [sheet(0), sheet(1)], QUESTIONS)
-    assert len(load_from_disk(str(out / "heldout"))) == 0
+    assert len(load(out / "heldout")) == 0
     assert report(out)["rows"]["train"] == 2
 
 
@@ -255,16 +270,40 @@ def test_similarity_is_the_jaccard_index_of_word_5_grams(texts, random):
         return {tuple([*words, *[""] * 5][i : i + 5]) for i in range(len(words) + 1)}
 
     other = [random.choice(texts)[random.randrange(3) :] + ["g"] for _ in range(4)]
-    index = NearDuplicates(
-        [[" ".join(words) for words in texts[:2]], [" ".join(words) for words in texts[2:]]][: len(texts)]
+    held, asked = (
+        sketched([" ".join(words) for words in texts]),
+        sketched([", ".join(words).upper() for words in other]),
     )
-    found, place = index.nearest([", ".join(words).upper() for words in other])
-    for words, jaccard, i in zip(other, found, place, strict=True):
+    index = NearDuplicates([(held, np.ones(len(texts), bool))])
+    found = {number: (similarity, row) for number, similarity, row in index.near(asked, 0.5)}
+    for number, words in enumerate(other):
         exact = [len(grams(words) & grams(text)) / len(grams(words) | grams(text)) for text in texts]
         if max(exact) >= 0.5:
-            assert jaccard == pytest.approx(max(exact))
-        if jaccard:
-            assert jaccard == pytest.approx(exact[i])
+            similarity, row = found[number]
+            assert similarity == pytest.approx(max(exact), abs=0.001) == pytest.approx(exact[row], abs=0.001)
+        else:
+            assert number not in found
+
+
+def test_of_long_contexts_similarity_is_close_and_near_ones_are_found():
+    words = [f"word{i}" for i in range(400)]
+    held = sketched([" ".join(words)])
+    for changed in (10, 25, 60):
+        other = " ".join("other" if i % (400 // changed) == 0 else word for i, word in enumerate(words))
+        exact = len(set(shingles([other])[0]) & set(shingles([" ".join(words)])[0])) / len(
+            set(shingles([other])[0]) | set(shingles([" ".join(words)])[0])
+        )
+        found = NearDuplicates([(held, np.ones(1, bool))]).near(sketched([other]), 0.0)
+        assert exact < 0.3 or abs(found[0][1] - exact) < 0.11  # three standard deviations
+
+
+def sketched(contexts: list[str]) -> Sketch:
+    """The sketch of rows with these contexts."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = validated(Path(folder) / "rows", [sheet(i, context=(text,)) for i, text in enumerate(contexts)])
+        files, _ = sketch((path / "rows.arrow").read_bytes(), [], "salt")
+        (path / "sketch.npz").write_bytes(files["sketch"])
+        return Sketch.read(path / "sketch.npz")
 
 
 passages = st.lists(st.integers(1, 60).map(lambda n: "word " * n), min_size=1, max_size=6)
@@ -323,7 +362,7 @@ def test_a_row_too_long_with_its_evidence_alone_is_named_with_its_tokens(tmp_pat
 def test_an_evaluation_prompt_leaves_room_for_an_answer(tmp_path, base, prompt):
     long = sheet(2000, context=("The answer.", *(f"{i} word word word word" for i in range(20))))
     out = built(tmp_path / "a", base, ROWS, [*QUESTIONS, long], answer_room=100)
-    row = list(read_triplets(out / "evaluation/rows.arrow"))[-1]
+    row = list(read_triplets(out / "evaluation"))[-1]
     tokens = len(prompt.encode(row.context, row.query)[0])
     assert row.gold == (0,) and 512 - 100 - 40 < tokens <= 512 - 100
     assert report(out)["passages_dropped"] == len(long.context) - len(row.context)
@@ -333,12 +372,23 @@ def test_an_evaluation_prompt_leaves_room_for_an_answer(tmp_path, base, prompt):
 @given(st.lists(st.integers(1, 100), max_size=200), st.integers(0, 9))
 def test_packing_keeps_every_row_once_and_every_sequence_within_its_length(lengths, seed):
     array = np.array(lengths, np.int64)
-    bins = pack(array, 100, packing=True, seed=seed)
+    packed = pack(array, 100, packing=True, seed=seed)
+    bins = [bin_.tolist() for bin_ in np.split(packed.rows, packed.ends[:-1])] if lengths else []
     assert sorted(row for bin_ in bins for row in bin_) == list(range(len(lengths)))
     fill = [sum(lengths[row] for row in bin_) for bin_ in bins]
     assert all(0 < tokens <= 100 for tokens in fill)
     assert sum(2 * tokens <= 100 for tokens in fill) <= 1  # two half-empty ones would have been one
-    assert bins == pack(array, 100, packing=True, seed=seed)
+    again = pack(array, 100, packing=True, seed=seed)
+    assert np.array_equal(packed.rows, again.rows) and np.array_equal(packed.ends, again.ends)
+
+
+def test_packing_in_windows_wastes_next_to_nothing(monkeypatch):
+    lengths = np.random.default_rng(0).integers(20, 400, 20_000)
+    whole = len(pack(lengths, 1024, packing=True, seed=0))
+    monkeypatch.setattr(packing, "WINDOW", 5_000)
+    packed = pack(lengths, 1024, packing=True, seed=0)
+    assert sorted(packed.rows.tolist()) == list(range(20_000))
+    assert len(packed) <= 1.002 * whole
 
 
 def test_packing_is_best_fit_decreasing():

@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tasks.rules.across import repeats
 from tasks.rules.report import markdown, rejections
 from tasks.rules.row import GROUNDING, judge, settle, verbatim
-from tasks.rules.seen import Seen
 from tasks.rules.table import REMEDIES, Finding, Rules
 from tasks.rules.tally import Tally, percentiles
 from tasks.rules.tokens import CONTROL_TOKENS, control_tokens
@@ -235,12 +238,16 @@ def test_what_only_looks_like_a_control_token_is_text(text: str) -> None:
     assert control_tokens(text) == []
 
 
-def test_seen_gives_the_first_place_of_a_key_and_whether_the_answer_agrees() -> None:
-    seen = Seen()
-    keys = [index.to_bytes(16, "little") for index in range(5_000)]  # neighbours: every probe has to walk
-    assert all(seen.meet(key, b"answer-1", place) is None for place, key in enumerate(keys))
-    assert [seen.meet(key, b"answer-1", 0) for key in keys] == [(place, True) for place in range(5_000)]
-    assert seen.meet(keys[7], b"answer-2", 0) == (7, False)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2)), max_size=40))
+def test_a_repeat_is_told_by_the_first_row_of_its_key(rows: list[tuple[int, int]]) -> None:
+    keys, answers = np.array([k for k, _ in rows], "u8"), np.array([a for _, a in rows], "u4")
+    first: dict[int, int] = {}
+    expected = []
+    for place, (key, answer) in enumerate(rows):
+        if key in first:
+            expected.append((place, first[key], rows[first[key]][1] == answer))
+        first.setdefault(key, place)
+    assert repeats(keys, answers) == expected
 
 
 def test_percentiles_are_those_of_the_sorted_values() -> None:
@@ -254,15 +261,17 @@ def test_percentiles_are_those_of_the_sorted_values() -> None:
 
 def test_a_report_shows_three_examples_of_a_rule_and_counts_all() -> None:
     tally = Tally()
-    for line in range(1, 6):
-        tally.read += 1
-        tally.reject(row(), Finding("k_precision", "reject", 0.4, "mend it"), ("a.jsonl", line))
-    tally.read += 1
-    tally.reject(row(), Finding("duplicate", "reject", "as a.jsonl:1", "remove it"), ("a.jsonl", 6))
+    found = [{"number": n, "level": "reject", "value": 0.4, "query": "q", "remedy": "mend it"} for n in range(3)]
+    facts = {"read": 3, "forms": {"triplet": 3}, "unused": {}}
+    rejects = {"k_precision": {"reject": 3, "warn": 0, "examples": found[:2]}}
+    tally.shard(facts | {"found": rejects}, [("a.jsonl", 1), ("a.jsonl", 2)])
+    rejects = {"k_precision": {"reject": 2, "warn": 0, "examples": found[:2]}}
+    tally.shard(facts | {"found": rejects}, [("a.jsonl", 4), ("a.jsonl", 5)])
+    tally.across(Finding("duplicate", "reject", "as a.jsonl:3", "remove it"), "q", ("a.jsonl", 6))
     summary = tally.summary(Rules())
     assert summary["rows"] == {"read": 6, "clean": 0, "rejected": 5, "duplicates": 1, "warned": 0}
     assert summary["rules"]["k_precision"]["rejected"] == 5
-    assert [example["line"] for example in summary["rules"]["k_precision"]["examples"]] == [1, 2, 3]
+    assert [example["line"] for example in summary["rules"]["k_precision"]["examples"]] == [1, 2, 4]
     assert "| k_precision | 5 | 0 | Share of the answer's words that the context holds (reject below" in markdown(
         summary
     )

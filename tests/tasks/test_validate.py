@@ -11,8 +11,10 @@ import datasets
 import pytest
 
 from tasks.errors import UserError
+from tasks.rules.shard import RowConfig, examine
+from tasks.rules.table import Rules
 from tasks.triplets import BATCH_ROWS, read_triplets
-from tasks.validate import ValidateConfig, examine, validate
+from tasks.validate import ValidateConfig, validate
 
 CONTEXT = "The feed pump P-101 runs at 1,450 rpm. Its casing is made of cast iron and its seal of nitrile rubber."
 
@@ -49,9 +51,10 @@ def test_clean_rows_keep_their_order_and_open_as_a_dataset(tmp_path: Path) -> No
     second = tmp_path / "b.jsonl.gz"
     second.write_bytes(gzip.compress(json.dumps(good(5_000, gold=[0], value="cast iron")).encode()))
     out = run(tmp_path, [first, second])
-    dataset = datasets.Dataset.from_file(str(out / "rows.arrow"))
+    files = [datasets.Dataset.from_file(str(path)) for path in sorted((out / "rows").glob("*.arrow"))]
+    dataset = datasets.concatenate_datasets(files)
     assert dataset["id"][: BATCH_ROWS + 7] == [f"row-{n}" for n in range(BATCH_ROWS + 7)]
-    last = list(read_triplets(out / "rows.arrow"))[-1]
+    last = list(read_triplets(out / "rows"))[-1]
     assert last.context == (f"Sheet 5000. {CONTEXT}",)
     assert (last.gold, last.value, last.refusal) == ((0,), "cast iron", False)
     assert dataset[-1] == last._asdict() | {"context": list(last.context), "gold": [0]}
@@ -63,8 +66,18 @@ def test_the_same_rows_give_the_same_bytes_wherever_they_lie(tmp_path: Path) -> 
     for folder in ("here", "there"):
         (tmp_path / folder).mkdir()
         outs.append(run(tmp_path, [write(tmp_path / folder / "rows.jsonl", rows)], max_reject_share=0.5))
-    names = sorted(path.name for path in outs[0].iterdir())
-    assert names == ["quarantine.jsonl", "report.json", "report.md", "rows.arrow"]
+    names = sorted(path.relative_to(outs[0]).as_posix() for path in outs[0].rglob("*") if path.is_file())
+    assert names == [
+        "parts.json",
+        "quarantine.jsonl",
+        "rejected/00000.jsonl",
+        "repeated/00000.jsonl",
+        "report.json",
+        "report.md",
+        "rows/00000.arrow",
+        "rows/left_out.json",
+        "sketches/00000",
+    ]
     for name in names:
         data = (outs[0] / name).read_bytes()
         assert data == (outs[1] / name).read_bytes()
@@ -75,7 +88,7 @@ def test_a_row_put_in_front_changes_no_other_row(tmp_path: Path) -> None:
     rows = [good(n) for n in range(5)]
     before = run(tmp_path, [write(tmp_path / "rows.jsonl", rows)])
     after = run(tmp_path, [write(tmp_path / "rows.jsonl", [good(99), *rows])])
-    assert list(read_triplets(after / "rows.arrow"))[1:] == list(read_triplets(before / "rows.arrow"))
+    assert list(read_triplets(after / "rows"))[1:] == list(read_triplets(before / "rows"))
 
 
 def test_every_row_left_out_is_in_the_quarantine_with_its_reason(tmp_path: Path) -> None:
@@ -109,7 +122,9 @@ def test_every_row_left_out_is_in_the_quarantine_with_its_reason(tmp_path: Path)
     assert values[3:] == ["</s>", "17", "as rows.jsonl:4", "against rows.jsonl:5"]
     assert entries[0]["row"].encode(entries[0]["encoding"]) == latin
     assert entries[1]["row"] == '{"query": "cut off'
-    assert [json.loads(entry["row"]) for entry in entries[2:]] == left_out[2:]
+    texts = [json.loads(entry["row"]) for entry in entries[2:]]
+    assert texts[:3] == left_out[2:5]
+    assert [text["answer"] for text in texts[3:]] == [row["answer"] for row in left_out[5:]]
     assert report(out)["rows"] == {"read": 27, "clean": 20, "rejected": 6, "duplicates": 1, "warned": 0}
 
 
@@ -127,7 +142,7 @@ def test_duplicates_and_conflicts_are_judged_as_the_config_says(tmp_path: Path) 
     rows = [good(1), good(1, query="what is the CASING  made of?"), good(1, answer="Cast iron and its seal")]
     source = [write(tmp_path / "rows.jsonl", rows)]
     kept = [
-        len(list(read_triplets(run(tmp_path, source, max_reject_share=1, rules=rules) / "rows.arrow")))
+        len(list(read_triplets(run(tmp_path, source, max_reject_share=1, rules=rules) / "rows")))
         for rules in ({}, {"duplicate": "warn"}, {"conflict": "off"}, {"duplicate": "off", "conflict": "warn"})
     ]
     assert kept == [1, 2, 2, 3]
@@ -136,13 +151,13 @@ def test_duplicates_and_conflicts_are_judged_as_the_config_says(tmp_path: Path) 
 def test_a_rejected_row_is_no_ground_to_reject_a_good_one(tmp_path: Path) -> None:
     rows = [good(1, answer="It is made of bronze, 17 of it."), good(1)]
     out = run(tmp_path, [write(tmp_path / "rows.jsonl", rows)], max_reject_share=0.5)
-    assert [row.answer for row in read_triplets(out / "rows.arrow")] == ["It is made of cast iron."]
+    assert [row.answer for row in read_triplets(out / "rows")] == ["It is made of cast iron."]
 
 
 def test_an_empty_answer_becomes_the_refusal_sentence_or_is_rejected(tmp_path: Path) -> None:
     source = [write(tmp_path / "rows.jsonl", [good(1), good(2, query="What is the price?", answer=" ")])]
     out = run(tmp_path, source, refusal="Not in the sheet.")
-    assert [(row.answer, row.refusal) for row in read_triplets(out / "rows.arrow")] == [
+    assert [(row.answer, row.refusal) for row in read_triplets(out / "rows")] == [
         ("It is made of cast iron.", False),
         ("Not in the sheet.", True),
     ]
@@ -190,8 +205,9 @@ def test_the_report_is_a_page_with_counts_examples_and_lengths(tmp_path: Path) -
 
 def test_examining_a_row_depends_on_nothing_but_its_bytes() -> None:
     raw = json.dumps(good(1, answer="It is made of 17 parts.")).encode()
-    assert examine(raw, ValidateConfig()) == examine(raw, ValidateConfig())
-    assert [finding.rule for finding in examine(raw, ValidateConfig()).findings if finding.level == "reject"]
+    config = RowConfig(Rules(), "Not stated.", "refuse")
+    assert examine(raw, config) == examine(raw, config)
+    assert [finding.rule for finding in examine(raw, config).findings if finding.level == "reject"]
 
 
 MEASURE = """
@@ -212,10 +228,10 @@ for name in sys.argv[1:]:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from Linux's /proc")
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
-    """2,000 rows, then 20,000 (50 MB): the peak may grow by the sketches, 24 bytes a row, and by noise."""
+    """8,000 rows, then 32,000 (80 MB): the peak may grow by the sketches, 40 bytes a row, and by noise."""
     filler = "The sheet has many lines that say nothing of use. " * 50
     names = []
-    for count in (2_000, 20_000):
+    for count in (8_000, 32_000):
         names.append(str(tmp_path / f"{count}.jsonl"))
         with open(names[-1], "w") as file:
             for number in range(count):
@@ -229,4 +245,4 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
     small, large = map(float, run.stdout.split())
-    assert large < small + 8  # MiB
+    assert large < small + 16  # MiB, of 62 MiB more text

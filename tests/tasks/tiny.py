@@ -48,18 +48,24 @@ def packed(folder: Path, *, rows: int, seed: int = 0) -> Path:
     """`rows` packed sequences of two examples each, as `build` writes them; the answers use four tokens only."""
     import random
 
-    from datasets import Dataset
+    import numpy as np
+    import pyarrow as pa
+
+    from tasks.dataset.encode import tokens_schema
+    from tasks.dataset.folder import Lengths, finish
+    from tasks.dataset.packing import Packing
 
     made = random.Random(seed)
-    sequences = []
-    for _ in range(rows):
-        lengths = [made.randint(10, 20), made.randint(10, 20)]
-        ids, labels = [], []
-        for length in lengths:
-            prompt = [made.randint(5, 250) for _ in range(6)]
-            answer = [made.randint(10, 13) for _ in range(length - 6)]
-            ids += prompt + answer
-            labels += [-100] * len(prompt) + answer
-        sequences.append({"input_ids": ids, "labels": labels, "seq_lengths": lengths})
-    Dataset.from_list(sequences).save_to_disk(str(folder))
+    ids = []
+    for _ in range(2 * rows):
+        length = made.randint(10, 20)
+        ids.append([made.randint(5, 250) for _ in range(6)] + [made.randint(10, 13) for _ in range(length - 6)])
+    folder.mkdir(parents=True)
+    with pa.ipc.new_stream(str(folder / "00000.arrow"), tokens_schema()) as stream:
+        stream.write_table(
+            pa.table(
+                [pa.array(ids, pa.list_(pa.int32())), pa.array([6] * len(ids), pa.int32())], schema=tokens_schema()
+            )
+        )
+    finish(folder, Lengths.of(folder), Packing(np.arange(2 * rows, dtype=np.int32), np.arange(2, 2 * rows + 1, 2)))
     return folder

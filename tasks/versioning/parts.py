@@ -1,0 +1,163 @@
+"""A step's work in parts, each done once: taken from an earlier artifact while what it is made of is the same.
+
+parts = Parts(out, earlier, work, spread)
+for number, part in enumerate(parts.map(encode, pieces)):      # in order; only what is new is computed
+    parts.lay(part, tokens=f"train/{number:05}.arrow")         # out/train/00000.arrow, …
+parts.write()                                                  # parts.json, by which later artifacts find them
+"""
+
+import os
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from tasks.versioning.code import code_of
+from tasks.versioning.inputs import sha256_file, sha256_json
+from tasks.versioning.spread import Spread, here
+
+PARTS = "parts.json"
+RECORD = "record.json"
+
+Made = tuple[dict[str, bytes], dict[str, Any]]  # files by name, and facts that fit into JSON
+
+
+class Piece(NamedTuple):
+    """A piece of work: `given` is whatever shapes its outcome beside the function's code, as JSON or a digest of it.
+
+    `arguments` makes what the function is called with; it is asked only if the function has to run.
+    """
+
+    given: Any
+    arguments: Callable[[], tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a function made of a piece: its facts, and where its files lie just now."""
+
+    function: str
+    given: str
+    facts: dict[str, Any]
+    files: dict[str, Path]
+    digests: dict[str, str]  # SHA-256 of each file
+
+
+@dataclass
+class Parts:
+    """The parts of one run of a step.
+
+    A part of an earlier artifact is trusted if all code that its function reaches, and the libraries, are what that
+    artifact's record names; the store has verified the artifact's bytes. Finished parts are kept in `work`, so that a
+    killed run does not do them again.
+    """
+
+    out: Path
+    earlier: Sequence[Path] = ()
+    work: Path | None = None
+    spread: Spread = here
+    _laid: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Without a folder of the key's own, a temporary one: it goes when this object does.
+        self._scratch = None if self.work else tempfile.TemporaryDirectory()
+        self._folder = self.work or Path(self._scratch.name if self._scratch else "")
+
+    def lay(self, part: Part, **places: str) -> None:
+        """Put the part's files at these places below `out`, linked if it can be; a file that it has not is skipped."""
+        for name, place in places.items():
+            if name in part.files:
+                path = self.out / place
+                path.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    os.link(part.files[name], path)
+                except FileExistsError:  # laid by an equal part
+                    pass
+                except OSError:
+                    shutil.copyfile(part.files[name], path)
+        files = {name: [place, part.digests[name]] for name, place in places.items() if name in part.files}
+        self._laid.setdefault(part.function, []).append({"given": part.given, "facts": part.facts, "files": files})
+
+    def write(self) -> None:
+        """Name every part that was laid, for later artifacts to find."""
+        (self.out / PARTS).write_bytes(orjson.dumps(self._laid))
+
+    def map(
+        self, function: Callable[..., Made], pieces: Iterable[Piece], *, spread: Spread | None = None
+    ) -> Iterator[Part]:
+        """The part of each piece, in order. `function` is pure, and its outcome is {file name: bytes} and facts."""
+        name = function.__name__
+        known = self._known(function)
+        waiting: deque[tuple[str, Part | None]] = deque()
+
+        def missing() -> Iterator[tuple[Any, ...]]:
+            for piece in pieces:
+                given = sha256_json(piece.given)
+                part = known.get(given)
+                waiting.append((given, part))
+                if part is None:
+                    yield piece.arguments()
+
+        for files, facts in (spread or self.spread)(function, missing(), name=name):
+            while (taken := waiting[0][1]) is not None:
+                waiting.popleft()
+                yield taken
+            given, _ = waiting.popleft()
+            yield self._keep(name, given, files, facts)
+        yield from (taken for _, taken in waiting if taken)
+
+    def _keep(self, name: str, given: str, files: dict[str, bytes], facts: dict[str, Any]) -> Part:
+        """Write the part to `work`: its files, then the note that names them with their digests."""
+        folder = self._folder / name / given
+        folder.mkdir(parents=True, exist_ok=True)
+        for each, content in files.items():
+            (folder / each).write_bytes(content)
+        digests = {each: sha256_file(folder / each) for each in files}
+        note = folder / "note.json"
+        note.with_suffix(".new").write_bytes(orjson.dumps({"facts": facts, "files": digests}))
+        note.with_suffix(".new").rename(note)
+        # Facts as JSON has them, so that a new part and one that was read again are alike.
+        return Part(name, given, orjson.loads(orjson.dumps(facts)), {each: folder / each for each in files}, digests)
+
+    def _known(self, function: Callable[..., Made]) -> dict[str, Part]:
+        """The parts that this function has made so far, by what was given."""
+        name = function.__name__
+        code = code_of(function.__module__, name)
+        found: dict[str, Part] = {}
+        for folder in reversed(self.earlier):
+            found |= _of_artifact(folder, name, code)
+        return found | self._of_work(name)
+
+    def _of_work(self, name: str) -> dict[str, Part]:
+        """The parts that a killed run of the same key had finished, each file as it was written."""
+        found: dict[str, Part] = {}
+        for note in (self._folder / name).glob("*/note.json"):
+            told = orjson.loads(note.read_bytes())
+            files = {each: note.parent / each for each in told["files"]}
+            if all(path.is_file() and sha256_file(path) == told["files"][each] for each, path in files.items()):
+                found[note.parent.name] = Part(name, note.parent.name, told["facts"], files, told["files"])
+        return found
+
+
+def _of_artifact(folder: Path, name: str, code: dict[str, str]) -> dict[str, Part]:
+    """The parts in an earlier artifact, unless their function's code or the libraries have changed since."""
+    from tasks.versioning.key import installed
+
+    if not (folder / PARTS).is_file():
+        return {}
+    payload = orjson.loads((folder / RECORD).read_bytes())["payload"]
+    if code.items() - payload["code"].items() or payload["libraries"] != installed(payload["libraries"]):
+        return {}
+    parts = orjson.loads((folder / PARTS).read_bytes()).get(name, [])
+    return {each["given"]: _read(folder, name, each) for each in parts}
+
+
+def _read(folder: Path, name: str, told: dict[str, Any]) -> Part:
+    files = {each: folder / place for each, (place, _) in told["files"].items()}
+    digests = {each: digest for each, (_, digest) in told["files"].items()}
+    return Part(name, told["given"], told["facts"], files, digests)
