@@ -8,6 +8,15 @@ from typing import Any, Self
 PREFECT_EVERY = 5.0  # seconds between updates: each is two calls of the API
 
 
+def say(text: str) -> None:
+    """Tell a person one line: in the terminal, and in the log of the Prefect run that we are in."""
+    print(f"  {text}", file=sys.stderr)
+    if _task_run():
+        from prefect import get_run_logger
+
+        get_run_logger().info(text)
+
+
 class TrainingProgress:
     """Shows the training child's metrics: a bar with loss and learning rate; in Prefect progress and loss curve."""
 

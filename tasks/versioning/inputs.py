@@ -4,13 +4,15 @@ The digest says what it is and enters the key; the place says where it lies just
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 import orjson
+
+from tasks.versioning.digests import digests
 
 
 class Input(Protocol):
@@ -45,6 +47,14 @@ def files_below(folder: Path) -> dict[str, Path]:
     return {n: named[n] for n in sorted(named) if not any(part.startswith(".") for part in n.split("/"))}
 
 
+def _digests_of(paths: Iterable[Path]) -> list[str]:
+    """SHA-256 of each file; one that nobody touched since an earlier run is not read again."""
+    known = digests()
+    found = [known.of(path) for path in paths]
+    known.commit()
+    return found
+
+
 @dataclass(frozen=True)
 class Files:
     """Files of the user's, in order; renaming or moving them changes nothing."""
@@ -53,7 +63,7 @@ class Files:
 
     @cached_property
     def digest(self) -> str:
-        return sha256_json([sha256_file(path) for path in self.paths])
+        return sha256_json(_digests_of(self.paths))
 
     @property
     def about(self) -> str:
@@ -72,8 +82,9 @@ class Local:
     @cached_property
     def digest(self) -> str:
         if self.path.is_file():
-            return sha256_file(self.path)
-        return sha256_json({name: sha256_file(path) for name, path in files_below(self.path).items()})
+            return _digests_of([self.path])[0]
+        files = files_below(self.path)
+        return sha256_json(dict(zip(files, _digests_of(files.values()), strict=True)))
 
     @property
     def about(self) -> str:

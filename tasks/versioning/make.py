@@ -1,9 +1,7 @@
 """Make one artifact: take it if it is there, else run the step and publish what it wrote."""
 
-import getpass
 import platform
 import shutil
-import socket
 import sys
 import time
 from datetime import UTC, datetime
@@ -12,10 +10,13 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+from tasks import progress
 from tasks.errors import UserError
+from tasks.versioning.inputs import Input
 from tasks.versioning.key import Payload, Request
+from tasks.versioning.process import Process
 from tasks.versioning.spread import Spread, here
-from tasks.versioning.store import Artifact, Store, full_disk_explained
+from tasks.versioning.store import SHORT, Artifact, Store, full_disk_explained
 
 
 def make(
@@ -27,8 +28,10 @@ def make(
     and `run` (who asked: a Prefect run, a terminal) go on the record. `spread` maps a step's pieces of work.
     """
     step, key = request.step, request.key
-    with full_disk_explained(store.root), store.lock(step.name, key):
-        if artifact := store.find(step.name, key):
+    if artifact := store.find(step.name, key):
+        return artifact, True
+    with full_disk_explained(store.root), store.lease(step.name, key) as lease:
+        if artifact := store.find(step.name, key):  # the one that we waited for
             return artifact, True
         places: dict[str, Any] = {n: each.local() if each else None for n, each in request.inputs.items()}
         if step.takes("work"):
@@ -46,6 +49,8 @@ def make(
             except UserError as error:
                 raise UserError(error.what, error.remedy + _kept(store, request, out)) from error
             measured["seconds"] = round(time.monotonic() - start, 3)
+            if lease.lost:
+                progress.say(f"{request.label}: {key[:SHORT]} was taken over meanwhile; the first to finish counts")
             record = _record(request, measured=measured, why=why, run=run or {})
             return store.publish(step.name, key, out, record), False
 
@@ -75,6 +80,7 @@ def _kept(store: Store, request: Request, out: Path) -> str:
 
 def _record(request: Request, *, measured: dict[str, float], why: list[str], run: dict[str, Any]) -> dict[str, Any]:
     """How the artifact came to be. Only `payload` is identity; the rest is history."""
+    process = Process.this()
     return {
         "step": request.step.name,
         "label": request.label,
@@ -82,11 +88,21 @@ def _record(request: Request, *, measured: dict[str, float], why: list[str], run
         "payload": request.payload,
         "config": request.config.model_dump(mode="json"),
         "made_from": {name: each.about if each else None for name, each in request.inputs.items()},
+        "inputs": {name: _origin(each) for name, each in request.inputs.items()},
         "why": why,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "measured": measured,
-        "made_by": {"user": getpass.getuser(), "host": socket.gethostname(), **run},
+        "made_by": {"user": process.user, "host": process.host, **run},
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "installed": dict(sorted((d.name, d.version) for d in distributions())),
     }
+
+
+def _origin(given: Input | None) -> dict[str, str | None] | None:
+    """Which artifact an input is, or a part of; step, key and part are None for a source of the user's."""
+    if given is None:
+        return None
+    if isinstance(given, Artifact):
+        return {"digest": given.digest, "step": given.step, "key": given.key, "part": given.part}
+    return {"digest": given.digest, "step": None, "key": None, "part": None}

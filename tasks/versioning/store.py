@@ -1,86 +1,77 @@
-"""Where artifacts are kept: one folder per key, published whole or not at all.
+"""Where artifacts are kept: in a folder or a bucket, each published whole or not at all.
 
     artifacts/
       train/3f2a9c01b7e4d582/     an artifact: its files, record.json and, written last, manifest.json
+      aliases/  runs/             names for artifacts, and what each run used
+      .blobs/                     every file by its content; an artifact's files are links to these
+      .leases/                    who computes what just now
       .work/train/3f2a…/          what a step keeps across a crash, its checkpoints, say
       .staging/                   half-made artifacts; swept
-      .locks/                     one computes a key, the others wait
+      .failed/  .flawed/          what a failed step had written, and artifacts that turned out harmed
 
-A folder that has a manifest is complete, for it is renamed into place with it. It is believed only while every file
-has the size and SHA-256 that the manifest names.
+A manifest names every file with size and SHA-256. It is there only once all of them are, and an artifact is believed
+only while each file is as the manifest says. A bucket holds manifests and blobs; a folder on this machine, laid out
+as above, holds what was fetched from it. Steps only ever see folders.
 """
 
 import errno
-import fcntl
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, suppress
 from fnmatch import fnmatch
+from hashlib import md5, sha256
 from itertools import islice
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import orjson
 
+from tasks import progress
 from tasks.errors import UserError
-from tasks.versioning.inputs import files_below, sha256_file, sha256_json
+from tasks.versioning import aliases, lease
+from tasks.versioning.aliases import Alias
+from tasks.versioning.artifact import MANIFEST, RECORD, SHORT, Artifact, write_manifest
+from tasks.versioning.blobs import Blobs, blob_name
+from tasks.versioning.digests import cache_folder, digests
+from tasks.versioning.inputs import files_below
+from tasks.versioning.objects import STAGING, Folder, Info, Objects, flush, remove
+from tasks.versioning.process import Process
+from tasks.versioning.runs import Run, RunLog
 
-MANIFEST = "manifest.json"
-RECORD = "record.json"
-SHORT = 16  # hexadecimal digits of the key in a folder's name: 64 bits
+THREADS = 8  # hashing and flushing wait for the disk
 
-
-@dataclass(frozen=True)
-class Artifact:
-    """A published output, or with `part` a sub-folder of one; an `Input` of later steps.
-
-    `files` maps relative names to {"size": bytes, "sha256": hex}. Only files under `part` count towards the digest,
-    so that a step which reads one part is untouched by changes to the others.
-    """
-
-    step: str
-    key: str
-    folder: Path
-    files: dict[str, dict[str, Any]]
-    part: str = ""
-
-    @property
-    def digest(self) -> str:
-        return sha256_json({name: each["sha256"] for name, each in self.files.items()})
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return sum(each["size"] for each in self.files.values())
-
-    @property
-    def about(self) -> str:
-        return f"{self.step}/{self.key[:SHORT]}" + (f"/{self.part}" if self.part else "")
-
-    @property
-    def record(self) -> dict[str, Any]:
-        record: dict[str, Any] = orjson.loads((self.folder / RECORD).read_bytes())
-        return record
-
-    def local(self) -> Path:
-        return self.folder / self.part
-
-    def __getitem__(self, part: str) -> "Artifact":
-        """The sub-folder `part` as an input of its own."""
-        inside = {name: each for name, each in self.files.items() if name.startswith(f"{part}/")}
-        if not inside:
-            raise KeyError(f"{self.about} has no folder {part!r}; it has {', '.join(self.files)}")
-        return Artifact(self.step, self.key, self.folder, inside, part)
+__all__ = ["MANIFEST", "RECORD", "SHORT", "Alias", "Artifact", "Run", "Store", "full_disk_explained"]
 
 
 class Store:
-    """A folder of artifacts."""
+    """Artifacts in a folder, or below ``s3://bucket/prefix`` or ``gs://bucket/prefix``.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root.resolve()
+    `root` is a folder of this machine in any case: the store itself, or for a bucket what was fetched from it, in a
+    folder of its own below `cache` (default: ~/.cache/reground). `lease_seconds` is how long a holder of a key that
+    gives no sign of life from another machine is waited for.
+    """
+
+    def __init__(self, url: str | Path, *, cache: Path | None = None, lease_seconds: float = lease.SECONDS) -> None:
+        self.url = str(url).removeprefix("file://").rstrip("/") or "/"
+        self.lease_seconds = lease_seconds
+        self.digests = digests()
+        self.objects: Objects
+        if "://" in self.url:
+            from tasks.versioning.bucket import Bucket  # a folder needs none of it
+
+            self.bucket: Bucket | None = Bucket(self.url)
+            self.objects = self.bucket
+            self.root = _cache(cache, self.url).resolve()
+        else:
+            self.root = Path(self.url).expanduser().resolve()
+            self.url = str(self.root)
+            self.bucket = None
+            self.objects = Folder(self.root)
+        self.blobs = Blobs(self.root, self.digests)
 
     def folder(self, step: str, key: str) -> Path:
         return self.root / step / key[:SHORT]
@@ -89,130 +80,275 @@ class Store:
         """A folder for this key alone that outlives a crash; emptied when the artifact is published."""
         return self.root / ".work" / step / key[:SHORT]
 
+    # What is there
+
     def open(self, step: str, key: str) -> Artifact | None:
         """The artifact as its manifest tells it, its files unread; None if there is none."""
-        folder = self.folder(step, key)
-        try:
-            manifest = orjson.loads((folder / MANIFEST).read_bytes())
-            if manifest["key"] != key or manifest["digest"] != sha256_json(manifest["files"]):
-                return None
-            own = {name: each for name, each in manifest["files"].items() if name != RECORD}
-            return Artifact(step, key, folder, own)
-        except (FileNotFoundError, NotADirectoryError, orjson.JSONDecodeError, KeyError, TypeError):
-            return None
+        content = self.objects.read(_manifest(step, key))
+        artifact = Artifact.from_manifest(content, self) if content else None
+        return artifact if artifact and (artifact.step, artifact.key) == (step, key) else None
 
     def flaw(self, step: str, key: str) -> str | None:
-        """Why the artifact cannot be believed, or None if every byte is as it was published."""
-        folder = self.folder(step, key)
-        if not folder.exists():
-            return "never made"
+        """Why the artifact cannot be believed, or None if every byte is as it was published.
+
+        Of a bucket, files that were fetched are judged by their bytes, the others by being there with the right size:
+        their bytes are judged when they are fetched.
+        """
         artifact = self.open(step, key)
         if artifact is None:
-            return f"{MANIFEST} is missing or damaged"
-        wanted = orjson.loads((folder / MANIFEST).read_bytes())["files"]
-        for name, each in wanted.items():
-            path = folder / name
-            if not path.is_file():
-                return f"{name} is gone"
-            if path.stat().st_size != each["size"]:
-                return f"{name} has {path.stat().st_size} bytes instead of {each['size']}"
-            if sha256_file(path) != each["sha256"]:
-                return f"{name} has other content than was published"
-        return None
+            there = self.objects.glob(_manifest(step, key)) or (not self.bucket and self.folder(step, key).exists())
+            return f"{MANIFEST} is missing or damaged" if there else "never made"
+        return self._flaw(artifact)
 
     def find(self, step: str, key: str) -> Artifact | None:
-        """The artifact, every byte of it verified; None if it is absent or flawed."""
-        return None if self.flaw(step, key) else self.open(step, key)
-
-    @contextmanager
-    def staging(self) -> Iterator[Path]:
-        """An empty folder on the store's own file system; gone afterwards unless published."""
-        base = self.root / ".staging"
-        base.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=base, prefix=f"{os.getpid()}-"))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def sweep(self) -> None:
-        """Remove what killed processes left half-made."""
-        for folder in (self.root / ".staging").glob("*-*"):
-            process = int(folder.name.partition("-")[0])
-            if not Path(f"/proc/{process}").exists():
-                shutil.rmtree(folder, ignore_errors=True)
-
-    def publish(self, step: str, key: str, staged: Path, record: dict[str, Any]) -> Artifact:
-        """Make `staged` the artifact of `key`: record, manifest, one rename."""
-        (staged / RECORD).write_bytes(orjson.dumps(record, option=orjson.OPT_INDENT_2))
-        files = {}
-        for name, path in files_below(staged).items():
-            _flush(path)
-            files[name] = {"size": path.stat().st_size, "sha256": sha256_file(path)}
-        manifest = {"step": step, "key": key, "files": files, "digest": sha256_json(files)}
-        (staged / MANIFEST).write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
-        _flush(staged / MANIFEST)
-        final = self.folder(step, key)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        with self.staging() as aside:
-            if final.exists():  # a flawed one: it makes way in one rename, too
-                os.rename(final, aside / "flawed")
-            os.rename(staged, final)
-        _flush(final.parent)
-        shutil.rmtree(self.work(step, key), ignore_errors=True)
-        published = self.open(step, key)
-        assert published is not None
-        return published
-
-    @contextmanager
-    def lock(self, step: str, key: str) -> Iterator[bool]:
-        """Hold the key; yields whether another held it first. Dies with its process, however that ends."""
-        path = self.root / ".locks" / f"{step}-{key[:SHORT]}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as file:
-            waited = False
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                waited = True
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield waited
+        """The artifact, verified as `flaw` does; None if it is absent or flawed."""
+        artifact = self.open(step, key)
+        return artifact if artifact and self._flaw(artifact) is None else None
 
     def all(self, step: str | None = None) -> list[Artifact]:
-        """Every artifact with a readable manifest, oldest first."""
-        found = []
-        for manifest in self.root.glob(f"{step or '[!.]*'}/*/{MANIFEST}"):
-            with suppress(OSError, orjson.JSONDecodeError, KeyError):
-                key = orjson.loads(manifest.read_bytes())["key"]
-                if artifact := self.open(manifest.parent.parent.name, key):
-                    found.append((manifest.stat().st_mtime_ns, artifact))
-        return [artifact for _, artifact in sorted(found, key=lambda each: each[0])]
+        """Every artifact whose manifest and record are whole, oldest first."""
+        found = [self._listed(name, info) for name, info in self.objects.glob(f"{step or '*'}/*/{MANIFEST}").items()]
+        return sorted((a for a in found if a), key=lambda a: (a.made_ns, a.about))
 
     def recent(
         self, step: str, most: int = 4, fits: Callable[[Artifact], bool] = lambda artifact: True
     ) -> list[Artifact]:
-        """The newest artifacts of a step whose every byte is verified, and that fit, newest first."""
+        """The newest artifacts of a step that are verified and fit, newest first."""
         newest = reversed(self.all(step))
-        return list(islice((a for a in newest if self.flaw(a.step, a.key) is None and fits(a)), most))
+        return list(islice((a for a in newest if self._flaw(a) is None and fits(a)), most))
 
     def match(self, pattern: str) -> Artifact:
-        """The one artifact that a person means by `3f2a`, `train/3f2a` or `train`, the newest where several fit."""
+        """The one artifact that a person means: `3f2a`, `train/3f2a`, an alias, or `train`, its newest."""
+        if (alias := self.aliases().get(pattern)) and (artifact := self.open(alias.step, alias.key)):
+            return artifact
         step, _, start = pattern.rpartition("/")
         found = [
             a for a in self.all() if (fnmatch(a.step, step or "*") and a.key.startswith(start)) or a.step == pattern
         ]
         if not found:
-            raise UserError(f"no artifact matches {pattern!r} in {self.root}", "list them with `reground versions`")
+            raise UserError(f"no artifact matches {pattern!r} in {self.url}", "list them with `reground versions`")
         return found[-1]
 
+    # Making
 
-def _flush(path: Path) -> None:
-    """Force a file or folder to disk, so that a power cut cannot leave a manifest without its files."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def lease(self, step: str, key: str) -> AbstractContextManager[lease.Lease]:
+        """Hold the key, after waiting for whoever computes it; freed when this process ends, however that happens."""
+        self._require_exclusive_create()
+        return lease.held(self.objects, f"{step}-{key[:SHORT]}", self.lease_seconds, progress.say)
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """An empty folder on the store's own file system; gone afterwards unless published."""
+        with self.blobs.temporary() as folder:
+            folder.mkdir()
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what killed processes left half-made."""
+        for path in (self.root / STAGING).glob("*"):
+            with suppress(ValueError):
+                if Process.from_tag(path.name).is_dead:
+                    remove(path)
+
+    def publish(self, step: str, key: str, staged: Path, record: dict[str, Any]) -> Artifact:
+        """Make `staged` the artifact of `key`: files, record, manifest, and one rename.
+
+        If another published the key meanwhile, its artifact is the one.
+        """
+        if there := self.find(step, key):
+            return there
+        (staged / RECORD).write_bytes(orjson.dumps(record, option=orjson.OPT_INDENT_2))
+        paths = files_below(staged)
+        with ThreadPoolExecutor(THREADS) as pool:
+            kept = list(pool.map(self.blobs.keep, paths.values()))
+        files = {
+            name: {"size": path.stat().st_size, "sha256": digest}
+            for (name, path), digest in zip(paths.items(), kept, strict=True)
+        }
+        manifest = write_manifest(step, key, files, time.time_ns())
+        (staged / MANIFEST).write_bytes(manifest)
+        for path in [staged / MANIFEST, *{path.parent for path in paths.values()}]:
+            flush(path)
+        if self.bucket:
+            self._upload(step, key, files, staged, manifest)
+        final = self.folder(step, key)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        self._set_aside(final)
+        os.rename(staged, final)
+        flush(final.parent)
+        with self.digests.carried(final / name for name in files):
+            shutil.rmtree(self.work(step, key), ignore_errors=True)
+        self.digests.commit()
+        published = self.open(step, key)
+        assert published is not None
+        return published
+
+    def fetch(self, artifact: Artifact, names: Iterable[str]) -> Path:
+        """The artifact's folder with these files in it, each as published; for a folder store they are there."""
+        folder = self.folder(artifact.step, artifact.key)
+        if not self.bucket:
+            return folder
+        if _read(folder / MANIFEST) != artifact.manifest:  # made anew elsewhere
+            self._set_aside(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / MANIFEST).write_bytes(artifact.manifest)
+        every = artifact.all_files
+        missing = {name: every[name]["sha256"] for name in names if self._differs(folder / name, every[name])}
+        if missing:
+            with full_disk_explained(self.root):
+                self._download(artifact, folder, missing)
+        self.digests.commit()
+        return folder
+
+    # Names and history
+
+    def aliases(self) -> dict[str, Alias]:
+        """Names for artifacts, such as `champion`."""
+        return aliases.every(self.objects)
+
+    def alias(self, name: str) -> Alias | None:
+        return aliases.read(self.objects, name)
+
+    def point(self, name: str, step: str, key: str) -> Alias:
+        """Have the alias mean this artifact from now on; others see the old one or the new one, never neither."""
+        return aliases.write(self.objects, name, step, key)
+
+    def log_run(self, name: str, steps: dict[str, Artifact] | None = None) -> RunLog:
+        """A run of the config `name` to be logged; see `RunLog`."""
+        return RunLog(self.objects, name, steps or {})
+
+    def runs(self) -> list[Run]:
+        """Every run that was logged, newest first."""
+        return RunLog.all(self.objects)
+
+    # Within
+
+    def _listed(self, name: str, info: Info) -> Artifact | None:
+        """The artifact whose manifest a listing named; of a bucket, the copy here will do if it is the same."""
+        content = _read(self.root / name)
+        if self.bucket and (content is None or md5(content).hexdigest() != info.tag):
+            content = self.bucket.read(name)
+        artifact = Artifact.from_manifest(content, self) if content else None
+        if not artifact or _manifest(artifact.step, artifact.key) != name:
+            return None
+        # Those who list read records; of a bucket they are verified as they are fetched.
+        record = (self.root / name).with_name(RECORD)
+        return None if not self.bucket and self._differs(record, artifact.all_files[RECORD]) else artifact
+
+    def _flaw(self, artifact: Artifact) -> str | None:
+        flaw = self._flaw_in_bucket(artifact) if self.bucket else self._flaw_here(artifact)
+        self.digests.commit()
+        return flaw
+
+    def _flaw_here(self, artifact: Artifact) -> str | None:
+        folder = self.folder(artifact.step, artifact.key)
+        for name, each in artifact.all_files.items():
+            if flaw := self._differs(folder / name, each):
+                return f"{name} {flaw}"
+        return None
+
+    def _flaw_in_bucket(self, artifact: Artifact) -> str | None:
+        assert self.bucket
+        folder = self.folder(artifact.step, artifact.key)
+        remote = {
+            name: each
+            for name, each in artifact.all_files.items()
+            if self._differs(folder / name, each) and not self.blobs.has(each["sha256"])
+        }
+        there = self.bucket.infos({blob_name(each["sha256"]) for each in remote.values()})
+        for name, each in remote.items():
+            info = there.get(blob_name(each["sha256"]))
+            if info is None:
+                return f"{name} is gone"
+            if info.size != each["size"]:
+                return f"{name} has {info.size} bytes instead of {each['size']}"
+        return None
+
+    def _differs(self, path: Path, wanted: dict[str, Any]) -> str | None:
+        """How a file on this machine differs from what the manifest says, or None."""
+        try:
+            size = path.stat().st_size
+            if size != wanted["size"]:
+                return f"has {size} bytes instead of {wanted['size']}"
+            return None if self.digests.of(path) == wanted["sha256"] else "has other content than was published"
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return "is gone"
+
+    def _set_aside(self, folder: Path) -> None:
+        """Have a flawed folder make way, in one rename."""
+        with self.blobs.temporary() as aside, suppress(FileNotFoundError):
+            os.rename(folder, aside)
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def _upload(self, step: str, key: str, files: dict[str, dict[str, Any]], staged: Path, manifest: bytes) -> None:
+        """Blobs that are not there yet, then the manifest: whoever sees it finds everything that it names."""
+        assert self.bucket
+        with publishing(self):
+            wanted = {blob_name(each["sha256"]): (name, each["size"]) for name, each in files.items()}
+            there = self.bucket.infos(wanted)
+            self.bucket.upload(
+                {
+                    blob: staged / name
+                    for blob, (name, size) in wanted.items()
+                    if blob not in there or there[blob].size != size
+                }
+            )
+            self.bucket.write(_manifest(step, key), manifest)
+
+    def _download(self, artifact: Artifact, folder: Path, missing: dict[str, str]) -> None:
+        assert self.bucket
+        wanted = sorted({digest for digest in missing.values() if not self.blobs.has(digest)})
+        with self.staging() as staging:
+            try:
+                self.bucket.download({blob_name(digest): staging / digest for digest in wanted})
+            except FileNotFoundError:
+                raise self._refuse(artifact, "a file of it is gone") from None
+            for digest in wanted:
+                if self.digests.of(staging / digest) != digest:
+                    self.bucket.delete(blob_name(digest))  # or the next to publish it would take it for good
+                    raise self._refuse(artifact, f"the blob {digest[:SHORT]}… has other content than was published")
+                self.blobs.keep(staging / digest)
+            for name, digest in missing.items():
+                if self.blobs.has(digest):
+                    self.blobs.lay(digest, folder / name)
+                else:  # no hard links here
+                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                    with self.blobs.temporary() as copy:
+                        shutil.copyfile(staging / digest, copy)
+                        os.replace(copy, folder / name)
+
+    def _refuse(self, artifact: Artifact, flaw: str) -> UserError:
+        """Take a flawed artifact of a bucket out of use, so that the next run makes it again."""
+        assert self.bucket
+        self.bucket.write(f".flawed/{artifact.step}/{artifact.key[:SHORT]}/{MANIFEST}", artifact.manifest)
+        self.bucket.delete(_manifest(artifact.step, artifact.key))
+        return UserError(f"{artifact.about} in {self.url} is flawed: {flaw}", "run again: it will be made anew")
+
+    def _require_exclusive_create(self) -> None:
+        """Ask a bucket's service once per machine whether conditional writes work."""
+        mark = self.root / ".conditional-writes"
+        if self.bucket and not mark.exists():
+            self.bucket.require_exclusive_create()
+            self.root.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+
+
+@contextmanager
+def publishing(store: Store) -> Iterator[None]:
+    """Keep `reground gc` from deleting blobs that a publisher found there and counts on.
+
+    Each side shows its flag first and looks for the other's second, so that one of them always sees the other.
+    """
+    while True:
+        with lease.held(store.objects, f"publish-{token_hex(8)}", store.lease_seconds, progress.say):
+            if not store.objects.glob(f"{lease.LEASES}/gc/*"):
+                yield
+                return
+        with lease.held(store.objects, "gc", store.lease_seconds, progress.say):
+            pass  # it has ended, or died
 
 
 @contextmanager
@@ -229,3 +365,22 @@ def full_disk_explained(root: Path) -> Iterator[None]:
             f"no space left on the disk of {where} ({free:.0f} MiB free); nothing that was published is harmed",
             "free some space or set `store` to a larger disk, then run again: finished steps and checkpoints are kept",
         ) from error
+
+
+def _manifest(step: str, key: str) -> str:
+    return f"{step}/{key[:SHORT]}/{MANIFEST}"
+
+
+def _cache(folder: Path | None, url: str) -> Path:
+    """The folder for what is fetched from a bucket: one per URL."""
+    base = folder or cache_folder()
+    if base is None:
+        raise UserError(f"store: no folder to keep what is fetched from {url}", "set `cache` to a folder")
+    return base / sha256(url.encode()).hexdigest()[:SHORT]
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None

@@ -1,0 +1,92 @@
+"""Files by their content: `.blobs/ab/ab3f…` is the file whose SHA-256 it is named for.
+
+An artifact's files are hard links to blobs, so what many artifacts share is stored once. Where the file system has no
+hard links an artifact's files stand alone, and there are no blobs.
+"""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tasks.versioning.digests import Digests
+from tasks.versioning.objects import STAGING, flush, remove
+from tasks.versioning.process import Process
+
+BLOBS = ".blobs"
+
+
+def blob_name(digest: str) -> str:
+    return f"{BLOBS}/{digest[:2]}/{digest}"
+
+
+class Blobs:
+    """The blobs of a folder store, or of the local cache of a bucket."""
+
+    def __init__(self, root: Path, digests: Digests) -> None:
+        self.root = root
+        self.digests = digests
+
+    def path(self, digest: str) -> Path:
+        return self.root / blob_name(digest)
+
+    def has(self, digest: str) -> bool:
+        """Whether the blob is there and is what its name says."""
+        try:
+            return self.digests.of(self.path(digest)) == digest
+        except OSError:
+            return False
+
+    def keep(self, path: Path) -> str:
+        """Make a file a blob, or a link to the blob that there is; returns its digest. It is on the disk then."""
+        if path.is_symlink():
+            _replace_by_copy(path)
+        digest = self.digests.of(path)
+        blob = self.path(digest)
+        if blob.exists() and os.path.samefile(blob, path):
+            return digest
+        if self.has(digest):
+            self.lay(digest, path)
+            if not os.path.samefile(blob, path):  # a copy: the file system allows no more links
+                flush(path)
+            return digest
+        flush(path)
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        with self.temporary() as link:
+            try:
+                with self.digests.carried([path]):
+                    os.link(path, link)
+                    os.replace(link, blob)
+            except OSError:
+                if link.exists():
+                    raise
+        return digest
+
+    def lay(self, digest: str, target: Path) -> None:
+        """Put the blob in a file's place, at once."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with self.temporary() as link:
+            self.digests.link(self.path(digest), link)
+            with self.digests.carried([self.path(digest)]):
+                os.replace(link, target)
+                link.unlink(missing_ok=True)  # a rename onto another link of the same file leaves both
+
+    @contextmanager
+    def temporary(self) -> Iterator[Path]:
+        """A name for a file of this process's on the store's own disk; gone afterwards unless renamed."""
+        folder = self.root / STAGING
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{Process.this().tag}-{secrets.token_hex(8)}"
+        try:
+            yield path
+        finally:
+            remove(path)
+
+
+def _replace_by_copy(path: Path) -> None:
+    """A link to elsewhere is no content: what it points to may change."""
+    copy = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    shutil.copyfile(path, copy)
+    os.replace(copy, path)

@@ -1,0 +1,145 @@
+"""Small named contents in a place, a folder or a bucket: manifests, leases, run logs and aliases.
+
+Names are POSIX paths below the place. Nobody ever reads half a content.
+"""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tasks.versioning.process import Process
+
+STAGING = ".staging"
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a listing tells of an object; `tag` is the MD5 of its content where the place tells it, else empty."""
+
+    size: int
+    modified: float  # seconds since 1970
+    tag: str = ""
+
+
+class Objects(Protocol):
+    patience: float  # seconds between two looks at the same object: a request may cost money
+
+    def read(self, name: str) -> bytes | None:
+        """The object's content; None if there is none."""
+
+    def write(self, name: str, content: bytes) -> None:
+        """Make or replace the object, at once."""
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Make the object if there is none of this name; False if there is. Of many that try at once, one does."""
+
+    def delete(self, name: str) -> None:
+        """Remove the object if it is there."""
+
+    def glob(self, pattern: str) -> dict[str, Info]:
+        """The objects whose names fit, as in a shell: `*` stands for part of one name, and for no leading dot."""
+
+
+class Folder:
+    """A folder's files as objects."""
+
+    patience = 0.05
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            return (self.root / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def write(self, name: str, content: bytes) -> None:
+        with self._written(content, durable=True) as made:
+            _in_folder(os.replace, made, self.root / name)
+        flush((self.root / name).parent)
+
+    def create(self, name: str, content: bytes) -> bool:
+        target = self.root / name
+        with self._written(content) as made:
+            try:
+                _in_folder(os.link, made, target)
+            except FileExistsError:
+                return False
+            except OSError:  # no hard links here: exclusive all the same, but for a moment the content is missing
+                try:
+                    with target.open("xb") as file:
+                        file.write(content)
+                except FileExistsError:
+                    return False
+        return True
+
+    def delete(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            (self.root / name).unlink()
+        with suppress(OSError):  # others are in it still
+            (self.root / name).parent.rmdir()
+
+    def glob(self, pattern: str) -> dict[str, Info]:
+        found = {}
+        for path in sorted(self.root.glob(pattern)):
+            hidden = any(
+                part.startswith(".") and "*" in asked
+                for part, asked in zip(path.relative_to(self.root).parts, pattern.split("/"), strict=True)
+            )
+            with suppress(OSError):
+                if not hidden and path.is_file():
+                    stat = path.stat()
+                    found[path.relative_to(self.root).as_posix()] = Info(stat.st_size, stat.st_mtime)
+        return found
+
+    @contextmanager
+    def _written(self, content: bytes, durable: bool = False) -> Iterator[Path]:
+        """A temporary file with this content, on the folder's own disk; gone afterwards unless renamed."""
+        staging = self.root / STAGING
+        staging.mkdir(parents=True, exist_ok=True)
+        path = staging / f"{Process.this().tag}-{secrets.token_hex(4)}"  # not mkstemp: others may read it
+        try:
+            with path.open("xb") as file:
+                file.write(content)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _in_folder(place, made: Path, target: Path) -> None:  # type: ignore[no-untyped-def]
+    """`os.link` or `os.replace` into a folder that may have to be made, and that another may just have removed."""
+    for _ in range(10):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            place(made, target)
+            return
+        except FileNotFoundError:
+            if not made.exists():
+                raise
+    place(made, target)
+
+
+def flush(path: Path) -> None:
+    """Force a file or folder to disk, so that a power cut cannot take it back."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, as far as it can be."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
