@@ -1,7 +1,5 @@
 """One question to the base model and to the tuned one, as they were trained and evaluated."""
 
-from pathlib import Path
-
 from flows.config import Retrain
 from flows.pipeline import pipeline
 from flows.sources import base_model, template
@@ -30,7 +28,7 @@ def answers(config: Retrain, question: str, passages: list[str], key: str | None
 
 def _adapter(config: Retrain, key: str | None) -> Artifact:
     """The adapter named by `key`, else the one that this config makes, else the newest."""
-    store = Store(Path(config.store))
+    store = config.open_store()
     if key:
         found = store.match(key)
     else:
@@ -46,5 +44,5 @@ def _adapter(config: Retrain, key: str | None) -> Artifact:
 def _newest(store: Store) -> Artifact:
     adapters = store.all("export")
     if not adapters:
-        raise UserError(f"there is no adapter in {store.root} yet", "train one with `reground retrain`")
+        raise UserError(f"there is no adapter in {store.url} yet", "train one with `reground retrain`")
     return adapters[-1]

@@ -44,10 +44,9 @@ def retrain(config: ConfigFile = TINY, overrides: Overrides = None) -> None:
     """
     from flows.pipeline import pipeline
     from tasks.versioning.plan import Planner
-    from tasks.versioning.store import Store
 
     tree = load(config, overrides or ())
-    planner = Planner(Store(Path(tree.store)))
+    planner = Planner(tree.open_store())
     outcome = pipeline(tree, planner)
     if planner.fresh:
         for step in planner.steps:
@@ -91,10 +90,9 @@ def plan(
     """
     from flows.pipeline import pipeline
     from tasks.versioning.plan import Planner
-    from tasks.versioning.store import Store
 
     tree = load(config, overrides or ())
-    planner = Planner(Store(Path(tree.store)))
+    planner = Planner(tree.open_store())
     pipeline(tree, planner)
     if json:
         steps = [{"label": s.label, "status": s.status, "why": s.why, "seconds": s.seconds} for s in planner.steps]
@@ -114,11 +112,10 @@ def validate(
     from tasks.validate import validate as step
     from tasks.versioning.key import Request
     from tasks.versioning.make import make
-    from tasks.versioning.store import Store
 
     tree = load(config, overrides or ())
     request = Request(step, tree.validation, {"rows": triplets(source)}, "validate")
-    artifact, _ = make(request, Store(Path(tree.store)), why=["asked by reground validate"])
+    artifact, _ = make(request, tree.open_store(), why=["asked by reground validate"])
     display.markdown(console, artifact.folder / "report.md")
     for name in ("rows", "quarantine.jsonl"):
         console.print(artifact.folder / name, soft_wrap=True)
@@ -163,9 +160,7 @@ def versions(
     overrides: Overrides = None,
 ) -> None:
     """List the artifacts in the store, oldest first."""
-    from tasks.versioning.store import Store
-
-    console.print(display.versions(Store(Path(load(config, overrides or ()).store)).all(step)))
+    console.print(display.versions(load(config, overrides or ()).open_store().all(step)))
 
 
 @app.command()
@@ -176,9 +171,7 @@ def show(
     json: Annotated[bool, typer.Option("--json", help="The whole record, for machines.")] = False,
 ) -> None:
     """Tell how an artifact came to be: what it was made from, why, when, by whom, at what cost."""
-    from tasks.versioning.store import Store
-
-    found = Store(Path(load(config, overrides or ()).store)).match(artifact)
+    found = load(config, overrides or ()).open_store().match(artifact)
     if json:
         sys.stdout.buffer.write((found.folder / "record.json").read_bytes() + b"\n")
     else:

@@ -3,10 +3,10 @@
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, PositiveInt, ValidationError
 
 from tasks.answer import AnswerConfig
 from tasks.build import BuildConfig
@@ -17,6 +17,7 @@ from tasks.training.config import TrainConfig
 from tasks.validate import ValidateConfig
 from tasks.versioning import RUNTIME, Config
 from tasks.versioning.code import ROOT
+from tasks.versioning.store import Store
 
 TINY = ROOT / "deployments/configs/tiny.yaml"  # what runs when no other config is named: the sample
 
@@ -48,7 +49,21 @@ class Retrain(Config):
     """Everything that a retraining run can be told."""
 
     name: str = Field("tiny", description="What to call this run; it changes no result.")
-    store: Annotated[str, RUNTIME] = Field("artifacts", description="The folder where artifacts are kept.")
+    store: Annotated[str, RUNTIME] = Field(
+        "artifacts", description="Where artifacts are kept: a folder, s3://bucket/prefix or gs://bucket/prefix."
+    )
+    cache: Annotated[str | None, RUNTIME] = Field(
+        None, description="The folder for what is fetched from a bucket; without it ~/.cache/reground."
+    )
+    runner: Annotated[Literal["threads", "processes", "dask", "ray"], RUNTIME] = Field(
+        "threads", description="What the rows' pieces of work are spread over; it changes no result."
+    )
+    runner_address: Annotated[str | None, RUNTIME] = Field(
+        None, description="A Dask or Ray cluster that runs already; without it one is started on this machine."
+    )
+    workers: Annotated[PositiveInt | None, RUNTIME] = Field(
+        None, description="How many run at once; without it as many as there are cores."
+    )
     data: DataConfig = DataConfig()
     base: BaseConfig = BaseConfig()
     prompt: PromptConfig = PromptConfig()
@@ -58,6 +73,9 @@ class Retrain(Config):
     answer: AnswerConfig = AnswerConfig()
     score: ScoreConfig = ScoreConfig()
     report: ReportConfig = ReportConfig()
+
+    def open_store(self) -> Store:
+        return Store(self.store, cache=Path(self.cache) if self.cache else None)
 
 
 def load(path: Path | None, overrides: Sequence[str] = ()) -> Retrain:
