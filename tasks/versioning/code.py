@@ -1,24 +1,57 @@
 """What a step's code is: every first-party definition that it reaches, by meaning.
 
-The source is read, never imported, so that a plan needs no torch. A definition counts as it stands after comments,
-docstrings, formatting and type annotations are gone; a config class counts by its methods alone, because its values
-are in the key by themselves.
+The source is read, never imported, so that a plan needs no torch. Reached is what a definition mentions: by name,
+through imports at any depth, as a module of its own (`python -m`), in a base class, a decorator or a default. Of every
+module that is imported on the way, what importing it does counts as well: a bare call, a decorator that registers.
+Where names cannot tell (a star import, `globals()`, a module's `__getattr__`), the whole module counts.
+
+Where an annotation names a class, the class is reached; the annotation itself does not count. A config class that is
+named in annotations alone counts by its methods, because its values are in the key by themselves.
 """
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Literal, NamedTuple
+
+from tasks.versioning.meaning import (
+    SEES_CALLERS_LOCALS,
+    SEES_SOURCE,
+    Function,
+    bound,
+    is_docstring,
+    is_step,
+    last_name,
+    meaning,
+    mentions,
+    reads_annotations,
+    root_name,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST_PARTY = ("tasks", "flows")
 # Code that decides when and where a step runs and what a person sees meanwhile; it cannot change what a step writes.
 NOT_SHAPING = ("tasks.versioning", "tasks.progress", "tasks.errors")
 WHOLE_MODULE = "*"
+ON_IMPORT = "<module>"  # what importing a module does
+FIELDS = " fields"  # of a config class, where they are not in the key by themselves
+MAKES = {"__init__", "__new__", "__post_init__"}  # what calling a class runs
+MODULE = re.compile(rf"(?:{'|'.join(FIRST_PARTY)})(?:\.\w+)+")
+READERS = {"get", "items", "keys", "values"}  # of a table: they change nothing
+SEES_MODULE = {"globals", "vars", "eval", "exec", "sys.modules"}
 
-Symbol = tuple[str, str]
+Symbol = tuple[str, str]  # module, name in it
+How = Literal["run", "field", "type"]  # mentioned by code, by a class attribute's annotation, by a function's
+
+
+class Mention(NamedTuple):
+    module: str
+    name: str
+    how: How = "run"
 
 
 def code_of(module: str, name: str, *, root: Path = ROOT) -> dict[str, str]:
@@ -26,54 +59,98 @@ def code_of(module: str, name: str, *, root: Path = ROOT) -> dict[str, str]:
 
     Returns {"tasks.score:score": sha256 hex, "tasks.metrics.abstention:detect_refusal": …}, sorted by name.
     """
-    reached: dict[str, str] = {}
-    todo: list[Symbol] = [(module, name)]
-    seen: set[Symbol] = set()
+    reached: dict[str, _Definition] = {}
+    imported: set[str] = set()
+    todo = [Mention(module, name)]
+    seen: set[Mention] = set()
     while todo:
-        symbol = todo.pop()
-        if symbol in seen or symbol[0].startswith(NOT_SHAPING):
-            continue
-        seen.add(symbol)
-        source = _read(symbol[0], root)
+        mention = todo.pop()
+        source = None if mention in seen else _read(mention.module, root)
+        seen.add(mention)
         if source is None:
             continue
-        if symbol[1] == WHOLE_MODULE:
-            todo += [(source.name, each) for each in source.definitions]
-            continue
-        if symbol[1] in source.imports and symbol[1] not in source.definitions:
-            todo.append(source.imports[symbol[1]])
-            continue
-        if symbol[1] not in source.definitions:
-            submodule = f"{source.name}.{symbol[1]}"
-            if _path(submodule, root):
-                todo.append((submodule, WHOLE_MODULE))
-            continue
-        for part in (symbol[1], "<module>"):
-            definition = source.definitions.get(part)
-            if definition:
-                reached[f"{source.name}:{part}"] = definition.digest
+        if source.name not in imported:
+            imported.add(source.name)
+            todo += source.on_import
+        definition = source.definitions.get(mention.name)
+        if definition:
+            if mention.how == "type" and not definition.is_class:  # an alias: to the classes that it names
+                todo += (each._replace(how="type") for each in definition.uses)
+            else:
+                reached[f"{source.name}:{mention.name}"] = definition
                 todo += definition.uses
-    return dict(sorted(reached.items()))
+            if definition.is_config and mention.how == "run":
+                todo.append(Mention(source.name, mention.name + FIELDS))
+        todo += source.elsewhere(mention)
+    # Whoever reads docstrings or source reads those of others, too.
+    verbatim = any(each.sees_source for each in reached.values())
+    return {name: each.verbatim if verbatim else each.digest for name, each in sorted(reached.items())}
 
 
-@dataclass
 class _Definition:
     """A name's top-level statements; they are read for meaning only once the name is reached."""
 
-    source: "_Source"
-    statements: list[ast.stmt] = field(default_factory=list)
+    def __init__(self, source: "_Source") -> None:
+        self.source = source
+        self.statements: list[ast.stmt] = []
+
+    @property
+    def is_class(self) -> bool:
+        return isinstance(self.statements[0], ast.ClassDef)
+
+    @property
+    def is_function(self) -> bool:
+        return all(isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) for each in self.statements)
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether it holds a literal that nobody can change."""
+        values = [getattr(each, "value", None) for each in self.statements]
+        return all(isinstance(each, ast.Constant) for each in values)
 
     @cached_property
-    def _plain(self) -> list[ast.stmt]:
-        return [_Plain().visit(statement) for statement in self.statements]
+    def is_config(self) -> bool:
+        """Whether it is a class below `Config`, every field of which enters the key of a step."""
+        bases = [each for s in self.statements if isinstance(s, ast.ClassDef) for each in s.bases]
+        return any(self.source.is_config(root_name(base)) for base in bases)
+
+    @cached_property
+    def _parts(self) -> list[ast.stmt]:
+        if not self.is_config:
+            return self.statements
+        return [_config_class(s, fields=False) if isinstance(s, ast.ClassDef) else s for s in self.statements]
 
     @cached_property
     def digest(self) -> str:
-        return hashlib.sha256("\n".join(map(ast.unparse, self._plain)).encode()).hexdigest()
+        return _sha256("\n".join(meaning(each, self.source.taken) for each in self._parts))
 
     @cached_property
-    def uses(self) -> list[Symbol]:
-        return [symbol for statement in self._plain for symbol in _uses(statement, self.source)]
+    def verbatim(self) -> str:
+        """Of the lines as they are written; of a config class, fields and all."""
+        return _sha256("\n".join(map(self.source.lines, self.statements)))
+
+    @cached_property
+    def sees_source(self) -> bool:
+        return any(SEES_SOURCE & mentions(each) for each in self._parts)
+
+    @cached_property
+    def uses(self) -> list[Mention]:
+        found = [mention for each in self._parts for mention in self.source.mentions(each)]
+        if self.is_config:  # the classes of its fields, for their methods
+            fields = [_config_class(s, fields=True) for s in self.statements if isinstance(s, ast.ClassDef)]
+            found += [m._replace(how="type") for each in fields for m in self.source.mentions(each) if m.how == "field"]
+        if any(SEES_MODULE & mentions(each) for each in self._parts):
+            found.append(Mention(self.source.name, WHOLE_MODULE))
+        return found
+
+
+class _Fields(_Definition):
+    """The fields of a config class that some code makes by itself: their values are in no key."""
+
+    def __init__(self, whole: _Definition) -> None:
+        super().__init__(whole.source)
+        self.is_config = False  # they count in full
+        self.statements = [_config_class(s, fields=True) for s in whole.statements if isinstance(s, ast.ClassDef)]
 
 
 @dataclass
@@ -82,12 +159,215 @@ class _Source:
 
     name: str
     package: str
+    root: Path
+    text: str
+    names: frozenset[str]  # that it binds
     definitions: dict[str, _Definition] = field(default_factory=dict)
-    imports: dict[str, Symbol] = field(default_factory=dict)
+    imports: dict[str, list[Symbol]] = field(default_factory=dict)
+
+    @cached_property
+    def taken(self) -> frozenset[str] | None:
+        """The names that a local cannot give up; None where every local must keep its own."""
+        libraries = {module.split(".")[0] for symbols in self.imports.values() for module, _ in symbols}
+        return None if WHOLE_MODULE in self.imports or libraries & SEES_CALLERS_LOCALS else self.names
+
+    @cached_property
+    def on_import(self) -> list[Mention]:
+        """What counts as soon as the module is imported: its effects, and those of its own imports and packages."""
+        effects = [name for name, each in self.definitions.items() if any(map(self._has_effect, each.statements))]
+        symbols = [symbol for each in self.imports.values() for symbol in each]
+        modules = [part for module, name in symbols for part in (module, f"{module}.{name}")]
+        packages = [self.name.rpartition(".")[0]]
+        return [
+            *(Mention(self.name, name) for name in [ON_IMPORT, *effects]),
+            *(Mention(each, ON_IMPORT) for each in [*modules, *packages] if _path(each, self.root)),
+            *(Mention(module, WHOLE_MODULE) for module, _ in self.imports.get(WHOLE_MODULE, [])),
+        ]
+
+    def lines(self, statement: ast.stmt) -> str:
+        """A statement as it is written, decorators included."""
+        if not hasattr(statement, "end_lineno"):
+            return ""
+        start = min([statement.lineno, *(each.lineno for each in getattr(statement, "decorator_list", []))])
+        return "\n".join(self.text.splitlines()[start - 1 : statement.end_lineno])
+
+    def elsewhere(self, mention: Mention) -> Iterator[Mention]:
+        """Where a name of this module leads besides its own definition."""
+        name, how = mention.name, mention.how
+        if name == WHOLE_MODULE:
+            yield from (Mention(self.name, each) for each in self.definitions)
+            yield from (
+                Mention(*each, "field") for name, s in self.imports.items() if name != WHOLE_MODULE for each in s
+            )
+        elif name in self.imports:
+            yield from (Mention(*symbol, how) for symbol in self.imports[name])
+        elif name.endswith(FIELDS) and name not in self.definitions:
+            self.definitions[name] = _Fields(self.definitions[name.removesuffix(FIELDS)])
+            yield mention._replace(how="field")
+        elif name not in self.definitions and name != ON_IMPORT and how == "run":
+            submodule = f"{self.name}.{name}"
+            # Bound in some way that only running it would tell: all of it counts.
+            yield Mention(submodule if _path(submodule, self.root) else self.name, WHOLE_MODULE)
+
+    def is_config(self, name: str) -> bool:
+        """Whether this name of the module's is `Config`, or a class below it."""
+        for module, original in self.imports.get(name, []):
+            if module.startswith("tasks.versioning") and original == "Config":
+                return True
+            origin = _read(module, self.root)
+            if origin and origin.is_config(original):
+                return True
+        definition = self.definitions.get(name)
+        return bool(definition and definition.is_config)
+
+    def mentions(self, statement: ast.stmt) -> list[Mention]:
+        """First-party symbols that a statement mentions, function-level imports included.
+
+        A local variable that shares a name with a module-level definition counts as a use of it: one rerun too many
+        is safe, one too few is not.
+        """
+        names = dict(self.imports)
+        found: list[Mention] = []
+        for inner in ast.walk(statement):
+            if isinstance(inner, ast.Import | ast.ImportFrom):
+                for name, symbols in _bindings(inner, self.package).items():
+                    names[name] = [*names.get(name, []), *symbols]
+                    found += [Mention(*symbol) for symbol in symbols]
+            elif isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+                module = inner.value.partition(":")[0]
+                if MODULE.fullmatch(module) and _path(module, self.root):  # to be run or imported by its name
+                    found.append(Mention(module, WHOLE_MODULE))
+        for (root, *path), how in _named(statement, "field"):
+            if root in self.definitions:
+                found.append(Mention(self.name, root, how))
+            for module, name in names.get(root, []):
+                found.append(Mention(module, name, how))
+                # `import tasks`, and then `tasks.metrics.abstention.detect_refusal`
+                whole = name == WHOLE_MODULE
+                start = module if not whole or root != module.split(".")[0] else root
+                parts = [start, *([] if whole else [name]), *path]
+                below = [".".join(parts[: end + 1]) for end in range(1, len(parts))]
+                found += [Mention(each, WHOLE_MODULE) for each in below if _path(each, self.root)]
+                if path and _path(start if whole else f"{module}.{name}", self.root):
+                    found.append(Mention(start if whole else f"{module}.{name}", path[0], how))
+        return [mention for mention in dict.fromkeys(found) if mention.module.split(".")[0] in FIRST_PARTY]
+
+    def _has_effect(self, statement: ast.stmt) -> bool:
+        """Whether running a definition may change something else: a registry, say. First-party code only."""
+        match statement:
+            case ast.FunctionDef(decorator_list=decorators) | ast.AsyncFunctionDef(decorator_list=decorators):
+                return any(self._is_ours(root_name(each)) for each in decorators)
+            case ast.ClassDef(decorator_list=decorators, bases=bases, keywords=keywords):
+                told = [*decorators, *bases, *(each.value for each in keywords)]
+                # `__init_subclass__` or `__subclasses__()`; a config class is known by its fields.
+                return any(self._is_ours(root_name(e)) and not self.is_config(root_name(e)) for e in told)
+            case ast.Assign(value=ast.expr() as value) | ast.AnnAssign(value=ast.expr() as value):
+                called = (each.func for each in ast.walk(value) if isinstance(each, ast.Call))
+                return any(last_name(e) not in READERS and self._runs_effect(root_name(e)) for e in called)
+        return False
+
+    def _is_ours(self, name: str) -> bool:
+        modules = [self.name] * (name in self.definitions) + [module for module, _ in self.imports.get(name, [])]
+        return any(_shaping(module) for module in modules)
+
+    def _runs_effect(self, name: str, seen: frozenset[Symbol] = frozenset()) -> bool:
+        """Whether calling this name may change first-party state: not if what it reaches is functions and constants."""
+        if (self.name, name) in seen:
+            return False
+        seen |= {(self.name, name)}
+        definition = self.definitions.get(name)
+        if definition and definition.is_class:
+            makers = MAKES & {made for each in definition.statements for made in bound(getattr(each, "body", []))}
+            if not makers:
+                return False
+        elif definition and not definition.is_function:
+            return not definition.is_constant
+        symbols = self.imports.get(name, [])
+        if definition:
+            symbols = [*symbols, *((m.module, m.name) for m in definition.uses if m.how != "type")]
+        origins = [(_read(module, self.root), original) for module, original in symbols]
+        return any(each and (name == WHOLE_MODULE or each._runs_effect(name, seen)) for each, name in origins)
+
+
+def _named(node: ast.AST | None, here: How) -> Iterator[tuple[list[str], How]]:
+    """The names and dotted names below a node, each with how it is mentioned.
+
+    `here` is how the annotation of a variable counts: those of class attributes can be read, those of locals cannot.
+    """
+    match node:
+        case None:
+            return
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            yield from _named_by_function(node)
+        case ast.AnnAssign(annotation=annotation, target=target, value=value):
+            yield from _annotated(annotation, here)
+            yield from _named(target, here)
+            yield from _named(value, here)
+        case ast.Name() | ast.Attribute() if path := _dotted(node):
+            yield path, "run"
+        case _:
+            for inner in ast.iter_child_nodes(node):
+                yield from _named(inner, here)
+
+
+def _named_by_function(node: Function) -> Iterator[tuple[list[str], How]]:
+    how: How = "run" if reads_annotations(node) else "type"
+    arguments = node.args
+    decorators = [each for each in node.decorator_list if not is_step(each)]
+    for evaluated in [*decorators, *arguments.defaults, *arguments.kw_defaults, *node.body]:
+        yield from _named(evaluated, "type")
+    annotated = (each.annotation for each in ast.walk(arguments) if isinstance(each, ast.arg))
+    for annotation in [*annotated, node.returns]:
+        if annotation:
+            yield from _annotated(annotation, how)
+
+
+def _annotated(annotation: ast.expr, how: How) -> Iterator[tuple[list[str], How]]:
+    for node in ast.walk(annotation):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            try:
+                yield from _annotated(ast.parse(node.value, mode="eval").body, how)  # "Prompt"
+            except SyntaxError:
+                continue  # a description in Annotated[…]
+        elif path := _dotted(node):
+            yield path, how
+
+
+def _dotted(node: ast.AST) -> list[str]:
+    """["a", "b", "c"] of `a.b.c`; empty if there is more to it than names."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return [node.id, *reversed(parts)] if isinstance(node, ast.Name) else []
+
+
+def _config_class(node: ast.ClassDef, *, fields: bool) -> ast.ClassDef:
+    """The class with nothing but its fields, or without them; a `ClassVar` and a private attribute are none."""
+
+    def is_field(each: ast.stmt) -> bool:
+        return (
+            isinstance(each, ast.AnnAssign)
+            and isinstance(each.target, ast.Name)
+            and not each.target.id.startswith("_")
+            and last_name(each.annotation) != "ClassVar"
+        )
+
+    body = [each for each in node.body if is_field(each) == fields]
+    if fields:
+        return ast.ClassDef(node.name, [], [], body, [])
+    return ast.ClassDef(node.name, node.bases, node.keywords, body, node.decorator_list)
+
+
+def _shaping(module: str) -> bool:
+    parts = f"{module}."
+    return parts.startswith(tuple(f"{p}." for p in FIRST_PARTY)) and not parts.startswith(
+        tuple(f"{p}." for p in NOT_SHAPING)
+    )
 
 
 def _path(module: str, root: Path) -> Path | None:
-    if module.split(".")[0] not in FIRST_PARTY:
+    if not _shaping(module):
         return None
     base = root.joinpath(*module.split("."))
     return next((p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()), None)
@@ -95,122 +375,73 @@ def _path(module: str, root: Path) -> Path | None:
 
 def _read(module: str, root: Path) -> _Source | None:
     path = _path(module, root)
-    return _parse(module, path, path.stat().st_mtime_ns) if path else None
+    return _parse(module, path, root, path.stat().st_mtime_ns) if path else None
 
 
 @cache
-def _parse(module: str, path: Path, modified_ns: int) -> _Source:
+def _parse(module: str, path: Path, root: Path, modified_ns: int) -> _Source:
     """Split a module into definitions; `modified_ns` renews the cache when a file is edited in a running process."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    source = _Source(module, package)
-    for statement in _flatten(tree.body):
-        source.imports.update(_bindings(statement, package))
-        if _is_docstring(statement) or isinstance(statement, ast.Import | ast.ImportFrom):
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text, str(path))
+    source = _Source(module, package, root, text, bound(tree.body))
+    for statement in tree.body:
+        if _type_checking(statement):
+            # It never runs, but annotations name what it imports.
+            for inner in ast.walk(statement):
+                for name, symbols in _bindings(inner, package).items():
+                    source.imports.setdefault(name, []).extend(symbols)
             continue
-        for name in _defined(statement) or ["<module>"]:
+        for name, symbols in _bindings(statement, package).items():
+            source.imports.setdefault(name, []).extend(symbols)
+        if is_docstring(statement) or isinstance(statement, ast.Import | ast.ImportFrom):
+            continue
+        for name in _defined(statement):
             source.definitions.setdefault(name, _Definition(source)).statements.append(statement)
     return source
 
 
-def _flatten(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Top-level statements, with `if TYPE_CHECKING:` left out: it never runs."""
-    for statement in body:
-        if isinstance(statement, ast.If) and "TYPE_CHECKING" in ast.unparse(statement.test):
-            yield from statement.orelse
-        else:
-            yield statement
-
-
-def _is_docstring(statement: ast.stmt) -> bool:
-    return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str)
-    )
+def _type_checking(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.If) and last_name(statement.test) == "TYPE_CHECKING" and not statement.orelse
 
 
 def _defined(statement: ast.stmt) -> list[str]:
-    """The names that a top-level statement binds; none for a bare effect such as a call."""
+    """The names under which a top-level statement counts; of a branch, a loop or a bare effect, the module's import."""
     match statement:
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
             return [name]
-        case ast.Assign(targets=targets):
-            return [n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name) and _stored(n)]
+        case ast.Assign(targets=targets) if (names := [n for each in targets for n in _targets(each)]) and all(names):
+            return names
         case ast.AnnAssign(target=ast.Name(id=name)):
             return [name]
-    return []
+    return [*bound([statement]), ON_IMPORT]
 
 
-def _stored(name: ast.Name) -> bool:
-    return isinstance(name.ctx, ast.Store)
+def _targets(target: ast.expr) -> list[str]:
+    """The names that an assignment binds; empty strings for `a.b` and `a[b]`, which change something else."""
+    match target:
+        case ast.Name(id=name):
+            return [name]
+        case ast.Tuple(elts=inner) | ast.List(elts=inner):
+            return [name for each in inner for name in _targets(each)]
+        case ast.Starred(value=value):
+            return _targets(value)
+    return [""]
 
 
-def _bindings(node: ast.AST, package: str) -> dict[str, Symbol]:
+def _bindings(node: ast.AST, package: str) -> dict[str, list[Symbol]]:
     """What an import statement binds: local name → (module, name in it, or the whole module)."""
+    bindings: dict[str, list[Symbol]] = {}
     if isinstance(node, ast.Import):
-        return {(a.asname or a.name.split(".")[0]): (a.name, WHOLE_MODULE) for a in node.names}
-    if isinstance(node, ast.ImportFrom):
+        for each in node.names:
+            bindings.setdefault(each.asname or each.name.split(".")[0], []).append((each.name, WHOLE_MODULE))
+    elif isinstance(node, ast.ImportFrom):
         above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
         origin = ".".join([*above, *([node.module] if node.module else [])])
-        return {(a.asname or a.name): (origin, a.name) for a in node.names}
-    return {}
+        for each in node.names:
+            bindings.setdefault(each.asname or each.name, []).append((origin, each.name))
+    return bindings
 
 
-def _uses(node: ast.AST, source: _Source) -> list[Symbol]:
-    """First-party symbols that a definition mentions, function-level imports included.
-
-    A local variable that shares a name with a module-level definition counts as a use of it: one rerun too many is
-    safe, one too few is not.
-    """
-    bound, names = dict(source.imports), set()
-    found: list[Symbol] = []
-    for inner in ast.walk(node):
-        if isinstance(inner, ast.Name):
-            names.add(inner.id)
-        elif isinstance(inner, ast.Import | ast.ImportFrom):
-            local = _bindings(inner, source.package)
-            bound.update(local)
-            found += local.values()
-    for name in sorted(names):
-        if name in source.definitions:
-            found.append((source.name, name))
-        elif name in bound:
-            found.append(bound[name])
-    return [symbol for symbol in found if symbol[0].split(".")[0] in FIRST_PARTY]
-
-
-class _Plain(ast.NodeTransformer):
-    """Drops what has no meaning to a run: docstrings, annotations, and the fields of config classes."""
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        return self._function(node)
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
-        return self._function(node)
-
-    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
-        self.generic_visit(node)
-        node.returns = None
-        for argument in ast.walk(node.args):
-            if isinstance(argument, ast.arg):
-                argument.annotation = None
-        node.body = _without_docstring(node.body)
-        node.decorator_list = [d for d in node.decorator_list if not _is_step(d)]
-        return node
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        self.generic_visit(node)
-        node.body = _without_docstring(node.body)
-        if any(isinstance(base, ast.Name) and base.id.endswith("Config") for base in node.bases):
-            node.body = [s for s in node.body if not isinstance(s, ast.AnnAssign)] or [ast.Pass()]
-        return node
-
-
-def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
-    return [s for s in body if not _is_docstring(s)] or [ast.Pass()]
-
-
-def _is_step(decorator: ast.expr) -> bool:
-    """`@step(libraries=…)`: the versions of the libraries and the resources enter the key by themselves."""
-    return isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Name) and decorator.func.id == "step"
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
