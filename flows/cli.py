@@ -60,18 +60,14 @@ def retrain(config: ConfigFile = TINY, overrides: Overrides = None) -> None:
 def _run_flow(tree: Retrain) -> Path:
     """Run the flow in this process, on the Prefect server that is configured or else an ephemeral one."""
     settings.for_terminal()
-    from prefect import flow
-
-    from flows import retrain as deployed
+    from flows.retrain import TELL
+    from flows.retrain import retrain as flow
 
     def told(step: Any, done: bool) -> None:
         (display.step_done if done else display.step_starts)(console, step)
 
-    @flow(name=deployed.retrain.name, flow_run_name=f"retrain {tree.name}")
-    def retrain(config: Retrain) -> Any:
-        return deployed.run(config, told)
-
-    folder: Any = retrain(tree)
+    TELL.set(told)
+    folder: Any = flow(tree)
     return Path(folder)
 
 

@@ -1,6 +1,6 @@
 """The retraining pipeline as a Prefect flow: what a schedule, the UI, an event or the terminal starts."""
 
-from pathlib import Path
+from contextvars import ContextVar
 
 import orjson
 from prefect import flow
@@ -11,9 +11,10 @@ from prefect.states import Completed
 from flows.config import TINY, Retrain, load
 from flows.pipeline import pipeline
 from tasks.versioning.as_task import TaskRunner, Tell, silent
-from tasks.versioning.store import Store
+from tasks.versioning.runner import Runner
 
 SAMPLE = load(TINY)
+TELL: ContextVar[Tell] = ContextVar("tell", default=silent)  # the terminal sets it, to watch the steps
 
 
 @flow(name="retrain", flow_run_name="retrain {config.name}", validate_parameters=True)
@@ -25,9 +26,10 @@ def retrain(config: Retrain = SAMPLE) -> State[str]:
     return run(config)
 
 
-def run(config: Retrain, tell: Tell = silent) -> State[str]:
-    """The body of the flow, apart so that the terminal can watch the steps."""
-    outcome = pipeline(config, TaskRunner(Store(Path(config.store)), tell=tell))
+def run(config: Retrain) -> State[str]:
+    """The body of the flow. Apart, because Prefect pickles a flow's own function for the workers, `TELL` and all."""
+    with Runner(config.runner, address=config.runner_address, workers=config.workers) as spread:
+        outcome = pipeline(config, TaskRunner(config.open_store(), tell=TELL.get(), spread=spread))
     report = orjson.loads((outcome.report.folder / "report.json").read_bytes())
     summary = (outcome.report.folder / "report.md").read_text(encoding="utf-8")
     create_markdown_artifact(summary, key="comparison", description="Base against tuned")

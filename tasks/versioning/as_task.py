@@ -21,6 +21,7 @@ from tasks.versioning.inputs import Input
 from tasks.versioning.key import Request
 from tasks.versioning.make import make
 from tasks.versioning.plan import Planned, look
+from tasks.versioning.spread import Spread, here
 from tasks.versioning.step import Config, Step
 from tasks.versioning.store import SHORT, Artifact, Store
 
@@ -47,8 +48,9 @@ class KeyPolicy(CachePolicy):
 class TaskRunner:
     """Called by the pipeline for each step; runs it as a task of the current flow run."""
 
-    def __init__(self, store: Store, *, tell: Tell = silent) -> None:
+    def __init__(self, store: Store, *, tell: Tell = silent, spread: Spread = here) -> None:
         self.store = store
+        self.spread = spread
         self.tell = tell
         store.sweep()
 
@@ -72,7 +74,7 @@ class TaskRunner:
             for reason in planned.why:
                 log.info("%s runs: %s", request.label, reason)
             asked = {"flow_run": flow_run.get_name(), "task_run": str(task_run.get_id())}
-            artifact, there = make(request, self.store, why=planned.why, run=asked)
+            artifact, there = make(request, self.store, why=planned.why, run=asked, spread=self.spread)
             _show(artifact, request.label)
             reference = {"step": step.name, "key": key, "digest": artifact.digest}
             # The artifact is whole but Prefect had no record of it: another machine, or a new Prefect home.
