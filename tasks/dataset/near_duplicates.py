@@ -11,6 +11,7 @@ from tasks.dataset.sketch import SHINGLES, Sketch
 if TYPE_CHECKING:
     import numpy as np
 
+GUESS = 0.4  # of the similarity asked for: what a guess from truncated sets must reach to be looked at closely
 SUSPECT = 0.25  # share of a context's shingles that must be known before it is compared; similar by .5 has half or more
 BITS = 22  # of a shingle, that index a table of 4 MB, which tells most unknown ones without a search
 
@@ -36,6 +37,7 @@ class NearDuplicates:
             first_rows.append(count + first)
             count += rows.size
         self._rows = np.concatenate(first_rows)  # of each indexed context
+        self._sizes = np.array([each.size for each in self._sets], np.int64)
         every = np.concatenate(shingles)
         order = np.argsort(every, kind="stable")
         self._shingles, self._owners = every[order], np.concatenate(owners)[order]
@@ -53,7 +55,7 @@ class NearDuplicates:
         shares = np.add.reduceat(known, starts, dtype=np.int64) / np.diff(sketch.ends, prepend=0)
         found: dict[int, tuple[float, int]] = {}
         for context in np.flatnonzero(shares >= SUSPECT).tolist():
-            similarity, row = self._nearest(sketch.shingles[starts[context] : sketch.ends[context]])
+            similarity, row = self._nearest(sketch.shingles[starts[context] : sketch.ends[context]], at_least)
             if similarity >= at_least:
                 found[context] = round(similarity, 3), row
         return [
@@ -62,15 +64,18 @@ class NearDuplicates:
             if context in found
         ]
 
-    def _nearest(self, own: "np.ndarray") -> tuple[float, int]:
-        """The similarity of the nearest indexed context, and the first row that has it."""
+    def _nearest(self, own: "np.ndarray", at_least: float) -> tuple[float, int]:
+        """The similarity of the nearest indexed context, and the first row that has it; 0 for one that is not near."""
         import numpy as np
 
         first, last = (np.searchsorted(self._shingles, own, side) for side in ("left", "right"))
-        owners = np.concatenate([self._owners[a:b] for a, b in zip(first, last, strict=True)])
-        shared = np.bincount(owners, minlength=len(self._sets))
+        counts = last - first
+        places = np.arange(counts.sum()) + np.repeat(first - np.cumsum(counts) + counts, counts)
+        shared = np.bincount(self._owners[places], minlength=self._sizes.size)
+        # Of contexts that are kept whole this is the similarity itself, of others a guess that is seldom far off.
+        guess = shared / (own.size + self._sizes - shared)
         best, nearest = 0.0, 0
-        for other in np.flatnonzero(shared >= SUSPECT * own.size).tolist():
+        for other in np.flatnonzero(guess >= GUESS * at_least).tolist():
             similarity = jaccard(own, self._sets[other])
             if similarity > best:
                 best, nearest = similarity, other

@@ -98,7 +98,8 @@ def _smallest(contexts: Sequence[str]) -> "tuple[np.ndarray, np.ndarray]":
 
     hashes, offsets = shingles(contexts)
     owners = np.repeat(np.arange(len(contexts), dtype=np.uint64), np.diff(offsets))
-    ordered = np.unique(owners << np.uint64(32) | hashes >> np.uint64(32))  # by context, then by shingle
+    ordered = np.sort(owners << np.uint64(32) | hashes >> np.uint64(32))  # by context, then by shingle
+    ordered = ordered[np.append(True, ordered[1:] != ordered[:-1])]
     owners = (ordered >> np.uint64(32)).astype(np.int64)
     counts = np.bincount(owners, minlength=len(contexts))
     rank = np.arange(ordered.size) - np.repeat(np.cumsum(counts) - counts, counts)

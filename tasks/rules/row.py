@@ -98,15 +98,14 @@ def _judge_refusal(row: Triplet, limits: AnswerableRefusal, found: _Findings) ->
 
 
 def _judge_grounding(row: Triplet, rules: Rules, view: ContextView, found: _Findings) -> None:
-    shares = {rule: measure(view, row.answer) for rule, measure in GROUNDING.items()}
-    if shares["content_coverage"] is None:  # "Yes." cannot be looked for in a context
+    if view.content_coverage(row.answer) is None:  # "Yes." cannot be looked for in a context
         if rules.content_coverage.level != "off":
             found.add("content_coverage", "warn", "no content word to look for")
         return
     length = len(row.answer.split())
-    for rule, share in shares.items():
+    for rule, measure in GROUNDING.items():
         limits: Floor = getattr(rules, rule)
-        if limits.level == "off" or share is None or length < limits.from_words:
+        if limits.level == "off" or length < limits.from_words or (share := measure(view, row.answer)) is None:
             continue
         if share < limits.reject_below:
             found.add(rule, limits.level, round(share, 3), _take_out(row.answer, view))

@@ -9,6 +9,8 @@ _NUMBER = re.compile(r"\d(?<!\w\d)(?<!\d[.,:]\d)\d*(?:[.,:]\d+)*")  # the class 
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _MARKER = re.compile(r"(?m)^\s*\(?\d{1,2}[.)]\s|\(\d{1,2}\)|\[\d{1,3}(?:\s*[,–-]\s*\d{1,3})*\]")
 
+_JOINING = frozenset(".,:_")  # between digits, and before them
+
 _SMALL = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
     " eighteen nineteen"
@@ -48,6 +50,18 @@ def supported_numbers(text: str, tokens: Iterable[str]) -> frozenset[str]:
     if any(value in range(20, 100, 10) for value in spelled):
         spelled += [_SPELLED[ten.lower()] + _SPELLED[unit.lower()] for ten, unit in _COMPOUND.findall(text)]
     return frozenset([*canonical(found), *map(str, spelled)])
+
+
+def stands(number: str, text: str) -> bool:
+    """Whether a number surely stands in a text as it is spelt, part of no other: False means "look closer"."""
+    start = text.find(number)
+    while start >= 0:
+        before, after = text[start - 1 : start], text[start + len(number) : start + len(number) + 2]
+        joined = after[:1].isdigit() or (after[:1] in _JOINING and after[1:].isdigit())
+        if not joined and not before.isalnum() and before not in _JOINING and (before + after).isascii():
+            return True
+        start = text.find(number, start + 1)
+    return False
 
 
 def canonical(found: list[str]) -> list[str]:

@@ -7,8 +7,8 @@ from itertools import chain, pairwise
 from math import log
 
 from tasks.text.names import entities
-from tasks.text.quantities import numbers, supported_numbers
-from tasks.text.tokens import STOP_WORDS, sentences, stem, words
+from tasks.text.quantities import numbers, stands, supported_numbers
+from tasks.text.tokens import STOP_WORDS, content_stems, sentences, stem, words
 
 
 class Words:
@@ -39,28 +39,27 @@ class ContextView:
         self.passages = tuple(passages)
 
     @cached_property
-    def _sentences(self) -> list[list[Words]]:
-        return [[Words(sentence) for sentence in sentences(passage)] for passage in self.passages]
+    def _read(self) -> list[Words]:
+        return list(map(Words, self.passages))
 
     @cached_property
     def word_counts(self) -> Counter[str]:
-        return Counter([word for passage in self._sentences for said in passage for word in said.words])
+        return Counter([word for said in self._read for word in said.words])
 
     @cached_property
     def stems(self) -> frozenset[str]:
-        return frozenset([each for passage in self._sentences for said in passage for each in said.stems])
+        return frozenset([each for said in self._read for each in said.stems])
 
     @cached_property
     def bigrams(self) -> frozenset[tuple[str, str]]:
-        passages = [[each for said in passage for each in said.stems] for passage in self._sentences]
-        return frozenset(chain.from_iterable(map(pairwise, passages)))
+        return frozenset(chain.from_iterable([pairwise(said.stems) for said in self._read]))
 
     @cached_property
     def idf(self) -> dict[str, float]:
         """Smoothed inverse document frequency over the passages: ``log((1 + n) / (1 + df)) + 1``, by content stem."""
         count = len(self.passages)
         weight = [log((1 + count) / (1 + frequency)) + 1 for frequency in range(count + 1)]
-        held = [{each for said in passage for each in said.content} for passage in self._sentences]
+        held = [set(said.content) for said in self._read]
         if count == 1:
             return dict.fromkeys(held[0], weight[1])
         return {each: weight[frequency] for each, frequency in Counter(chain.from_iterable(held)).items()}
@@ -78,10 +77,10 @@ class ContextView:
         """By content stem, the windows of two consecutive sentences that hold it; and a bound on their numbers."""
         holding: dict[str, set[int]] = {each: set() for each in self.idf}
         end = 0
-        for passage in self._sentences:
-            for said in passage:
+        for passage in self.passages:
+            for sentence in sentences(passage):
                 both = (end, end + 1)  # window i holds sentences i - 1 and i
-                for each in said.content:
+                for each in content_stems(sentence):
                     holding[each].update(both)
                 end += 1
             end += 1
@@ -89,7 +88,7 @@ class ContextView:
 
     @cached_property
     def _running(self) -> str:
-        return "|".join([f" {' '.join([w for said in passage for w in said.words])} " for passage in self._sentences])
+        return "|".join([f" {' '.join(said.words)} " for said in self._read])
 
     @cached_property
     def numbers(self) -> frozenset[str]:
@@ -143,7 +142,11 @@ class ContextView:
 
     def unsupported_numbers(self, answer: str) -> list[str]:
         """Numbers in the answer that the context states neither in digits nor in words."""
-        return [number for number in numbers(answer) if number not in self.numbers]
+        return [number for number in numbers(answer) if not self._states(number)]
+
+    def _states(self, number: str) -> bool:
+        """Whether the context states a number; one that stands there as it is needs no reading of all the others."""
+        return any(stands(number, passage) for passage in self.passages) or number in self.numbers
 
     def unsupported_entities(self, answer: str, query: str = "") -> list[str]:
         """Names in the answer of which some word stands neither in the context nor in the query."""
