@@ -6,16 +6,17 @@ from pathlib import Path
 from flows.config import BaseConfig, PromptConfig
 from tasks.errors import UserError
 from tasks.readers import expand
+from tasks.readers.source import Rows
 from tasks.versioning.code import ROOT
-from tasks.versioning.inputs import Files, HubModel, Local
+from tasks.versioning.inputs import HubModel, Local
 
 TEMPLATES = ROOT / "tasks/prompts/templates"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def triplets(source: str) -> Files:
+def triplets(source: str) -> Rows:
     """The JSONL files behind a path, a folder or a glob, in order of name."""
-    return Files(tuple(expand(source)))
+    return Rows(tuple(expand(source)))
 
 
 def template(config: PromptConfig) -> Local:

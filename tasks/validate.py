@@ -10,7 +10,7 @@ import orjson
 from pydantic import Field
 
 from tasks.errors import UserError
-from tasks.readers.shards import Shard, cut
+from tasks.readers.shards import CHECKSUMS, Shard, cut
 from tasks.rules.across import Repeat, repeats
 from tasks.rules.report import markdown, rejections
 from tasks.rules.shard import SKETCH, RowConfig, examine_shard
@@ -54,8 +54,9 @@ def validate(
 
     Rows are examined in shards, each by itself and once: an edit costs the shard around it. `rows/` has the triplets of
     each shard, and in left_out.json those that repeat a row of any shard, which is told from the sketches in
-    `sketches/`. `quarantine.jsonl` holds every row left out, with its file, line, rule, value, remedy and text;
-    `report.json` and `report.md` count and show examples. Memory stays flat but for 40 bytes a row.
+    `sketches/`; `source/` has the checksums of the rows read, for `Rows.changes`. `quarantine.jsonl` holds every row
+    left out, with its file, line, rule, value, remedy and text; `report.json` and `report.md` count and show examples.
+    Memory stays flat but for 40 bytes a row.
 
     UserError where more than `max_reject_share` are rejected, or none is left.
     """
@@ -71,8 +72,13 @@ def validate(
     examined: list[Part] = []
     with tqdm(desc="validate", unit="row", disable=None) as bar:
         for number, part in enumerate(parts.map(examine_shard, map(piece, source.cut()))):
-            name = f"{number:05}"
-            parts.lay(part, rows=f"rows/{name}.arrow", sketch=f"sketches/{name}", rejected=f"rejected/{name}.jsonl")
+            parts.lay(
+                part,
+                rows=f"rows/{number:05}.arrow",
+                sketch=f"sketches/{number:05}",
+                rejected=f"rejected/{number:05}.jsonl",
+                checksums=f"{CHECKSUMS}/{source.digests[number]}",
+            )
             examples = [each for counts in part.facts["found"].values() for each in counts["examples"]]
             tally.shard(part.facts, [source.place(number, each["number"]) for each in examples])
             examined.append(part)
@@ -91,10 +97,12 @@ class _Source:
 
     def __init__(self, files: Sequence[Path]) -> None:
         self.files = files
+        self.digests: list[str] = []
         self._places: list[tuple[array[int], list[tuple[int, int]]]] = []
 
     def cut(self) -> Iterator[Shard]:
         for shard in cut(self.files):
+            self.digests.append(shard.digest)
             self._places.append((shard.lines, shard.files))
             yield shard
 

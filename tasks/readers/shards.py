@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from zlib import crc32
@@ -15,6 +16,7 @@ from tasks.readers.files import read_lines
 # row costs 0.2 % of the work.
 MEAN = 2_048
 LEAST, MOST = MEAN // 4, MEAN * 2  # rows; equal rows all end a shard, or none does
+CHECKSUMS = "source"  # folder of a validated artifact: the checksums of each shard that it was made from, by digest
 MOST_BYTES = 8 << 20  # keeps memory flat where contexts are long
 
 
@@ -26,13 +28,18 @@ class Shard:
     lines: array[int] = field(default_factory=lambda: array("I"))  # of each row in its file, from 1
     files: list[tuple[int, int]] = field(default_factory=list)  # (number of its first row in a file, the file's index)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the rows and of where each ends; not of where they stand."""
         hashed = sha256(array("I", map(len, self.rows)).tobytes())
         for row in self.rows:
             hashed.update(row)
         return hashed.hexdigest()
+
+
+def checksums(rows: Iterable[bytes]) -> bytes:
+    """CRC-32 of each row, 4 bytes, least significant first."""
+    return b"".join([crc32(row).to_bytes(4, "little") for row in rows])
 
 
 def cut(files: Iterable[Path]) -> Iterator[Shard]:

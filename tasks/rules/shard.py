@@ -7,6 +7,7 @@ import orjson
 
 from tasks.readers import Malformed, parse
 from tasks.readers.identity import digest, normal
+from tasks.readers.shards import checksums
 from tasks.rules.row import judge, settle
 from tasks.rules.table import REMEDIES, Finding, Rules
 from tasks.triplets import Triplet, TripletWriter
@@ -83,7 +84,11 @@ def examine_shard(raw: list[bytes], config: RowConfig) -> tuple[dict[str, bytes]
                     bool(findings),
                 )
             )
-    files = {"rows": passed.getvalue().to_pybytes(), "sketch": np.array(sketch, SKETCH).tobytes()}
+    files = {
+        "rows": passed.getvalue().to_pybytes(),
+        "sketch": np.array(sketch, SKETCH).tobytes(),
+        "checksums": checksums(raw),
+    }
     if rejected:
         files["rejected"] = b"\n".join(rejected) + b"\n"
     return files, {"read": len(raw), "forms": +forms, "unused": unused, "found": found}

@@ -11,10 +11,14 @@ import datasets
 import pytest
 
 from tasks.errors import UserError
+from tasks.readers.shards import cut
+from tasks.readers.source import Rows
 from tasks.rules.shard import RowConfig, examine
 from tasks.rules.table import Rules
 from tasks.triplets import BATCH_ROWS, read_triplets
 from tasks.validate import ValidateConfig, validate
+from tasks.versioning.code import code_of
+from tasks.versioning.key import installed
 
 CONTEXT = "The feed pump P-101 runs at 1,450 rpm. Its casing is made of cast iron and its seal of nitrile rubber."
 
@@ -77,6 +81,7 @@ def test_the_same_rows_give_the_same_bytes_wherever_they_lie(tmp_path: Path) -> 
         "rows/00000.arrow",
         "rows/left_out.json",
         "sketches/00000",
+        f"source/{next(cut([tmp_path / 'here/rows.jsonl'])).digest}",
     ]
     for name in names:
         data = (outs[0] / name).read_bytes()
@@ -89,6 +94,57 @@ def test_a_row_put_in_front_changes_no_other_row(tmp_path: Path) -> None:
     before = run(tmp_path, [write(tmp_path / "rows.jsonl", rows)])
     after = run(tmp_path, [write(tmp_path / "rows.jsonl", [good(99), *rows])])
     assert list(read_triplets(after / "rows"))[1:] == list(read_triplets(before / "rows"))
+
+
+def test_a_changed_source_says_how_many_rows_and_shards(tmp_path: Path) -> None:
+    rows = [good(n) for n in range(12_000)]
+    source = write(tmp_path / "rows.jsonl", rows)
+    before = {"folder": str(run(tmp_path, [source]))}
+    shards = len(list(cut([source])))
+    assert shards > 3
+
+    def told(changed: list[Any]) -> list[str] | None:
+        return Rows((write(tmp_path / "new.jsonl", changed),)).changes(before)
+
+    assert told([*rows[:2], *rows[3:], good(-1), good(-2)]) == [f"2 of {shards} shards changed: rows +2 −1"]
+    assert told(rows[::-1]) == ["the same rows, in another order or in other files"]
+    assert Rows((source,)).share(before) == 0
+    assert Rows((source,)).changes({"folder": str(tmp_path)}) is None
+    assert 0 < Rows((write(tmp_path / "new.jsonl", [good(-1), *rows]),)).share(before) <= 2 / shards
+
+
+def test_an_edit_costs_the_shard_around_it_and_the_outcome_is_that_of_a_cold_run(tmp_path: Path) -> None:
+    rows = [good(n) for n in range(12_000)]
+    first = run(tmp_path, [write(tmp_path / "rows.jsonl", rows)])
+    record(first)
+    # A repeat far off, a row that is rejected, a new one in front.
+    edited = [good(-1), *rows[:6_000], good(7), good(6_000, answer="It is made of 17 bricks."), *rows[6_001:]]
+    source = [write(tmp_path / "rows.jsonl", edited)]
+    seen: list[int] = []
+
+    def counted(function: Any, calls: Any, *, name: str) -> Any:
+        for call in calls:
+            seen.append(len(call[0]))
+            yield function(*call)
+
+    incremental, cold = tmp_path / "incremental", run(tmp_path, source)
+    incremental.mkdir()
+    validate(ValidateConfig(), rows=source, out=incremental, earlier=[first], spread=counted)
+    assert 0 < sum(seen) < 8_500
+    assert files(incremental) == files(cold)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def record(artifact: Path) -> None:
+    """Put beside a step's output what makes it an artifact that a later run may take parts from."""
+    payload = {
+        "code": code_of("tasks.validate", "validate"),
+        "libraries": installed(validate.libraries),
+    }
+    (artifact / "record.json").write_text(json.dumps({"payload": payload}))
 
 
 def test_every_row_left_out_is_in_the_quarantine_with_its_reason(tmp_path: Path) -> None:
@@ -214,6 +270,8 @@ MEASURE = """
 import json, re, sys
 from pathlib import Path
 from tasks.validate import ValidateConfig, validate
+from tasks.versioning.code import code_of
+from tasks.versioning.key import installed
 
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
