@@ -47,8 +47,7 @@ class Blobs:
         blob = self.path(digest)
         if blob.exists() and os.path.samefile(blob, path):
             return digest
-        if self.has(digest):
-            self.lay(digest, path)
+        if self.has(digest) and self._laid(digest, path):
             if not os.path.samefile(blob, path):  # a copy: the file system allows no more links
                 flush(path)
             return digest
@@ -72,6 +71,14 @@ class Blobs:
             with self.digests.carried([self.path(digest)]):
                 os.replace(link, target)
                 link.unlink(missing_ok=True)  # a rename onto another link of the same file leaves both
+
+    def _laid(self, digest: str, target: Path) -> bool:
+        """Lay the blob, unless `gc` removed it just now."""
+        try:
+            self.lay(digest, target)
+        except FileNotFoundError:
+            return False
+        return True
 
     @contextmanager
     def temporary(self) -> Iterator[Path]:

@@ -128,6 +128,12 @@ class Bucket:
         with self._explained("download files"):
             self._each(lambda each: self._fs.get_file(self._at(each[0]), str(each[1])), files.items())
 
+    def chunks(self, name: str, size: int) -> Iterator[bytes]:
+        """The object's content in pieces of `size` bytes."""
+        with self._explained(f"read {name}"), self._fs.open(self._at(name), "rb", block_size=8 * size) as file:
+            while chunk := file.read(size):
+                yield chunk
+
     def require_exclusive_create(self) -> None:
         """Refuse a service that ignores the condition of `create`, for then two would hold one lease."""
         name = f".leases/.probe-{secrets.token_hex(8)}"

@@ -68,21 +68,16 @@ def held(objects: Objects, name: str, seconds: float, say: Callable[[str], None]
             objects.delete(_path(name, lease.epoch))
 
 
-def live(objects: Objects, pattern: str = "*", *, patience: float | None = None) -> dict[str, str]:
-    """Leases that are held: {name: by whom}. Those that cannot be told dead at once are watched for their term."""
-    held_by = {}
-    watches: dict[str, _Watch] = {}
-    for path in objects.glob(f"{LEASES}/{pattern}/*"):
-        name = path.split("/")[1]
-        watches[name] = _Watch(objects, name)
-    start = time.monotonic()
+def live(objects: Objects) -> dict[str, str]:
+    """Leases that are held: {name: by whom}. Those of other machines are watched until renewed, or for their term."""
+    held_by: dict[str, str] = {}
+    watches = {name: _Watch(objects, name) for name in {p.split("/")[1] for p in objects.glob(f"{LEASES}/*/*")}}
     while watches:
         for name, watch in list(watches.items()):
             state = watch.look()
-            if state in ("free", "dead"):
-                del watches[name]
-            elif state == "renewed" or (patience is not None and time.monotonic() - start >= patience):
+            if state == "renewed":
                 held_by[name] = watch.holder
+            if state != "held":
                 del watches[name]
         if watches:
             time.sleep(objects.patience)
@@ -127,7 +122,7 @@ class _Watch:
         return bool(self.dead) and epoch <= max(self.dead)
 
     def look(self) -> str:
-        """`free`: nobody has it. `dead`: its holder is gone. `renewed`: seen renewing. `held`: not yet sure."""
+        """`free`: nobody has it. `dead`: its holder is gone. `renewed`: its holder lives. `held`: not known yet."""
         epochs = _epochs(self.objects, self.name)
         if not epochs:
             self.epoch, self.dead, self._seen = 0, [], b""
@@ -145,7 +140,7 @@ class _Watch:
         if (process and process.is_dead) or time.monotonic() - self._since > seconds:
             self.dead = epochs
             return "dead"
-        return "renewed" if changed and not first else "held"
+        return "renewed" if (changed and not first) or (process and process.is_alive) else "held"
 
 
 def _told(content: bytes) -> tuple[Process | None, float]:

@@ -9,7 +9,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
+from stat import S_ISREG
 from typing import Protocol
 
 from tasks.versioning.process import Process
@@ -87,15 +89,11 @@ class Folder:
 
     def glob(self, pattern: str) -> dict[str, Info]:
         found = {}
-        for path in sorted(self.root.glob(pattern)):
-            hidden = any(
-                part.startswith(".") and "*" in asked
-                for part, asked in zip(path.relative_to(self.root).parts, pattern.split("/"), strict=True)
-            )
+        for name in _fitting(self.root, "", pattern.split("/")):
             with suppress(OSError):
-                if not hidden and path.is_file():
-                    stat = path.stat()
-                    found[path.relative_to(self.root).as_posix()] = Info(stat.st_size, stat.st_mtime)
+                stat = os.stat(self.root / name)
+                if S_ISREG(stat.st_mode):
+                    found[name] = Info(stat.st_size, stat.st_mtime)
         return found
 
     @contextmanager
@@ -113,6 +111,22 @@ class Folder:
             yield path
         finally:
             path.unlink(missing_ok=True)
+
+
+def _fitting(root: Path, below: str, parts: list[str]) -> Iterator[str]:
+    """Names that fit, in order; unlike `Path.glob` it does not mind a folder that vanishes meanwhile."""
+    if not parts:
+        yield below.rstrip("/")
+    elif "*" not in parts[0]:
+        yield from _fitting(root, f"{below}{parts[0]}/", parts[1:])
+    else:
+        try:
+            names = sorted(os.listdir(root / below))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for name in names:
+            if fnmatch(name, parts[0]) and not name.startswith("."):
+                yield from _fitting(root, f"{below}{name}/", parts[1:])
 
 
 def _in_folder(place, made: Path, target: Path) -> None:  # type: ignore[no-untyped-def]

@@ -42,8 +42,17 @@ class Process:
 
     @property
     def is_dead(self) -> bool:
-        """Whether it is known to have ended; False if it runs, or if one cannot tell from here."""
-        return bool(self.place) and self.place == _place() and _started(self.pid) != self.started
+        """Whether it is known to have ended; False also if one cannot tell from here."""
+        return self._is_near and _started(self.pid) != self.started
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it is known to run; False also if one cannot tell from here."""
+        return self._is_near and _started(self.pid) == self.started
+
+    @property
+    def _is_near(self) -> bool:
+        return bool(self.place) and self.place == _place()
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)

@@ -176,7 +176,7 @@ class Store:
             self._upload(step, key, files, staged, manifest)
         final = self.folder(step, key)
         final.parent.mkdir(parents=True, exist_ok=True)
-        self._set_aside(final)
+        self._make_way(final)
         os.rename(staged, final)
         flush(final.parent)
         with self.digests.carried(final / name for name in files):
@@ -186,13 +186,27 @@ class Store:
         assert published is not None
         return published
 
+    def remove(self, step: str, key: str) -> None:
+        """Remove an artifact at once; blobs that nothing else needs stay for `reground gc`."""
+        if self.bucket:
+            self.bucket.delete(_manifest(step, key))
+        self._make_way(self.folder(step, key))
+
+    def set_aside(self, folder: Path) -> None:
+        """Move a flawed artifact's folder out of use; `reground gc` removes it when it is old."""
+        step, name = folder.parts[-2:]
+        flawed = self.root / ".flawed" / step / f"{name}-{time.time_ns()}"
+        flawed.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            os.rename(folder, flawed)
+
     def fetch(self, artifact: Artifact, names: Iterable[str]) -> Path:
         """The artifact's folder with these files in it, each as published; for a folder store they are there."""
         folder = self.folder(artifact.step, artifact.key)
         if not self.bucket:
             return folder
         if _read(folder / MANIFEST) != artifact.manifest:  # made anew elsewhere
-            self._set_aside(folder)
+            self._make_way(folder)
             folder.mkdir(parents=True, exist_ok=True)
             (folder / MANIFEST).write_bytes(artifact.manifest)
         every = artifact.all_files
@@ -277,11 +291,10 @@ class Store:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return "is gone"
 
-    def _set_aside(self, folder: Path) -> None:
-        """Have a flawed folder make way, in one rename."""
+    def _make_way(self, folder: Path) -> None:
+        """Remove a folder in one rename."""
         with self.blobs.temporary() as aside, suppress(FileNotFoundError):
             os.rename(folder, aside)
-            shutil.rmtree(aside, ignore_errors=True)
 
     def _upload(self, step: str, key: str, files: dict[str, dict[str, Any]], staged: Path, manifest: bytes) -> None:
         """Blobs that are not there yet, then the manifest: whoever sees it finds everything that it names."""
