@@ -25,6 +25,8 @@ from tasks.errors import UserError
 from tasks.model import load_tokenizer
 from tasks.prompts import Prompt
 from tasks.triplets import Triplet, TripletWriter, read_triplets
+from tasks.versioning.code import code_of
+from tasks.versioning.key import installed
 from tests.tasks.tiny import toy_base
 
 TEMPLATE = Path(package.__file__).parent / "templates" / "inst.jinja"
@@ -403,3 +405,69 @@ def test_the_report_shows_lengths_as_a_histogram(tmp_path, base):
     assert counts["lengths"]["percentiles"]["p100"] <= counts["lengths"]["histogram"][-1]["up_to"]
     assert counts["tokens"]["prompt"] + counts["tokens"]["answer"] == counts["tokens"]["total"]
     assert "xychart-beta" in page and f"{counts['tokens']['total']:,} tokens" in page
+
+
+def sharded(folder: Path, shards: Sequence[Sequence[Triplet]], gone: dict[str, list[int]] | None = None) -> Path:
+    """A folder of triplets in several files, as `validate` writes it."""
+    folder.mkdir(parents=True)
+    for number, rows in enumerate(shards):
+        with TripletWriter(folder / f"{number:05}.arrow", REFUSAL) as writer:
+            for row in rows:
+                writer.add(row)
+    if gone:
+        (folder / "left_out.json").write_text(json.dumps(gone))
+    return folder
+
+
+def test_rows_that_validate_left_out_are_on_no_side(tmp_path, base):
+    rows = sharded(tmp_path / "rows", [ROWS[:30], ROWS[30:]], {"00001.arrow": [0, 2]})
+    asked = validated(tmp_path / "asked", QUESTIONS)
+    (tmp_path / "out").mkdir()
+    config = BuildConfig(max_tokens=512)
+    build(config, rows=rows, evaluation=asked, base=base, template=TEMPLATE, out=tmp_path / "out")
+    assert sum(report(tmp_path / "out")["rows"].values()) == len(ROWS) + len(QUESTIONS) - 2
+
+
+class Counting:
+    """Spreads work in this process, and notes which functions had to run."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+
+    def __call__(self, function, calls, *, name):
+        for call in calls:
+            self.ran.append(name)
+            yield function(*call)
+
+
+CHANGES = {
+    "a row of a shard": lambda rows, asked: ([rows[0], [*rows[1][:-1], sheet(501)], *rows[2:]], asked),
+    "a new shard": lambda rows, asked: ([*rows, [sheet(i) for i in range(600, 620)]], asked),
+    "an evaluation row": lambda rows, asked: (rows, [[*asked[0], sheet(1020)]]),
+    "a leak": lambda rows, asked: (rows, [[*asked[0], sheet(0)]]),
+    "a shard gone": lambda rows, asked: ([rows[0], *rows[2:]], asked),
+}
+ENCODED = {"a row of a shard": 1, "a new shard": 1, "an evaluation row": 1, "a leak": 2, "a shard gone": 0}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_encodes_the_shards_it_touches_and_ends_as_a_cold_run_does(tmp_path, base, change):
+    shards, asked = [ROWS[i : i + 15] for i in range(0, 60, 15)], [QUESTIONS]
+
+    def run(name: str, rows, questions, **more) -> Path:
+        out = tmp_path / name / "out"
+        out.mkdir(parents=True)
+        places = {"rows": tmp_path / name / "rows", "evaluation": tmp_path / name / "asked"}
+        config = BuildConfig(max_tokens=512)
+        sharded(places["rows"], rows), sharded(places["evaluation"], questions)
+        build(config, **places, base=base, template=TEMPLATE, out=out, **more)
+        return out
+
+    first = run("first", shards, asked)
+    payload = {"code": code_of("tasks.build", "build"), "libraries": installed(build.libraries)}
+    (first / "record.json").write_text(json.dumps({"payload": payload}))
+    counting = Counting()
+    changed = CHANGES[change](shards, asked)
+    warm = run("warm", *changed, earlier=[first], spread=counting)
+    assert counting.ran.count("encode") == ENCODED[change]
+    assert digests(warm) == digests(run("cold", *changed))
