@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
@@ -13,6 +13,9 @@ from rich.markup import escape
 from flows import display, settings
 from flows.config import TINY, Retrain, load
 from tasks.errors import UserError
+
+if TYPE_CHECKING:
+    from tasks.versioning.plan import Planner
 
 app = typer.Typer(
     help="Retraining for RAG answerers that reruns only what changed.\n\n"
@@ -33,6 +36,8 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", help="Override one setting, e.g. `-s train.lora.r=8`. May be repeated."),
 ]
+WhichArtifact = Annotated[str, typer.Argument(help="A key or its first digits, or a step: its newest artifact.")]
+WhichStore = Annotated[Path, typer.Option("--config", help="The config whose store to look in.")]
 
 
 @app.command()
@@ -46,11 +51,12 @@ def retrain(config: ConfigFile = TINY, overrides: Overrides = None) -> None:
     from tasks.versioning.plan import Planner
 
     tree = load(config, overrides or ())
-    planner = Planner(tree.open_store())
+    planner = Planner(tree.open_store(), tree.name)
     outcome = pipeline(tree, planner)
     if planner.fresh:
         for step in planner.steps:
             display.step_done(console, step)
+        planner.store.log_run(tree.name, planner.artifacts).end("completed")
         folder = outcome.report.folder
     else:
         folder = _run_flow(tree)
@@ -76,25 +82,95 @@ def plan(
     config: ConfigFile = TINY,
     overrides: Overrides = None,
     json: Annotated[
-        bool, typer.Option("--json", help="For machines: label, status, why and seconds per step.")
+        bool,
+        typer.Option("--json", help="For machines: label, step, status, why, seconds, gpu_seconds and key per step."),
+    ] = False,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit with 1 if a step would run, like `git diff --exit-code`.")
     ] = False,
 ) -> None:
-    """Say what would run, and why; run nothing.
+    """Say what would run, why, and what it will take by earlier records; run nothing.
 
     `fresh`: the artifact is there and whole. `stale`: the step will run. `waits`: an earlier step will run first;
-    should that write the same bytes as before, this one stays as it is.
+    should that write the same bytes as before, and no other reason be named, this one stays as it is.
+
+    Exits with 0, or with 2 for a mistake such as a misspelt setting; with `--exit-code` also with 1.
     """
+    planner = _planned(load(config, overrides or ()))
+    if json:
+        _write_json([each.plain() for each in planner.steps])
+    else:
+        display.plan(console, planner.steps)
+    if exit_code and not planner.fresh:
+        raise typer.Exit(1)
+
+
+def _planned(tree: Retrain) -> "Planner":
     from flows.pipeline import pipeline
     from tasks.versioning.plan import Planner
 
-    tree = load(config, overrides or ())
-    planner = Planner(tree.open_store())
+    planner = Planner(tree.open_store(), tree.name)
     pipeline(tree, planner)
+    return planner
+
+
+def _write_json(told: Any) -> None:
+    sys.stdout.buffer.write(orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+
+
+@app.command()
+def adopt(
+    step: Annotated[str, typer.Argument(help="A step as `reground plan` names it, or both of `answer` at once.")],
+    because: Annotated[str, typer.Option(help="Why the change cannot change the output; it goes on the record.")],
+    config: ConfigFile = TINY,
+    overrides: Overrides = None,
+) -> None:
+    """Take over a step's artifact after a change of code or libraries that cannot change it, instead of running it.
+
+    Refused if the config or an input changed as well. `reground show` and `why` tell of it ever after.
+    """
+    from tasks.versioning.adopt import adopt as take_over
+
+    for artifact in take_over(_planned(load(config, overrides or ())), step, because):
+        told = artifact.record["adopted"]
+        console.print(f"{artifact.record['label']}: {artifact.about} adopted from {told['from']}", highlight=False)
+
+
+@app.command()
+def why(
+    artifact: WhichArtifact,
+    config: WhichStore = TINY,
+    overrides: Overrides = None,
+    json: Annotated[bool, typer.Option("--json", help="The same for machines.")] = False,
+) -> None:
+    """Tell why an artifact was made: what had changed since the one before, and why that had, back to the source."""
+    from tasks.versioning.why import why as explain
+
+    cause = explain(load(config, overrides or ()).open_store().match(artifact))
     if json:
-        steps = [{"label": s.label, "status": s.status, "why": s.why, "seconds": s.seconds} for s in planner.steps]
-        sys.stdout.buffer.write(orjson.dumps(steps, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        _write_json(cause.plain())
     else:
-        console.print(display.plan(planner.steps))
+        display.why(console, cause)
+
+
+@app.command()
+def lineage(
+    artifact: WhichArtifact,
+    config: WhichStore = TINY,
+    overrides: Overrides = None,
+    json: Annotated[bool, typer.Option("--json", help="Nodes and edges, for machines.")] = False,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="A flow chart for Markdown.")] = False,
+) -> None:
+    """Show everything that an artifact was made from, up to the files and the base model."""
+    from tasks.versioning.lineage import lineage as trace
+
+    told = trace(load(config, overrides or ()).open_store().match(artifact))
+    if json:
+        _write_json(told.plain())
+    elif mermaid:
+        print(told.mermaid())
+    else:
+        display.lineage(console, told)
 
 
 @app.command()
@@ -161,8 +237,8 @@ def versions(
 
 @app.command()
 def show(
-    artifact: Annotated[str, typer.Argument(help="A key or its first digits, or a step: its newest artifact.")],
-    config: Annotated[Path, typer.Option(help="The config whose store to look in.")] = TINY,
+    artifact: WhichArtifact,
+    config: WhichStore = TINY,
     overrides: Overrides = None,
     json: Annotated[bool, typer.Option("--json", help="The whole record, for machines.")] = False,
 ) -> None:

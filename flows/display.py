@@ -6,25 +6,106 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.tree import Tree
 
+from tasks.versioning.lineage import Lineage
 from tasks.versioning.plan import Planned
 from tasks.versioning.store import SHORT, Artifact
+from tasks.versioning.why import Cause
 
 COLOURS = {"fresh": "green", "stale": "yellow", "waits": "cyan"}
 
 
-def plan(steps: list[Planned]) -> Table:
-    """One row per step: what would happen, why, and what it cost the last time."""
+def plan(console: Console, steps: list[Planned]) -> None:
+    """One row per step: what would happen, why, and what it will cost by earlier records; then the total."""
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("step", no_wrap=True)
     table.add_column("status", no_wrap=True)
-    table.add_column("last time", justify="right", no_wrap=True)
+    table.add_column("will take", justify="right", no_wrap=True)
     table.add_column("why")
     for step in steps:
         status = f"[{COLOURS[step.status]}]{step.status}[/]"
         why = "\n".join(escape(reason) for reason in _few(step.why))
-        table.add_row(step.label, status, _seconds(step.seconds), why)
-    return table
+        table.add_row(step.label, status, _cost(step.seconds, step.gpu_seconds), why)
+    console.print(table)
+    console.print(f"\n{_total(steps)}", highlight=False)
+
+
+def _total(steps: list[Planned]) -> str:
+    """`2 of 10 steps are stale: about 2.1 min. 4 wait for them: up to 31.0 s more.`"""
+    stale = [step for step in steps if step.status == "stale"]
+    waits = [step for step in steps if step.status == "waits"]
+    if not stale:
+        return f"All {len(steps)} steps are fresh: nothing would run."
+    if not any(step.before for step in steps):
+        return f"Nothing was made yet: {len(steps)} steps would run, and no record tells what they cost."
+    text = f"{len(stale)} of {len(steps)} steps {'is' if len(stale) == 1 else 'are'} stale{_sum(stale, 'about')}."
+    if waits:
+        text += f" {len(waits)} wait{'s' * (len(waits) == 1)} for what they write{_sum(waits, 'up to')}."
+    return text
+
+
+def _sum(steps: list[Planned], about: str) -> str:
+    known = [step for step in steps if step.seconds is not None]
+    if not known:
+        return ", and never ran here, so the cost is not known"
+    gpu = sum(step.gpu_seconds or 0 for step in known)
+    text = f": {about} {_cost(sum(step.seconds or 0 for step in known), gpu)}"
+    return text + (f", and {len(steps) - len(known)} that never ran here" if len(known) < len(steps) else "")
+
+
+def _cost(seconds: float | None, gpu_seconds: float | None) -> str:
+    """`3.4 min, 2.9 of them on a GPU`, in short: `3.4 min (GPU 2.9 min)`."""
+    return _seconds(seconds or None) + (f" (GPU {_seconds(gpu_seconds)})" if gpu_seconds else "")
+
+
+def why(console: Console, cause: Cause) -> None:
+    """An artifact, the reasons for it, and below each input that changed the reasons for that."""
+    console.print(_cause(cause), highlight=False)
+
+
+def _cause(cause: Cause, name: str = "") -> Tree:
+    after = f" after {cause.before}" if cause.before else ""
+    tree = Tree(
+        (f"[bold]{name}[/] ← " if name else "")
+        + f"[bold]{cause.artifact}[/] [dim]{cause.label}, made {_when(cause.made_at)} by {cause.made_by}{after}[/]"
+    )
+    for reason in cause.why:
+        tree.add(escape(reason))
+    if cause.adopted:
+        tree.add(_adopted(cause.adopted))
+    for given, each in cause.inputs.items():
+        tree.add(_cause(each, given))
+    return tree
+
+
+def lineage(console: Console, told: Lineage) -> None:
+    """The artifact above what it was made from. What was shown in full is not shown again."""
+    if len(told.chain) > 1:
+        console.print(f"{len(told.chain)} trainings, each from the one before: {' → '.join(told.chain)}")
+    console.print(_ancestors(told, told.root, set()), highlight=False)
+
+
+def _ancestors(told: Lineage, name: str, seen: set[str], how: str = "") -> Tree:
+    node = told.nodes[name]
+    about = f"[bold]{escape(name)}[/]" + (f" [dim]{node.label}, made {_when(node.made_at)}[/]" if node.made_at else "")
+    about += " [red]no longer in the store[/]" if node.gone else ""
+    about += f" {_adopted(node.adopted)}" if node.adopted else ""
+    tree = Tree((f"{how} ← " if how else "") + about + (" [dim]as above[/]" if name in seen and node.inputs else ""))
+    if name not in seen:
+        seen.add(name)
+        for names, source in node.edges():
+            tree.add(_ancestors(told, source, seen, names))
+    return tree
+
+
+def _adopted(adopted: dict[str, str]) -> str:
+    told = f"adopted from {adopted['from']} by {adopted['by']} on {_when(adopted['at'])}: {adopted['because']}"
+    return f"[yellow]{escape(told)}[/]"
+
+
+def _when(moment: str) -> str:
+    return moment.replace("T", " ").removesuffix("+00:00")
 
 
 def _few(reasons: list[str], most: int = 4) -> list[str]:
@@ -81,7 +162,7 @@ def versions(artifacts: list[Artifact]) -> Table:
         table.add_row(
             record["label"],
             each.key[:SHORT],
-            record["made_at"].replace("T", " ").removesuffix("+00:00"),
+            _when(record["made_at"]),
             _size(each.size),
             _seconds(record["measured"]["seconds"]),
             escape("; ".join(_few(record["why"], 1))),
@@ -98,6 +179,7 @@ def record(console: Console, artifact: Artifact) -> None:
         "made at": told["made_at"],
         "made by": ", ".join(f"{name} {value}" for name, value in told["made_by"].items()),
         "why": "; ".join(told["why"]),
+        **({"adopted": _adopted(told["adopted"])} if "adopted" in told else {}),
         **{f"from {name}": about for name, about in told["made_from"].items() if about},
         **{name.replace("_", " "): f"{value:g}" for name, value in told["measured"].items()},
         "libraries": ", ".join(f"{name} {version}" for name, version in told["payload"]["libraries"].items()),
@@ -106,7 +188,7 @@ def record(console: Console, artifact: Artifact) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        table.add_row(name, escape(value))
+        table.add_row(name, value if name == "adopted" else escape(value))
     console.print(table)
     console.print_json(data=told["config"])
     for name, each in artifact.files.items():

@@ -11,6 +11,7 @@ from prefect.states import Completed
 from flows.config import TINY, Retrain, load
 from flows.pipeline import pipeline
 from tasks.versioning.as_task import TaskRunner, Tell, silent
+from tasks.versioning.lineage import lineage
 from tasks.versioning.runner import Runner
 
 SAMPLE = load(TINY)
@@ -28,9 +29,13 @@ def retrain(config: Retrain = SAMPLE) -> State[str]:
 
 def run(config: Retrain) -> State[str]:
     """The body of the flow. Apart, because Prefect pickles a flow's own function for the workers, `TELL` and all."""
-    with Runner(config.runner, address=config.runner_address, workers=config.workers) as spread:
-        outcome = pipeline(config, TaskRunner(config.open_store(), tell=TELL.get(), spread=spread))
+    store = config.open_store()
+    runner = Runner(config.runner, address=config.runner_address, workers=config.workers)
+    with runner as spread, store.log_run(config.name) as log:
+        outcome = pipeline(config, TaskRunner(store, name=config.name, tell=TELL.get(), spread=spread, log=log))
     report = orjson.loads((outcome.report.folder / "report.json").read_bytes())
     summary = (outcome.report.folder / "report.md").read_text(encoding="utf-8")
     create_markdown_artifact(summary, key="comparison", description="Base against tuned")
+    chart = lineage(outcome.report).mermaid()
+    create_markdown_artifact(f"```mermaid\n{chart}\n```", key="lineage", description="What the report was made from")
     return Completed(message=report["headline"], data=str(outcome.report.folder))

@@ -20,7 +20,8 @@ from prefect.states import Completed
 from tasks.versioning.inputs import Input
 from tasks.versioning.key import Request
 from tasks.versioning.make import make
-from tasks.versioning.plan import Planned, look
+from tasks.versioning.plan import Planned, last_used, look
+from tasks.versioning.runs import RunLog
 from tasks.versioning.spread import Spread, here
 from tasks.versioning.step import Config, Step
 from tasks.versioning.store import SHORT, Artifact, Store
@@ -46,17 +47,24 @@ class KeyPolicy(CachePolicy):
 
 
 class TaskRunner:
-    """Called by the pipeline for each step; runs it as a task of the current flow run."""
+    """Called by the pipeline for each step; runs it as a task of the current flow run.
 
-    def __init__(self, store: Store, *, tell: Tell = silent, spread: Spread = here) -> None:
+    `name` is the config's; `log` is told of every artifact that the run uses.
+    """
+
+    def __init__(
+        self, store: Store, *, name: str = "", tell: Tell = silent, spread: Spread = here, log: RunLog | None = None
+    ) -> None:
         self.store = store
         self.spread = spread
         self.tell = tell
+        self.log = log
+        self.used = last_used(store, name)
         store.sweep()
 
     def __call__(self, step: Step, config: Config, *, label: str = "", **inputs: Input | None) -> Artifact:
         request = Request(step, config, inputs, label or step.name)
-        planned = look(request, self.store)
+        planned = look(request, self.store, self.used)
         whole = planned.status == "fresh"
 
         @task(
@@ -74,7 +82,9 @@ class TaskRunner:
             for reason in planned.why:
                 log.info("%s runs: %s", request.label, reason)
             asked = {"flow_run": flow_run.get_name(), "task_run": str(task_run.get_id())}
-            artifact, there = make(request, self.store, why=planned.why, run=asked, spread=self.spread)
+            artifact, there = make(
+                request, self.store, why=planned.why, before=planned.before, run=asked, spread=self.spread
+            )
             _show(artifact, request.label)
             reference = {"step": step.name, "key": key, "digest": artifact.digest}
             # The artifact is whole but Prefect had no record of it: another machine, or a new Prefect home.
@@ -84,6 +94,8 @@ class TaskRunner:
         work(request.key)
         artifact = self.store.open(step.name, request.key)
         assert artifact is not None
+        if self.log:
+            self.log.step_done(request.label, artifact)
         self.tell(replace(planned, artifact=artifact, seconds=artifact.record["measured"]["seconds"]), True)
         return artifact
 

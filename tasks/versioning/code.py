@@ -87,6 +87,14 @@ def code_of(module: str, name: str, *, root: Path = ROOT) -> dict[str, str]:
     return {name: each.verbatim if verbatim else each.digest for name, each in sorted(reached.items())}
 
 
+def file_of(module: str) -> str:
+    """The file of a module as a person would name it; a resource is its own."""
+    path = _path(module, ROOT)
+    if path:
+        return path.relative_to(ROOT).as_posix()
+    return module if "/" in module else f"{module.replace('.', '/')}.py"
+
+
 class _Definition:
     """A name's top-level statements; they are read for meaning only once the name is reached."""
 

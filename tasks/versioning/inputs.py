@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import orjson
 
@@ -28,6 +28,28 @@ class Input(Protocol):
 
     def local(self) -> Path | list[Path]:
         """Where it lies; fetches it if it is not here."""
+
+
+@runtime_checkable
+class Told(Protocol):
+    """An input that can say what about it changed."""
+
+    def detail(self) -> dict[str, Any]:
+        """What to keep on the record, as JSON, so as to tell later what changed."""
+
+    def changes(self, before: dict[str, Any]) -> list[str] | None:
+        """What changed since: `tokenizer.json changed`. None if that cannot be told.
+
+        `before` is the earlier `detail`, with the earlier `about`.
+        """
+
+
+@runtime_checkable
+class Partly(Told, Protocol):
+    """One that can say how much of it did."""
+
+    def share(self, before: dict[str, Any]) -> float:
+        """The part of it that is new since, in 0 … 1."""
 
 
 def sha256_file(path: Path) -> str:
@@ -72,6 +94,16 @@ class Files:
     def local(self) -> list[Path]:
         return list(self.paths)
 
+    def detail(self) -> dict[str, Any]:
+        return {"files": [[path.name, digest] for path, digest in self._digests()]}
+
+    def changes(self, before: dict[str, Any]) -> list[str] | None:
+        files = [(path.name, digest) for path, digest in self._digests()]
+        return _files_changed([(name, digest) for name, digest in before.get("files", [])], files)
+
+    def _digests(self) -> list[tuple[Path, str]]:
+        return list(zip(self.paths, _digests_of(self.paths), strict=True))
+
 
 @dataclass(frozen=True)
 class Local:
@@ -83,8 +115,7 @@ class Local:
     def digest(self) -> str:
         if self.path.is_file():
             return _digests_of([self.path])[0]
-        files = files_below(self.path)
-        return sha256_json(dict(zip(files, _digests_of(files.values()), strict=True)))
+        return sha256_json(self._digests())
 
     @property
     def about(self) -> str:
@@ -92,6 +123,19 @@ class Local:
 
     def local(self) -> Path:
         return self.path
+
+    def detail(self) -> dict[str, Any]:
+        return {} if self.path.is_file() else {"files": self._digests()}
+
+    def changes(self, before: dict[str, Any]) -> list[str] | None:
+        if self.path.is_file() or not before.get("files"):
+            return _renamed(before, self.about)
+        old, new = list(before["files"].items()), list(self._digests().items())
+        return _renamed(before, self.about) if not set(old) & set(new) else _files_changed(old, new)
+
+    def _digests(self) -> dict[str, str]:
+        files = files_below(self.path)
+        return dict(zip(files, _digests_of(files.values()), strict=True))
 
 
 @dataclass(frozen=True)
@@ -116,6 +160,36 @@ class HubModel:
         # Safetensors only: a pickle can run code when it is loaded.
         wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
         return Path(snapshot_download(self.name, revision=self.commit, allow_patterns=wanted, token=self.token))
+
+    def detail(self) -> dict[str, Any]:
+        return {}
+
+    def changes(self, before: dict[str, Any]) -> list[str] | None:
+        return _renamed(before, self.about)
+
+
+def _renamed(before: dict[str, Any], about: str) -> list[str] | None:
+    """`inst.jinja → qwen.jinja`, or `inst.jinja changed` if that was its name before."""
+    earlier = before.get("about")
+    return [f"{earlier} → {about}" if earlier and earlier != about else f"{about} changed"]
+
+
+def _files_changed(old: list[tuple[str, str]], new: list[tuple[str, str]]) -> list[str] | None:
+    """`config.json, tokenizer.json changed`, from (name, digest) of each file; a file that moved is none."""
+    before, after = dict(old), dict(new)
+    here, there = {digest for _, digest in old}, {digest for _, digest in new}
+    found = {
+        "changed": [name for name in after if name in before and after[name] != before[name]],
+        "added": [name for name in after if name not in before and after[name] not in here],
+        "gone": [name for name in before if name not in after and before[name] not in there],
+    }
+    texts = [f"{few(names)} {how}" for how, names in found.items() if names]
+    return texts or (["files in another order"] if old else None)
+
+
+def few(names: list[str], most: int = 3) -> str:
+    """`a, b, c and 4 more`."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 Inputs = Mapping[str, Input | None]

@@ -6,9 +6,11 @@ from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from tasks.errors import UserError
 from tasks.versioning.code import ROOT, code_of
-from tasks.versioning.inputs import Input, Inputs, sha256_file, sha256_json
+from tasks.versioning.inputs import Inputs, sha256_file, sha256_json
 from tasks.versioning.step import RUNTIME, Config, Step
 
 Payload = dict[str, Any]
@@ -49,13 +51,22 @@ class Request:
 
 def identity(config: Config) -> dict[str, Any]:
     """A config's fields that can change an output: all but those marked `RUNTIME`, at any depth."""
-    plain: dict[str, Any] = config.model_dump(mode="json")
-    for name, field in type(config).model_fields.items():
-        if RUNTIME in field.metadata:
-            del plain[name]
-        elif isinstance(value := getattr(config, name), Config):
-            plain[name] = identity(value)
-    return plain
+    fields = type(config).model_fields.items()
+    return {name: _plain(getattr(config, name)) for name, field in fields if RUNTIME not in field.metadata}
+
+
+def _plain(value: Any) -> Any:
+    """A field's value as JSON has it; a set in an order of its own, whatever PYTHONHASHSEED is."""
+    match value:
+        case Config():
+            return identity(value)
+        case Mapping():
+            return {str(name): _plain(each) for name, each in value.items()}
+        case set() | frozenset():
+            return sorted(map(_plain, value), key=sha256_json)
+        case list() | tuple():
+            return [_plain(each) for each in value]
+    return to_jsonable_python(value)
 
 
 def _code(step: Step) -> dict[str, str]:
@@ -79,39 +90,3 @@ def _version(distribution: str) -> str:
         raise UserError(
             f"the library {distribution!r} is not installed", "run `make install`, or pip install it"
         ) from None
-
-
-def differences(old: Payload, new: Payload) -> list[str]:
-    """What changed between two keys, down to the field: `config.lora.r: 8 → 16`, `code: tasks.score:score`."""
-    reasons = []
-    for field, before, after in _changed(old.get("config", {}), new["config"]):
-        reasons.append(f"config.{field}: {_short(before)} → {_short(after)}")
-    for name, before, after in _changed(old.get("inputs", {}), new["inputs"]):
-        how = "changed" if before and after else "added" if after else "removed"
-        reasons.append(f"input {name} {how}")
-    for name, before, after in _changed(old.get("code", {}), new["code"]):
-        how = "changed" if before and after else "added" if after else "removed"
-        reasons.append(f"code {name} {how}")
-    for name, before, after in _changed(old.get("libraries", {}), new["libraries"]):
-        reasons.append(f"library {name}: {before} → {after}")
-    return reasons
-
-
-def _changed(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
-    """(dotted name, before, after) of every leaf that differs; None where there is none."""
-    found: list[tuple[str, Any, Any]] = []
-    for name in [*old, *(n for n in new if n not in old)]:
-        before, after = old.get(name), new.get(name)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            found += _changed(before, after, f"{prefix}{name}.")
-        elif before != after:
-            found.append((prefix + name, before, after))
-    return found
-
-
-def _short(value: Any) -> str:
-    text = "none" if value is None else str(value)
-    return text if len(text) <= 40 else text[:37] + "…"
-
-
-__all__ = ["Input", "Payload", "Request", "differences", "identity"]

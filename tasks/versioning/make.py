@@ -12,7 +12,7 @@ from typing import Any
 
 from tasks import progress
 from tasks.errors import UserError
-from tasks.versioning.inputs import Input
+from tasks.versioning.inputs import Input, Told
 from tasks.versioning.key import Payload, Request
 from tasks.versioning.process import Process
 from tasks.versioning.spread import Spread, here
@@ -20,12 +20,19 @@ from tasks.versioning.store import SHORT, Artifact, Store, full_disk_explained
 
 
 def make(
-    request: Request, store: Store, *, why: list[str], run: dict[str, Any] | None = None, spread: Spread = here
+    request: Request,
+    store: Store,
+    *,
+    why: list[str],
+    before: Artifact | None = None,
+    run: dict[str, Any] | None = None,
+    spread: Spread = here,
 ) -> tuple[Artifact, bool]:
     """Return the artifact of a request, and whether it was there already.
 
-    Of several processes that ask for one key, one runs the step and the others wait and take its artifact. `why`
-    and `run` (who asked: a Prefect run, a terminal) go on the record. `spread` maps a step's pieces of work.
+    Of several processes that ask for one key, one runs the step and the others wait and take its artifact. On the
+    record go `why`, `before` (what it was compared with) and `run` (who asked: a Prefect run, a terminal). `spread`
+    maps a step's pieces of work.
     """
     step, key = request.step, request.key
     if artifact := store.find(step.name, key):
@@ -51,7 +58,7 @@ def make(
             measured["seconds"] = round(time.monotonic() - start, 3)
             if lease.lost:
                 progress.say(f"{request.label}: {key[:SHORT]} was taken over meanwhile; the first to finish counts")
-            record = _record(request, measured=measured, why=why, run=run or {})
+            record = record_of(request, measured=measured, why=why, before=before, run=run or {})
             return store.publish(step.name, key, out, record), False
 
 
@@ -78,7 +85,9 @@ def _kept(store: Store, request: Request, out: Path) -> str:
     return f"; what it had written so far is in {folder}"
 
 
-def _record(request: Request, *, measured: dict[str, float], why: list[str], run: dict[str, Any]) -> dict[str, Any]:
+def record_of(
+    request: Request, *, measured: dict[str, float], why: list[str], before: Artifact | None, run: dict[str, Any]
+) -> dict[str, Any]:
     """How the artifact came to be. Only `payload` is identity; the rest is history."""
     process = Process.this()
     return {
@@ -90,6 +99,7 @@ def _record(request: Request, *, measured: dict[str, float], why: list[str], run
         "made_from": {name: each.about if each else None for name, each in request.inputs.items()},
         "inputs": {name: _origin(each) for name, each in request.inputs.items()},
         "why": why,
+        "before": before.key if before else None,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "measured": measured,
         "made_by": {"user": process.user, "host": process.host, **run},
@@ -99,10 +109,14 @@ def _record(request: Request, *, measured: dict[str, float], why: list[str], run
     }
 
 
-def _origin(given: Input | None) -> dict[str, str | None] | None:
-    """Which artifact an input is, or a part of; step, key and part are None for a source of the user's."""
+def _origin(given: Input | None) -> dict[str, Any] | None:
+    """Which artifact an input is, or a part of; step, key and part are None for a source of the user's.
+
+    A source adds what it needs to tell later what changed.
+    """
     if given is None:
         return None
     if isinstance(given, Artifact):
         return {"digest": given.digest, "step": given.step, "key": given.key, "part": given.part}
-    return {"digest": given.digest, "step": None, "key": None, "part": None}
+    detail = given.detail() if isinstance(given, Told) else {}
+    return {"digest": given.digest, "step": None, "key": None, "part": None, **detail}

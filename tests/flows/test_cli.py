@@ -108,5 +108,7 @@ def test_a_plan_for_machines_is_json(reground, store):
     code, out, _ = reground("plan", "--json", "-s", store)
     assert code == 0
     steps = json.loads(out)
-    assert steps[0] == {"label": "validate", "status": "stale", "why": ["never made"], "seconds": None}
+    first = {"label": "validate", "step": "validate", "status": "stale", "why": ["never made"]}
+    assert steps[0] == {**first, "seconds": None, "gpu_seconds": None, "key": steps[0]["key"]}
+    assert len(steps[0]["key"]) == 64
     assert steps[-1]["label"] == "report"
