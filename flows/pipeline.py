@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from flows.config import Retrain
-from flows.sources import base_model, template, triplets
+from flows.sources import base_model, champion, template, triplets
 from tasks.answer import answer
 from tasks.build import build
 from tasks.export import ExportConfig, export
@@ -18,9 +18,12 @@ from tasks.train import train
 from tasks.validate import validate
 from tasks.versioning import Config, Step
 from tasks.versioning.inputs import Input
+from tasks.versioning.store import Store
 
 
 class Run(Protocol):
+    store: Store
+
     def __call__(self, step: Step, config: Config, *, label: str = "", **inputs: Input | None) -> Any:
         """Make the step's artifact, or say what would be made; `label` names the call for people."""
 
@@ -43,9 +46,13 @@ def pipeline(config: Retrain, run: Run) -> Outcome:
     if config.data.evaluation:
         asked = run(validate, config.validation, label="validate evaluation", rows=triplets(config.data.evaluation))
         held_back = asked["rows"]
-    dataset = run(build, config.build, rows=valid["rows"], evaluation=held_back, base=base, template=prompt)
+    warm = champion(run.store) if config.train.start == "champion" else None
+    known, start = (warm.dataset, warm.adapter) if warm else (None, None)
+    dataset = run(
+        build, config.build, rows=valid["rows"], evaluation=held_back, known=known, base=base, template=prompt
+    )
 
-    trained = run(train, config.train, train=dataset["train"], heldout=dataset["heldout"], base=base)
+    trained = run(train, config.train, train=dataset["train"], heldout=dataset["heldout"], base=base, start=start)
     exported = run(export, _export(config), training=trained, base=base, template=prompt)
 
     # One artifact each, so that a new adapter never has the base answer again.

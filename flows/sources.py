@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 from flows.config import BaseConfig, PromptConfig
 from tasks.errors import UserError
@@ -9,6 +10,7 @@ from tasks.readers import expand
 from tasks.readers.source import Rows
 from tasks.versioning.code import ROOT
 from tasks.versioning.inputs import HubModel, Local
+from tasks.versioning.store import SHORT, Artifact, Store
 
 TEMPLATES = ROOT / "tasks/prompts/templates"
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -28,6 +30,46 @@ def template(config: PromptConfig) -> Local:
             f"prompt.template: there is no template {config.template!r}", f"choose {known}, or give a .jinja file"
         )
     return Local(path)
+
+
+class WarmStart(NamedTuple):
+    """What a warm start goes on from: the champion's adapter, and the dataset that it was trained on."""
+
+    adapter: Artifact
+    dataset: Artifact
+
+
+def champion(store: Store) -> WarmStart:
+    """The champion of a store, for `train.start: champion`. UserError if there is none, or not whole any more."""
+    alias = store.alias("champion")
+    if not alias:
+        raise UserError(
+            f"train.start is champion, and {store.url} has none yet",
+            "set train.start to base, or name one: `reground alias champion export/…`",
+        )
+    served = _whole(store, alias.step, alias.key)
+    trained = served if served.step == "train" else _made_from(store, served, "training")
+    return WarmStart(trained["adapter"], _made_from(store, trained, "train"))
+
+
+def _made_from(store: Store, artifact: Artifact, name: str) -> Artifact:
+    origin = artifact.record["inputs"].get(name)
+    if not origin:
+        raise UserError(
+            f"train.start is champion, and {artifact.about} was not trained here", "name an artifact of export or train"
+        )
+    found = _whole(store, origin["step"], origin["key"])
+    return found[origin["part"]] if origin["part"] else found
+
+
+def _whole(store: Store, step: str, key: str) -> Artifact:
+    found = store.find(step, key)
+    if not found:
+        raise UserError(
+            f"train.start is champion, and of it {step}/{key[:SHORT]} is {store.flaw(step, key)}",
+            "restore it from a backup, make another the champion, or set train.start to base",
+        )
+    return found
 
 
 def base_model(config: BaseConfig) -> Local | HubModel:

@@ -10,8 +10,9 @@ from pydantic import Field, PositiveInt
 
 from tasks.dataset.encode import Fate, Limits, encode
 from tasks.dataset.folder import Lengths, finish
+from tasks.dataset.known import is_known
 from tasks.dataset.near_duplicates import NearDuplicates, near
-from tasks.dataset.packing import pack
+from tasks.dataset.packing import pack_apart
 from tasks.dataset.refusal import refusal_of
 from tasks.dataset.sketch import Documents, Sketch, sketch
 from tasks.dataset.split import EVALUATION, SIDES, split
@@ -60,6 +61,7 @@ def build(
     *,
     rows: Path,
     evaluation: Path | None = None,
+    known: Path | None = None,
     base: Path,
     template: Path,
     out: Path,
@@ -76,8 +78,13 @@ def build(
     source of its own, on all of its rows. out/quarantine.jsonl names each row left out and why;
     out/report.json and out/report.md count tokens. Memory stays flat but for 50 bytes a row.
 
+    Rows of `known`, the dataset that the champion was trained on, are packed apart, so that a warm start can choose how
+    many of them to train on again.
+
     Raises UserError where no row is left to train or to evaluate on, or too many do not fit.
     """
+    import numpy as np
+
     parts = Parts(out, earlier, work, spread)
     source = _Source(rows, parts, config.salt)
     asked = _Source(evaluation, parts, config.salt) if evaluation else None
@@ -108,8 +115,11 @@ def build(
     report = tally.report(_documents(source, sides, asked))
     for side in ("train", "heldout"):
         lengths = Lengths.of(out / side)
-        packed = pack(lengths.wholes, config.max_tokens, packing=config.packing, seed=config.seed)
-        finish(out / side, lengths, packed)
+        seen = np.zeros(len(lengths.wholes), bool)
+        if known and side == "train":
+            seen = is_known(out / side, known)
+        packed = pack_apart(lengths.wholes, seen, config.max_tokens, packing=config.packing, seed=config.seed)
+        finish(out / side, lengths, packed, seen[packed.rows[packed.ends - 1]])
         if side == "train":
             report |= tokens(lengths, len(packed), config.max_tokens)
     options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS

@@ -13,9 +13,19 @@ from tasks.versioning import step
 
 @step(libraries=("accelerate", "bitsandbytes", "datasets", "peft", "torch", "transformers", "trl"))
 def train(
-    config: TrainConfig, *, train: Path, heldout: Path | None, base: Path, work: Path, out: Path
+    config: TrainConfig,
+    *,
+    train: Path,
+    heldout: Path | None,
+    base: Path,
+    start: Path | None = None,
+    work: Path,
+    out: Path,
 ) -> dict[str, float]:
     """Fine-tune `base` on the packed dataset `train`; watch the loss on `heldout`.
+
+    With `start`, the champion's adapter, training goes on from there, on the rows that are new to it and on a share
+    `config.replay` of the others.
 
     Writes out/adapter/ (PEFT, safetensors), out/metrics.jsonl (loss by step), out/report.json (held-out loss before
     and after, steps, examples) and out/report.md. Returns what depends on the machine and the hour: seconds, tokens
@@ -25,7 +35,7 @@ def train(
 
     Raises UserError for what a user can mend: a misspelt target module, out of memory, a loss that is not a number.
     """
-    job = Job(config=config, train=train, heldout=heldout, base=base, work=work, out=out)
+    job = Job(config=config, train=train, heldout=heldout, base=base, start=start, work=work, out=out)
     watch(job, module=loop.__name__)
     measured: dict[str, float] = orjson.loads((work / "measured.json").read_bytes())
     return measured

@@ -49,8 +49,11 @@ def shards(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.arrow") if path.name != SEQUENCES)
 
 
-def finish(folder: Path, lengths: Lengths, packing: Packing) -> None:
-    """Make a folder of shards of tokens, of none even, a dataset that is packed so."""
+def finish(folder: Path, lengths: Lengths, packing: Packing, known: "np.ndarray | None" = None) -> None:
+    """Make a folder of shards of tokens, of none even, a dataset that is packed so.
+
+    `known`, bool per sequence, tells those that the champion has been trained on.
+    """
     import numpy as np
     import pyarrow as pa
 
@@ -62,6 +65,7 @@ def finish(folder: Path, lengths: Lengths, packing: Packing) -> None:
         "rows": pa.ListArray.from_arrays(ends, packing.rows),
         "seq_lengths": pa.ListArray.from_arrays(ends, lengths.wholes[packing.rows].astype(np.int32)),
     }
+    columns["known"] = pa.array(np.zeros(len(packing), bool) if known is None else known)
     table = pa.table(columns)
     with pa.ipc.new_stream(str(folder / SEQUENCES), table.schema) as stream:
         stream.write_table(table, max_chunksize=10_000)
@@ -79,15 +83,22 @@ def finish(folder: Path, lengths: Lengths, packing: Packing) -> None:
     (folder / "state.json").write_bytes(orjson.dumps(state))
 
 
-def load(folder: Path) -> "datasets.Dataset":
+def load(folder: Path, *, replay: float = 1.0, seed: int = 0) -> "datasets.Dataset":
     """The packed sequences: input_ids, labels (-100 on the prompts) and seq_lengths, lists of int32.
 
-    The tokens are gathered from the memory-mapped shards when a sequence is asked for.
+    Of those that the champion knows, a share of `replay`, drawn from the seed. The tokens are gathered from the
+    memory-mapped shards when a sequence is asked for.
     """
     import datasets
+    import numpy as np
 
     rows = datasets.load_from_disk(str(folder), keep_in_memory=False).with_format("arrow")
-    return datasets.Dataset.from_file(str(folder / SEQUENCES)).with_transform(partial(_gathered, rows))
+    sequences = datasets.Dataset.from_file(str(folder / SEQUENCES))
+    known = np.flatnonzero(sequences["known"][:])
+    left_out = np.random.default_rng(seed).permutation(known)[round(replay * len(known)) :]
+    if left_out.size:
+        sequences = sequences.select(np.setdiff1d(np.arange(len(sequences)), left_out))
+    return sequences.with_transform(partial(_gathered, rows))
 
 
 def _gathered(rows: "datasets.Dataset", batch: dict[str, Any]) -> dict[str, Any]:

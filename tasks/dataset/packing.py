@@ -35,6 +35,19 @@ def pack(lengths: "np.ndarray", capacity: int, *, packing: bool, seed: int) -> P
     return _shuffled(np.concatenate(rows), np.concatenate(counts), random)
 
 
+def pack_apart(lengths: "np.ndarray", apart: "np.ndarray", capacity: int, *, packing: bool, seed: int) -> Packing:
+    """Pack the rows for which `apart` (bool) is false, then the others, so that no sequence holds both kinds."""
+    import numpy as np
+
+    rows, ends = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
+    for kind in (~apart, apart):
+        chosen = np.flatnonzero(kind).astype(np.int32)
+        packed = pack(lengths[chosen], capacity, packing=packing, seed=seed)
+        ends.append(packed.ends + sum(map(len, rows)))
+        rows.append(chosen[packed.rows])
+    return Packing(np.concatenate(rows), np.concatenate(ends))
+
+
 def _shuffled(rows: "np.ndarray", counts: "np.ndarray", random: "np.random.Generator") -> Packing:
     """The sequences, which come longest row first, in another order."""
     import numpy as np

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from tasks.model import ModelConfig
 from tasks.versioning import RUNTIME, Config
@@ -26,6 +26,16 @@ class LoraConfig(Config):
 class TrainConfig(Config):
     """QLoRA fine-tuning with TRL's SFTTrainer; the loss is on the answers only."""
 
+    start: Literal["base", "champion"] = Field(
+        "base", description="Begin with a fresh adapter, or go on from the champion's (a warm start)."
+    )
+    replay: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Of the rows that the champion was trained on, the share to train on again; rows new to it all "
+        "count. For start: champion.",
+    )
     lora: LoraConfig = LoraConfig()
     model: ModelConfig = ModelConfig()
     epochs: PositiveFloat = Field(1.0, description="Passes over the training data.")
@@ -55,3 +65,9 @@ class TrainConfig(Config):
         (), description="Experiment trackers; each must be installed and reads its own settings."
     )
     tracking_folder: Annotated[str, RUNTIME] = Field("artifacts/.tracking", description="TensorBoard's event files.")
+
+    @model_validator(mode="after")
+    def _replay_has_a_champion(self) -> "TrainConfig":
+        if self.start == "base" and self.replay != 1.0:
+            raise ValueError("replay chooses among rows that a champion knows; set start: champion with it")
+        return self

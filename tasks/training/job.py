@@ -14,6 +14,7 @@ class Job(BaseModel, frozen=True, extra="forbid"):
     train: Path
     heldout: Path | None
     base: Path
+    start: Path | None = None  # an adapter to go on from
     work: Path
     out: Path
 

@@ -18,7 +18,7 @@ import orjson
 
 from tasks.errors import UserError
 from tasks.training.checkpoints import last_whole, step_of
-from tasks.training.config import TrainConfig
+from tasks.training.config import LoraConfig, TrainConfig
 from tasks.training.job import Job
 
 # What of the log is the recipe's doing. The rest (runtimes, token counts, the mean loss of this process) depends on the
@@ -50,14 +50,16 @@ def _run(job: Job) -> None:
     import torch
     from transformers import set_seed
 
-    from tasks.dataset.folder import Lengths, load
+    from tasks.dataset.folder import load
     from tasks.model import load_tokenizer
 
     set_seed(job.config.seed)
     checkpoint = last_whole(job.checkpoints)
     if checkpoint:
         _say(job, f"resuming from {checkpoint.name}")
-    train = load(job.train)
+    train = load(job.train, replay=job.config.replay, seed=job.config.seed)
+    if not len(train):
+        raise UserError("no row is new since the champion", "raise train.replay above 0, or set train.start: base")
     heldout = load(job.heldout) if job.heldout else None
     tokenizer = load_tokenizer(job.base, trust_remote_code=job.config.model.trust_remote_code)
     trainer = _trainer(job, _adapted(job), tokenizer, train, heldout or None)
@@ -69,10 +71,10 @@ def _run(job: Job) -> None:
         seconds = time.monotonic() - start
         if trainer.eval_dataset is not None and trainer.state.global_step % job.config.eval_steps:
             trainer.evaluate()
-    lengths = Lengths.of(job.train).wholes
+    lengths = [length for row in train.with_format(None)["seq_lengths"] for length in row]
     _save(job, trainer, examples=len(lengths))
     done = 1 - resumed_at / trainer.state.global_step
-    tokens = int(lengths.sum()) * trainer.state.epoch * done
+    tokens = sum(lengths) * trainer.state.epoch * done
     peak = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else _peak_rss()
     measured = {
         "train_seconds": round(seconds, 1),
@@ -83,7 +85,7 @@ def _run(job: Job) -> None:
 
 
 def _adapted(job: Job) -> Any:
-    """The base model, quantized and frozen, with a fresh LoRA adapter."""
+    """The base model, quantized and frozen, with a LoRA adapter: a fresh one, or the champion's."""
     import peft
 
     from tasks.model import load_base
@@ -100,17 +102,19 @@ def _adapted(job: Job) -> Any:
     _check_targets(model, config.lora.target_modules)
     lora = config.lora
     targets = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
-    model = peft.get_peft_model(
-        model,
-        peft.LoraConfig(
-            r=lora.r,
-            lora_alpha=lora.alpha,
-            lora_dropout=lora.dropout,
-            bias=lora.bias,
-            target_modules=targets,
-            task_type="CAUSAL_LM",
-        ),
+    shape = peft.LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        bias=lora.bias,
+        target_modules=targets,
+        task_type="CAUSAL_LM",
     )
+    if job.start:
+        _check_same_shape(job.start, lora)
+        model = peft.PeftModel.from_pretrained(model, str(job.start), config=shape, is_trainable=True)
+    else:
+        model = peft.get_peft_model(model, shape)
     trained, total = model.get_nb_trainable_parameters()
     _say(
         job,
@@ -119,6 +123,22 @@ def _adapted(job: Job) -> Any:
         f"{model.config._attn_implementation} attention",
     )
     return model
+
+
+def _check_same_shape(start: Path, lora: LoraConfig) -> None:
+    """Refuse to go on from an adapter of another shape; PEFT would leave out what does not fit."""
+    champion = orjson.loads((start / "adapter_config.json").read_bytes())
+    for name, theirs, ours in (("r", champion["r"], lora.r), ("alpha", champion["lora_alpha"], lora.alpha)):
+        if theirs != ours:
+            raise UserError(
+                f"train.lora.{name} is {ours}, and the champion's adapter, to go on from, has {theirs}",
+                f"set train.lora.{name} to {theirs}, or train.start to base",
+            )
+    if isinstance(lora.target_modules, tuple) and set(champion["target_modules"]) != set(lora.target_modules):
+        raise UserError(
+            f"train.lora.target_modules differ from the champion's, {', '.join(sorted(champion['target_modules']))}",
+            "set them to these, or train.start to base",
+        )
 
 
 def _check_targets(model: Any, targets: str | tuple[str, ...]) -> None:
