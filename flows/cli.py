@@ -250,6 +250,43 @@ def show(
         display.record(console, found)
 
 
+@app.command()
+def gc(
+    older_than: Annotated[float, typer.Option(help="Days; whatever is younger stays.", min=0)] = 1,
+    keep_runs: Annotated[int, typer.Option(help="How many of the newest runs keep what they used.", min=0)] = 10,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove it. Without this, only say what would go.")] = False,
+    config: WhichStore = TINY,
+    overrides: Overrides = None,
+) -> None:
+    """Free the space of what no alias, no recent run and nothing young needs.
+
+    It says of each thing why it stays or goes, and may run while other commands do.
+    """
+    from tasks.versioning.gc import DAY, collect
+
+    store = load(config, overrides or ()).open_store()
+    found = collect(store, older_than=older_than * DAY, keep_runs=keep_runs, delete=delete)
+    display.collected(console, found, deleted=delete)
+
+
+@app.command()
+def fsck(config: WhichStore = TINY, overrides: Overrides = None) -> None:
+    """Read every byte of the store, report each flaw, and mend what can be mended.
+
+    Exits with 0 if all is whole, with 1 if all that was wrong is mended or taken out of use, else with 2.
+    """
+    from tqdm import tqdm
+
+    from tasks.versioning.fsck import bytes_to_read, check
+
+    store = load(config, overrides or ()).open_store()
+    size = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
+    with tqdm(desc="fsck", total=bytes_to_read(store), file=sys.stderr, disable=None, leave=False, **size) as bar:
+        findings = list(check(store, bar.update))
+    display.findings(console, findings)
+    raise typer.Exit(0 if not findings else 1 if all(finding.mended for finding in findings) else 2)
+
+
 @app.command("config")
 def show_config(config: ConfigFile = TINY, overrides: Overrides = None) -> None:
     """Print every setting as it stands, as YAML."""

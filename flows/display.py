@@ -1,7 +1,7 @@
 """How plans, runs, records and answers look in a terminal."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,6 +12,10 @@ from tasks.versioning.lineage import Lineage
 from tasks.versioning.plan import Planned
 from tasks.versioning.store import SHORT, Artifact
 from tasks.versioning.why import Cause
+
+if TYPE_CHECKING:
+    from tasks.versioning.fsck import Finding
+    from tasks.versioning.gc import Collected
 
 COLOURS = {"fresh": "green", "stale": "yellow", "waits": "cyan"}
 
@@ -168,6 +172,36 @@ def versions(artifacts: list[Artifact]) -> Table:
             escape("; ".join(_few(record["why"], 1))),
         )
     return table
+
+
+def collected(console: Console, found: "Collected", *, deleted: bool) -> None:
+    """What went or would go, and why the rest stays; blobs are too many to name."""
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for name in ("", "what", "size", "why"):
+        table.add_column(name, justify="right" if name == "size" else "left", no_wrap=name != "why")
+    goes = "[yellow]gone[/]" if deleted else "[yellow]goes[/]"
+    for item in sorted(found.items, key=lambda item: (not item.keep, item.kind, item.name)):
+        if item.kind != "blob":
+            name = item.name if item.kind in ("artifact", "lease") else f"{item.name} ({item.kind})"
+            stays = "[green]stays[/]" if item.keep else goes
+            table.add_row(stays, escape(name), _size(item.size), escape(item.why))
+    blobs = [item for item in found.items if item.kind == "blob"]
+    if blobs:
+        table.add_row(goes, f"{len(blobs)} blobs", _size(sum(item.size for item in blobs)), blobs[0].why)
+    console.print(table)
+    if deleted:
+        console.print(f"[bold]{_size(found.freed)} freed[/]")
+    else:
+        hint = "; `reground gc --delete` does it" if any(not item.keep for item in found.items) else ""
+        console.print(f"[bold]{_size(found.freed)} would be freed[/]{hint}", highlight=False)
+
+
+def findings(console: Console, found: "list[Finding]") -> None:
+    """One line per flaw: where, what, and what was done about it."""
+    for each in found:
+        mark = "[yellow]▸[/]" if each.mended else "[bold red]✗[/]"
+        console.print(f"{mark} [bold]{escape(each.where)}[/]: {escape(each.flaw)}; {each.done}", highlight=False)
+    console.print(f"{len(found)} flaws" if len(found) > 1 else "1 flaw" if found else "[green]✓[/] all is whole")
 
 
 def record(console: Console, artifact: Artifact) -> None:

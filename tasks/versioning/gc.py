@@ -9,7 +9,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -56,24 +56,21 @@ def collect(store: Store, *, older_than: float = DAY, keep_runs: int = KEEP_RUNS
     Whatever is younger than `older_than` seconds stays. `keep_runs` is how many of the newest runs count; runs that
     used the same artifacts are one, and a run that has not ended counts besides.
     """
-    with lease.held(store.objects, "gc", store.lease_seconds, progress.say):
-        busy = lease.live(store.objects)
+    with lease.held(store.objects, "gc", store.lease_seconds, progress.say) if delete else nullcontext():
+        busy = lease.live(store.objects)  # before the rest: who publishes later sees that we collect, and waits
         artifacts = store.all()
         needed = _needed(store, artifacts, older_than, keep_runs)
         kept = [a for a in artifacts if _place(a) in needed]
         gone = [a for a in artifacts if _place(a) not in needed and _lease(a) not in busy]
         litter = list(_litter(store, artifacts, busy, older_than))
-        blobs = list(_orphans(store, kept, older_than))
+        # Whoever publishes may count on a blob that was there; then the next collection takes them.
+        blobs = [] if any(name.startswith("publish-") for name in busy) else list(_orphans(store, kept, older_than))
         if delete:
             with store.digests.carried(store.folder(a.step, a.key) / name for a in kept for name in a.all_files):
                 for artifact in gone:
                     store.remove(artifact.step, artifact.key)
-                for item in litter:
+                for item in [*litter, *blobs]:
                     if not item.keep:
-                        _remove(store, item.name)
-                # Whoever publishes just now may count on a blob that was there; the next collection takes them.
-                if not any(name.startswith("publish-") for name in lease.live(store.objects)):
-                    for item in blobs:
                         _remove(store, item.name)
             store.digests.commit()
     judged = [_judged(artifact, needed, busy) for artifact in artifacts]

@@ -1,6 +1,7 @@
 """The terminal: what it says and how it ends, command by command."""
 
 import json
+import re
 import sys
 
 import pytest
@@ -38,7 +39,7 @@ def store(tmp_path):
     return f"store={tmp_path / 'store'}"
 
 
-@pytest.mark.parametrize("command", ["retrain", "plan", "validate", "ask", "versions", "show", "config"])
+@pytest.mark.parametrize("command", ["retrain", "plan", "validate", "ask", "versions", "show", "config", "gc", "fsck"])
 def test_every_command_explains_itself(reground, command):
     code, out, _ = reground(command, "--help")
     assert code == 0
@@ -112,3 +113,36 @@ def test_a_plan_for_machines_is_json(reground, store):
     assert steps[0] == {**first, "seconds": None, "gpu_seconds": None, "key": steps[0]["key"]}
     assert len(steps[0]["key"]) == 64
     assert steps[-1]["label"] == "report"
+
+
+def test_gc_says_what_would_go_and_why_the_rest_stays_then_does_it(reground, rows, store, tmp_path):
+    reground("validate", str(rows), "-s", store)
+    code, out, _ = reground("gc", "-s", store)
+    assert code == 0
+    assert re.search(r"stays +validate/[0-9a-f]{16} +[0-9.]+ KiB +young", out)
+    assert "0 B would be freed" in out
+    out = reground("gc", "--older-than", "0", "-s", store)[1]
+    assert re.search(r"goes +validate/.* no alias or recent run needs it", out)
+    assert "`reground gc --delete` does it" in out
+    out = reground("gc", "--older-than", "0", "--delete", "-s", store)[1]
+    assert re.search(r"[0-9.]+ KiB freed", out)
+    assert list((tmp_path / "store/validate").iterdir()) == []
+
+
+def test_fsck_ends_with_0_if_all_is_whole_1_if_mended_and_2_if_not(reground, rows, store, tmp_path):
+    reground("validate", str(rows), "-s", store)
+    code, out, _ = reground("fsck", "-s", store)
+    assert (code, out.strip()) == (0, "✓ all is whole")
+    (report,) = (tmp_path / "store").glob("validate/*/report.md")
+    report.unlink()
+    code, out, _ = reground("fsck", "-s", store)
+    assert code == 1
+    assert "report.md: has other content than was published, or is gone; linked anew" in " ".join(out.split())
+    assert report.exists()
+    (tmp_path / "store/aliases").mkdir()
+    (tmp_path / "store/aliases/champion.json").write_text(
+        json.dumps({"name": "champion", "step": "train", "key": "f" * 64, "at": "", "by": ""})
+    )
+    code, out, _ = reground("fsck", "-s", store)
+    assert code == 2
+    assert "alias champion" in out
