@@ -6,11 +6,10 @@ for number, part in enumerate(parts.map(encode, pieces)):      # in order; only 
 parts.write()                                                  # parts.json, by which later artifacts find them
 """
 
-import os
-import shutil
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from tasks.versioning.code import code_of
+from tasks.versioning.digests import digests
 from tasks.versioning.inputs import sha256_file, sha256_json
 from tasks.versioning.spread import Spread, here
 
@@ -74,12 +74,8 @@ class Parts:
             if name in part.files:
                 path = self.out / place
                 path.parent.mkdir(parents=True, exist_ok=True)
-                try:
-                    os.link(part.files[name], path)
-                except FileExistsError:  # laid by an equal part
-                    pass
-                except OSError:
-                    shutil.copyfile(part.files[name], path)
+                with suppress(FileExistsError):  # laid by an equal part
+                    digests().link(part.files[name], path)
         files = {name: [place, part.digests[name]] for name, place in places.items() if name in part.files}
         self._laid.setdefault(part.function, []).append({"given": part.given, "facts": part.facts, "files": files})
 
