@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 REFUSAL = "Not stated in the context."
+BATCH = 512  # texts that are tokenised at a time
 VARIABLES = "passages, query, refusal, and answer (defined only when there is one)"
 
 
@@ -91,7 +92,9 @@ class Prompt:
     def encode_prompts(self, rows: Sequence[tuple[Sequence[str], str]]) -> Tokens:
         """Token ids of the prompts of many (passages, query)."""
         texts = [self.render(passages, query) for passages, query in rows]
-        tokens = Tokens.of(self._ids(texts))
+        # The tokenizer holds some 100 bytes a token until its batch is read, 160 MB for 4,096 rows of 400.
+        batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
+        tokens = Tokens.concatenated([Tokens.of(self._ids(batch)) for batch in batches])
         self._check(texts, tokens, [self._expected(len(passages)) for passages, _ in rows])
         return tokens
 

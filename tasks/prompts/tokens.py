@@ -32,6 +32,15 @@ class Tokens:
         offsets = np.cumsum([0, *map(len, rows)])
         return cls(np.concatenate([np.zeros(0, np.int32), *rows]), offsets)
 
+    @classmethod
+    def concatenated(cls, parts: "Sequence[Tokens]") -> "Tokens":
+        import numpy as np
+
+        values = np.concatenate([np.zeros(0, np.int32), *(part.values for part in parts)])
+        return cls(
+            values, np.append(0, np.cumsum(np.concatenate([np.zeros(0, np.int64), *(p.lengths for p in parts)])))
+        )
+
     @property
     def lengths(self) -> "np.ndarray":
         """int64, tokens of each text."""
