@@ -18,6 +18,7 @@ SETTINGS = {
         "eval_steps": 2,
         "batch_size": 1,
         "accumulation": 1,
+        "learning_rate": 0.05,  # or the tuned model would answer as the base does
     },
     "answer": {"max_new_tokens": 4, "batch_tokens": 2_000},
     "score": {"resamples": 100},
