@@ -1,4 +1,4 @@
-"""validate and build as a flow runs them, in a process of its own: ``python -m tests.bench.data_steps ROWS EVALUATION STORE``.
+"""validate and build in a process of its own: ``python -m tests.bench._data_steps ROWS EVALUATION STORE``.
 
 Prints {"validate", "build": seconds; "peak_mib"; "rows"} as JSON.
 """
