@@ -251,6 +251,26 @@ def show(
 
 
 @app.command()
+def alias(
+    name: Annotated[str | None, typer.Argument(help="Such as champion.", show_default=False)] = None,
+    artifact: Annotated[
+        str | None, typer.Argument(help="A key or its first digits, or a step: its newest artifact.")
+    ] = None,
+    config: WhichStore = TINY,
+    overrides: Overrides = None,
+) -> None:
+    """Give an artifact a name, or list the names. `champion` is the one that `train.start: champion` goes on from.
+
+    What has a name is kept by `reground gc`, with all that it was made from.
+    """
+    store = load(config, overrides or ()).open_store()
+    if name and artifact:
+        found = store.match(artifact)
+        store.point(name, found.step, found.key)
+    console.print(display.aliases([each for known, each in sorted(store.aliases().items()) if name in (None, known)]))
+
+
+@app.command()
 def gc(
     older_than: Annotated[float, typer.Option(help="Days; whatever is younger stays.", min=0)] = 1,
     keep_runs: Annotated[int, typer.Option(help="How many of the newest runs keep what they used.", min=0)] = 10,

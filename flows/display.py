@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
+from tasks.versioning.aliases import Alias
 from tasks.versioning.lineage import Lineage
 from tasks.versioning.plan import Planned
 from tasks.versioning.store import SHORT, Artifact
@@ -85,7 +86,7 @@ def _cause(cause: Cause, name: str = "") -> Tree:
 
 def lineage(console: Console, told: Lineage) -> None:
     """The artifact above what it was made from. What was shown in full is not shown again."""
-    if len(told.chain) > 1:
+    if told.chain:
         console.print(f"{len(told.chain)} trainings, each from the one before: {' → '.join(told.chain)}")
     console.print(_ancestors(told, told.root, set()), highlight=False)
 
@@ -171,6 +172,15 @@ def versions(artifacts: list[Artifact]) -> Table:
             _seconds(record["measured"]["seconds"]),
             escape("; ".join(_few(record["why"], 1))),
         )
+    return table
+
+
+def aliases(known: list[Alias]) -> Table:
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for name in ("name", "artifact", "since", "by"):
+        table.add_column(name)
+    for each in known:
+        table.add_row(each.name, f"{each.step}/{each.key[:SHORT]}", _when(each.at), each.by)
     return table
 
 
