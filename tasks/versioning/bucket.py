@@ -25,10 +25,16 @@ EXTRAS = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gcs"), "gcs": ("gcsfs", "gcs")}
 AT_ONCE = 16  # requests; a bucket answers each in some 20 ms
 # Listings of an earlier second are of no use where others write. An unreachable endpoint should say so within a minute.
 OPTIONS: dict[str, dict[str, Any]] = {
-    "s3": {"config_kwargs": {"connect_timeout": 5, "read_timeout": 60, "retries": {"max_attempts": 2}}},
-    "gs": {"cache_timeout": 0},
-    "gcs": {"cache_timeout": 0},
+    "s3": {
+        "config_kwargs": {
+            "connect_timeout": 5,
+            "read_timeout": 60,
+            "retries": {"max_attempts": 2},
+            "max_pool_connections": AT_ONCE,
+        }
+    },
 }
+READ = {"s3": {"max_concurrency": 1}}  # else s3fs asks for the size before it asks for the content
 
 
 class Bucket:
@@ -58,7 +64,9 @@ class Bucket:
                 raise UserError(
                     f"store: {self.url} needs the library {library!r}", f"pip install 'reground[{extra}]'"
                 ) from None
-            self._file_system = make(use_listings_cache=False, skip_instance_cache=True, **OPTIONS[self._scheme])
+            self._file_system = make(
+                use_listings_cache=False, skip_instance_cache=True, **OPTIONS.get(self._scheme, {})
+            )
             self._process = os.getpid()
         return self._file_system
 
@@ -68,11 +76,14 @@ class Bucket:
     def read(self, name: str) -> bytes | None:
         with self._explained(f"read {name}"):
             try:
-                content: bytes = self._fs.cat_file(self._at(name))
+                content: bytes = self._fs.cat_file(self._at(name), **READ.get(self._scheme, {}))
             except FileNotFoundError as error:
                 self._refuse_missing_bucket(error)
                 return None
             return content
+
+    def read_all(self, names: Iterable[str]) -> list[bytes | None]:
+        return self._each(self.read, names)
 
     def write(self, name: str, content: bytes) -> None:
         with self._explained(f"write {name}"):

@@ -6,7 +6,7 @@ Names are POSIX paths below the place. Nobody ever reads half a content.
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -34,6 +34,9 @@ class Objects(Protocol):
     def read(self, name: str) -> bytes | None:
         """The object's content; None if there is none."""
 
+    def read_all(self, names: Iterable[str]) -> list[bytes | None]:
+        """The content of each, many at once."""
+
     def write(self, name: str, content: bytes) -> None:
         """Make or replace the object, at once."""
 
@@ -60,6 +63,9 @@ class Folder:
             return (self.root / name).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def read_all(self, names: Iterable[str]) -> list[bytes | None]:
+        return [self.read(name) for name in names]
 
     def write(self, name: str, content: bytes) -> None:
         with self._written(content, durable=True) as made:

@@ -126,7 +126,7 @@ def look(request: Request, store: Store, used: Used | None = None) -> Planned:
 
 def last_used(store: Store, name: str = "") -> Used:
     """Which artifact each label last had, in runs of the config `name` before others."""
-    runs = store.runs()[:RECENT]
+    runs = store.runs(RECENT)
     used: dict[str, Mapping[str, str]] = {}
     for ours in (False, True):
         for run in reversed(runs):

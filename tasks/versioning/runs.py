@@ -76,11 +76,11 @@ class RunLog:
         self._written = True
 
     @staticmethod
-    def all(objects: Objects) -> list[Run]:
+    def all(objects: Objects, most: int | None = None) -> list[Run]:
         """Newest first."""
         found = []
-        for name in reversed(objects.glob(f"{RUNS}/*.json")):
-            content = objects.read(name)
+        names = list(reversed(objects.glob(f"{RUNS}/*.json")))[:most]
+        for name, content in zip(names, objects.read_all(names), strict=True):
             try:
                 found.append(Run(**orjson.loads(content or b""), id=name.removeprefix(f"{RUNS}/")))
             except (orjson.JSONDecodeError, TypeError):  # a power cut can leave a log of no bytes

@@ -38,7 +38,7 @@ from tasks.versioning.artifact import MANIFEST, RECORD, SHORT, Artifact, write_m
 from tasks.versioning.blobs import Blobs, blob_name
 from tasks.versioning.digests import cache_folder, digests
 from tasks.versioning.inputs import files_below
-from tasks.versioning.objects import STAGING, Folder, Info, Objects, flush, remove
+from tasks.versioning.objects import STAGING, Folder, Objects, flush, remove
 from tasks.versioning.process import Process
 from tasks.versioning.runs import Run, RunLog
 
@@ -107,8 +107,21 @@ class Store:
 
     def all(self, step: str | None = None) -> list[Artifact]:
         """Every artifact whose manifest and record are whole, oldest first."""
-        found = [self._listed(name, info) for name, info in self.objects.glob(f"{step or '*'}/*/{MANIFEST}").items()]
-        return sorted((a for a in found if a), key=lambda a: (a.made_ns, a.about))
+        listed = self.objects.glob(f"{step or '*'}/*/{MANIFEST}")
+        contents = [_read(self.root / name) for name in listed]
+        if self.bucket:  # a copy that is here will do if it is the same
+            pairs = zip(listed.items(), contents, strict=True)
+            here = {
+                name: content for (name, info), content in pairs if content and md5(content).hexdigest() == info.tag
+            }
+            away = [name for name in listed if name not in here]
+            here |= {name: content for name, content in zip(away, self.bucket.read_all(away), strict=True) if content}
+            contents = [here.get(name) for name in listed]
+        found = [self._listed(name, content) for name, content in zip(listed, contents, strict=True) if content]
+        artifacts = sorted((a for a in found if a), key=lambda a: (a.made_ns, a.about))
+        if self.bucket:
+            self._fetch_records(artifacts)
+        return artifacts
 
     def recent(
         self, step: str, most: int = 4, fits: Callable[[Artifact], bool] = lambda artifact: True
@@ -234,23 +247,33 @@ class Store:
         """A run of the config `name` to be logged; see `RunLog`."""
         return RunLog(self.objects, name, steps or {})
 
-    def runs(self) -> list[Run]:
-        """Every run that was logged, newest first."""
-        return RunLog.all(self.objects)
+    def runs(self, most: int | None = None) -> list[Run]:
+        """The runs that were logged, or the newest of them, newest first."""
+        return RunLog.all(self.objects, most)
 
     # Within
 
-    def _listed(self, name: str, info: Info) -> Artifact | None:
-        """The artifact whose manifest a listing named; of a bucket, the copy here will do if it is the same."""
-        content = _read(self.root / name)
-        if self.bucket and (content is None or md5(content).hexdigest() != info.tag):
-            content = self.bucket.read(name)
-        artifact = Artifact.from_manifest(content, self) if content else None
+    def _listed(self, name: str, content: bytes) -> Artifact | None:
+        artifact = Artifact.from_manifest(content, self)
         if not artifact or _manifest(artifact.step, artifact.key) != name:
             return None
         # Those who list read records; of a bucket they are verified as they are fetched.
         record = (self.root / name).with_name(RECORD)
         return None if not self.bucket and self._differs(record, artifact.all_files[RECORD]) else artifact
+
+    def _fetch_records(self, artifacts: list[Artifact]) -> None:
+        """Fetch the records of these from the bucket, many at once; one that is harmed is told when it is read."""
+        assert self.bucket
+        digests = {artifact.all_files[RECORD]["sha256"] for artifact in artifacts}
+        missing = {blob_name(digest): digest for digest in digests if not self.blobs.has(digest)}
+        if missing:
+            contents = self.bucket.read_all(missing)
+            with full_disk_explained(self.root), self.staging() as staging:
+                for digest, content in zip(missing.values(), contents, strict=True):
+                    if content is not None and sha256(content).hexdigest() == digest:
+                        (staging / digest).write_bytes(content)
+                        self.blobs.keep(staging / digest)
+            self.digests.commit()
 
     def _flaw(self, artifact: Artifact) -> str | None:
         flaw = self._flaw_in_bucket(artifact) if self.bucket else self._flaw_here(artifact)
