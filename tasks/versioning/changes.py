@@ -129,5 +129,5 @@ def _leaves(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") ->
 
 
 def _short(value: Any) -> str:
-    text = "none" if value is None else str(value)
+    text = f"[{', '.join(map(str, value))}]" if isinstance(value, list) else "none" if value is None else str(value)
     return text if len(text) <= 40 else text[:37] + "…"

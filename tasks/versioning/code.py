@@ -18,8 +18,10 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from tasks.errors import UserError
 from tasks.versioning.meaning import (
     SEES_CALLERS_LOCALS,
+    SEES_LOCALS,
     SEES_SOURCE,
     Function,
     bound,
@@ -130,7 +132,9 @@ class _Definition:
 
     @cached_property
     def digest(self) -> str:
-        return _sha256("\n".join(meaning(each, self.source.taken) for each in self._parts))
+        return _sha256(
+            "\n".join(meaning(each, self.source.taken, self.source.has(SEES_LOCALS)) for each in self._parts)
+        )
 
     @cached_property
     def verbatim(self) -> str:
@@ -139,7 +143,7 @@ class _Definition:
 
     @cached_property
     def sees_source(self) -> bool:
-        return any(SEES_SOURCE & mentions(each) for each in self._parts)
+        return self.source.has(SEES_SOURCE) and any(SEES_SOURCE & mentions(each) for each in self._parts)
 
     @cached_property
     def uses(self) -> list[Mention]:
@@ -147,7 +151,7 @@ class _Definition:
         if self.is_config:  # the classes of its fields, for their methods
             fields = [_config_class(s, fields=True) for s in self.statements if isinstance(s, ast.ClassDef)]
             found += [m._replace(how="type") for each in fields for m in self.source.mentions(each) if m.how == "field"]
-        if any(SEES_MODULE & mentions(each) for each in self._parts):
+        if self.source.has(SEES_MODULE) and any(SEES_MODULE & mentions(each) for each in self._parts):
             found.append(Mention(self.source.name, WHOLE_MODULE))
         return found
 
@@ -178,6 +182,14 @@ class _Source:
         """The names that a local cannot give up; None where every local must keep its own."""
         libraries = {module.split(".")[0] for symbols in self.imports.values() for module, _ in symbols}
         return None if WHOLE_MODULE in self.imports or libraries & SEES_CALLERS_LOCALS else self.names
+
+    def has(self, identifiers: set[str]) -> bool:
+        """Whether any of these could be in it: a quick look, to spare walking its trees."""
+        return not self._words.isdisjoint(each.rpartition(".")[2] for each in identifiers)
+
+    @cached_property
+    def _words(self) -> set[str]:
+        return set(re.findall(r"\w+", self.text))
 
     @cached_property
     def on_import(self) -> list[Mention]:
@@ -234,18 +246,18 @@ class _Source:
         A local variable that shares a name with a module-level definition counts as a use of it: one rerun too many
         is safe, one too few is not.
         """
+        told = _Found(statement)
         names = dict(self.imports)
         found: list[Mention] = []
-        for inner in ast.walk(statement):
-            if isinstance(inner, ast.Import | ast.ImportFrom):
-                for name, symbols in _bindings(inner, self.package).items():
-                    names[name] = [*names.get(name, []), *symbols]
-                    found += [Mention(*symbol) for symbol in symbols]
-            elif isinstance(inner, ast.Constant) and isinstance(inner.value, str):
-                module = inner.value.partition(":")[0]
-                if MODULE.fullmatch(module) and _path(module, self.root):  # to be run or imported by its name
-                    found.append(Mention(module, WHOLE_MODULE))
-        for (root, *path), how in _named(statement, "field"):
+        for node in told.imports:
+            for name, symbols in _bindings(node, self.package).items():
+                names[name] = [*names.get(name, []), *symbols]
+                found += [Mention(*symbol) for symbol in symbols]
+        for text in told.strings:
+            module = text.partition(":")[0]
+            if MODULE.fullmatch(module) and _path(module, self.root):  # to be run or imported by its name
+                found.append(Mention(module, WHOLE_MODULE))
+        for (root, *path), how in told.names:
             if root in self.definitions:
                 found.append(Mention(self.name, root, how))
             for module, name in names.get(root, []):
@@ -297,48 +309,54 @@ class _Source:
         return any(each and (name == WHOLE_MODULE or each._runs_effect(name, seen)) for each, name in origins)
 
 
-def _named(node: ast.AST | None, here: How) -> Iterator[tuple[list[str], How]]:
-    """The names and dotted names below a node, each with how it is mentioned.
+class _Found:
+    """What a statement speaks of: names and dotted names, each with how it is mentioned, imports, and strings."""
 
-    `here` is how the annotation of a variable counts: those of class attributes can be read, those of locals cannot.
-    """
-    match node:
-        case None:
-            return
-        case ast.FunctionDef() | ast.AsyncFunctionDef():
-            yield from _named_by_function(node)
-        case ast.AnnAssign(annotation=annotation, target=target, value=value):
-            yield from _annotated(annotation, here)
-            yield from _named(target, here)
-            yield from _named(value, here)
-        case ast.Name() | ast.Attribute() if path := _dotted(node):
-            yield path, "run"
-        case _:
-            for inner in ast.iter_child_nodes(node):
-                yield from _named(inner, here)
+    def __init__(self, statement: ast.stmt) -> None:
+        self.names: list[tuple[list[str], How]] = []
+        self.imports: list[ast.AST] = []
+        self.strings: list[str] = []
+        self._look(statement, "field")
 
+    def _look(self, node: ast.AST | None, here: How) -> None:
+        """`here` is how a variable's annotation counts: those of class attributes can be read, those of locals not."""
+        match node:
+            case ast.Name() | ast.Attribute() if path := _dotted(node):
+                self.names.append((path, "run"))
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                self._look_at_function(node)
+            case ast.AnnAssign(annotation=annotation, target=target, value=value):
+                self._look_at_annotation(annotation, here)
+                self._look(target, here)
+                self._look(value, here)
+            case ast.Import() | ast.ImportFrom():
+                self.imports.append(node)
+            case ast.Constant(value=str(text)):
+                self.strings.append(text)
+            case ast.AST():
+                for inner in ast.iter_child_nodes(node):
+                    self._look(inner, here)
 
-def _named_by_function(node: Function) -> Iterator[tuple[list[str], How]]:
-    how: How = "run" if reads_annotations(node) else "type"
-    arguments = node.args
-    decorators = [each for each in node.decorator_list if not is_step(each)]
-    for evaluated in [*decorators, *arguments.defaults, *arguments.kw_defaults, *node.body]:
-        yield from _named(evaluated, "type")
-    annotated = (each.annotation for each in ast.walk(arguments) if isinstance(each, ast.arg))
-    for annotation in [*annotated, node.returns]:
-        if annotation:
-            yield from _annotated(annotation, how)
+    def _look_at_function(self, node: Function) -> None:
+        how: How = "run" if reads_annotations(node) else "type"
+        arguments = node.args
+        decorators = [each for each in node.decorator_list if not is_step(each)]
+        for evaluated in [*decorators, *arguments.defaults, *arguments.kw_defaults, *node.body]:
+            self._look(evaluated, "type")
+        annotated = (each.annotation for each in ast.walk(arguments) if isinstance(each, ast.arg))
+        for annotation in [*annotated, node.returns]:
+            if annotation:
+                self._look_at_annotation(annotation, how)
 
-
-def _annotated(annotation: ast.expr, how: How) -> Iterator[tuple[list[str], How]]:
-    for node in ast.walk(annotation):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            try:
-                yield from _annotated(ast.parse(node.value, mode="eval").body, how)  # "Prompt"
-            except SyntaxError:
-                continue  # a description in Annotated[…]
-        elif path := _dotted(node):
-            yield path, how
+    def _look_at_annotation(self, annotation: ast.expr, how: How) -> None:
+        for node in ast.walk(annotation):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                try:
+                    self._look_at_annotation(ast.parse(node.value, mode="eval").body, how)  # "Prompt"
+                except SyntaxError:
+                    continue  # a description in Annotated[…]
+            elif path := _dotted(node):
+                self.names.append((path, how))
 
 
 def _dotted(node: ast.AST) -> list[str]:
@@ -391,7 +409,10 @@ def _parse(module: str, path: Path, root: Path, modified_ns: int) -> _Source:
     """Split a module into definitions; `modified_ns` renews the cache when a file is edited in a running process."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     text = path.read_text(encoding="utf-8")
-    tree = ast.parse(text, str(path))
+    try:
+        tree = ast.parse(text, str(path))
+    except SyntaxError as error:
+        raise UserError(f"{path}:{error.lineno}: not Python: {error.msg}", "mend that line") from None
     source = _Source(module, package, root, text, bound(tree.body))
     for statement in tree.body:
         if _type_checking(statement):

@@ -5,6 +5,7 @@ from typing import Any
 
 from tasks.versioning.artifact import SHORT, Artifact
 
+START = "start"  # the input of a training that goes on from another's adapter
 Inputs = dict[str, str]  # the input's name → the node that it is
 
 
@@ -36,15 +37,11 @@ class Lineage:
 
     @property
     def chain(self) -> list[str]:
-        """An adapter that was trained on from another: each one's name, the first one first."""
-        chain = [self.root]
-        while (before := self._trained_on(chain[0])) and before not in chain:
+        """The trainings of which each went on from the adapter of the one before, the first one first; or none."""
+        chain = [name for name, node in self.nodes.items() if START in node.inputs][:1]
+        while chain and (before := self.nodes[chain[0]].inputs.get(START)):
             chain.insert(0, before)
         return chain
-
-    def _trained_on(self, name: str) -> str | None:
-        step = name.partition("/")[0]
-        return next((each for each in self.nodes[name].inputs.values() if each.startswith(f"{step}/")), None)
 
     def plain(self) -> dict[str, Any]:
         """As JSON: the nodes, and an edge from each input to what was made of it."""

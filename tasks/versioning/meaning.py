@@ -7,7 +7,7 @@ A local's name goes by renaming it after the order in which locals appear, in th
 because the renaming is one-to-one, new names cannot be written in Python, and a name is renamed only where no one can
 see it: Python's scopes are lexical, and the name is bound by the function itself (an assignment, a loop, `with`,
 `except`, a comprehension), not by a parameter (callers may name it), an import, `def` or `class` (`__name__` shows
-them), a class body (an attribute), `global`, the module, or the builtins. A function that may look at its own
+them), a class body (an attribute), `global`, the module, or the builtins. A definition that may look at its own
 variables by name keeps them all, and so does a module that imports a library which looks at its caller's.
 """
 
@@ -40,11 +40,14 @@ PLAIN_DECORATORS = {"property", "cached_property", "staticmethod", "classmethod"
 NO_MEANING = {"ctx", "kind", "type_comment"}
 
 
-def meaning(statement: ast.stmt, taken: frozenset[str] | None = frozenset()) -> str:
+def meaning(statement: ast.stmt, taken: frozenset[str] | None = frozenset(), sees_locals: bool = True) -> str:
     """The text of a top-level statement of a module.
 
-    `taken` are the names that the module binds itself; None: locals keep their names.
+    `taken` are the names that the module binds itself; None: locals keep their names. `sees_locals` is False if none
+    of `SEES_LOCALS` occurs in it, which spares looking.
     """
+    if taken is not None and sees_locals and SEES_LOCALS & mentions(statement):
+        taken = None
     return _Writer(taken).write(statement)
 
 
@@ -178,7 +181,7 @@ def _without_docstrings(body: list[ast.stmt]) -> list[ast.stmt]:
 
 def _renamed(function: Function, taken: frozenset[str] | None) -> dict[str, str]:
     """New names for the locals of an outermost function and of what is nested in it."""
-    if taken is None or SEES_LOCALS & mentions(function):
+    if taken is None:
         return {}
     stored: dict[str, None] = {}  # in order of appearance
     kept = {*taken, *vars(builtins)}

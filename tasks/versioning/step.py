@@ -18,8 +18,8 @@ class _Runtime:
 RUNTIME = _Runtime()
 
 
-class Config(BaseModel, frozen=True, extra="forbid"):
-    """Base of every step's config: frozen, and closed to unknown fields."""
+class Config(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """Base of every step's config: frozen, closed to unknown fields, and without numbers that JSON cannot tell."""
 
 
 @dataclass(frozen=True)

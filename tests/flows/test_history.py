@@ -1,0 +1,301 @@
+"""Why an artifact was made, where it comes from, and how one is taken over under a new key."""
+
+import io
+import sys
+
+import orjson
+import pytest
+from rich.console import Console
+
+from flows import cli, display
+from flows.pipeline import pipeline
+from tasks.errors import UserError
+from tasks.versioning.adopt import adopt
+from tasks.versioning.key import Request
+from tasks.versioning.lineage import Lineage, Node, lineage
+from tasks.versioning.make import make
+from tasks.versioning.plan import look
+from tasks.versioning.why import why
+
+BECAUSE = "the count is the same"
+
+
+def told(show, *what) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    show(console, *what)
+    return console.file.getvalue()
+
+
+def edit_score(project) -> None:
+    project.edit("tasks/score.py", '{"rows_taken_over": taken,', '{"rows_taken_over": taken + 0,')
+
+
+def stale(project) -> dict[str, list[str]]:
+    return {step.label: step.why for step in project.plan().steps if step.status != "fresh"}
+
+
+def run(project, *labels: str):
+    """Run the stale ones of these steps for real, as a flow does; the others stay as they are."""
+    store, made = project.config.open_store(), {}
+
+    def each(step, config, *, label="", **inputs):
+        request = Request(step, config, inputs, label or step.name)
+        planned = look(request, store)
+        if planned.status != "fresh":
+            assert request.label in labels, f"{request.label}: {planned.why}"
+        made[request.label], _ = make(request, store, why=planned.why, before=planned.before)
+        return made[request.label]
+
+    pipeline(project.config, each)
+    return made
+
+
+# Adopt
+
+
+def test_an_adopted_artifact_has_the_same_files_under_a_new_key_and_nothing_else_is_stale(project, made):
+    project.own_store()
+    edit_score(project)
+    assert set(stale(project)) == {"score base", "score tuned", "report"}
+    base, tuned = adopt(project.plan(), "score", BECAUSE)
+    assert stale(project) == {}
+    for new, label in ((base, "score base"), (tuned, "score tuned")):
+        old = made.used[label]
+        assert (new.digest, new.key != old.key) == (old.digest, True)
+        assert new.record["adopted"]["from"] == old.about
+        assert new.record["adopted"]["because"] == BECAUSE
+        assert new.record["adopted"]["by"]
+        assert new.record["why"] == ["tasks/score.py changed in score"]
+        assert new.record["before"] == old.key
+
+
+def test_one_label_of_a_step_is_adopted_by_itself(project):
+    project.own_store()
+    edit_score(project)
+    adopt(project.plan(), "score base", BECAUSE)
+    assert set(stale(project)) == {"score tuned", "report"}
+
+
+def test_the_next_change_is_told_against_what_was_adopted(project):
+    project.own_store()
+    edit_score(project)
+    adopt(project.plan(), "score", BECAUSE)
+    project.set("score.seed=1")
+    assert stale(project)["score base"] == ["config.seed 0 → 1"]
+
+
+def test_another_version_of_a_library_can_be_adopted(project, install):
+    project.own_store()
+    install("scipy", "1.99.0")
+    assert stale(project) == {"report": [f"library scipy {installed('scipy')} → 1.99.0"]}
+    adopt(project.plan(), "report", "only the docs changed")
+    assert stale(project) == {}
+
+
+def installed(name: str) -> str:
+    from importlib.metadata import version
+
+    return version(name)
+
+
+def test_the_parts_of_an_adopted_artifact_can_still_be_taken_over(project, made):
+    """Unchanged shards are known by their function's code, which the adopted artifact's record names anew."""
+    project.own_store()
+    project.edit("tasks/validate.py", "parts.write()", "parts.write() or None")
+    (adopted,) = adopt(project.plan(), "validate", BECAUSE)[:1]
+    assert adopted.files["parts.json"] == made.used["validate"].files["parts.json"]
+    assert (
+        adopted.record["payload"]["code"]["tasks.validate:validate"]
+        != made.used["validate"].record["payload"]["code"]["tasks.validate:validate"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "step", "says"),
+    [
+        (lambda p: None, "train", "train is fresh: there is nothing to adopt"),
+        (lambda p: None, "evaluate", "there is no step 'evaluate'"),
+        (lambda p: edit_score(p), "score", "--because is empty"),
+        (lambda p: p.set("score.seed=1"), "score", "not only code or libraries changed: config.seed 0 → 1"),
+        (lambda p: (edit_score(p), p.set("score.seed=1")), "score", "not only code or libraries changed"),
+        (lambda p: p.edit("prompt.jinja", "Question:", "Query:"), "build", "input template: prompt.jinja changed"),
+        (lambda p: p.set("build.seed=1"), "train", "train needs build"),
+        (lambda p: (p.artifact("train") / "report.md").unlink(), "train", "report.md is gone; its code did not change"),
+    ],
+)
+def test_adopting_is_refused_with_the_reason(project, change, step, says):
+    change(project)
+    before = stale(project)
+    with pytest.raises(UserError) as error:
+        adopt(project.plan(), step, "" if "empty" in says else BECAUSE)
+    assert says in error.value.what
+    assert error.value.remedy
+    assert stale(project) == before
+
+
+def test_what_is_harmed_cannot_be_adopted(project, made):
+    store = project.own_store()
+    edit_score(project)
+    (store / f"score/{made.used['score base'].key[:16]}/summary.json").unlink()
+    with pytest.raises(UserError, match="cannot be adopted: summary.json is gone"):
+        adopt(project.plan(), "score", BECAUSE)
+    assert set(stale(project)) == {"score base", "score tuned", "report"}  # neither
+
+
+def test_what_was_never_made_cannot_be_adopted(project, tmp_path):
+    project.store = tmp_path / "empty"
+    with pytest.raises(UserError, match="validate was never made"):
+        adopt(project.plan(), "validate", BECAUSE)
+
+
+# Why
+
+
+def test_why_follows_a_reason_back_to_the_edit_behind_it(project):
+    project.own_store()
+    project.lines("evaluation.jsonl", lambda rows: rows[:-1])
+    made = run(
+        project, "validate evaluation", "build", "answer base", "answer tuned", "score base", "score tuned", "report"
+    )
+    cause = why(made["score base"])
+    assert set(cause.inputs) == {"rows", "answers"}
+    build = cause.inputs["rows"]
+    assert build.label == "build"
+    asked = build.inputs["evaluation"]
+    assert asked.label == "validate evaluation"
+    assert asked.why == ["input rows: 1 of 1 shards changed: rows +0 −1"]
+    assert asked.before != asked.artifact
+    assert "rows" not in build.inputs  # the training rows are as they were
+    shown = told(display.why, cause)
+    for text in (made["score base"].about, "answers ← ", made["build"].about, "rows +0 −1"):
+        assert text in shown
+    assert orjson.loads(orjson.dumps(cause.plain()))["inputs"]["answers"]["label"] == "answer base"
+
+
+def test_why_ends_where_the_store_ends(project):
+    store = project.own_store()
+    project.lines("evaluation.jsonl", lambda rows: rows[:-1])
+    run(project, "validate evaluation", "build", "answer base", "answer tuned", "score base", "score tuned", "report")
+    made = project.config.open_store().match("build")
+    for each in (store / "validate").iterdir():
+        for file in each.iterdir():
+            if file.name == "manifest.json":
+                file.unlink()
+    assert why(made).inputs == {}
+    assert why(made).why == ["input evaluation: 1 of 1 shards changed"]
+
+
+# Lineage
+
+
+def test_lineage_reaches_the_files_and_the_base(project, made):
+    found = lineage(made.used["report"])
+    names = set(found.nodes)
+    assert {made.used[label].about for label in made.used} <= names
+    assert {"train.jsonl", "evaluation.jsonl", "base", "prompt.jinja"} <= names
+    edges = {(each["from"], each["to"]): each["as"] for each in found.plain()["edges"]}
+    assert edges[made.used["build"].about, made.used["train"].about] == "train, heldout"
+    assert edges["train.jsonl", made.used["validate"].about] == "rows"
+    assert found.chain == []
+
+
+def test_lineage_is_drawn_as_a_tree_that_shows_each_artifact_once(made):
+    shown = told(display.lineage, lineage(made.used["report"]))
+    assert shown.splitlines()[0].startswith(made.used["report"].about)
+    assert shown.count("train.jsonl") == 1
+    assert shown.count(f"{made.used['build'].about} build, made") >= 3
+    assert "as above" in shown
+
+
+def test_lineage_is_drawn_as_a_flow_chart(made):
+    lines = lineage(made.used["train"]).mermaid().splitlines()
+    assert lines[0] == "flowchart LR"
+    train = made.used["train"].key[:16]
+    assert f'  n0["train<br/>{train}"]' in lines
+    assert any('[("train.jsonl")]' in line for line in lines)
+    assert any("-->|train, heldout| n0" in line for line in lines)
+
+
+def test_lineage_says_what_is_no_longer_in_the_store(project, made):
+    store = project.own_store()
+    (store / made.used["validate"].about / "manifest.json").unlink()
+    found = lineage(project.config.open_store().match(made.used["build"].key))
+    assert found.nodes[made.used["validate"].about].gone
+    assert "no longer in the store" in told(display.lineage, found)
+
+
+def test_lineage_tells_a_chain_of_warm_starts_with_its_length():
+    nodes = {
+        "export/c": Node("export/c", "export", inputs={"training": "train/c"}),
+        "train/c": Node("train/c", "train", inputs={"start": "train/b", "train": "build/a"}),
+        "train/b": Node("train/b", "train", inputs={"start": "train/a", "train": "build/a"}),
+        "train/a": Node("train/a", "train", inputs={"train": "build/a"}),
+        "build/a": Node("build/a", "build"),
+    }
+    found = Lineage("export/c", nodes)
+    assert found.chain == ["train/a", "train/b", "train/c"]
+    assert "3 trainings, each from the one before: train/a → train/b → train/c" in told(display.lineage, found)
+
+
+# The terminal
+
+
+@pytest.fixture
+def reground(project, monkeypatch, capsys):
+    def run(*words: str) -> tuple[int, str, str]:
+        (project.scratch / "run.yaml").write_text("name: tiny\n")
+        config = [] if words[0] in ("plan", "adopt") else ["--config"]
+        settings = [word for each in project.words for word in ("-s", each)]
+        monkeypatch.setattr(sys, "argv", ["reground", *words, *config, str(project.scratch / "run.yaml"), *settings])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        out, err = capsys.readouterr()
+        return end.value.code or 0, out, err
+
+    return run
+
+
+def test_plan_exits_with_1_if_a_step_would_run_and_it_was_asked_to(project, reground):
+    code, out, _ = reground("plan", "--exit-code")
+    assert (code, "All 10 steps are fresh: nothing would run." in out) == (0, True)
+    project.set("report.examples=5")
+    assert reground("plan")[0] == 0
+    code, out, _ = reground("plan", "--exit-code")
+    assert code == 1
+    assert "config.examples 10 → 5" in out
+    assert "1 of 10 steps is stale: about" in out
+    project.set("report.exmaples=5")
+    assert reground("plan", "--exit-code")[0] == 2
+
+
+def test_plan_for_machines_has_all_that_is_known(project, reground, made):
+    project.set("train.seed=1")
+    steps = {step["label"]: step for step in orjson.loads(reground("plan", "--json")[1])}
+    took = made.used["train"].record["measured"]["seconds"]
+    assert steps["train"] | {"key": ""} == {
+        "label": "train",
+        "step": "train",
+        "status": "stale",
+        "why": ["config.seed 42 → 1"],
+        "seconds": took,
+        "gpu_seconds": 0.0,
+        "key": "",
+    }
+    assert steps["validate"]["key"] == made.used["validate"].key
+    assert (steps["export"]["status"], steps["export"]["key"]) == ("waits", None)
+
+
+def test_adopt_why_lineage_and_show_in_the_terminal(project, reground, made):
+    project.own_store()
+    edit_score(project)
+    code, out, _ = reground("adopt", "score base", "--because", BECAUSE)
+    assert code == 0
+    assert f"adopted from {made.used['score base'].about}" in out
+    for command in ("show", "why", "lineage"):
+        assert BECAUSE in " ".join(reground(command, "score")[1].split())
+    code, _, err = reground("adopt", "score base", "--because", BECAUSE)
+    assert code == 2
+    assert "nothing to adopt" in err
+    assert reground("lineage", "score", "--mermaid")[1].startswith("flowchart LR")
+    assert orjson.loads(reground("lineage", "score", "--json")[1])["artifact"].startswith("score/")
+    assert orjson.loads(reground("why", "score", "--json")[1])["adopted"]["because"] == BECAUSE

@@ -1,0 +1,283 @@
+"""What a plan says of each kind of change, to the word."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tasks.errors import UserError
+from tasks.versioning.changes import Change
+from tasks.versioning.plan import _cost, _share
+from tests.flows.conftest import Project
+
+NEEDS = {
+    "validate": [],
+    "validate evaluation": [],
+    "build": ["validate", "validate evaluation"],
+    "train": ["build"],
+    "export": ["train"],
+    "answer base": ["build"],
+    "answer tuned": ["build", "train"],
+    "score base": ["build", "answer base"],
+    "score tuned": ["build", "answer tuned"],
+    "report": ["build", "answer base", "answer tuned", "score base", "score tuned", "train", "export"],
+}
+CHANGES: dict[str, tuple[Callable[[Project], object], dict[str, list[str]]]] = {
+    # A config field of each step
+    "field of validate": (
+        lambda p: p.set("validate.rules.k_precision.warn_below=0.9"),
+        dict.fromkeys(("validate", "validate evaluation"), ["config.rules.k_precision.warn_below 0.86 → 0.9"]),
+    ),
+    "field of build": (lambda p: p.set("build.max_tokens=512"), {"build": ["config.max_tokens 1024 → 512"]}),
+    "field of train": (lambda p: p.set("train.lora.r=8"), {"train": ["config.lora.r 16 → 8"]}),
+    "list in a field of train": (
+        lambda p: p.set("train.lora.target_modules=[q_proj, v_proj]"),
+        {"train": ["config.lora.target_modules all-linear → [q_proj, v_proj]"]},
+    ),
+    "field of answer": (
+        lambda p: p.set("answer.max_new_tokens=9"),
+        dict.fromkeys(("answer base", "answer tuned"), ["config.max_new_tokens 8 → 9"]),
+    ),
+    "field of score": (
+        lambda p: p.set("score.hallucination_threshold=0.5"),
+        dict.fromkeys(("score base", "score tuned"), ["config.hallucination_threshold 0.48 → 0.5"]),
+    ),
+    "field of report": (lambda p: p.set("report.examples=5"), {"report": ["config.examples 10 → 5"]}),
+    "field of export": (lambda p: p.set("base.revision=v2"), {"export": ["config.base_revision main → v2"]}),
+    "fields of two steps": (
+        lambda p: p.set("build.seed=1", "train.seed=1"),
+        {"build": ["config.seed 42 → 1"], "train": ["config.seed 42 → 1"]},
+    ),
+    # Rows
+    "row edited": (
+        lambda p: p.lines("train.jsonl", lambda rows: [rows[0].replace("?", " please?", 1), *rows[1:]]),
+        {"validate": ["input rows: 1 of 1 shards changed: rows +1 −1"]},
+    ),
+    "row appended": (
+        lambda p: p.lines("train.jsonl", lambda rows: [*rows, rows[-1].replace("?", " please?", 1)]),
+        {"validate": ["input rows: 1 of 1 shards changed: rows +1 −0"]},
+    ),
+    "row deleted": (
+        lambda p: p.lines("train.jsonl", lambda rows: rows[:-1]),
+        {"validate": ["input rows: 1 of 1 shards changed: rows +0 −1"]},
+    ),
+    "row inserted at the front": (
+        lambda p: p.lines("train.jsonl", lambda rows: [rows[0].replace("?", " please?", 1), *rows]),
+        {"validate": ["input rows: 1 of 1 shards changed: rows +1 −0"]},
+    ),
+    "evaluation row added": (
+        lambda p: p.lines("evaluation.jsonl", lambda rows: [*rows, rows[-1].replace("?", " please?", 1)]),
+        {"validate evaluation": ["input rows: 1 of 1 shards changed: rows +1 −0"]},
+    ),
+    "rows moved into a file of another name": (lambda p: moved(p), {}),
+    # Prompt and base
+    "template edited": (
+        lambda p: p.edit("prompt.jinja", "Question:", "Query:"),
+        dict.fromkeys(("build", "export", "answer base", "answer tuned"), ["input template: prompt.jinja changed"]),
+    ),
+    "another template": (
+        lambda p: p.set("prompt.template=qwen"),
+        dict.fromkeys(
+            ("build", "export", "answer base", "answer tuned"), ["input template: prompt.jinja → qwen.jinja"]
+        ),
+    ),
+    "tokenizer": (
+        lambda p: (p / "base/tokenizer.json").write_text((p / "base/tokenizer.json").read_text() + "\n"),
+        dict.fromkeys(
+            ("build", "train", "export", "answer base", "answer tuned"), ["input base: tokenizer.json changed"]
+        ),
+    ),
+    "base weights": (
+        lambda p: flip(p / "base/model.safetensors"),
+        dict.fromkeys(
+            ("build", "train", "export", "answer base", "answer tuned"), ["input base: model.safetensors changed"]
+        ),
+    ),
+    "file added to the base": (
+        lambda p: (p / "base/chat_template.jinja").write_text("{{ messages }}"),
+        dict.fromkeys(
+            ("build", "train", "export", "answer base", "answer tuned"), ["input base: chat_template.jinja added"]
+        ),
+    ),
+    # Code
+    "code of a step": (
+        lambda p: p.edit("tasks/score.py", '{"rows_taken_over": taken,', '{"rows_taken_over": taken + 0,'),
+        dict.fromkeys(("score base", "score tuned"), ["tasks/score.py changed in score"]),
+    ),
+    "code of a helper two modules away": (
+        lambda p: (
+            p.edit("tasks/text/refusal.py", "def _refuses(", "FEW = 3\n\n\ndef _refuses(")
+            or p.edit("tasks/text/refusal.py", "return False", "return FEW < 0")
+        ),
+        {
+            **dict.fromkeys(
+                ("validate", "validate evaluation", "score base", "score tuned", "report"),
+                ["tasks/text/refusal.py changed in _refuses; now used: FEW"],
+            ),
+        },
+    ),
+    "code of the training child": (
+        lambda p: p.edit("tasks/training/loop.py", '"epochs": job.config.epochs,', '"epochs": 1.0,'),
+        {"train": ["tasks/training/loop.py changed in _save"]},
+    ),
+    "metric added": (
+        lambda p: (
+            (p / "tasks/metrics/shouting.py").write_text("def shouting(row):\n    return float(row.answer.isupper())\n")
+            and p.edit(
+                "tasks/metrics/__init__.py",
+                "METRICS = {",
+                "from tasks.metrics.shouting import shouting\n\nMETRICS = {\n"
+                '    "shouting": Metric(shouting, "In capitals", "Style / domain", "lower"),',
+            )
+        ),
+        dict.fromkeys(
+            ("score base", "score tuned", "report"),
+            ["tasks/metrics/__init__.py changed in METRICS", "tasks/metrics/shouting.py now used: shouting"],
+        ),
+    ),
+    "HTML template": (
+        lambda p: p.edit("tasks/reporting/report.html.jinja", "<body", "<body id='x'"),
+        {"report": ["tasks/reporting/report.html.jinja changed"]},
+    ),
+    "comment": (lambda p: p.edit("tasks/train.py", "import orjson\n", "import orjson  # fast\n"), {}),
+    "docstring": (lambda p: p.edit("tasks/score.py", '    """Score ', '    """Mark '), {}),
+    "formatting": (
+        lambda p: p.edit("tasks/export.py", 'folder = out / "adapter"', "folder = (\n        out / 'adapter')"),
+        {},
+    ),
+    "name of a local": (lambda p: p.rename("tasks/train.py", "job", "order"), {}),
+    "code that no step reaches": (lambda p: p.edit("tasks/model.py", "import", "UNUSED = 1\nimport"), {}),
+    # What cannot change an output
+    "RUNTIME field": (lambda p: p.set("train.save_steps=7", "train.report_to=[tensorboard]", "workers=3"), {}),
+    "name of the run": (lambda p: p.set("name=monday"), {}),
+    "config spelled otherwise": (
+        lambda p: p.set(
+            "train.epochs=1", "train.learning_rate=0.0002", "train.weight_decay=0", "build.max_tokens=1_024"
+        ),
+        {},
+    ),
+    "nothing": (lambda p: None, {}),
+    # Harm
+    "artifact deleted": (lambda p: shutil.rmtree(p.artifact("build")), {"build": ["build/KEY was deleted"]}),
+    "artifact corrupted": (
+        lambda p: flip(p.artifact("train") / "adapter/adapter_model.safetensors"),
+        {"train": ["train/KEY: adapter/adapter_model.safetensors has other content than was published"]},
+    ),
+    "artifact cut short": (
+        lambda p: cut(p.artifact("report") / "report.md"),
+        {"report": ["report/KEY: report.md has 10 bytes instead of SIZE"]},
+    ),
+    "file of an artifact deleted": (
+        lambda p: (p.artifact("export") / "adapter/README.md").unlink(),
+        {"export": ["export/KEY: adapter/README.md is gone"]},
+    ),
+    "manifest damaged": (
+        lambda p: flip(p.artifact("train") / "manifest.json"),
+        {"train": ["train/KEY: manifest.json is missing or damaged"]},
+    ),
+    "record damaged": (
+        lambda p: flip(p.artifact("train") / "record.json"),
+        {"train": ["train/KEY: record.json has other content than was published"]},
+    ),
+}
+
+
+def moved(project: Project) -> None:
+    (project / "elsewhere").mkdir()
+    (project / "train.jsonl").rename(project / "elsewhere/rows.jsonl")
+    project.set(f"data.train={project / 'elsewhere/rows.jsonl'}")
+
+
+def flip(path: Path) -> None:
+    """Change one bit in the middle; a new file, for the store's files are links."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.unlink()
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[:10])
+
+
+def expected(stale: dict[str, list[str]], made) -> dict[str, tuple[str, list[str]]]:
+    """Every step's line: what has a reason is stale, what needs such a step waits for it, and the rest is fresh."""
+    lines: dict[str, tuple[str, list[str]]] = {}
+    for label, needs in NEEDS.items():
+        size = made.used["report"].files["report.md"]["size"]
+        named = ((text.replace("KEY", made.used[label].key[:16]), str(size)) for text in stale.get(label, []))
+        why = [text.replace("SIZE", size) for text, size in named]
+        missing = [each for each in needs if lines[each][0] != "fresh"]
+        if missing:
+            # In the order of the step's inputs.
+            lines[label] = ("waits", [f"needs {', '.join(missing)}", *why])
+        else:
+            lines[label] = ("stale" if why else "fresh", why)
+    return lines
+
+
+@pytest.mark.parametrize(("change", "stale"), CHANGES.values(), ids=CHANGES)
+def test_a_plan_tells_every_step_and_why(project, made, change, stale):
+    change(project)
+    told = {step.label: (step.status, step.why) for step in project.plan().steps}
+    assert told == expected(stale, made)
+
+
+@pytest.mark.parametrize(
+    ("version", "stale"),
+    [
+        ("2.99.0", dict.fromkeys(("train", "answer base", "answer tuned"), ["library torch 2.13.0 → 2.99.0"])),
+        ("2.13.0+cu130", {}),
+    ],
+)
+def test_a_plan_tells_a_library_by_its_version_without_the_local_part(project, made, install, version, stale):
+    install("torch", version)
+    told = {step.label: (step.status, step.why) for step in project.plan().steps}
+    assert told == expected(stale, made)
+
+
+def test_a_plan_says_what_it_will_cost_by_what_it_cost_before(project, made):
+    project.set("report.examples=5", "train.lora.r=8")
+    told = {step.label: step for step in project.plan().steps}
+    took = {label: artifact.record["measured"]["seconds"] for label, artifact in made.used.items()}
+    assert told["train"].seconds == took["train"]
+    assert told["report"].seconds == took["report"]
+    assert told["build"].seconds == 0  # fresh
+    assert all(step.gpu_seconds == 0 for step in told.values())  # on a CPU
+
+
+@pytest.mark.parametrize(
+    ("measured", "seconds", "gpu_seconds"),
+    [
+        ({"seconds": 60.0}, 6.0, 0.0),
+        ({"seconds": 60.0, "gpu_seconds": 50.0}, 6.0, 5.0),
+        ({"seconds": 60.0, "rows_taken_over": 0, "rows_generated": 400}, 6.0, 0.0),
+        ({"seconds": 60.0, "rows_taken_over": 300, "rows_generated": 100}, 24.0, 0.0),
+        ({"seconds": 60.0, "rows_taken_over": 400, "rows_generated": 0}, 6.0, 0.0),
+    ],
+)
+def test_a_tenth_of_the_work_costs_a_tenth_of_what_all_of_it_would(measured, seconds, gpu_seconds):
+    assert _cost(SimpleNamespace(record={"measured": measured}), 0.1) == (seconds, gpu_seconds)
+
+
+def test_only_a_step_that_takes_parts_over_costs_less_for_a_change_in_part(project):
+    planned = {step.label: step for step in project.plan().steps}
+    build, train = planned["build"].request.step, planned["train"].request.step
+    part = (Change("input", "rows", "3 of 412 shards changed", 3 / 412),)
+    assert _share(build, part, {}) == 3 / 412
+    assert _share(build, (*part, Change("config", "seed", "config.seed 42 → 1")), {}) == 1
+    assert _share(train, part, {}) == 1  # it has no use for earlier artifacts
+
+
+def test_a_syntax_error_is_told_with_its_place(project):
+    project.edit("tasks/export.py", "def export(", "def export((")
+    with pytest.raises(UserError, match=r"tasks/export.py:\d+: not Python"):
+        project.plan()
+
+
+def test_there_are_at_least_25_kinds_of_change():
+    assert len(CHANGES) >= 25
