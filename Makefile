@@ -4,9 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 CONFIG ?=
 SET    ?=
+NAME   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install retrain plan tiny-base test test-slow lint format lock clean
+.PHONY: help install retrain plan tiny-base test test-slow bench lint format lock clean
 
 help:  ## Explain what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +37,9 @@ test: install  ## Run the tests
 
 test-slow: install  ## Run the end-to-end tests as well: real runs, killed and resumed
 	$(BIN)/python -m pytest -m slow
+
+bench: install  ## Measure against peers: make bench NAME=noop; without NAME the list
+	@$(BIN)/python -m tests.bench $(NAME)
 
 lint: install  ## Check style and types
 	$(BIN)/ruff check .
