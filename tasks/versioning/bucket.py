@@ -87,12 +87,17 @@ class Bucket:
 
     def write(self, name: str, content: bytes) -> None:
         with self._explained(f"write {name}"):
-            self._fs.pipe_file(self._at(name), content)
+            try:
+                self._fs.pipe_file(self._at(name), content)
+            except FileNotFoundError as error:
+                self._refuse_missing_bucket(error, written=True)
 
     def create(self, name: str, content: bytes) -> bool:
         with self._explained(f"create {name}"):
             try:
                 self._fs.pipe_file(self._at(name), content, mode="create")
+            except FileNotFoundError as error:
+                self._refuse_missing_bucket(error, written=True)
             except Exception as error:
                 if not _is_taken(error):
                     raise
@@ -151,8 +156,8 @@ class Bucket:
         try:
             if self.create(name, b"first") and self.create(name, b"second"):
                 raise UserError(
-                    f"{self.url} does not honour `If-None-Match: *`, so runs there cannot agree who computes what",
-                    "use a service with conditional writes: AWS S3, Google Cloud Storage, or a MinIO of 2024 or later",
+                    f"{self.url} does not honour conditional writes, so runs there cannot agree who computes what",
+                    "use one that does: AWS S3, Google Cloud Storage, or a MinIO of 2024 or later",
                 )
         finally:
             self.delete(name)
@@ -180,9 +185,9 @@ class Bucket:
             return {}
         return listed
 
-    def _refuse_missing_bucket(self, error: BaseException) -> None:
-        """A missing object is an answer; a missing bucket is a mistake."""
-        if _code(error) == "NoSuchBucket":
+    def _refuse_missing_bucket(self, error: BaseException, *, written: bool = False) -> None:
+        """A missing object is an answer; a missing bucket is a mistake. Google tells it by refusing what is written."""
+        if written or _code(error) == "NoSuchBucket":
             name = self._root.partition("/")[0]
             raise UserError(f"store: {self.url}: there is no bucket {name!r}", "make it, or correct `store`") from None
 
