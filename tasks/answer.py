@@ -1,6 +1,7 @@
 """answer: what the base or the tuned model answers to each evaluation question."""
 
 import hashlib
+import time
 from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,7 +62,7 @@ def answer(
     behind its last whole batch, and its batches stay as they would have been.
 
     Writes out/answers.arrow, a row for a row: id, prompt (its digest), answer, tokens (int32), truncated (bool).
-    Returns how many rows were taken over and how many generated.
+    Returns how many rows were taken over and how many generated, and on a GPU for how many seconds it was held.
     """
     from tqdm import tqdm
 
@@ -78,7 +79,9 @@ def answer(
     new = {digest: each for digest, each in zip(digests, encoded, strict=True) if digest not in taken}
     journal = Journal(work / "answers.jsonl")
     answers = {digest: Answer(*told) for batch in journal.records for digest, *told in batch} | taken
+    gpu_seconds = 0.0
     if unanswered := sum(digest not in answers for digest in new):
+        began = time.monotonic()
         model: Any = load_base(base, config.model)
         if adapter:
             model = attach_adapter(model, adapter)
@@ -93,9 +96,12 @@ def answer(
                 journal.append([(digest, *each) for digest, each in batch.items()])
                 answers |= batch
                 bar.update(len(batch))
+        if model.device.type == "cuda":
+            gpu_seconds = time.monotonic() - began
     _write(out / "answers.arrow", ids, digests, answers)
     reused = sum(digest in taken for digest in digests)
-    return {"rows_taken_over": reused, "rows_generated": len(ids) - reused}
+    measured = {"rows_taken_over": reused, "rows_generated": len(ids) - reused}
+    return measured | ({"gpu_seconds": round(gpu_seconds, 1)} if gpu_seconds else {})
 
 
 def _digest(prompt: "np.ndarray") -> str:

@@ -29,7 +29,7 @@ def train(
 
     Writes out/adapter/ (PEFT, safetensors), out/metrics.jsonl (loss by step), out/report.json (held-out loss before
     and after, steps, examples) and out/report.md. Returns what depends on the machine and the hour: seconds, tokens
-    per second, peak memory in MiB.
+    per second, peak memory in MiB, and on a GPU for how many seconds it was held.
 
     A killed training goes on from its last whole checkpoint in `work`, and ends with the same bytes (on a CPU).
 

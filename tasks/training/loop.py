@@ -53,6 +53,7 @@ def _run(job: Job) -> None:
     from tasks.dataset.folder import load
     from tasks.model import load_tokenizer
 
+    began = time.monotonic()
     set_seed(job.config.seed)
     checkpoint = last_whole(job.checkpoints)
     if checkpoint:
@@ -81,6 +82,8 @@ def _run(job: Job) -> None:
         "tokens_per_second": round(tokens / seconds),
         "peak_mib": round(peak),
     }
+    if torch.cuda.is_available():
+        measured["gpu_seconds"] = round((time.monotonic() - began) * trainer.args.world_size, 1)
     (job.work / "measured.json").write_bytes(orjson.dumps(measured))
 
 
