@@ -5,18 +5,34 @@ from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tasks.errors import UserError
 from tasks.prompts.controls import MARKER, Defuser, control_tokens
 from tasks.prompts.tokens import Tokens
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerBase
 
 REFUSAL = "Not stated in the context."
 BATCH = 512  # texts that are tokenised at a time
 VARIABLES = "passages, query, refusal, and answer (defined only when there is one)"
+
+
+class Vocabulary(NamedTuple):
+    """What a prompt needs of a tokenizer. It can be pickled, and read again where there is no transformers."""
+
+    backend: "Tokenizer"
+    controls: dict[str, int]  # control strings and their ids
+    size: int
+    end: int | None  # the id that ends a text
+
+    @classmethod
+    def of(cls, tokenizer: "PreTrainedTokenizerBase") -> "Vocabulary":
+        end = tokenizer.eos_token_id
+        assert end is None or isinstance(end, int)
+        return cls(tokenizer.backend_tokenizer, control_tokens(tokenizer), len(tokenizer), end)
 
 
 class Prompt:
@@ -35,29 +51,28 @@ class Prompt:
     def __init__(
         self,
         template: str,
-        tokenizer: "PreTrainedTokenizerBase",
+        tokenizer: "PreTrainedTokenizerBase | Vocabulary",
         refusal: str = REFUSAL,
         *,
         name: str = "the prompt template",
     ) -> None:
-        self._made_from = (template, tokenizer, refusal, name)
+        vocabulary = tokenizer if isinstance(tokenizer, Vocabulary) else Vocabulary.of(tokenizer)
+        self._made_from = (template, vocabulary, refusal, name)
         self._name = name
         self._template = _compile(template, name)
-        self._tokenizer = tokenizer
-        self._backend = tokenizer.backend_tokenizer
+        self._backend = vocabulary.backend
         self._backend.no_truncation()
         self._backend.no_padding()
-        controls = control_tokens(tokenizer)
-        self._is_control = _table(controls.values(), size=len(tokenizer))
+        self._is_control = _table(vocabulary.controls.values(), size=vocabulary.size)
         self._refusal = "a"
         own = set(MARKER.findall(self._raw(["a"], "a") + self._raw(["a"], "a", answer="a")))
-        self._plain = sorted(own - controls.keys())  # such as [INST] where it is no token of its own
-        self.defuse = Defuser(own | controls.keys())
+        self._plain = sorted(own - vocabulary.controls.keys())  # such as [INST] where it is no token of its own
+        self.defuse = Defuser(own | vocabulary.controls.keys())
         self._refusal = self.defuse(refusal)
         self._before, self._after, self._anchor = self._shape()
         self._anchor_ids = self._ids([self._anchor])[0]
         self._expected = lru_cache(maxsize=None)(self._expected_of)
-        self.stop_ids = self._stop_ids(tokenizer)
+        self.stop_ids = self._stop_ids(vocabulary.end)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _prompt, self._made_from  # a compiled template cannot be pickled
@@ -65,8 +80,8 @@ class Prompt:
     @cached_property
     def digest(self) -> str:
         """What decides the tokens that come out: template, tokenizer and refusal sentence; not where they lie."""
-        template, tokenizer, refusal, _ = self._made_from
-        shaping = (template, refusal, self._backend.to_str(), repr(sorted(control_tokens(tokenizer).items())))
+        template, vocabulary, refusal, _ = self._made_from
+        shaping = (template, refusal, self._backend.to_str(), repr(sorted(vocabulary.controls.items())))
         return sha256("\0".join(shaping).encode()).hexdigest()
 
     @classmethod
@@ -115,8 +130,7 @@ class Prompt:
 
     def decode(self, ids: list[int]) -> str:
         """The text of a generated answer, stripped, without special tokens."""
-        text = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        assert isinstance(text, str)
+        text: str = self._backend.decode(ids, skip_special_tokens=True)
         return text.strip()
 
     def length(self, text: str) -> int:
@@ -167,7 +181,7 @@ class Prompt:
         end = os.path.commonprefix([prompt[::-1] for prompt in prompts])[::-1]
         return *around[0], end
 
-    def _stop_ids(self, tokenizer: "PreTrainedTokenizerBase") -> tuple[int, ...]:
+    def _stop_ids(self, end: int | None) -> tuple[int, ...]:
         """Tokens that end an answer: the template's, and the tokenizer's end of text."""
         ends, _ = self._expected(None)
         if not ends:
@@ -176,8 +190,7 @@ class Prompt:
                 "model: it would never learn to stop",
                 "set prompt.template to the one of the base model's family",
             )
-        eos = tokenizer.eos_token_id
-        return tuple(sorted({*ends, *([] if eos is None else [eos])}))
+        return tuple(sorted({*ends, *([] if end is None else [end])}))
 
     def _expected_of(self, passages: int | None) -> tuple[list[int], int]:
         """The special ids, and the number of plain markers, that the template itself contributes.
@@ -209,8 +222,8 @@ class Prompt:
                 )
 
 
-def _prompt(template: str, tokenizer: "PreTrainedTokenizerBase", refusal: str, name: str) -> Prompt:
-    return Prompt(template, tokenizer, refusal, name=name)
+def _prompt(template: str, vocabulary: Vocabulary, refusal: str, name: str) -> Prompt:
+    return Prompt(template, vocabulary, refusal, name=name)
 
 
 def _compile(template: str, name: str) -> Any:

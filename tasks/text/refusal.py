@@ -127,8 +127,10 @@ def is_refusal(answer: str, sentence: str | None = None) -> bool:
     """
     if sentence and _opens_with(answer, sentence):
         return True
+    if not re.search(_CUE, " " + _plain(answer.replace(";", " "))):
+        return False
     said = [_plain(part) for each in sentences(answer) for part in each.split(";")]
-    return re.search(_CUE, " " + " ".join(said)) is not None and any(map(_refuses, _opening(said)))
+    return any(map(_refuses, _opening(said)))
 
 
 def leaks(answer: str, sentence: str | None = None) -> bool:

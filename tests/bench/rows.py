@@ -9,6 +9,7 @@ from tasks.versioning.code import ROOT
 
 SAMPLE = ROOT / "data/plant/train.jsonl"
 ROWS_PER_DOCUMENT = 4
+FIRST_DOCUMENT = 10**8  # so that all numbers have as many digits
 PASSAGES = 6  # some 200 words, as passages of a search have together
 PERMUTATIONS = 997  # of the digits; prime, so that they do not fall into step with the sample's rows
 
@@ -25,7 +26,7 @@ def rows(count: int, *, start: int = 0) -> Iterator[bytes]:
     ]
     for number in range(start, start + count):
         text = texts[number % len(texts)].translate(permutations[number % PERMUTATIONS])
-        yield text.replace("@", f"{number // ROWS_PER_DOCUMENT:07}").encode()
+        yield text.replace("@", str(FIRST_DOCUMENT + number // ROWS_PER_DOCUMENT)).encode()
 
 
 def write(path: Path, count: int, *, start: int = 0) -> Path:
