@@ -12,6 +12,7 @@ from tasks.versioning.inputs import Input, Partly, Told, few
 from tasks.versioning.key import Payload, Request
 
 NUMBERED = re.compile(r"(.*/)?\d{4,}(\.\w+)?")  # rows/00000.arrow: a shard, whatever its number
+CHECKSUMS = "source"  # folder of files, one per shard and named by its digest, with 4 bytes for each row
 Kind = Literal["config", "input", "code", "library"]
 
 
@@ -80,19 +81,22 @@ def _input(name: str, before: Artifact, record: Mapping[str, Any], given: Input 
         yield Change("input", name, f"input {name} {'added' if given else 'removed'}")
         return
     told = record.get("inputs", {}).get(name) or {}
-    origin = {**told, "about": record["made_from"].get(name), "folder": str(before.folder)}
+    origin = {**told, "about": record["made_from"].get(name)}
     texts, share = None, 1.0
     if isinstance(given, Artifact):
         earlier = _artifact(before, origin)
         texts, share = _shards(earlier, given) if earlier else (None, 1.0)
+    elif isinstance(given, Partly):
+        origin["folder"] = str(before.folder)
+        texts, share = given.changes(origin), given.share(origin)
     elif isinstance(given, Told):
-        texts, share = given.changes(origin), given.share(origin) if isinstance(given, Partly) else 1.0
+        texts = given.changes(origin)
     for text in texts or ["changed"]:
         yield Change("input", name, f"input {name}: {text}" if texts else f"input {name} changed", share)
 
 
 def _artifact(before: Artifact, origin: Mapping[str, Any]) -> Artifact | None:
-    """The artifact, or the part of one, that an input was; None if it is gone."""
+    """The artifact, or the part of one, that an input was; None if it is gone, or was none."""
     if not origin.get("key"):
         return None
     found = before.store.open(origin["step"], origin["key"])
@@ -103,7 +107,7 @@ def _artifact(before: Artifact, origin: Mapping[str, Any]) -> Artifact | None:
 
 
 def _shards(old: Artifact, new: Artifact) -> tuple[list[str] | None, float]:
-    """`3 of 412 shards changed`, and that share; None where the files are not shards."""
+    """`3 of 412 shards changed: rows +118 −2`, and that share; None where the files are not shards."""
     before, after = _numbered(old), _numbered(new)
     if not after or not before:
         return None, 1.0
@@ -111,7 +115,28 @@ def _shards(old: Artifact, new: Artifact) -> tuple[list[str] | None, float]:
     lost = max(0, (before - after).total() - made)
     texts = [f"{made:,} of {total:,} shards changed"] if made else []
     texts += [f"{lost:,} of {before.total():,} shards gone"] if lost else []
-    return texts or ["shards in another order"], made / total
+    if not texts:
+        return ["shards in another order"], 0.0
+    return [*texts[:-1], texts[-1] + _rows(old, new)], made / total
+
+
+def _rows(old: Artifact, new: Artifact) -> str:
+    """`: rows +118 −2`, from the checksums of the shards that differ; empty where an artifact has none."""
+    before, after = _checksums(old), _checksums(new)
+    if not before or not after:
+        return ""
+    more, less = _read(new, after - before), _read(old, before - after)
+    return f": rows +{(more - less).total():,} −{(less - more).total():,}"
+
+
+def _checksums(artifact: Artifact) -> set[str]:
+    return {name for name in artifact.all_files if name.startswith(f"{CHECKSUMS}/")}
+
+
+def _read(artifact: Artifact, names: set[str]) -> Counter[bytes]:
+    folder = artifact.store.fetch(artifact, names)
+    sums = ((folder / name).read_bytes() for name in names)
+    return Counter(each[i : i + 4] for each in sums for i in range(0, len(each), 4))
 
 
 def _numbered(artifact: Artifact) -> Counter[str]:

@@ -78,7 +78,7 @@ def lineage(artifact: Artifact) -> Lineage:
         record = each.record
         inputs: Inputs = {}
         nodes[name] = Node(name, record["label"], record["made_at"], record.get("adopted"), inputs=inputs)
-        for given, origin in record["inputs"].items():
+        for given, origin in record.get("inputs", {}).items():
             if origin is None:
                 continue
             if origin["key"] is None:

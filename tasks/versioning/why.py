@@ -29,7 +29,7 @@ def why(artifact: Artifact) -> Cause:
     """Read it from the records. An input whose artifact is gone from the store ends the story there."""
     record = artifact.record
     inputs: dict[str, Cause] = {}
-    for name, origin in record["inputs"].items():
+    for name, origin in record.get("inputs", {}).items():
         changed = any(reason.startswith((f"input {name} ", f"input {name}:")) for reason in record["why"])
         if changed and origin and origin["key"] and (found := artifact.store.open(origin["step"], origin["key"])):
             inputs[name] = why(found)

@@ -182,7 +182,7 @@ def test_why_ends_where_the_store_ends(project):
             if file.name == "manifest.json":
                 file.unlink()
     assert why(made).inputs == {}
-    assert why(made).why == ["input evaluation: 1 of 1 shards changed"]
+    assert why(made).why == ["input evaluation: 1 of 1 shards changed: rows +0 −1"]
 
 
 # Lineage
