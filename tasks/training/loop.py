@@ -68,9 +68,10 @@ def _run(job: Job) -> None:
         if trainer.eval_dataset is not None and checkpoint is None:
             trainer.evaluate()
         start, resumed_at = time.monotonic(), step_of(checkpoint) if checkpoint else 0
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if not (checkpoint and _taken_as_end(checkpoint, trainer)):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         seconds = time.monotonic() - start
-        if trainer.eval_dataset is not None and trainer.state.global_step % job.config.eval_steps:
+        if trainer.eval_dataset is not None and not _evaluated(job, trainer.state.global_step):
             trainer.evaluate()
     lengths = [length for row in train.with_format(None)["seq_lengths"] for length in row]
     _save(job, trainer, examples=len(lengths))
@@ -85,6 +86,27 @@ def _run(job: Job) -> None:
     if torch.cuda.is_available():
         measured["gpu_seconds"] = round((time.monotonic() - began) * trainer.args.world_size, 1)
     (job.work / "measured.json").write_bytes(orjson.dumps(measured))
+
+
+def _taken_as_end(checkpoint: Path, trainer: Any) -> bool:
+    """Take the adapter of a checkpoint behind the last step; false if there are steps left.
+
+    A trainer that resumes from there in the middle of an epoch would do one more.
+    """
+    from transformers import TrainerState
+
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    if state.global_step < state.max_steps:
+        return False
+    trainer.model.load_adapter(str(checkpoint), "default", is_trainable=True)
+    trainer.state = state
+    return True
+
+
+def _evaluated(job: Job, step: int) -> bool:
+    """Whether the log has the held-out loss after this step, be it from a run that was killed behind it."""
+    lines = map(orjson.loads, job.metrics.read_bytes().splitlines())
+    return any("eval_loss" in line and line["step"] == step for line in lines)
 
 
 def _adapted(job: Job) -> Any:

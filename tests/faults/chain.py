@@ -94,7 +94,13 @@ def _until_the_end(
             break
         during = next((about for about in undisturbed.contents if about not in finished), "the end")
         kills.append((f"{kind}: {how}", during.partition("/")[0]))
-    assert contents(place / "store") == undisturbed.contents
+    made = contents(place / "store")
+    other = {
+        about
+        for about in made.keys() | undisturbed.contents.keys()
+        if made.get(about) != undisturbed.contents.get(about)
+    }
+    assert not other, f"{other} are not what an undisturbed run makes; killed {kills}"
     return kills
 
 

@@ -15,7 +15,7 @@ SETTINGS = {
         "max_steps": 4,
         "save_steps": 1,
         "logging_steps": 1,
-        "eval_steps": 2,
+        "eval_steps": 3,
         "batch_size": 1,
         "accumulation": 1,
         "learning_rate": 0.05,  # or the tuned model would answer as the base does

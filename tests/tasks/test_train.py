@@ -90,6 +90,19 @@ def test_a_killed_training_resumes_and_ends_with_the_same_bytes(undisturbed, inp
     assert content(resumed) == content(undisturbed)
 
 
+@pytest.mark.parametrize("steps", [5, 8, 12])  # in an epoch with an evaluation to come, with none, at an epoch's end
+def test_a_training_killed_behind_its_last_step_does_no_more(inputs, tmp_path, steps):
+    config = QUICK.model_copy(update={"max_steps": steps})
+    first = run(config, inputs, tmp_path / "first")
+    again = tmp_path / "again"
+    again.mkdir()
+    train(
+        config, **inputs, work=tmp_path / "first/work", out=again
+    )  # its work is as a kill before publishing leaves it
+    assert f"resuming from checkpoint-{steps}" in (tmp_path / "first/work/metrics.jsonl").read_text()
+    assert content(again) == content(first)
+
+
 RUN = """
 import json, sys
 from pathlib import Path
