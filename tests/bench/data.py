@@ -21,7 +21,7 @@ def main() -> None:
         stores = iter(range(100))
 
         def reground() -> Measured:
-            """From files to artifacts: read, check, compare, tokenise, pack, hash, publish."""
+            """From files to artifacts, in a flow with the default runner."""
             told, run = _told("_data_steps", rows, evaluation, folder / f"store-{next(stores)}")
             return Measured(told["validate"] + told["build"], run.peak)
 
