@@ -1,7 +1,5 @@
 """Likeness to the reference in wording and order."""
 
-from rapidfuzz.distance import LCSseq
-
 from tasks.metrics.row import Row
 
 
@@ -11,6 +9,8 @@ def rouge_l(row: Row) -> float | None:
     Measures style: None if the answer abstains or should. Source: ROUGE-L (Lin 2004), without stemming. Blind to
     meaning: a right answer in other words scores low, a wrong number in the right words high.
     """
+    from rapidfuzz.distance import LCSseq
+
     if row.abstained or row.should_abstain or not row.reference:
         return None
     answer, reference = row.answer_words, row.reference_words

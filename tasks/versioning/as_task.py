@@ -75,7 +75,7 @@ class TaskRunner:
             persist_result=True,
             result_storage=Path(self.store.root / ".prefect"),
             result_serializer="json",
-            tags=[step.name],
+            # No tags: for every task that has one the server is asked whether they are limited, 30 ms a task.
         )
         def work(key: str) -> Reference | State[Reference]:
             log = get_run_logger()
@@ -91,11 +91,13 @@ class TaskRunner:
             return Completed(name="Cached", data=reference) if there else reference
 
         self.tell(planned, False)
+        if self.log and not whole:
+            self.log.catch_up()
         work(request.key)
         artifact = self.store.open(step.name, request.key)
         assert artifact is not None
         if self.log:
-            self.log.step_done(request.label, artifact)
+            self.log.step_done(request.label, artifact, at_once=not whole)
         self.tell(replace(planned, artifact=artifact, seconds=artifact.record["measured"]["seconds"]), True)
         return artifact
 

@@ -32,7 +32,7 @@ class RunLog:
     """Logs one run.
 
     with store.log_run("tiny") as run:      # completed, or failed if an error leaves the block
-        run.step_done("train", artifact)    # written at once
+        run.step_done("train", artifact)
 
     store.log_run("tiny", {label: artifact, …}).end("completed")    # a run that was over before it was logged
     """
@@ -45,9 +45,14 @@ class RunLog:
         self._steps = {label: {"step": each.step, "key": each.key} for label, each in steps.items()}
         self._written = False
 
-    def step_done(self, label: str, artifact: Artifact) -> None:
-        """The run used this artifact, new or not."""
+    def step_done(self, label: str, artifact: Artifact, *, at_once: bool = True) -> None:
+        """The run used this artifact, new or not; of fresh ones it is enough to tell before a step takes its time."""
         self._steps[label] = {"step": artifact.step, "key": artifact.key}
+        if at_once:
+            self._write("running")
+
+    def catch_up(self) -> None:
+        """Write what was not written at once."""
         self._write("running")
 
     def end(self, status: Status) -> None:

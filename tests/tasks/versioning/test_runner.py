@@ -15,6 +15,7 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.context import FlowRunContext
+from prefect.settings import PREFECT_API_URL
 
 from tasks.errors import UserError
 from tasks.text.tokens import words
@@ -221,10 +222,11 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-def test_processes_die_with_the_run_that_started_them(tmp_path):
+def test_processes_die_with_the_run_that_started_them(prefect_server, tmp_path):
     script = tmp_path / "endless.py"
     script.write_text(ENDLESS)
-    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "PREFECT_HOME": str(tmp_path / "prefect")}
+    # On the tests' server: one of its own would outlive it.
+    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "PREFECT_API_URL": PREFECT_API_URL.value()}
     run = subprocess.Popen([sys.executable, str(script)], env=environment, stdout=subprocess.PIPE, text=True)
     pids: set[int] = set()
     while len(pids) < 3:
