@@ -65,22 +65,22 @@ def _cost(seconds: float | None, gpu_seconds: float | None) -> str:
 
 
 def why(console: Console, cause: Cause) -> None:
-    """An artifact, the reasons for it, and below each input that changed the reasons for that."""
-    console.print(_cause(cause), highlight=False)
+    """An artifact, the reasons for it, and below an input that changed the reasons for that; each told once."""
+    console.print(_cause(cause, set()), highlight=False)
 
 
-def _cause(cause: Cause, name: str = "") -> Tree:
-    after = f" after {cause.before}" if cause.before else ""
-    tree = Tree(
-        (f"[bold]{name}[/] ← " if name else "")
-        + f"[bold]{cause.artifact}[/] [dim]{cause.label}, made {_when(cause.made_at)} by {cause.made_by}{after}[/]"
-    )
-    for reason in cause.why:
-        tree.add(escape(reason))
+def _cause(cause: Cause, seen: set[str], reason: str = "") -> Tree:
+    head = (f"{escape(reason)} ← " if reason else "") + f"[bold]{cause.artifact}[/]"
+    if cause.artifact in seen:
+        return Tree(f"{head} [dim]as above[/]")
+    seen.add(cause.artifact)
+    tree = Tree(f"{head} [dim]{cause.label}, made {_when(cause.made_at)}[/]")
     if cause.adopted:
         tree.add(_adopted(cause.adopted))
-    for given, each in cause.inputs.items():
-        tree.add(_cause(each, given))
+    for each in cause.why:
+        name = each.removeprefix("input ").partition(" ")[0].rstrip(":")
+        behind = cause.inputs.get(name) if each.startswith("input ") else None
+        tree.add(_cause(behind, seen, each) if behind else escape(each))
     return tree
 
 

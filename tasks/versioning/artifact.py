@@ -75,6 +75,16 @@ class Artifact:
         return record
 
     @property
+    def has_record(self) -> bool:
+        """Whether the record is here as it was published."""
+        try:
+            path = self.store.fetch(self, [RECORD]) / RECORD
+            wanted: str = self.all_files[RECORD]["sha256"]
+            return self.store.digests.of(path) == wanted
+        except OSError:
+            return False
+
+    @property
     def folder(self) -> Path:
         """The artifact's folder on this machine, its files in it; of a part, at least the part's."""
         return self.store.fetch(self, [RECORD, *self.files])

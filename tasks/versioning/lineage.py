@@ -86,7 +86,8 @@ def lineage(artifact: Artifact) -> Lineage:
                 nodes.setdefault(source, Node(source))
             else:
                 source = _name(origin["step"], origin["key"])
-                if found := each.store.open(origin["step"], origin["key"]):
+                found = each.store.open(origin["step"], origin["key"])
+                if found and found.has_record:
                     todo.append(found)
                 else:
                     nodes.setdefault(source, Node(source, gone=True))

@@ -138,7 +138,8 @@ def last_used(store: Store, name: str = "") -> Used:
 def _baseline(request: Request, store: Store, used: Used) -> tuple[Artifact | None, bool]:
     """What the label had in the last run, else its newest artifact; and whether the former is the key, and gone."""
     last = used.get(request.label)
-    if last and last["step"] == request.step.name and (found := store.open(last["step"], last["key"])):
+    found = store.open(last["step"], last["key"]) if last and last["step"] == request.step.name else None
+    if found and found.has_record:
         return found, False
     alike = [each for each in store.all(request.step.name) if each.record["label"] == request.label]
     return (alike[-1] if alike else None), bool(last and request.known and last["key"] == request.key)

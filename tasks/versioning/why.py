@@ -31,7 +31,8 @@ def why(artifact: Artifact) -> Cause:
     inputs: dict[str, Cause] = {}
     for name, origin in record.get("inputs", {}).items():
         changed = any(reason.startswith((f"input {name} ", f"input {name}:")) for reason in record["why"])
-        if changed and origin and origin["key"] and (found := artifact.store.open(origin["step"], origin["key"])):
+        found = artifact.store.open(origin["step"], origin["key"]) if changed and origin and origin["key"] else None
+        if found and found.has_record:
             inputs[name] = why(found)
     before = record.get("before")
     return Cause(

@@ -167,8 +167,15 @@ def test_why_follows_a_reason_back_to_the_edit_behind_it(project):
     assert asked.before != asked.artifact
     assert "rows" not in build.inputs  # the training rows are as they were
     shown = told(display.why, cause)
-    for text in (made["score base"].about, "answers ← ", made["build"].about, "rows +0 −1"):
+    for text in (
+        made["score base"].about,
+        "input answers changed ← answer/",
+        made["build"].about,
+        "rows +0 −1",
+    ):
         assert text in shown
+    assert shown.count("rows +0 −1") == 2  # of the evaluation rows and of the build; then "as above"
+    assert "as above" in shown
     assert orjson.loads(orjson.dumps(cause.plain()))["inputs"]["answers"]["label"] == "answer base"
 
 

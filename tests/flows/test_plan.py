@@ -107,9 +107,8 @@ CHANGES: dict[str, tuple[Callable[[Project], object], dict[str, list[str]]]] = {
         dict.fromkeys(("score base", "score tuned"), ["tasks/score.py changed in score"]),
     ),
     "code of a helper two modules away": (
-        lambda p: (
-            p.edit("tasks/text/refusal.py", "def _refuses(", "FEW = 3\n\n\ndef _refuses(")
-            or p.edit("tasks/text/refusal.py", "return False", "return FEW < 0")
+        lambda p: p.edit(
+            "tasks/text/refusal.py", "def _refuses(said: str", "FEW = 3\n\n\ndef _refuses(said: str, few: int = FEW"
         ),
         {
             **dict.fromkeys(

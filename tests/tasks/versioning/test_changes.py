@@ -11,7 +11,7 @@ from tasks.versioning import Config, step
 from tasks.versioning.inputs import Files, HubModel, Local
 from tasks.versioning.key import Request
 from tasks.versioning.make import make
-from tasks.versioning.plan import Pending, look
+from tasks.versioning.plan import Pending, last_used, look
 from tasks.versioning.store import Store
 
 
@@ -127,3 +127,16 @@ def test_a_folder_tells_which_of_its_files_changed(store, base, tmp_path):
 def test_a_hub_model_tells_its_commits(store, base):
     make(Request(load, Config(), {"base": Local(base)}, "load"), store, why=[])
     assert why_stale(store, HubModel("org/model", "0123456789" * 4)) == ["input base: base → org/model@01234567"]
+
+
+def test_a_record_that_is_harmed_is_not_compared_with(store, base):
+    """Whatever byte of it: it might read as another reason."""
+    made, _ = make(Request(load, Config(), {"base": Local(base)}, "load"), store, why=[])
+    store.log_run("tiny", {"load": made}).end("completed")
+    path = made.folder / "record.json"
+    whole = path.read_bytes()
+    for position in range(0, len(whole), 97):
+        path.unlink()
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
+        planned = look(Request(load, Config(), {"base": Local(base)}, "load"), store, last_used(store))
+        assert planned.why == [f"{made.about}: record.json has other content than was published"]
