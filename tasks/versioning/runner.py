@@ -7,6 +7,7 @@ Pieces are put together into groups, one Prefect task run each: a task run costs
 import ctypes
 import os
 import signal
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -163,6 +164,8 @@ def _die_with(parent: int) -> None:
 def _dask(address: str | None, workers: int | None) -> Iterator[Started]:
     from prefect_dask.task_runners import DaskTaskRunner
 
+    # Dask would rather have data scattered; but what it sends is for one task, and needed once.
+    warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
     own = {"n_workers": workers or CORES, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
     with DaskTaskRunner(address=address) if address else DaskTaskRunner(cluster_kwargs=own) as runner:
         cores = sum(runner.client.nthreads().values())  # connects
