@@ -68,7 +68,7 @@ def build(
     earlier: Sequence[Path] = (),
     work: Path | None = None,
     spread: Spread = here,
-) -> None:
+) -> dict[str, float]:
     """Split the validated `rows` by document, render them with `template`, tokenise with `base`'s tokenizer, and pack.
 
     Works on the shards that `rows` comes in: each is sketched and encoded once; what goes across shards (sides, leaks,
@@ -125,6 +125,7 @@ def build(
     options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
     (out / "report.json").write_bytes(orjson.dumps(report, option=options) + b"\n")
     (out / "report.md").write_text(markdown(report), encoding="utf-8")
+    return parts.counts
 
 
 class _Source:

@@ -49,7 +49,7 @@ def validate(
     earlier: Sequence[Path] = (),
     work: Path | None = None,
     spread: Spread = here,
-) -> None:
+) -> dict[str, float]:
     """Write the clean rows of the files, in order, to `out`/rows/, with a report of the others.
 
     Rows are examined in shards, each by itself and once: an edit costs the shard around it. `rows/` has the triplets of
@@ -90,6 +90,7 @@ def validate(
     _stop_if_unfit(tally, summary, config, rows)
     (out / "report.json").write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n")
     (out / "report.md").write_text(markdown(summary), encoding="utf-8")
+    return parts.counts
 
 
 class _Source:

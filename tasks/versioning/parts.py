@@ -61,6 +61,8 @@ class Parts:
     earlier: Sequence[Path] = ()
     work: Path | None = None
     spread: Spread = here
+    taken_over: int = 0
+    made: int = 0
     _laid: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -79,6 +81,11 @@ class Parts:
         files = {name: [place, part.digests[name]] for name, place in places.items() if name in part.files}
         self._laid.setdefault(part.function, []).append({"given": part.given, "facts": part.facts, "files": files})
 
+    @property
+    def counts(self) -> dict[str, float]:
+        """For the record: a plan's estimate goes by them."""
+        return {"parts_taken_over": self.taken_over, "parts_made": self.made}
+
     def write(self) -> None:
         """Name every part that was laid, for later artifacts to find."""
         (self.out / PARTS).write_bytes(orjson.dumps(self._laid))
@@ -96,6 +103,8 @@ class Parts:
                 given = sha256_json(piece.given)
                 part = known.get(given)
                 waiting.append((given, part))
+                self.taken_over += part is not None
+                self.made += part is None
                 if part is None:
                     yield piece.arguments()
 
