@@ -90,7 +90,8 @@ def _judge_refusal(row: Triplet, limits: AnswerableRefusal, found: _Findings) ->
         found.add("answerable_refusal", limits.level, f"gold names passage {row.gold[0]}")
         return
     view = ContextView(row.context)
-    if (view.idf_coverage(row.query) or 0) < limits.found_from:  # an upper bound at a fifth of the cost
+    # Two upper bounds, at a thirtieth and at a fifth of the cost.
+    if view.most_coverage(row.query) < limits.found_from or (view.idf_coverage(row.query) or 0) < limits.found_from:
         return
     covered = view.best_window_idf_coverage(row.query)
     if covered is not None and covered >= limits.found_from:

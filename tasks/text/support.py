@@ -137,6 +137,15 @@ class ContextView:
         held, total = self._masses(answer)
         return _share(held, total)
 
+    def most_coverage(self, answer: str) -> float:
+        """At least `idf_coverage`, told without reading the context's words: 0 for an answer of no content.
+
+        A word with a given stem begins like the stem, but for the stem's last two letters at most (Porter's suffix
+        rules put in "e", "i", "le" and the like); and no stem weighs more than an absent one.
+        """
+        content = read(answer).content
+        return sum(stem[: max(1, len(stem) - 2)] in self._folded for stem in content) / max(1, len(content))
+
     def best_window_idf_coverage(self, answer: str) -> float | None:
         """The same for those two consecutive sentences of one passage that cover the answer best."""
         idf, (holding, end) = self.idf, self._windows

@@ -1,8 +1,14 @@
 """Reading text: words, sentences, numbers, names, values, refusals, and what a context supports."""
 
+import builtins
+import json
 import math
+import re
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks.text import (
     ContextView,
@@ -16,6 +22,8 @@ from tasks.text import (
     sentences,
     words,
 )
+from tasks.text.quantities import stands, supported_numbers
+from tasks.text.tokens import stem
 from tests.tasks.wordings import ANSWERS, REFUSALS
 
 SENTENCE = "Not stated in the context."
@@ -215,3 +223,34 @@ def test_copied_counts_words_in_long_runs():
     assert view.copied("Note: the feed pump runs at 1,450 rpm", run=5) == 8 / 9
     assert view.copied("rpm it weighs twenty five kilograms paint the pump", run=5) == 6 / 9
     assert view.copied("the feed pump", run=5) is None
+
+
+SAMPLE = Path(__file__).parents[2] / "data/plant/train.jsonl"
+
+
+def test_a_quick_bound_is_never_below_the_coverage_that_it_bounds() -> None:
+    rows = [json.loads(line) for line in SAMPLE.open()]
+    for row, other in zip(rows, rows[1:] + rows[:1], strict=True):
+        view = ContextView(row["context"])
+        for text in (row["query"], other["query"], other["answer"], " ".join(other["context"])):
+            assert view.most_coverage(text) >= (view.idf_coverage(text) or 0) - 1e-12
+
+
+def test_a_words_stem_begins_like_the_word() -> None:
+    """What the bound rests on, for every word of the sample and of Python's own documentation strings."""
+    text = SAMPLE.read_text() + "".join(str(each.__doc__) for each in (*vars(builtins).values(), json, re, str, Path))
+    for word in set(words(text)):
+        assert word.startswith(stem(word)[: max(1, len(stem(word)) - 2)])
+
+
+@given(st.text(alphabet="ab1_ .é²İ-\n", max_size=30), st.text(alphabet="ab1é²İ", min_size=1, max_size=4))
+def test_a_word_that_stands_in_a_context_is_found_without_reading_it(context: str, word: str) -> None:
+    found = words(word)
+    if len(found) == 1:
+        assert ContextView([context])._has(found[0]) == (found[0] in words(context))
+
+
+@given(st.text(alphabet="0127.,: -a_:²", max_size=20), st.sampled_from(["0", "1", "12", "1.2", "7:2", "27"]))
+def test_a_number_that_stands_in_a_text_is_one_that_it_states(text: str, number: str) -> None:
+    if stands(number, text):
+        assert number in supported_numbers(text, words(text))
