@@ -29,7 +29,8 @@ HOW = {  # and how often
     "everything at an instant": 4,
     "the run at an instant": 2,
     "the training at an instant": 1,
-    "everything before a change of the run": 3,
+    "everything before a change of the run": 2,
+    "everything before a change of the publication": 3,
     "everything before a change of the training": 1,
 }
 
@@ -40,7 +41,7 @@ class Undisturbed:
 
     contents: dict[str, dict[str, str]]  # in the order of being made
     seconds: float
-    changes: dict[str, int]  # to file systems, by the run itself and by the training
+    changes: dict[str, int]  # to file systems, by kind; see `runs.Change`
 
 
 def main(config: Path, folder: Path, count: int, seed: int) -> None:
@@ -68,7 +69,7 @@ def _undisturbed(run: Callable[[Path], None], place: Path) -> Undisturbed:
     start = time.monotonic()
     _require_end(_code(runs.fork(partial(run, place), place), PATIENCE), place)
     seconds = time.monotonic() - start
-    changes = {by: int((place / f"changes-{by}").read_text()) for by in ("run", "training")}
+    changes = {by: int((place / f"changes-{by}").read_text()) for by in ("run", "publication", "training")}
     return Undisturbed(contents(place / "store"), seconds, changes)
 
 

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tasks.errors import UserError
+from tasks.versioning.store import Store
 
 DEATH_SIGNAL, SUBREAPER = 1, 36  # of prctl(2)
 CHANGES = {"os.rename", "os.link", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.symlink"}
@@ -41,9 +43,9 @@ def load() -> None:
 
 @dataclass(frozen=True)
 class Change:
-    """A change to a file system, the `number`th that the run itself makes, or the training."""
+    """A change to a file system: the `number`th of its kind."""
 
-    by: str  # "run" or "training"
+    by: str  # "run": by the run's own process. "publication": of those, while it publishes. "training": by its child
     number: int
 
 
@@ -64,7 +66,9 @@ def fork(run: Callable[[], None], folder: Path, *, dies_before: Change | None = 
         from tasks.training import launch
 
         launch.subprocess = SimpleNamespace(Popen=trained, TimeoutExpired=subprocess.TimeoutExpired)  # type: ignore
-        code = _code(run, _Changes("run", folder, dies_before))
+        changes = _Changes(folder, dies_before, by="run")
+        Store.publish = changes.within("publication", Store.publish)  # type: ignore[method-assign]
+        code = _code(run, changes)
     finally:
         os._exit(code)
 
@@ -116,26 +120,45 @@ def _code(run: Callable[[], None], changes: "_Changes") -> int:
         traceback.print_exc()
         sys.stderr.flush()
         return 3
-    changes.told.write_text(str(changes.count))
+    changes.tell()
     return 0
 
 
 class _Changes:
     """Counts this process's changes to file systems, and kills the group before one of them."""
 
-    def __init__(self, by: str, folder: Path, dies_before: Change | None) -> None:
-        self.told = folder / f"changes-{by}"
-        self.count = 0
-        self.last = dies_before.number if dies_before and dies_before.by == by else 0
+    def __init__(self, folder: Path, dies_before: Change | None, *, by: str) -> None:
+        self.folder = folder
+        self.dies_before = dies_before
+        self.kinds = [by]
+        self.counts: Counter[str] = Counter()
 
     def watch(self) -> None:
         sys.addaudithook(self._see)  # there is no taking it away
 
+    def within(self, kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, whose changes are counted as of this kind, too."""
+
+        @wraps(function)
+        def counted(*args: Any, **options: Any) -> Any:
+            self.kinds.append(kind)
+            try:
+                return function(*args, **options)
+            finally:
+                self.kinds.remove(kind)
+
+        return counted
+
+    def tell(self) -> None:
+        for kind, count in list(self.counts.items()):
+            (self.folder / f"changes-{kind}").write_text(str(count))
+
     def _see(self, event: str, args: tuple[Any, ...]) -> None:
         if event in CHANGES or (event == "open" and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
-            self.count += 1
-            if self.count == self.last:
-                os.killpg(0, signal.SIGKILL)
+            for kind in self.kinds:
+                self.counts[kind] += 1
+                if Change(kind, self.counts[kind]) == self.dies_before:
+                    os.killpg(0, signal.SIGKILL)
 
 
 def _write_to(log: Path) -> None:
@@ -170,7 +193,7 @@ class _Nursery:
             from tasks.training.loop import main
 
             train = partial(main, Path(job["arguments"][0]), int(job["arguments"][1]))
-            code = _code(train, _Changes("training", folder, dies_before))
+            code = _code(train, _Changes(folder, dies_before, by="training"))
         finally:
             os._exit(code)
 

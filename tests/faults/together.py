@@ -21,7 +21,7 @@ def main(config: Path, folder: Path, count: int, kills: int, seed: int) -> None:
     chance = random.Random(seed)
     processes = [runs.fork(partial(runs.steps, config, folder), _own(folder, number)) for number in range(count)]
     for process in chance.sample(processes, kills):
-        time.sleep(chance.uniform(0, 2))
+        time.sleep(chance.uniform(0, 0.4))
         os.killpg(process, signal.SIGKILL)
     codes = [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in processes]
     print(json.dumps({"codes": codes, "begun": Counter((folder / "begun").read_text().split())}))
