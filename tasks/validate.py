@@ -123,10 +123,12 @@ def _repeated(rules: Rules, source: _Source, examined: list[Part]) -> dict[int, 
     """By shard, what the rules across rows find."""
     import numpy as np
 
-    sketches = [_sketch(part) for part in examined]
-    starts = np.append(0, np.cumsum([len(sketch) for sketch in sketches]))
     keys, answers = (
-        np.concatenate([np.zeros(0, SKETCH)[field], *(s[field] for s in sketches)]) for field in ("key", "answer")
+        np.concatenate([np.zeros(0, SKETCH)[field], *(_sketch(part)[field] for part in examined)])
+        for field in ("key", "answer")
+    )
+    starts = np.append(
+        0, np.cumsum([part.files["sketch"].stat().st_size // np.dtype(SKETCH).itemsize for part in examined])
     )
 
     def where(row: int) -> tuple[int, int]:
@@ -138,7 +140,7 @@ def _repeated(rules: Rules, source: _Source, examined: list[Part]) -> dict[int, 
         if level == "off":
             return None
         shard, number = where(repeat.first)
-        file, line = source.place(shard, int(sketches[shard]["number"][number]))
+        file, line = source.place(shard, int(_sketch(examined[shard])["number"][number]))
         return Finding(rule, level, f"{'as' if repeat.same else 'against'} {file}:{line}", REMEDIES[rule])
 
     found: dict[int, list[_Repeated]] = {}

@@ -40,7 +40,7 @@ class Lengths(NamedTuple):
         for path in shards(folder):
             with pa.ipc.open_stream(pa.memory_map(str(path))) as stream:
                 for batch in stream:
-                    prompts.append(batch["prompt_tokens"].to_numpy())
+                    prompts.append(batch["prompt_tokens"].to_numpy().copy())  # a view would keep the file mapped
                     wholes.append(np.diff(batch["input_ids"].offsets.to_numpy()))
         return cls(np.concatenate(prompts), np.concatenate(wholes))
 
