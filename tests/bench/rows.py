@@ -21,9 +21,7 @@ def rows(count: int, *, start: int = 0) -> Iterator[bytes]:
     """
     texts = _texts()
     random_ = random.Random(0)
-    permutations = [
-        str.maketrans("0123456789", "".join(random_.sample("0123456789", 10))) for _ in range(PERMUTATIONS)
-    ]
+    permutations = [str.maketrans("0123456789", "".join(random_.sample("0123456789", 10))) for _ in range(PERMUTATIONS)]
     for number in range(start, start + count):
         text = texts[number % len(texts)].translate(permutations[number % PERMUTATIONS])
         yield text.replace("@", str(FIRST_DOCUMENT + number // ROWS_PER_DOCUMENT)).encode()
