@@ -17,12 +17,13 @@ from tasks.dataset.refusal import refusal_of
 from tasks.dataset.sketch import Documents, Sketch, sketch
 from tasks.dataset.split import EVALUATION, SIDES, split
 from tasks.dataset.statistics import Tally, markdown, tokens
+from tasks.dataset.vocabulary import vocabulary
 from tasks.errors import UserError
-from tasks.model import load_tokenizer
 from tasks.prompts import Prompt
 from tasks.triplets import Triplet, files_of, left_out, parse_triplets
 from tasks.versioning import Config, step
-from tasks.versioning.inputs import sha256_file, sha256_json
+from tasks.versioning.digests import digests
+from tasks.versioning.inputs import sha256_json
 from tasks.versioning.parts import Part, Parts, Piece
 from tasks.versioning.spread import Spread, here
 
@@ -99,7 +100,7 @@ def build(
         Fate(source.gone(path), "".join(map(str, on)), near)
         for path, on, near in zip(source.files, sides, similar, strict=True)
     ]
-    tokenizer, tally = load_tokenizer(base), Tally()
+    words, tally = vocabulary(base, parts), Tally()
     with (out / "quarantine.jsonl").open("wb") as quarantine:
         encoding = _Encoding(config, parts, tally, quarantine)
         if asked:
@@ -107,8 +108,8 @@ def build(
                 Fate(asked.gone(path), str(EVALUATION) * len(shard.names), [])
                 for path, shard in zip(asked.files, asked.documents, strict=True)
             ]
-            encoding.encode(asked, every, Prompt.load(template, tokenizer, refusal_of(asked.rows)))
-        encoding.encode(source, fates, Prompt.load(template, tokenizer, refusal_of(source.rows)))
+            encoding.encode(asked, every, Prompt.load(template, words, refusal_of(asked.rows)))
+        encoding.encode(source, fates, Prompt.load(template, words, refusal_of(source.rows)))
     parts.write()
     _stop_if_too_long(config, tally)
     _stop_if_none(tally)
@@ -133,7 +134,7 @@ class _Source:
 
     def __init__(self, rows: Path, parts: Parts, salt: str) -> None:
         self.rows, self.files = rows, files_of(rows)
-        self.digests = [sha256_file(path) for path in self.files]
+        self.digests = [digests().of(path) for path in self.files]
         self._gone = left_out(rows)
 
         def piece(path: Path, digest: str) -> Piece:

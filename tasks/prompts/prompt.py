@@ -85,7 +85,9 @@ class Prompt:
         return sha256("\0".join(shaping).encode()).hexdigest()
 
     @classmethod
-    def load(cls, template: Path, tokenizer: "PreTrainedTokenizerBase", refusal: str = REFUSAL) -> "Prompt":
+    def load(
+        cls, template: Path, tokenizer: "PreTrainedTokenizerBase | Vocabulary", refusal: str = REFUSAL
+    ) -> "Prompt":
         """The prompt of a template file."""
         try:
             text = template.read_text(encoding="utf-8")

@@ -163,6 +163,8 @@ def test_nothing_is_written_but_what_the_steps_after_it_read(tmp_path, base):
     assert set(digests(out)) - sketches == {
         "evaluation/00000.arrow",
         "parts.json",
+        "vocabulary/rest.json",
+        "vocabulary/tokenizer.json",
         "quarantine.jsonl",
         "report.json",
         "report.md",
