@@ -246,7 +246,7 @@ def test_a_killed_run_keeps_its_batches_and_ends_with_the_same_bytes(tmp_path, r
     assert len(batches) > 3
     command = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), str(rows), str(base)]
     assert subprocess.run(command, capture_output=True).returncode == -signal.SIGKILL
-    with (tmp_path / "killed/work/answers.jsonl").open("ab") as journal:
+    with (tmp_path / "killed" / "work" / "answers.jsonl").open("ab") as journal:
         journal.write(torn)
     asked.clear()
     assert answered(tmp_path / "killed", rows, base) == undisturbed

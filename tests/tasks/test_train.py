@@ -99,7 +99,7 @@ def test_a_training_killed_behind_its_last_step_does_no_more(inputs, tmp_path, s
     train(
         config, **inputs, work=tmp_path / "first/work", out=again
     )  # its work is as a kill before publishing leaves it
-    assert f"resuming from checkpoint-{steps}" in (tmp_path / "first/work/metrics.jsonl").read_text()
+    assert f"resuming from checkpoint-{steps}" in (tmp_path / "first" / "work" / "metrics.jsonl").read_text()
     assert content(again) == content(first)
 
 
