@@ -1,6 +1,7 @@
 """`reground …`: the terminal's door. Imports nothing heavy, so that `plan` answers in under a second."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ from tasks.errors import UserError
 
 if TYPE_CHECKING:
     from tasks.versioning.plan import Planner
+    from tasks.versioning.store import Store
 
 app = typer.Typer(
     help="Retraining for RAG answerers that reruns only what changed.\n\n"
@@ -38,6 +40,10 @@ Overrides = Annotated[
 ]
 WhichArtifact = Annotated[str, typer.Argument(help="A key or its first digits, or a step: its newest artifact.")]
 WhichStore = Annotated[Path, typer.Option("--config", help="The config whose store to look in.")]
+
+
+def _store(config: Path, overrides: Sequence[str] | None) -> "Store":
+    return load(config, overrides or ()).open_store()
 
 
 @app.command()
@@ -146,7 +152,7 @@ def why(
     """Tell why an artifact was made: what had changed since the one before, and why that had, back to the source."""
     from tasks.versioning.why import why as explain
 
-    cause = explain(load(config, overrides or ()).open_store().match(artifact))
+    cause = explain(_store(config, overrides).match(artifact))
     if json:
         _write_json(cause.plain())
     else:
@@ -164,7 +170,7 @@ def lineage(
     """Show everything that an artifact was made from, up to the files and the base model."""
     from tasks.versioning.lineage import lineage as trace
 
-    told = trace(load(config, overrides or ()).open_store().match(artifact))
+    told = trace(_store(config, overrides).match(artifact))
     if json:
         _write_json(told.plain())
     elif mermaid:
@@ -228,11 +234,11 @@ def _text(path: Path) -> str:
 @app.command()
 def versions(
     step: Annotated[str | None, typer.Argument(help="Only this step, e.g. train.", show_default=False)] = None,
-    config: Annotated[Path, typer.Option(help="The config whose store to list.")] = TINY,
+    config: WhichStore = TINY,
     overrides: Overrides = None,
 ) -> None:
     """List the artifacts in the store, oldest first."""
-    console.print(display.versions(load(config, overrides or ()).open_store().all(step)))
+    console.print(display.versions(_store(config, overrides).all(step)))
 
 
 @app.command()
@@ -243,7 +249,7 @@ def show(
     json: Annotated[bool, typer.Option("--json", help="The whole record, for machines.")] = False,
 ) -> None:
     """Tell how an artifact came to be: what it was made from, why, when, by whom, at what cost."""
-    found = load(config, overrides or ()).open_store().match(artifact)
+    found = _store(config, overrides).match(artifact)
     if json:
         sys.stdout.buffer.write((found.folder / "record.json").read_bytes() + b"\n")
     else:
@@ -263,7 +269,7 @@ def alias(
 
     What has a name is kept by `reground gc`, with all that it was made from.
     """
-    store = load(config, overrides or ()).open_store()
+    store = _store(config, overrides)
     if name and artifact:
         found = store.match(artifact)
         store.point(name, found.step, found.key)
@@ -284,7 +290,7 @@ def gc(
     """
     from tasks.versioning.gc import DAY, collect
 
-    store = load(config, overrides or ()).open_store()
+    store = _store(config, overrides)
     found = collect(store, older_than=older_than * DAY, keep_runs=keep_runs, delete=delete)
     display.collected(console, found, deleted=delete)
 
@@ -299,7 +305,7 @@ def fsck(config: WhichStore = TINY, overrides: Overrides = None) -> None:
 
     from tasks.versioning.fsck import bytes_to_read, check
 
-    store = load(config, overrides or ()).open_store()
+    store = _store(config, overrides)
     size = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
     with tqdm(desc="fsck", total=bytes_to_read(store), file=sys.stderr, disable=None, leave=False, **size) as bar:
         findings = list(check(store, bar.update))

@@ -77,7 +77,7 @@ def build(
     `tasks.dataset.folder.load` opens; heldout/ has no rows where there is but one document to train on.
     out/evaluation/ holds triplets and depends on the evaluation rows alone; where `evaluation` is given, a validated
     source of its own, on all of its rows. out/quarantine.jsonl names each row left out and why;
-    out/report.json and out/report.md count tokens. Memory stays flat but for 50 bytes a row.
+    out/report.json and out/report.md count tokens. Of all rows together, memory holds some 50 bytes a row.
 
     Rows of `known`, the dataset that the champion was trained on, are packed apart, so that a warm start can choose how
     many of them to train on again.

@@ -56,7 +56,7 @@ def validate(
     each shard, and in left_out.json those that repeat a row of any shard, which is told from the sketches in
     `sketches/`; `source/` has the checksums of the rows read, for `Rows.changes`. `quarantine.jsonl` holds every row
     left out, with its file, line, rule, value, remedy and text; `report.json` and `report.md` count and show examples.
-    Memory stays flat but for 40 bytes a row.
+    Of all rows together, memory holds 40 bytes a row.
 
     UserError where more than `max_reject_share` are rejected, or none is left.
     """
@@ -165,7 +165,8 @@ def _write(
     gone: dict[str, list[int]] = {}
     with (out / "quarantine.jsonl").open("wb") as quarantine:
         for shard, part in enumerate(examined):
-            sketch, stay = _sketch(part), np.ones(len(_sketch(part)), bool)
+            sketch = _sketch(part)
+            stay = np.ones(len(sketch), bool)
             entries = []
             if "rejected" in part.files:
                 entries = list(map(orjson.loads, part.files["rejected"].open("rb")))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.dataset.folder import shards
-from tasks.versioning.inputs import sha256_file
+from tasks.versioning.digests import digests
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,8 +18,8 @@ def is_known(folder: Path, known: Path) -> "np.ndarray":
     """
     import numpy as np
 
-    ours = {path: sha256_file(path) for path in shards(folder)}
-    theirs = {path: sha256_file(path) for path in shards(known)}
+    ours = {path: digests().of(path) for path in shards(folder)}
+    theirs = {path: digests().of(path) for path in shards(known)}
     seen: set[bytes] = set()
     for path, digest in theirs.items():
         if digest not in ours.values():

@@ -75,7 +75,7 @@ class TaskRunner:
             persist_result=True,
             result_storage=Path(self.store.root / ".prefect"),
             result_serializer="json",
-            # No tags: for every task that has one the server is asked whether they are limited, 30 ms a task.
+            # No tags: for every task that has one the server is asked whether they are limited.
         )
         def work(key: str) -> Reference | State[Reference]:
             log = get_run_logger()

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from tasks.versioning.code import code_of
 from tasks.versioning.digests import digests
 from tasks.versioning.inputs import sha256_file, sha256_json
+from tasks.versioning.remembered import code_of
 from tasks.versioning.spread import Spread, here
 
 PARTS = "parts.json"
