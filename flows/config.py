@@ -16,7 +16,7 @@ from tasks.score import ScoreConfig
 from tasks.training.config import TrainConfig
 from tasks.validate import ValidateConfig
 from tasks.versioning import RUNTIME, Config
-from tasks.versioning.code import ROOT
+from tasks.versioning.source import ROOT
 from tasks.versioning.store import Store
 
 TINY = ROOT / "deployments/configs/tiny.yaml"  # what runs when no other config is named: the sample

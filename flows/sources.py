@@ -8,8 +8,8 @@ from flows.config import BaseConfig, PromptConfig
 from tasks.errors import UserError
 from tasks.readers import expand
 from tasks.readers.source import Rows
-from tasks.versioning.code import ROOT
 from tasks.versioning.inputs import HubModel, Local
+from tasks.versioning.source import ROOT
 from tasks.versioning.store import SHORT, Artifact, Store
 
 TEMPLATES = ROOT / "tasks/prompts/templates"

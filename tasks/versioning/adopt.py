@@ -64,7 +64,7 @@ def _take(planned: Planned, old: Artifact, store: Store, because: str) -> Artifa
         "by": Process.this().user,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    with store.lease(request.step.name, request.key), store.staging() as out:
+    with store.lease(request.step.name, request.key), store.blobs.staging() as out:
         folder = old.folder
         for name in old.files:
             (out / name).parent.mkdir(parents=True, exist_ok=True)

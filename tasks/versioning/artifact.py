@@ -104,3 +104,8 @@ def write_manifest(step: str, key: str, files: dict[str, dict[str, Any]], made_n
     """A manifest as bytes. Its digest is of all that it says, so that no byte of it can change unseen."""
     told = {"step": step, "key": key, "made_ns": made_ns, "files": files}
     return orjson.dumps({**told, "digest": sha256_json(told)}, option=orjson.OPT_INDENT_2)
+
+
+def manifest_name(step: str, key: str) -> str:
+    """Where a store has the manifest of this key."""
+    return f"{step}/{key[:SHORT]}/{MANIFEST}"

@@ -8,8 +8,9 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from tasks.versioning.digests import Digests
 from tasks.versioning.objects import STAGING, flush, remove
@@ -72,6 +73,16 @@ class Blobs:
                 os.replace(link, target)
                 link.unlink(missing_ok=True)  # a rename onto another link of the same file leaves both
 
+    def differs(self, path: Path, wanted: dict[str, Any]) -> str | None:
+        """How a file differs from what a manifest says of it, or None."""
+        try:
+            size = path.stat().st_size
+            if size != wanted["size"]:
+                return f"has {size} bytes instead of {wanted['size']}"
+            return None if self.digests.of(path) == wanted["sha256"] else "has other content than was published"
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return "is gone"
+
     def _laid(self, digest: str, target: Path) -> bool:
         """Lay the blob, unless `gc` removed it just now."""
         try:
@@ -90,6 +101,21 @@ class Blobs:
             yield path
         finally:
             remove(path)
+
+    def discard(self, folder: Path) -> None:
+        """Remove a folder in one rename."""
+        with self.temporary() as aside, suppress(FileNotFoundError):
+            os.rename(folder, aside)
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """An empty folder on the store's own file system; gone afterwards unless published."""
+        with self.temporary() as folder:
+            folder.mkdir()
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _replace_by_copy(path: Path) -> None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tasks.versioning.artifact import Artifact
-from tasks.versioning.code import FIELDS, ON_IMPORT, file_of
+from tasks.versioning.code import file_of
 from tasks.versioning.inputs import Input, Partly, Told, few
 from tasks.versioning.key import Payload, Request
+from tasks.versioning.source import FIELDS, ON_IMPORT
 
 NUMBERED = re.compile(r"(.*/)?\d{4,}(\.\w+)?")  # rows/00000.arrow: a shard, whatever its number
 CHECKSUMS = "source"  # folder of files, one per shard and named by its digest, with 4 bytes for each row

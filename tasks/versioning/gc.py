@@ -2,7 +2,7 @@
 
 An artifact stays if an alias, one of the newest runs or an artifact younger than a day reaches it, through the inputs
 that the records name. A flow that runs meanwhile loses nothing: what it used is in its log, what it makes is young,
-and blobs go only while nobody publishes (see `tasks.versioning.store.publishing`).
+and blobs go only while nobody publishes (see `tasks.versioning.mirror.publishing`).
 """
 
 import os

@@ -1,6 +1,5 @@
 """A group of pieces, as a worker does it: a thread of the flow's process, another process, or another machine."""
 
-import pickle
 import re
 import time
 from collections.abc import Callable
@@ -25,23 +24,26 @@ class Done(Generic[Result]):
         self.seconds = seconds
 
 
-def pack(function: Function[Any], calls: list[Call], same: dict[str, str] | None = None) -> bytes:
-    """A group as one value: Prefect and Dask would search lists and tuples for tasks of theirs, and rewrite them.
+class Group:
+    """A function and calls of it. A plain class: Prefect and Dask would search lists and tuples for tasks of theirs.
 
     `same` is what `made_with` says here, for a worker on another machine.
     """
-    return pickle.dumps((function, calls, same), protocol=5)
+
+    def __init__(self, function: Function[Any], calls: list[Call], same: dict[str, str] | None = None) -> None:
+        self.function = function
+        self.calls = calls
+        self.same = same
 
 
-def work(group: bytes) -> Done[Any]:
-    """Do a packed group's calls in order.
+def work(group: Group) -> Done[Any]:
+    """Do a group's calls in order.
 
     Raises what the function raises, and UserError if this machine's code or libraries could give another result.
     """
-    function, calls, same = pickle.loads(group)
-    if same is not None:
-        _refuse_other(function, same)
-    return do(function, calls)
+    if group.same is not None:
+        _refuse_other(group.function, group.same)
+    return do(group.function, group.calls)
 
 
 def do(function: Function[Result], calls: list[Call]) -> Done[Result]:

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from tasks.errors import UserError
-from tasks.versioning.code import ROOT
 from tasks.versioning.inputs import Inputs, sha256_file, sha256_json
 from tasks.versioning.remembered import code_of
+from tasks.versioning.source import ROOT
 from tasks.versioning.step import RUNTIME, Config, Step
 
 Payload = dict[str, Any]

@@ -12,11 +12,12 @@ from typing import Any
 
 from tasks import progress
 from tasks.errors import UserError
+from tasks.versioning.disk import full_disk_explained
 from tasks.versioning.inputs import Input, Told
 from tasks.versioning.key import Payload, Request
 from tasks.versioning.process import Process
 from tasks.versioning.spread import Spread, here
-from tasks.versioning.store import SHORT, Artifact, Store, full_disk_explained
+from tasks.versioning.store import SHORT, Artifact, Store
 
 
 def make(
@@ -49,7 +50,7 @@ def make(
             places["earlier"] = [artifact.folder for artifact in fitting]
         if step.takes("spread"):
             places["spread"] = spread
-        with store.staging() as out:
+        with store.blobs.staging() as out:
             start = time.monotonic()
             try:
                 measured = step(request.config, **places, out=out) or {}

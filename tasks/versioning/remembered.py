@@ -14,9 +14,9 @@ from pathlib import Path
 import orjson
 
 from tasks.versioning import code
-from tasks.versioning.code import FIRST_PARTY, ROOT
 from tasks.versioning.digests import RACY_NS, cache_folder
 from tasks.versioning.inputs import sha256_json
+from tasks.versioning.source import FIRST_PARTY, ROOT
 
 Code = dict[str, str]  # "tasks.score:score" → SHA-256
 

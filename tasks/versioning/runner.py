@@ -25,7 +25,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 from prefect.task_runners import TaskRunner as PrefectRunner
 
 from tasks.errors import UserError
-from tasks.versioning.group import Call, Done, Function, Result, do, made_with, pack, work
+from tasks.versioning.group import Call, Done, Function, Group, Result, do, made_with, work
 
 Kind = Literal["threads", "processes", "dask", "ray"]
 Future = PrefectWrappedFuture[Done[Result], Any]
@@ -124,7 +124,7 @@ class Runner:
         self, runner: PrefectRunner[Any], name: str, numbers: str, function: Function[Result], calls: list[Call]
     ) -> Future[Result]:
         named = task(name=name, task_run_name=f"{name} {numbers}", cache_policy=NO_CACHE, persist_result=False)
-        group = pack(function, calls, made_with(function) if self.address else None)
+        group = Group(function, calls, made_with(function) if self.address else None)
         return self._flow.copy().run(runner.submit, named(work), {"group": group})
 
 

@@ -18,11 +18,11 @@ from prefect import flow  # noqa: E402
 
 from tasks.build import BuildConfig, build  # noqa: E402
 from tasks.validate import ValidateConfig, validate  # noqa: E402
-from tasks.versioning.code import ROOT  # noqa: E402
 from tasks.versioning.inputs import Files, Local  # noqa: E402
 from tasks.versioning.key import Request  # noqa: E402
 from tasks.versioning.make import make  # noqa: E402
 from tasks.versioning.runner import Kind, Runner  # noqa: E402
+from tasks.versioning.source import ROOT  # noqa: E402
 from tasks.versioning.store import Store  # noqa: E402
 
 VALIDATE = ValidateConfig(refusal="Not stated in the sheet.")

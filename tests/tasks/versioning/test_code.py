@@ -453,7 +453,7 @@ def test_an_edit_within_a_running_process_is_seen(project):
 def test_every_file_that_is_no_python_is_a_resource_or_an_input():
     """What a step reads beside it would not be in its key."""
     from tasks.report import report
-    from tasks.versioning.code import ROOT
+    from tasks.versioning.source import ROOT
 
     found = {p.relative_to(ROOT).as_posix() for p in (ROOT / "tasks").rglob("*") if p.is_file() and p.suffix != ".pyc"}
     templates = {name for name in found if name.startswith("tasks/prompts/templates/")}

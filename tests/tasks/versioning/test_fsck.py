@@ -90,7 +90,7 @@ def test_a_harmed_blob_without_a_good_copy_takes_its_artifact_out_of_use(bucket_
 
 
 def test_an_artifact_whose_record_gives_another_key_is_taken_out_of_use(store):
-    with store.staging() as out:
+    with store.blobs.staging() as out:
         (out / "model").write_text("model")
         store.publish("toy", key_of(1), out, {"payload": {"step": "toy", "number": 2}, "inputs": {}})
     (finding,) = check(store)

@@ -7,7 +7,8 @@ import time
 
 from tasks.versioning.gc import Item, collect
 from tasks.versioning.lease import LEASES, held
-from tasks.versioning.store import Artifact, Store, publishing
+from tasks.versioning.mirror import publishing
+from tasks.versioning.store import Artifact, Store
 from tests.tasks.versioning.test_lease import leave_behind
 from tests.tasks.versioning.test_store import FILES, elsewhere, key_of, publish
 
@@ -146,7 +147,7 @@ def test_blobs_stay_while_another_publishes(bucket_store, tmp_path):
     entered, leave = threading.Event(), threading.Event()
 
     def work() -> None:
-        with publishing(other):
+        with publishing(other.objects, other.lease_seconds):
             entered.set()
             leave.wait(30)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tasks.versioning import code
-from tasks.versioning.code import ROOT
 from tasks.versioning.remembered import code_of
+from tasks.versioning.source import ROOT
 
 
 @pytest.fixture

@@ -196,10 +196,10 @@ def test_a_cluster_that_runs_already_is_used_and_one_that_does_not_is_named(pref
 def test_a_worker_with_other_code_or_libraries_is_refused():
     same = group.made_with(words)
     assert {"orjson", "tasks.text.tokens:words"} <= same.keys()
-    assert group.work(group.pack(words, [("two words",)], same)).results == [["two", "words"]]
+    assert group.work(group.Group(words, [("two words",)], same)).results == [["two", "words"]]
     for name in ("orjson", "tasks.text.tokens:words"):
         with pytest.raises(UserError, match=f"another {name} than the machine that started this run"):
-            group.work(group.pack(words, [("two words",)], same | {name: "0"}))
+            group.work(group.Group(words, [("two words",)], same | {name: "0"}))
 
 
 ENDLESS = """

@@ -20,7 +20,7 @@ def key_of(number: int = 1) -> str:
 
 
 def publish(store: Store, number: int = 1, files: dict[str, bytes] = FILES, step: str = "toy", **record) -> Artifact:
-    with store.staging() as out:
+    with store.blobs.staging() as out:
         for name, content in files.items():
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             (out / name).write_bytes(content)
@@ -92,7 +92,7 @@ def test_the_first_to_publish_a_key_counts(store):
 def test_a_staged_link_to_elsewhere_is_published_as_its_content(store, tmp_path):
     source = tmp_path / "source.txt"
     source.write_text("as it was")
-    with store.staging() as out:
+    with store.blobs.staging() as out:
         (out / "taken.txt").symlink_to(source)
         made = store.publish("toy", key_of(), out, {"payload": {}})
     source.write_text("as it is now")
