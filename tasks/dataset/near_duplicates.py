@@ -3,7 +3,7 @@
 The similarity of two sets is told by the smallest hashes of their union (bottom-k sketches: Broder 1997).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from tasks.dataset.sketch import SHINGLES, Sketch
@@ -11,13 +11,18 @@ from tasks.dataset.sketch import SHINGLES, Sketch
 if TYPE_CHECKING:
     import numpy as np
 
-GUESS = 0.4  # of the similarity asked for: what a guess from truncated sets must reach to be looked at closely
-SUSPECT = 0.25  # share of a context's shingles that must be known before it is compared; similar by .5 has half or more
-BITS = 22  # of a shingle, that index a table of 4 MB, which tells most unknown ones without a search
+MARGIN = 16  # shingles more than need be that two contexts are to share before they are compared
+EPSILON = 1e-9  # .7 · 10 is a little more than 7
+WINDOW = 256  # contexts looked up at a time: 2 MB of counters for 1,000 contexts that are evaluated on
 
 
 class NearDuplicates:
-    """An index of the contexts that are evaluated on, asked for the one that is most similar to another."""
+    """An index of the contexts that are evaluated on, asked for the one that is most similar to another.
+
+    Two sets of which one has n members are similar by t only if they share t·n of these. So they share at least one of
+    the n − t·n + 1 that are rarest in the index, and m more of the m next rare (prefix filtering: Chaudhuri and others
+    2006); what is boilerplate, and in every context, is never looked up. Exact: nothing that is similar is missed.
+    """
 
     def __init__(self, sketches: Iterable[tuple[Sketch, "np.ndarray"]]) -> None:
         """Index the rows of each sketch that the array, bool per row, selects; they are numbered through."""
@@ -37,49 +42,57 @@ class NearDuplicates:
             first_rows.append(count + first)
             count += rows.size
         self._rows = np.concatenate(first_rows)  # of each indexed context
-        self._sizes = np.array([each.size for each in self._sets], np.int64)
         every = np.concatenate(shingles)
         order = np.argsort(every, kind="stable")
-        self._shingles, self._owners = every[order], np.concatenate(owners)[order]
-        self._known = np.zeros(1 << BITS, bool)
-        self._known[every >> np.uint32(32 - BITS)] = True
+        self._owners = np.concatenate(owners)[order]
+        self._shingles, self._starts = np.unique(every[order], return_index=True)
+        self._counts = np.diff(np.append(self._starts, every.size))  # contexts that have each shingle
 
     def near(self, sketch: Sketch, at_least: float) -> list[tuple[int, float, int]]:
         """(row's number in the shard, similarity, evaluation row) of each row that is as similar as `at_least`."""
-        import numpy as np
-
-        if not self._sets:
-            return []
-        known = self._known[sketch.shingles >> np.uint32(32 - BITS)]
-        starts = np.append(0, sketch.ends[:-1])
-        shares = np.add.reduceat(known, starts, dtype=np.int64) / np.diff(sketch.ends, prepend=0)
         found: dict[int, tuple[float, int]] = {}
-        for context in np.flatnonzero(shares >= SUSPECT).tolist():
-            similarity, row = self._nearest(sketch.shingles[starts[context] : sketch.ends[context]], at_least)
-            if similarity >= at_least:
-                found[context] = round(similarity, 3), row
+        if self._sets:
+            for context, other in self._candidates(sketch, at_least):
+                own = sketch.shingles[sketch.ends[context - 1] if context else 0 : sketch.ends[context]]
+                similarity = jaccard(own, self._sets[other])
+                if similarity >= at_least and similarity > found.get(context, (0.0, 0))[0]:
+                    found[context] = similarity, int(self._rows[other])
         return [
-            (number, *found[context])
+            (number, round(found[context][0], 3), found[context][1])
             for number, context in zip(sketch.numbers.tolist(), sketch.contexts.tolist(), strict=True)
             if context in found
         ]
 
-    def _nearest(self, own: "np.ndarray", at_least: float) -> tuple[float, int]:
-        """The similarity of the nearest indexed context, and the first row that has it; 0 for one that is not near."""
+    def _candidates(self, sketch: Sketch, at_least: float) -> Iterator[tuple[int, int]]:
+        """(context, indexed context) of all pairs that may be similar, in order."""
         import numpy as np
 
-        first, last = (np.searchsorted(self._shingles, own, side) for side in ("left", "right"))
-        counts = last - first
-        places = np.arange(counts.sum()) + np.repeat(first - np.cumsum(counts) + counts, counts)
-        shared = np.bincount(self._owners[places], minlength=self._sizes.size)
-        # Of contexts that are kept whole this is the similarity itself, of others a guess that is seldom far off.
-        guess = shared / (own.size + self._sizes - shared)
-        best, nearest = 0.0, 0
-        for other in np.flatnonzero(guess >= GUESS * at_least).tolist():
-            similarity = jaccard(own, self._sets[other])
-            if similarity > best:
-                best, nearest = similarity, other
-        return best, int(self._rows[nearest])
+        sizes = np.diff(sketch.ends, prepend=0)
+        contexts = np.repeat(np.arange(sizes.size), sizes)
+        places = np.minimum(np.searchsorted(self._shingles, sketch.shingles), self._shingles.size - 1)
+        known = np.flatnonzero(self._shingles[places] == sketch.shingles)
+        contexts, places = contexts[known], places[known]
+        order = np.argsort(contexts << 32 | self._counts[places])  # each context's known ones, the rarest first
+        contexts, places = contexts[order], places[order]
+        having = np.bincount(contexts, minlength=sizes.size)
+        rank = np.arange(contexts.size) - np.repeat(np.cumsum(having) - having, having) + (sizes - having)[contexts]
+        shared = np.ceil(at_least * sizes - EPSILON).astype(np.int64)  # by any that is similar
+        wanted = np.minimum(MARGIN, shared)
+        looked_up = rank < (sizes - shared + wanted)[contexts]
+        contexts, places = contexts[looked_up], places[looked_up]
+        for first in range(0, sizes.size, WINDOW):
+            start, end = np.searchsorted(contexts, (first, first + WINDOW))
+            counts = self._counts[places[start:end]]
+            ends = np.cumsum(counts)
+            owners = self._owners[
+                np.arange(counts.sum()) + np.repeat(self._starts[places[start:end]] - ends + counts, counts)
+            ]
+            pairs = np.repeat(contexts[start:end] - first, counts) * len(self._sets) + owners
+            hits = np.bincount(pairs, minlength=1)
+            likely = np.flatnonzero(hits)
+            context, other = np.divmod(likely, len(self._sets))
+            enough = hits[likely] >= wanted[first + context]
+            yield from zip((first + context[enough]).tolist(), other[enough].tolist(), strict=True)
 
 
 def jaccard(one: "np.ndarray", other: "np.ndarray") -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tasks.errors import UserError
 from tasks.prompts.controls import MARKER, Defuser, control_tokens
+from tasks.prompts.pieces import Pieces
 from tasks.prompts.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 REFUSAL = "Not stated in the context."
-BATCH = 512  # texts that are tokenised at a time
 VARIABLES = "passages, query, refusal, and answer (defined only when there is one)"
 
 
@@ -63,6 +63,7 @@ class Prompt:
         self._backend = vocabulary.backend
         self._backend.no_truncation()
         self._backend.no_padding()
+        self._tokens = Pieces(self._backend).tokens
         self._is_control = _table(vocabulary.controls.values(), size=vocabulary.size)
         self._refusal = "a"
         own = set(MARKER.findall(self._raw(["a"], "a") + self._raw(["a"], "a", answer="a")))
@@ -70,18 +71,27 @@ class Prompt:
         self.defuse = Defuser(own | vocabulary.controls.keys())
         self._refusal = self.defuse(refusal)
         self._before, self._after, self._anchor = self._shape()
-        self._anchor_ids = self._ids([self._anchor])[0]
+        self._anchor_ids = self._tokens([self._anchor]).values
         self._expected = lru_cache(maxsize=None)(self._expected_of)
         self.stop_ids = self._stop_ids(vocabulary.end)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _prompt, self._made_from  # a compiled template cannot be pickled
+        """A compiled template cannot be pickled. What can is hashable, so that a worker makes one prompt of it once."""
+        template, vocabulary, refusal, name = self._made_from
+        controls = tuple(vocabulary.controls.items())
+        return _prompt, (template, self._written, controls, vocabulary.size, vocabulary.end, refusal, name)
+
+    @cached_property
+    def _written(self) -> str:
+        """The tokenizer as JSON: 11 MB for one of 150,000 words."""
+        text: str = self._backend.to_str()
+        return text
 
     @cached_property
     def digest(self) -> str:
         """What decides the tokens that come out: template, tokenizer and refusal sentence; not where they lie."""
         template, vocabulary, refusal, _ = self._made_from
-        shaping = (template, refusal, self._backend.to_str(), repr(sorted(vocabulary.controls.items())))
+        shaping = (template, refusal, self._written, repr(sorted(vocabulary.controls.items())))
         return sha256("\0".join(shaping).encode()).hexdigest()
 
     @classmethod
@@ -109,9 +119,7 @@ class Prompt:
     def encode_prompts(self, rows: Sequence[tuple[Sequence[str], str]]) -> Tokens:
         """Token ids of the prompts of many (passages, query)."""
         texts = [self.render(passages, query) for passages, query in rows]
-        # The tokenizer holds some 100 bytes a token until its batch is read, 160 MB for 4,096 rows of 400.
-        batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
-        tokens = Tokens.concatenated([Tokens.of(self._ids(batch)) for batch in batches])
+        tokens = self._tokens(texts)
         self._check(texts, tokens, [self._expected(len(passages)) for passages, _ in rows])
         return tokens
 
@@ -122,11 +130,12 @@ class Prompt:
         whatever comes first; the ids of that end are taken off again.
         """
         texts = [self._completion(answer) for answer in answers]
-        end, size = self._anchor_ids, len(self._anchor_ids)
-        ids = self._ids([self._anchor + text for text in texts])
-        for i, row in enumerate(ids):
-            ids[i] = row[size:] if row[:size] == end else self._ids([texts[i]])[0]
-        tokens = Tokens.of(ids)
+        tokens = self._tokens([self._anchor + text for text in texts]).behind(self._anchor_ids)
+        if tokens is None:  # at least one of them has grown together with that end
+            rows = [
+                self._tokens([self._anchor + text]).behind(self._anchor_ids) or self._tokens([text]) for text in texts
+            ]
+            tokens = Tokens.concatenated(rows)
         self._check(texts, tokens, [self._expected(None)] * len(texts))
         return tokens
 
@@ -137,10 +146,13 @@ class Prompt:
 
     def length(self, text: str) -> int:
         """Tokens of a piece of text by itself."""
-        return len(self._ids([self.defuse(text)])[0])
+        return self._tokens([self.defuse(text)]).values.size
 
     def _completion(self, answer: str) -> str:
         return self._before + self.defuse(answer.strip()) + self._after
+
+    def _behind_prompt(self, text: str) -> Tokens:
+        return self._tokens([self._anchor + text]).behind(self._anchor_ids) or self._tokens([text])
 
     def _raw(self, passages: Sequence[str], query: str, **answer: str) -> str:
         import jinja2
@@ -152,9 +164,6 @@ class Prompt:
             raise UserError(f"{self._name}: {error}", f"a template has the variables {VARIABLES}") from error
         except jinja2.TemplateError as error:
             raise UserError(f"{self._name}: {error}", "mend the template") from error
-
-    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return [encoding.ids for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
 
     def _shape(self) -> tuple[str, str, str]:
         """What stands before and after every answer, and the end that every prompt has.
@@ -200,7 +209,8 @@ class Prompt:
         To a prompt of so many passages; to a completion where that is None.
         """
         text = self._completion("a") if passages is None else self._raw(["a"] * passages, "a")
-        return [id_ for id_ in self._ids([text])[0] if self._is_control[id_]], self._markers(text)
+        ids = self._tokens([text]).values
+        return ids[self._is_control[ids]].tolist(), self._markers(text)
 
     def _markers(self, text: str) -> int:
         return sum(map(text.count, self._plain))
@@ -224,8 +234,19 @@ class Prompt:
                 )
 
 
-def _prompt(template: str, vocabulary: Vocabulary, refusal: str, name: str) -> Prompt:
-    return Prompt(template, vocabulary, refusal, name=name)
+@lru_cache(maxsize=2)
+def _prompt(
+    template: str,
+    written: str,
+    controls: tuple[tuple[str, int], ...],
+    size: int,
+    end: int | None,
+    refusal: str,
+    name: str,
+) -> Prompt:
+    from tokenizers import Tokenizer
+
+    return Prompt(template, Vocabulary(Tokenizer.from_str(written), dict(controls), size, end), refusal, name=name)
 
 
 def _compile(template: str, name: str) -> Any:

@@ -48,6 +48,15 @@ class Tokens:
 
         return np.diff(self.offsets)
 
+    def behind(self, start: "np.ndarray") -> "Tokens | None":
+        """What each text has behind the ids `start`; None if one of them does not begin with these."""
+        import numpy as np
+
+        heads = self.offsets[:-1, None] + np.arange(start.size)
+        if (self.lengths < start.size).any() or (self.values[heads] != start).any():
+            return None
+        return Tokens(np.delete(self.values, heads), self.offsets - start.size * np.arange(self.offsets.size))
+
     def __iter__(self) -> Iterator["np.ndarray"]:
         for start, end in zip(self.offsets[:-1], self.offsets[1:], strict=True):
             yield self.values[start:end]
