@@ -87,6 +87,7 @@ def build(
     import numpy as np
 
     parts = Parts(out, earlier, work, spread)
+    reading = vocabulary(base, parts)
     source = _Source(rows, parts, config.salt)
     asked = _Source(evaluation, parts, config.salt) if evaluation else None
     sides = split(
@@ -100,7 +101,7 @@ def build(
         Fate(source.gone(path), "".join(map(str, on)), near)
         for path, on, near in zip(source.files, sides, similar, strict=True)
     ]
-    words, tally = vocabulary(base, parts), Tally()
+    words, tally = reading(), Tally()
     with (out / "quarantine.jsonl").open("wb") as quarantine:
         encoding = _Encoding(config, parts, tally, quarantine)
         if asked:

@@ -6,7 +6,8 @@ piece is known again for a twentieth of what tokenising it takes.
 """
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 BATCH = 512  # texts that the tokenizer is given at a time
 MOST = 1 << 18  # distinct pieces that are remembered: some 60 MB
 
-# Patterns of which no match goes on from anything but white space to a space behind it, or looks further than the next
-# character: GPT-2's own (`ByteLevel`), Llama 3's, Qwen 2's, Mistral's (Tekken), and that of the tiny base's digits.
+# Patterns of which no match goes on over a cut (see `_cut`), or looks beyond the next character. Those of Llama 3,
+# Qwen 2 and Mistral (Tekken); GPT-2's is such, too, and built into `ByteLevel`. Then those that only set digits apart.
 _LETTERS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
 _CASES = (
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
@@ -42,6 +43,9 @@ class Pieces:
     def __init__(self, backend: "Tokenizer") -> None:
         self._backend = backend
         self._apart = comes_apart(backend)
+        contents = [each.content for each in backend.get_added_tokens_decoder().values()]
+        # What leads up to a digit in an added token, such as <|reserved_special_token_7|>, which must stay whole.
+        self._leads = {re.split(r"\d", each)[0].encode() for each in contents if re.search(r"\d", each)}
         self._lock = Lock()
         self._places: dict[str, int] = {}  # of a piece in `_tokens`
         self._tokens = Tokens.of([])
@@ -52,7 +56,7 @@ class Pieces:
             return Tokens.of(self._whole(texts))
         import numpy as np
 
-        pieces, distinct, ends = _cut(texts)
+        pieces, distinct, ends = _cut(texts, self._leads)
         with self._lock:
             places, known = self._known(distinct), self._tokens
         chosen = places[pieces]
@@ -119,8 +123,10 @@ def _cuts(step: dict[str, Any]) -> bool:
     return step.get("use_regex", False) or step.get("pattern", {}).get("Regex") in WORDS
 
 
-def _cut(texts: Sequence[str]) -> "tuple[np.ndarray, list[str], np.ndarray]":
-    """Cut texts before each single space that stands between two printable ASCII characters.
+def _cut(texts: Sequence[str], leads: Iterable[bytes]) -> "tuple[np.ndarray, list[str], np.ndarray]":
+    """Cut texts before each single space that stands between two printable ASCII characters, and around numbers.
+
+    Not around numbers if one of the `leads` occurs, which may belong to something that must stay whole.
 
     Returns the pieces as numbers into the distinct ones, those, and after how many pieces each text ends.
     """
@@ -130,9 +136,11 @@ def _cut(texts: Sequence[str]) -> "tuple[np.ndarray, list[str], np.ndarray]":
     encoded = [text.encode() for text in texts]
     content = b"".join(encoded)
     codes = np.frombuffer(content, np.uint8)
-    printable = (codes > 32) & (codes < 127)
+    printable, digit = (codes > 32) & (codes < 127), (codes >= 48) & (codes < 58)
     cut = np.zeros(codes.size + 1, bool)
-    cut[1 : codes.size - 1] = printable[:-2] & (codes[1:-1] == 32) & printable[2:]
+    if not any(lead in content for lead in leads):
+        cut[1:-1] = printable[:-1] & printable[1:] & (digit[:-1] != digit[1:])
+    cut[1 : codes.size - 1] |= printable[:-2] & (codes[1:-1] == 32) & printable[2:]
     ends = np.cumsum([len(each) for each in encoded])
     cut[ends] = True
     cut[0] = True

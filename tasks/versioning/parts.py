@@ -9,6 +9,7 @@ parts.write()                                                  # parts.json, by 
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,6 +116,19 @@ class Parts:
             given, _ = waiting.popleft()
             yield self._keep(name, given, files, facts)
         yield from (taken for _, taken in waiting if taken)
+
+    def begin(self, function: Callable[..., Made], piece: Piece) -> Callable[[], Part]:
+        """Have one piece done in a thread, unless its part is known; what is returned waits for the part."""
+        name, given = function.__name__, sha256_json(piece.given)
+        known = self._known(function).get(given)
+        self.taken_over += known is not None
+        self.made += known is None
+        if known is not None:
+            return lambda: known
+        pool = ThreadPoolExecutor(1)
+        doing = pool.submit(function, *piece.arguments())
+        pool.shutdown(wait=False)
+        return lambda: self._keep(name, given, *doing.result())
 
     def _keep(self, name: str, given: str, files: dict[str, bytes], facts: dict[str, Any]) -> Part:
         """Write the part to `work`: its files, then the note that names them with their digests."""
