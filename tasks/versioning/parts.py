@@ -19,6 +19,7 @@ import orjson
 
 from tasks.versioning.digests import digests
 from tasks.versioning.inputs import sha256_file, sha256_json
+from tasks.versioning.key import installed
 from tasks.versioning.remembered import code_of
 from tasks.versioning.spread import Spread, here
 
@@ -64,6 +65,7 @@ class Parts:
     spread: Spread = here
     taken_over: int = 0
     made: int = 0
+    _told: dict[Path, dict[str, list[dict[str, Any]]]] = field(default_factory=dict)  # by earlier artifacts
     _laid: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -102,7 +104,7 @@ class Parts:
         def missing() -> Iterator[tuple[Any, ...]]:
             for piece in pieces:
                 given = sha256_json(piece.given)
-                part = known.get(given)
+                part = known(given)
                 waiting.append((given, part))
                 self.taken_over += part is not None
                 self.made += part is None
@@ -120,7 +122,7 @@ class Parts:
     def begin(self, function: Callable[..., Made], piece: Piece) -> Callable[[], Part]:
         """Have one piece done in a thread, unless its part is known; what is returned waits for the part."""
         name, given = function.__name__, sha256_json(piece.given)
-        known = self._known(function).get(given)
+        known = self._known(function)(given)
         self.taken_over += known is not None
         self.made += known is None
         if known is not None:
@@ -143,14 +145,19 @@ class Parts:
         # Facts as JSON has them, so that a new part and one that was read again are alike.
         return Part(name, given, orjson.loads(orjson.dumps(facts)), {each: folder / each for each in files}, digests)
 
-    def _known(self, function: Callable[..., Made]) -> dict[str, Part]:
-        """The parts that this function has made so far, by what was given."""
+    def _known(self, function: Callable[..., Made]) -> Callable[[str], Part | None]:
+        """Finds the part that this function has made of what is given, if there is one: in `work`, else the newest."""
         name = function.__name__
         code = code_of(function.__module__, name)
-        found: dict[str, Part] = {}
-        for folder in reversed(self.earlier):
-            found |= _of_artifact(folder, name, code)
-        return found | self._of_work(name)
+        done = self._of_work(name)
+        earlier = [(folder, self._of_artifact(folder, name, code)) for folder in self.earlier]
+
+        def find(given: str) -> Part | None:
+            if given in done:
+                return done[given]
+            return next((_read(folder, name, told[given]) for folder, told in earlier if given in told), None)
+
+        return find
 
     def _of_work(self, name: str) -> dict[str, Part]:
         """The parts that a killed run of the same key had finished, each file as it was written."""
@@ -162,18 +169,17 @@ class Parts:
                 found[note.parent.name] = Part(name, note.parent.name, told["facts"], files, told["files"])
         return found
 
-
-def _of_artifact(folder: Path, name: str, code: dict[str, str]) -> dict[str, Part]:
-    """The parts in an earlier artifact, unless their function's code or the libraries have changed since."""
-    from tasks.versioning.key import installed
-
-    if not (folder / PARTS).is_file():
-        return {}
-    payload = orjson.loads((folder / RECORD).read_bytes())["payload"]
-    if code.items() - payload["code"].items() or payload["libraries"] != installed(payload["libraries"]):
-        return {}
-    parts = orjson.loads((folder / PARTS).read_bytes()).get(name, [])
-    return {each["given"]: _read(folder, name, each) for each in parts}
+    def _of_artifact(self, folder: Path, name: str, code: dict[str, str]) -> dict[str, dict[str, Any]]:
+        """What an earlier artifact tells of its parts, unless their function's code or the libraries have changed."""
+        if folder not in self._told:
+            there = (folder / PARTS).is_file()
+            self._told[folder] = orjson.loads((folder / PARTS).read_bytes()) if there else {}
+        if name not in self._told[folder]:
+            return {}
+        payload = orjson.loads((folder / RECORD).read_bytes())["payload"]
+        if code.items() - payload["code"].items() or payload["libraries"] != installed(payload["libraries"]):
+            return {}
+        return {each["given"]: each for each in self._told[folder][name]}
 
 
 def _read(folder: Path, name: str, told: dict[str, Any]) -> Part:

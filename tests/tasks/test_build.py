@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from tasks import prompts as package
 from tasks.build import BuildConfig, build
-from tasks.dataset import packing
 from tasks.dataset.folder import load
 from tasks.dataset.near_duplicates import NearDuplicates
 from tasks.dataset.overflow import fit
@@ -386,18 +385,29 @@ def test_packing_keeps_every_row_once_and_every_sequence_within_its_length(lengt
     assert np.array_equal(packed.rows, again.rows) and np.array_equal(packed.ends, again.ends)
 
 
-def test_packing_in_windows_wastes_next_to_nothing(monkeypatch):
-    lengths = np.random.default_rng(0).integers(20, 400, 20_000)
-    whole = len(pack(lengths, 1024, packing=True, seed=0))
-    monkeypatch.setattr(packing, "WINDOW", 5_000)
-    packed = pack(lengths, 1024, packing=True, seed=0)
-    assert sorted(packed.rows.tolist()) == list(range(20_000))
-    assert len(packed) <= 1.002 * whole
+@given(st.lists(st.integers(1, 30), max_size=60))
+def test_packing_is_best_fit_decreasing(lengths):
+    """As one row after the other, the longest first, into the fullest sequence that takes it."""
+    rooms: list[int] = []
+    for length in sorted(lengths, reverse=True):
+        fitting = [room for room in rooms if room >= length]
+        if fitting:
+            rooms.remove(min(fitting))
+        rooms.append((min(fitting) if fitting else 30) - length)
+    packed = best_fit_decreasing(np.array(lengths, np.int64), 30)
+    filled = [sum(lengths[row] for row in rows) for rows in np.split(packed.rows, packed.ends[:-1])] if lengths else []
+    assert sorted(30 - tokens for tokens in filled) == sorted(rooms)
 
 
-def test_packing_is_best_fit_decreasing():
+def test_the_longest_row_comes_first_and_of_equal_ones_the_earlier():
     lengths = np.array([50, 3, 48, 53, 53, 4, 41, 23, 20, 52, 49])
-    assert best_fit_decreasing(lengths, 100) == [[3, 7, 8, 5], [4, 6, 1], [9, 2], [0, 10]]
+    packed = best_fit_decreasing(lengths, 100)
+    assert [rows.tolist() for rows in np.split(packed.rows, packed.ends[:-1])] == [
+        [3, 7, 8, 5],
+        [4, 6, 1],
+        [9, 2],
+        [0, 10],
+    ]
 
 
 def test_the_report_shows_lengths_as_a_histogram(tmp_path, base):
