@@ -14,6 +14,7 @@ from tasks.triplets import Triplet, TripletWriter, parse_triplets
 if TYPE_CHECKING:
     import pyarrow as pa
 
+BATCH = 512  # rows rendered and tokenised at a time
 REMEDIES = {
     "leak": "nothing to do, or give the document another name if it is not the one that is evaluated on",
     "near_duplicate": "nothing to do, or raise build.near_duplicate_drop if the likeness is only boilerplate",
@@ -77,16 +78,18 @@ def encode(
         if not chosen:
             continue
         room = limits.answer_room if side == EVALUATION else 0
-        fitted = fit(chosen, prompt, limit=limits.max_tokens, room=room)
+        batches = (chosen[start : start + BATCH] for start in range(0, len(chosen), BATCH))
+        fitted = [fit(batch, prompt, limit=limits.max_tokens, room=room) for batch in batches]
+        kept = [row for each in fitted for row in each.rows]
         name = SIDES[side]
-        facts["rows"][name] = len(fitted.rows)
-        facts["refusals"][name] = sum(row.refusal for row in fitted.rows)
-        facts["passages_dropped"] += fitted.passages_dropped
-        for row, needed in fitted.too_long:
+        facts["rows"][name] = len(kept)
+        facts["refusals"][name] = sum(row.refusal for row in kept)
+        facts["passages_dropped"] += sum(each.passages_dropped for each in fitted)
+        for row, needed in (long for each in fitted for long in each.too_long):
             facts["overflows"].append(needed)
             leave_out(row, "overflow", f"{needed:,} tokens with its evidence alone, of {limits.max_tokens:,}")
-        if fitted.rows:
-            files[name] = _triplets(fitted.rows, refusal) if side == EVALUATION else tokens(fitted)
+        if kept:
+            files[name] = _triplets(kept, refusal) if side == EVALUATION else tokens(fitted)
     if left_out:
         files["left_out"] = b"".join(left_out)
     return files, facts | {"left_out": counts, "similar": similar}
@@ -99,19 +102,19 @@ def tokens_schema() -> "pa.Schema":
     return pa.schema([("input_ids", pa.list_(pa.int32())), ("prompt_tokens", pa.int32())])
 
 
-def tokens(fitted: Fitted | None) -> bytes:
-    """An Arrow IPC stream of the rows' tokens, of no rows where there are none."""
+def tokens(fitted: Sequence[Fitted]) -> bytes:
+    """An Arrow IPC stream of the rows' tokens, a batch for each of `fitted`."""
     import numpy as np
     import pyarrow as pa
 
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, tokens_schema()) as stream:
-        if fitted:
-            prompts, completions = fitted.prompts, fitted.completions
-            before, after = prompts.values.size, completions.values.size
-            ids = np.empty(before + after, np.int32)
-            ids[np.arange(before) + np.repeat(completions.offsets[:-1], prompts.lengths)] = prompts.values
-            ids[np.arange(after) + np.repeat(prompts.offsets[1:], completions.lengths)] = completions.values
+        for each in fitted:
+            prompts, completions = each.prompts, each.completions
+            asked = np.tile([True, False], len(each.rows))  # prompt and completion in turn
+            asked = np.repeat(asked, np.stack([prompts.lengths, completions.lengths], axis=1).ravel())
+            ids = np.empty(asked.size, np.int32)
+            ids[asked], ids[~asked] = prompts.values, completions.values
             ends = (prompts.offsets + completions.offsets).astype(np.int32)
             columns = [pa.ListArray.from_arrays(ends, ids), pa.array(prompts.lengths, pa.int32())]
             stream.write_batch(pa.RecordBatch.from_arrays(columns, schema=tokens_schema()))

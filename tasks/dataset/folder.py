@@ -59,7 +59,7 @@ def finish(folder: Path, lengths: Lengths, packing: Packing, known: "np.ndarray 
 
     folder.mkdir(exist_ok=True)
     if not shards(folder):
-        (folder / "00000.arrow").write_bytes(tokens(None))
+        (folder / "00000.arrow").write_bytes(tokens([]))
     ends = np.append(0, packing.ends).astype(np.int32)
     columns = {
         "rows": pa.ListArray.from_arrays(ends, packing.rows),

@@ -1,5 +1,6 @@
 """Packing: several rows in one sequence, each seeing itself alone."""
 
+from array import array
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def best_fit_decreasing(lengths: "np.ndarray", capacity: int) -> Packing:
     negated, firsts = np.unique(-lengths[order], return_index=True)
     groups = zip((-negated).tolist(), firsts.tolist(), [*firsts.tolist(), len(order)][1:], strict=False)
     sequences = np.empty(len(order), np.int32)  # that each row goes into, in `order`
-    by_room: list[list[int]] = [[] for _ in range(capacity + 1)]
+    by_room = [array("i") for _ in range(capacity + 1)]
     has_room = bytearray(capacity + 1)  # whether there is one with exactly so much room; find() is the best fit
     count = 0
     for length, at, end in groups:
@@ -74,7 +75,7 @@ def best_fit_decreasing(lengths: "np.ndarray", capacity: int) -> Packing:
             fits = (capacity if room < 0 else room) // length
             wanted = -((at - end) // fits)
             if room < 0:
-                room, open_ = capacity, list(range(count + wanted - 1, count - 1, -1))
+                room, open_ = capacity, array("i", range(count + wanted - 1, count - 1, -1))
                 count += wanted
             else:
                 open_ = by_room[room]
@@ -82,7 +83,7 @@ def best_fit_decreasing(lengths: "np.ndarray", capacity: int) -> Packing:
             del open_[-wanted:]
             has_room[room] = bool(open_)
             placed = min(end - at, len(taken) * fits)
-            sequences[at : at + placed] = np.repeat(np.array(taken, np.int32), fits)[:placed]
+            sequences[at : at + placed] = np.repeat(np.frombuffer(taken, np.int32), fits)[:placed]
             at += placed
             last = placed - (len(taken) - 1) * fits  # rows that the last of them was given
             for some, left in ((taken[:-1], room - fits * length), (taken[-1:], room - last * length)):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # Shingles kept of a context, the smallest ones: all of a context of up to 128 words, so that its similarity is exact;
 # of one of 250 words half, which puts a similarity of .8 within ±.05 (95 %).
 SHINGLES = 128
+BATCH = 256  # contexts at a time: their words take some 60 bytes each while they are hashed
 SPLIT_OFF = ("evaluation", "heldout")  # sides that a share of the documents is for
 
 
@@ -96,11 +97,17 @@ def _smallest(contexts: Sequence[str]) -> "tuple[np.ndarray, np.ndarray]":
     """The `SHINGLES` smallest distinct shingles of each context, and where each context's end."""
     import numpy as np
 
-    hashes, offsets = shingles(contexts)
-    owners = np.repeat(np.arange(len(contexts), dtype=np.uint64), np.diff(offsets))
-    ordered = np.sort(owners << np.uint64(32) | hashes >> np.uint64(32))  # by context, then by shingle
-    ordered = ordered[np.append(True, ordered[1:] != ordered[:-1])]
-    owners = (ordered >> np.uint64(32)).astype(np.int64)
-    counts = np.bincount(owners, minlength=len(contexts))
-    rank = np.arange(ordered.size) - np.repeat(np.cumsum(counts) - counts, counts)
-    return ordered[rank < SHINGLES].astype(np.uint32), np.cumsum(np.minimum(counts, SHINGLES))
+    found = [np.zeros(0, np.uint32)]
+    counts = [np.zeros(0, np.int64)]
+    for start in range(0, len(contexts), BATCH):
+        some = contexts[start : start + BATCH]
+        hashes, offsets = shingles(some)
+        owners = np.repeat(np.arange(len(some), dtype=np.uint64), np.diff(offsets))
+        ordered = np.sort(owners << np.uint64(32) | hashes >> np.uint64(32))  # by context, then by shingle
+        ordered = ordered[np.append(True, ordered[1:] != ordered[:-1])]
+        owners = (ordered >> np.uint64(32)).astype(np.int64)
+        of_each = np.bincount(owners, minlength=len(some))
+        rank = np.arange(ordered.size) - np.repeat(np.cumsum(of_each) - of_each, of_each)
+        found.append(ordered[rank < SHINGLES].astype(np.uint32))
+        counts.append(np.minimum(of_each, SHINGLES))
+    return np.concatenate(found), np.cumsum(np.concatenate(counts))

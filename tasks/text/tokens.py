@@ -49,7 +49,7 @@ def words(text: str) -> list[str]:
 _porter = Stemmer("porter", 0)  # no cache of its own: Stemmer's is not safe between threads, lru_cache is
 
 
-@lru_cache(maxsize=1 << 17)  # a vocabulary, some 20 MB at most
+@lru_cache(maxsize=1 << 15)  # the words of a language that are used; some 8 MB
 def stem(word: str) -> str:
     """The Porter stem of a case-folded word (Porter 1980)."""
     stemmed: str = _porter.stemWord(word)

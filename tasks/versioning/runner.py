@@ -33,8 +33,9 @@ Started = tuple[PrefectRunner[Any], int]  # with the number of groups that it ca
 
 CORES = len(os.sched_getaffinity(0))
 WORTH = 2.0  # seconds of work in a group: ten times what the dearest task run costs
-MOST = 16  # pieces in a group: with pieces of 5 MB and 2 workers, the groups on the way are 320 MB
-AHEAD = 2  # groups on the way for each worker: one at work, one waiting
+M_MMAP_THRESHOLD, LARGE = -3, 128 << 10  # mallopt(3)
+M_ARENA_MAX, ARENAS = -8, 2
+MOST = 4  # pieces in a group: with pieces of 5 MB and 2 workers, the groups on the way are 60 MB
 
 
 class Runner:
@@ -64,6 +65,7 @@ class Runner:
         self._flow = copy_context()
 
     def __enter__(self) -> "Runner":
+        _keep_memory_whole()
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -90,7 +92,7 @@ class Runner:
                 size = min(MOST, max(1, round(WORTH / each)))
                 while len(on_the_way) < room and (calls := list(islice(left, size))):
                     runner, workers = self._start()
-                    room = AHEAD * workers
+                    room = workers + 1  # one waits for whoever is done first
                     numbers = f"{done + 1}–{done + len(calls)}"
                     on_the_way.append(self._submit(runner, name, numbers, function, calls))
                     done += len(calls)
@@ -126,6 +128,19 @@ class Runner:
         named = task(name=name, task_run_name=f"{name} {numbers}", cache_policy=NO_CACHE, persist_result=False)
         group = Group(function, calls, made_with(function) if self.address else None)
         return self._flow.copy().run(runner.submit, named(work), {"group": group})
+
+
+def _keep_memory_whole() -> None:
+    """Have glibc take large blocks from the system, and give them back at once, for pyarrow as well.
+
+    They would be kept among those of other threads, more and more of them: 250 MB in pieces after a million rows.
+    """
+    import pyarrow as pa
+
+    pa.set_memory_pool(pa.system_memory_pool())
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        for option, value in ((M_MMAP_THRESHOLD, LARGE), (M_ARENA_MAX, ARENAS)):
+            mallopt(option, value)
 
 
 def _cancel(future: Future[Any]) -> None:

@@ -20,7 +20,7 @@ from prefect.settings import PREFECT_API_URL
 from tasks.errors import UserError
 from tasks.text.tokens import words
 from tasks.versioning import group
-from tasks.versioning.runner import AHEAD, MOST, Runner
+from tasks.versioning.runner import MOST, Runner
 from tasks.versioning.spread import here
 
 CALLS = [(number, bytes([number]) * 50_000) for number in range(40)]
@@ -120,7 +120,7 @@ def test_calls_are_drawn_no_further_ahead_than_the_workers_need(prefect_server, 
     JOB.append(job)
     toy()
     assert len(ahead) == 5 * len(CALLS)
-    assert 0 < max(ahead) < (AHEAD * 2 + 1) * MOST
+    assert 0 < max(ahead) < (2 + 1) * 2 * MOST
     assert ahead[-1] == 0
 
 
