@@ -11,7 +11,7 @@ class Packing(NamedTuple):
     """Which rows stand in each sequence: those of sequence i are ``rows[ends[i - 1] : ends[i]]``."""
 
     rows: "np.ndarray"  # int32
-    ends: "np.ndarray"  # int64
+    ends: "np.ndarray"  # int32
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -24,7 +24,7 @@ def pack(lengths: "np.ndarray", capacity: int, *, packing: bool, seed: int) -> P
     random = np.random.default_rng(seed)
     order = random.permutation(len(lengths)).astype(np.int32)
     if not packing:
-        return Packing(order, np.arange(1, len(order) + 1))
+        return Packing(order, np.arange(1, len(order) + 1, dtype=np.int32))
     packed = best_fit_decreasing(lengths[order], capacity)
     return _shuffled(Packing(order[packed.rows], packed.ends), random)
 
@@ -33,11 +33,11 @@ def pack_apart(lengths: "np.ndarray", apart: "np.ndarray", capacity: int, *, pac
     """Pack the rows for which `apart` (bool) is false, then the others, so that no sequence holds both kinds."""
     import numpy as np
 
-    rows, ends = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
+    rows, ends = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
     for kind in (~apart, apart):
         chosen = np.flatnonzero(kind).astype(np.int32)
         packed = pack(lengths[chosen], capacity, packing=packing, seed=seed)
-        ends.append(packed.ends + sum(map(len, rows)))
+        ends.append(packed.ends + np.int32(sum(map(len, rows))))
         rows.append(chosen[packed.rows])
     return Packing(np.concatenate(rows), np.concatenate(ends))
 
@@ -46,11 +46,13 @@ def _shuffled(packed: Packing, random: "np.random.Generator") -> Packing:
     """The sequences, which come longest row first, in another order."""
     import numpy as np
 
-    counts, order = np.diff(packed.ends, prepend=0), np.arange(len(packed))
+    order = np.arange(len(packed), dtype=np.int32)
     random.shuffle(order)
+    counts = np.diff(packed.ends, prepend=np.int32(0))
     starts, counts = (packed.ends - counts)[order], counts[order]
-    ends = np.cumsum(counts)
-    places = np.arange(len(packed.rows)) - np.repeat(ends - counts, counts) + np.repeat(starts, counts)
+    ends = np.cumsum(counts, dtype=np.int32)
+    places = np.repeat(starts - ends + counts, counts)
+    places += np.arange(len(places), dtype=np.int32)
     return Packing(packed.rows[places], ends)
 
 
@@ -63,8 +65,9 @@ def best_fit_decreasing(lengths: "np.ndarray", capacity: int) -> Packing:
     import numpy as np
 
     order = np.argsort(-lengths, kind="stable").astype(np.int32)
-    negated, firsts = np.unique(-lengths[order], return_index=True)
-    groups = zip((-negated).tolist(), firsts.tolist(), [*firsts.tolist(), len(order)][1:], strict=False)
+    ordered = lengths[order]
+    firsts = np.flatnonzero(np.diff(ordered, prepend=0)).tolist()
+    groups = zip(ordered[firsts].tolist(), firsts, [*firsts, len(order)][1:], strict=False)
     sequences = np.empty(len(order), np.int32)  # that each row goes into, in `order`
     by_room = [array("i") for _ in range(capacity + 1)]
     has_room = bytearray(capacity + 1)  # whether there is one with exactly so much room; find() is the best fit
@@ -90,4 +93,4 @@ def best_fit_decreasing(lengths: "np.ndarray", capacity: int) -> Packing:
                 by_room[left] += some
                 has_room[left] = bool(by_room[left])
     rows = order[np.argsort(sequences, kind="stable")]
-    return Packing(rows, np.cumsum(np.bincount(sequences, minlength=count)))
+    return Packing(rows, np.cumsum(np.bincount(sequences, minlength=count), dtype=np.int32))

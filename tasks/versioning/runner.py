@@ -35,7 +35,7 @@ CORES = len(os.sched_getaffinity(0))
 WORTH = 2.0  # seconds of work in a group: ten times what the dearest task run costs
 M_MMAP_THRESHOLD, LARGE = -3, 128 << 10  # mallopt(3)
 M_ARENA_MAX, ARENAS = -8, 2
-MOST = 4  # pieces in a group: with pieces of 5 MB and 2 workers, the groups on the way are 60 MB
+MOST = 8  # pieces in a group: with pieces of 5 MB and 2 workers, the groups on the way are 120 MB
 
 
 class Runner:
