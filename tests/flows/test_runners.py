@@ -1,11 +1,9 @@
 """validate and build over every kind of runner: the same artifacts from each."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect import flow
 
 from flows.config import TINY, load
 from flows.pipeline import pipeline
@@ -13,18 +11,7 @@ from tasks.versioning.key import Request
 from tasks.versioning.make import make
 from tasks.versioning.runner import Runner
 from tasks.versioning.spread import Spread, here
-
-JOB: list[Callable[[], None]] = []
-
-
-def do_job() -> None:
-    JOB.pop()()
-
-
-@flow(name="toy")
-def toy() -> None:
-    """Of module level, because Prefect sends it along to other processes."""
-    do_job()
+from tests.toy_flow import in_flow
 
 
 class Counting(Runner):
@@ -73,8 +60,7 @@ def test_validate_and_build_give_the_same_bytes_over_every_runner(prefect_server
             given.update(data_steps(tmp_path / kind, runner))
             submitted.extend(runner.submitted)
 
-    JOB.append(job)
-    toy()
+    in_flow(job)
     assert given.keys() == {"validate", "validate evaluation", "build"}
     assert {"examine_shard", "encode"} <= set(submitted)
     assert given == data_steps(tmp_path / "here", here)

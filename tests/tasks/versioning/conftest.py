@@ -66,3 +66,11 @@ def store(place, tmp_path):
 def bucket_store(s3, tmp_path):
     """A store in a bucket, for what only a bucket has."""
     return Store(f"{s3}/{secrets.token_hex(4)}", cache=tmp_path / "cache", lease_seconds=2)
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """A source of one row."""
+    path = tmp_path / "rows.txt"
+    path.write_text("one row")
+    return path

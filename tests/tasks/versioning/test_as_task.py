@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from tasks.versioning import Config, step
 from tasks.versioning.inputs import Files
 from tasks.versioning.store import Store
@@ -13,13 +11,6 @@ from tasks.versioning.store import Store
 def copy(config: Config, *, rows: list[Path], out: Path) -> None:
     (out / "rows.txt").write_bytes(rows[0].read_bytes())
     (out / "report.md").write_text("## copied")
-
-
-@pytest.fixture
-def rows(tmp_path):
-    path = tmp_path / "rows.txt"
-    path.write_text("one row")
-    return path
 
 
 def run(store: Store, rows: Path) -> str:

@@ -43,13 +43,6 @@ def disk(tmp_path):
     subprocess.run(["umount", "-l", folder], check=True)
 
 
-@pytest.fixture
-def rows(tmp_path):
-    path = tmp_path / "rows.txt"
-    path.write_text("one row")
-    return path
-
-
 def request_for(mebibytes: int, rows: Path) -> Request:
     return Request(write, WriteConfig(mebibytes=mebibytes), {"rows": Files((rows,))}, "write")
 

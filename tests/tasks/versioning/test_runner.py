@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_API_URL
 
 from tasks.errors import UserError
@@ -22,6 +20,7 @@ from tasks.text.tokens import words
 from tasks.versioning import group
 from tasks.versioning.runner import MOST, Runner
 from tasks.versioning.spread import here
+from tests.toy_flow import in_flow
 
 CALLS = [(number, bytes([number]) * 50_000) for number in range(40)]
 KINDS = [
@@ -55,20 +54,6 @@ def small_groups(monkeypatch):
     monkeypatch.setattr("tasks.versioning.runner.WORTH", 0.04)
 
 
-JOB: list[Callable[[], None]] = []
-
-
-def do_job() -> None:
-    JOB.pop()()
-
-
-@flow(name="toy")
-def toy() -> str:
-    """Do the job in a flow run; returns its id. Of module level, because Prefect sends it along to other processes."""
-    do_job()
-    return str(FlowRunContext.get().flow_run.id)
-
-
 def spread(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], kind: str, **settings: Any) -> list[Any]:
     """What the calls give in a flow of their own."""
     given = []
@@ -77,8 +62,7 @@ def spread(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], kind:
         with Runner(kind, **({"workers": 2} | settings)) as runner:
             given.extend(runner(function, calls, name="toy pieces"))
 
-    JOB.append(job)
-    toy()
+    in_flow(job)
     return given
 
 
@@ -117,8 +101,7 @@ def test_calls_are_drawn_no_further_ahead_than_the_workers_need(prefect_server, 
             for given, _ in enumerate(runner(piece, calls(), name="toy pieces"), 1):
                 ahead.append(drawn - given)
 
-    JOB.append(job)
-    toy()
+    in_flow(job)
     assert len(ahead) == 5 * len(CALLS)
     assert 0 < max(ahead) < (2 + 1) * 2 * MOST
     assert ahead[-1] == 0
@@ -145,8 +128,7 @@ def test_each_group_is_a_task_run_that_says_which_pieces_it_has(prefect_server, 
         with Runner(kind, workers=2) as runner:
             list(runner(piece, CALLS, name="toy pieces"))
 
-    JOB.append(job)
-    mine = FlowRunFilter(id=FlowRunFilterId(any_=[toy()]))
+    mine = FlowRunFilter(id=FlowRunFilterId(any_=[in_flow(job)]))
     deadline = time.monotonic() + 20
     with get_client(sync_client=True) as client:
         while True:  # the server takes its time to write down what the workers tell it
