@@ -75,10 +75,11 @@ class Pieces:
 
         if len(self._places) > MOST:
             self._places, self._tokens = {}, Tokens.of([])
-        new = [piece for piece in distinct if piece not in self._places]
-        self._places.update(zip(new, range(len(self._places), len(self._places) + len(new)), strict=True))
-        if new:
+        if new := [piece for piece in distinct if piece not in self._places]:
+            first = self._tokens.offsets.size - 1
+            # In this order an interruption in between leaves tokens that no piece names, and never a wrong name.
             self._tokens = Tokens.concatenated([self._tokens, Tokens.of(self._whole(new))])
+            self._places.update(zip(new, range(first, first + len(new)), strict=True))
         return np.array([self._places[piece] for piece in distinct], np.int64)
 
     def _whole(self, texts: Sequence[str]) -> list[list[int]]:

@@ -144,6 +144,22 @@ def test_pieces_are_forgotten_when_they_are_too_many(monkeypatch):
         assert len(by_piece._places) < 40
 
 
+def test_an_interruption_leaves_no_piece_with_the_tokens_of_another(monkeypatch):
+    backend = made("GPT-2")
+    by_piece = Pieces(backend)
+    texts = ["one row of many", "another row of two"]
+    with monkeypatch.context() as patch:
+        patch.setattr(by_piece, "_whole", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            by_piece.tokens(texts)
+    for asked in (["quite other words", "in two texts"], texts):
+        assert [row.tolist() for row in by_piece.tokens(asked)] == [e.ids for e in backend.encode_batch(asked)]
+
+
+def interrupted(texts):
+    raise KeyboardInterrupt
+
+
 def test_patterns_are_those_that_the_libraries_use():
     from transformers.convert_slow_tokenizer import TikTokenConverter
     from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
