@@ -1,6 +1,6 @@
 """The base model's vocabulary as a part of a build: read with transformers once, and from then on without."""
 
-import os
+import logging
 import subprocess
 import sys
 from collections.abc import Callable
@@ -45,8 +45,7 @@ def read_vocabulary(base: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
         told = _told(base)
     else:
         command = [sys.executable, "-m", "tasks.dataset.vocabulary", str(base)]
-        quiet = {"TRANSFORMERS_VERBOSITY": "error"}  # it would warn that there is no torch
-        child = subprocess.run(command, stdout=subprocess.PIPE, env=quiet | os.environ)
+        child = subprocess.run(command, stdout=subprocess.PIPE)
         if not child.stdout:
             raise RuntimeError(f"reading the tokenizer in {base} ended with exit code {child.returncode}")
         told = orjson.loads(child.stdout)
@@ -65,5 +64,6 @@ def _told(base: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.WARNING)  # transformers would warn that there is no torch
     sys.modules["torch"] = None  # type: ignore[assignment]  # as if it were not installed
     sys.stdout.buffer.write(orjson.dumps(_told(Path(sys.argv[1]))))

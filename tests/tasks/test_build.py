@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from tasks import prompts as package
 from tasks.build import BuildConfig, build
 from tasks.dataset.folder import load
-from tasks.dataset.near_duplicates import NearDuplicates
+from tasks.dataset.near_duplicates import NearDuplicates, jaccard
 from tasks.dataset.overflow import fit
 from tasks.dataset.packing import best_fit_decreasing, pack
 from tasks.dataset.shingles import shingles
-from tasks.dataset.sketch import SPLIT_OFF, Documents, Sketch, place, sketch
+from tasks.dataset.sketch import SHINGLES, SPLIT_OFF, Documents, Sketch, place, sketch
 from tasks.dataset.split import SIDES, split
 from tasks.errors import UserError
 from tasks.model import load_tokenizer
@@ -298,6 +298,33 @@ def test_of_long_contexts_similarity_is_close_and_near_ones_are_found():
         )
         found = NearDuplicates([(held, np.ones(1, bool))]).near(sketched([other]), 0.0)
         assert exact < 0.3 or abs(found[0][1] - exact) < 0.11  # three standard deviations
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32), st.sampled_from([0.3, 0.5, 0.8]))
+def test_the_nearest_is_found_as_if_all_were_compared(seed, at_least):
+    random = np.random.default_rng(seed)
+    held, asked = made_up(random, 30), made_up(random, 30, like=seed % 2)
+    found = {
+        n: (similarity, row) for n, similarity, row in NearDuplicates([(held, np.ones(30, bool))]).near(asked, at_least)
+    }
+    sets = [np.split(each.shingles, each.ends[:-1]) for each in (asked, held)]
+    for number, own in enumerate(sets[0]):
+        every = [jaccard(own, other) for other in sets[1]]
+        nearest = (round(max(every), 3), int(np.argmax(every)))
+        assert found.get(number) == (nearest if max(every) >= at_least else None)
+
+
+def made_up(random: np.random.Generator, count: int, like: int = 0) -> Sketch:
+    """Contexts of up to 128 shingles, many of them boilerplate that most contexts share."""
+    base = np.random.default_rng(like).permutation(400).astype(np.uint32)
+    sets = []
+    for size in random.integers(1, SHINGLES + 1, count):
+        own = base[: size * 3 // 4] if random.random() < 0.7 else random.permutation(400).astype(np.uint32)[:size]
+        sets.append(np.unique(np.append(own, random.integers(0, 400, size - min(size, len(own))))).astype(np.uint32))
+    rows = np.arange(count, dtype=np.uint32)
+    ends = np.cumsum([each.size for each in sets])
+    return Sketch(rows, rows, rows, np.zeros(0), np.zeros((0, 2)), np.concatenate(sets), ends)
 
 
 def sketched(contexts: list[str]) -> Sketch:
