@@ -132,10 +132,7 @@ class Prompt:
         texts = [self._completion(answer) for answer in answers]
         tokens = self._tokens([self._anchor + text for text in texts]).behind(self._anchor_ids)
         if tokens is None:  # at least one of them has grown together with that end
-            rows = [
-                self._tokens([self._anchor + text]).behind(self._anchor_ids) or self._tokens([text]) for text in texts
-            ]
-            tokens = Tokens.concatenated(rows)
+            tokens = Tokens.concatenated(list(map(self._behind_prompt, texts)))
         self._check(texts, tokens, [self._expected(None)] * len(texts))
         return tokens
 

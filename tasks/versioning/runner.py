@@ -33,9 +33,9 @@ Started = tuple[PrefectRunner[Any], int]  # with the number of groups that it ca
 
 CORES = len(os.sched_getaffinity(0))
 WORTH = 2.0  # seconds of work in a group: ten times what the dearest task run costs
+MOST = 8  # pieces in a group: with pieces of 5 MB and 2 workers, the groups on the way are 120 MB
 M_MMAP_THRESHOLD, LARGE = -3, 128 << 10  # mallopt(3)
 M_ARENA_MAX = -8  # as many as cores, so that the tokenizer's threads do not wait for each other
-MOST = 8  # pieces in a group: with pieces of 5 MB and 2 workers, the groups on the way are 120 MB
 
 
 class Runner:
