@@ -1,7 +1,6 @@
 """Validate: rows of JSON lines in, triplets fit to learn from out, and a reason for every row left behind."""
 
-from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from operator import attrgetter, itemgetter
@@ -12,14 +11,14 @@ import orjson
 from pydantic import Field
 
 from tasks.errors import UserError
-from tasks.readers.shards import CHECKSUMS, Shard, cut
+from tasks.readers.shards import CHECKSUMS, Seen, SeenShard, Shard, cut
 from tasks.rules.across import Repeat, repeats
 from tasks.rules.report import markdown, rejections
 from tasks.rules.shard import SKETCH, RowConfig, examine_shard
 from tasks.rules.table import REMEDIES, Finding, Rules
 from tasks.rules.tally import Tally
 from tasks.triplets import LEFT_OUT, parse_triplets
-from tasks.versioning.parts import Part, Parts, Piece
+from tasks.versioning.parts import Part, Parts, Piece, noted
 from tasks.versioning.spread import Spread, here
 from tasks.versioning.step import Config, step
 
@@ -67,13 +66,14 @@ def validate(
     parts = Parts(out, earlier, work, spread)
     by_row = RowConfig(config.rules, config.refusal, config.empty_answer)
     source, tally = _Source(rows), Tally()
+    seen = {told["digest"]: Seen(**told) for shards in noted(cut, earlier) for told in shards}
 
-    def piece(shard: Shard) -> Piece:
+    def piece(shard: Shard | SeenShard) -> Piece:
         return Piece([shard.digest, by_row.given], lambda: (shard.rows, by_row))
 
     examined: list[Part] = []
     with tqdm(desc="validate", unit="row", disable=None) as bar:
-        for number, part in enumerate(parts.map(examine_shard, map(piece, source.cut()))):
+        for number, part in enumerate(parts.map(examine_shard, map(piece, source.cut(seen.values())))):
             parts.lay(
                 part,
                 rows=f"rows/{number:05}.arrow",
@@ -87,6 +87,7 @@ def validate(
             bar.update(part.facts["read"])
     repeated = _repeated(config.rules, source, examined)
     _write(out, parts, source, examined, repeated, tally)
+    parts.note(cut, source.seen)
     parts.write()
     summary = tally.summary(config.rules)
     _stop_if_unfit(tally, summary, config, rows)
@@ -101,16 +102,18 @@ class _Source:
     def __init__(self, files: Sequence[Path]) -> None:
         self.files = files
         self.digests: list[str] = []
-        self._places: list[tuple[array[int], list[tuple[int, int]]]] = []
+        self.seen: list[Seen] = []  # of the shards that can be known again
+        self._places: list[tuple[Sequence[int], list[tuple[int, int]]]] = []
 
-    def cut(self) -> Iterator[Shard]:
+    def cut(self, seen: Iterable[Seen]) -> Iterator[Shard | SeenShard]:
         with ThreadPoolExecutor(1) as pool:  # hashes a shard while the next one is read
-            before: Shard | None = None
-            for shard in chain(cut(self.files), [None]):
+            before: Shard | SeenShard | None = None
+            for shard in chain(cut(self.files, seen), [None]):
                 if shard:
-                    pool.submit(attrgetter("digest"), shard)
+                    pool.submit(attrgetter("seen"), shard)
                 if before:
                     self.digests.append(before.digest)
+                    self.seen += filter(None, [before.seen])
                     self._places.append((before.lines, before.files))
                     yield before
                 before = shard

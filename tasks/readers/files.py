@@ -3,6 +3,7 @@
 import glob
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -60,9 +61,16 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     An object printed over several lines, from a lone ``{`` to a lone ``}`` in the first column, is one row, numbered
     by its first line. UserError for a file that cannot be read, is cut off, or has a line over 64 MiB.
     """
+    with lines_of(path) as lines:
+        yield from lines
+
+
+@contextmanager
+def lines_of(path: Path) -> Iterator["Lines"]:
+    """A file's lines, for `read_lines` and for those who skip what they know; UserError as there."""
     try:
         with _open(path) as file:
-            yield from _rows(file, path.name)
+            yield Lines(file, path.name)
     except (OSError, EOFError) as error:  # pyarrow raises OSError for what is no such compression or is cut off
         raise UserError(f"{path.name}: cannot be read: {error}", "copy or compress the file again") from error
 
@@ -78,27 +86,53 @@ def _open(path: Path) -> BinaryIO:
     return path.open("rb", BUFFER)
 
 
-def _rows(file: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
-    printed: list[bytes] = []  # the lines so far of an object that is printed over several
-    start = 0
-    for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), 1):
-        if len(line) == MAX_LINE:
-            raise UserError(f"{name}:{number}: a line of over {MAX_LINE >> 20} MiB", "write one row per line")
-        if number == 1:
-            line = line.removeprefix(BYTE_ORDER_MARK)
-        line = line.rstrip()
-        if printed:
-            if line[:1] != b"{" and len(printed) < MAX_PRINTED:
-                printed.append(line)
-                if line == b"}":
-                    yield start, b"\n".join(printed)
-                    printed = []
-                continue
-            yield start, b"\n".join(printed)  # never closed: one malformed row, and reading goes on
-            printed = []
-        if line == b"{":
-            printed, start = [line], number
-        elif line:
-            yield number, line
-    if printed:
-        yield start, b"\n".join(printed)
+class Lines:
+    """Iterates over the rows of an open file as `read_lines` does; between two rows it can look ahead, and skip."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self.number = 0  # of the last line that was read
+        self._file, self._name = file, name
+        self._printed: list[bytes] = []  # the lines so far of an object that is printed over several
+        self._rows = self._read()
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        return self._rows
+
+    def ahead(self, size: int) -> bytes:
+        """The next bytes, not yet read: fewer where the file ends, none where it is compressed or within an object."""
+        if self._printed or not self._file.seekable():
+            return b""
+        content = self._file.read(size)
+        self._file.seek(-len(content), io.SEEK_CUR)
+        return content
+
+    def skip(self, size: int, lines: int) -> None:
+        """Go on behind the next bytes, in which so many lines end."""
+        self._file.seek(size, io.SEEK_CUR)
+        self.number += lines
+
+    def _read(self) -> Iterator[tuple[int, bytes]]:
+        start = 0
+        while line := self._file.readline(MAX_LINE):
+            self.number += 1
+            if len(line) == MAX_LINE:
+                place = f"{self._name}:{self.number}"
+                raise UserError(f"{place}: a line of over {MAX_LINE >> 20} MiB", "write one row per line")
+            if self.number == 1:
+                line = line.removeprefix(BYTE_ORDER_MARK)
+            line = line.rstrip()
+            if self._printed:
+                if line[:1] != b"{" and len(self._printed) < MAX_PRINTED:
+                    self._printed.append(line)
+                    if line == b"}":
+                        row, self._printed = b"\n".join(self._printed), []
+                        yield start, row
+                    continue
+                yield start, b"\n".join(self._printed)  # never closed: one malformed row, and reading goes on
+                self._printed = []
+            if line == b"{":
+                self._printed, start = [line], self.number
+            elif line:
+                yield self.number, line
+        if self._printed:
+            yield start, b"\n".join(self._printed)

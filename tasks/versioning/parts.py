@@ -93,6 +93,11 @@ class Parts:
         """Name every part that was laid, for later artifacts to find."""
         (self.out / PARTS).write_bytes(orjson.dumps(self._laid))
 
+    def note(self, function: Callable[..., Any], facts: Any) -> None:
+        """Keep what a function has told on the way, for `noted` in later artifacts."""
+        told = {"given": function.__name__, "facts": facts, "files": {}}
+        self._laid.setdefault(function.__name__, []).append(told)
+
     def map(
         self, function: Callable[..., Made], pieces: Iterable[Piece], *, spread: Spread | None = None
     ) -> Iterator[Part]:
@@ -170,16 +175,33 @@ class Parts:
         return found
 
     def _of_artifact(self, folder: Path, name: str, code: dict[str, str]) -> dict[str, dict[str, Any]]:
-        """What an earlier artifact tells of its parts, unless their function's code or the libraries have changed."""
         if folder not in self._told:
-            there = (folder / PARTS).is_file()
-            self._told[folder] = orjson.loads((folder / PARTS).read_bytes()) if there else {}
-        if name not in self._told[folder]:
-            return {}
-        payload = orjson.loads((folder / RECORD).read_bytes())["payload"]
-        if code.items() - payload["code"].items() or payload["libraries"] != installed(payload["libraries"]):
-            return {}
-        return {each["given"]: each for each in self._told[folder][name]}
+            self._told[folder] = _told_by(folder)
+        told = self._told[folder].get(name)
+        return {each["given"]: each for each in told} if told and _same_code(folder, code) else {}
+
+
+def noted(function: Callable[..., Any], earlier: Iterable[Path]) -> Iterator[Any]:
+    """What `Parts.note` was given in earlier artifacts, in their order, while the function's code is the same."""
+    name, code = function.__name__, code_of(function.__module__, function.__name__)
+    for folder in earlier:
+        told = _told_by(folder).get(name)
+        if told and _same_code(folder, code):
+            yield from (each["facts"] for each in told)
+
+
+def _told_by(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """What an artifact tells of its parts, by function."""
+    path = folder / PARTS
+    told: dict[str, list[dict[str, Any]]] = orjson.loads(path.read_bytes()) if path.is_file() else {}
+    return told
+
+
+def _same_code(folder: Path, code: dict[str, str]) -> bool:
+    """Whether an artifact was made with this code, and with the libraries that are installed; no without a record."""
+    record = folder / RECORD
+    payload = orjson.loads(record.read_bytes())["payload"] if record.is_file() else {"code": {}, "libraries": {}}
+    return not code.items() - payload["code"].items() and payload["libraries"] == installed(payload["libraries"])
 
 
 def _read(folder: Path, name: str, told: dict[str, Any]) -> Part:

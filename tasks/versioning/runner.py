@@ -85,7 +85,7 @@ class Runner:
         self, function: Function[Result], left: Iterator[Call], name: str, done: int, each: float
     ) -> Iterator[Result]:
         """The calls that are left after `done`, in groups; `each` is the seconds that one has taken so far."""
-        on_the_way: deque[Future[Result]] = deque()
+        on_the_way: deque[tuple[Group, Future[Result]]] = deque()
         room = 1
         try:
             while True:
@@ -94,15 +94,21 @@ class Runner:
                     runner, workers = self._start()
                     room = workers + 1  # one waits for whoever is done first
                     numbers = f"{done + 1}–{done + len(calls)}"
-                    on_the_way.append(self._submit(runner, name, numbers, function, calls))
+                    group = Group(function, calls, made_with(function) if self.address else None)
+                    on_the_way.append((group, self._submit(runner, name, numbers, group)))
                     done += len(calls)
                 if not on_the_way:
                     return
-                group = on_the_way.popleft().result()
-                each = min(each, group.seconds / len(group.results))  # the first ones pay for imports
-                yield from group.results
+                group, future = on_the_way.popleft()
+                worked = future.result()
+                each = min(each, worked.seconds / len(worked.results))  # the first ones pay for imports
+                results = worked.results
+                # Prefect's futures stand in cycles, and keep what was sent and came back until Python looks for those.
+                group.calls, worked.results = [], []
+                _give_memory_back()
+                yield from results
         finally:
-            for future in on_the_way:
+            for _, future in on_the_way:
                 _cancel(future)
 
     def _start(self) -> Started:
@@ -122,11 +128,8 @@ class Runner:
                 ) from error
         return self._started
 
-    def _submit(
-        self, runner: PrefectRunner[Any], name: str, numbers: str, function: Function[Result], calls: list[Call]
-    ) -> Future[Result]:
+    def _submit(self, runner: PrefectRunner[Any], name: str, numbers: str, group: Group) -> Future[Result]:
         named = task(name=name, task_run_name=f"{name} {numbers}", cache_policy=NO_CACHE, persist_result=False)
-        group = Group(function, calls, made_with(function) if self.address else None)
         return self._flow.copy().run(runner.submit, named(work), {"group": group})
 
 
@@ -141,6 +144,12 @@ def _keep_memory_whole() -> None:
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         for option, value in ((M_MMAP_THRESHOLD, LARGE), (M_ARENA_MAX, CORES)):
             mallopt(option, value)
+
+
+def _give_memory_back() -> None:
+    """Have glibc give what is free to the system, also where something in use stands behind it; a few ms a group."""
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
 
 
 def _cancel(future: Future[Any]) -> None:

@@ -1,15 +1,16 @@
 """Shards: cut by what the rows say, so that a change moves no boundary but its own."""
 
+import gzip
 import random
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks.readers import shards
-from tasks.readers.shards import LEAST, MEAN, MOST, cut
+from tasks.readers.shards import LEAST, MEAN, MOST, SeenShard, cut
 
 
 def rows(count: int, seed: int = 0) -> list[bytes]:
@@ -88,3 +89,61 @@ def test_other_rows_are_another_digest(some: list[bytes]) -> None:
     assert digest != shards.Shard(rows=[b"".join(some)]).digest
     assert digest != shards.Shard(rows=[some[0] + some[1], *some[2:]]).digest
     assert digest != shards.Shard(rows=[*some, b"x"]).digest
+
+
+ODD = [b"{", b"}", b"  ", b"", b"\xef\xbb\xbf{}", b"[1]\r", b"tail  ", b'  "a": 1']
+
+
+def lines(draw: random.Random, count: int) -> list[bytes]:
+    """Lines of a file: rows, and now and then an object over several lines, a blank one, a byte order mark."""
+    return [draw.choice(ODD) if draw.random() < 0.02 else b"%d" % draw.getrandbits(64) for _ in range(count)]
+
+
+def everything(paths: list[Path], seen=()) -> tuple[list, list[SeenShard]]:
+    found = list(cut(paths, seen))
+    told = [(each.digest, list(each.rows), list(each.lines), each.files[-1][1]) for each in found]
+    return told, [each for each in found if isinstance(each, SeenShard)]
+
+
+@given(st.integers(0, 10_000), st.sampled_from([b"\n", b""]), st.booleans())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_was_seen_is_cut_as_if_it_were_new(tmp_path_factory, seed: int, end: bytes, two_files: bool) -> None:
+    draw = random.Random(seed)
+    folder = tmp_path_factory.mktemp("rows")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "MEAN", 16)
+        patch.setattr(shards, "LEAST", 4)
+        patch.setattr(shards, "MOST", 32)
+        patch.setattr(shards, "HEAD", 16)
+        before = lines(draw, 1_500)
+        (folder / "before").write_bytes(b"\n".join(before) + end)
+        seen = [each.seen for each in cut([folder / "before"]) if each.seen]
+        at = draw.randrange(len(before))
+        after = [*before[:at], *lines(draw, draw.randrange(3)), *before[at + draw.randrange(3) :]]
+        half = draw.randrange(len(after)) if two_files else len(after)
+        (folder / "a").write_bytes(b"\n".join(after[:half]) + end)
+        (folder / "b").write_bytes(b"\n".join(after[half:]) + end)
+        paths = [folder / "a", folder / "b"]
+        new, none = everything(paths)
+        again, known = everything(paths, seen)
+    assert not none and again == new
+    assert known
+
+
+def test_a_row_in_front_leaves_all_but_one_shard_to_be_known_by_their_bytes(tmp_path: Path) -> None:
+    some = [row * 20 for row in rows(50_000)]  # over HEAD bytes
+    (tmp_path / "before").write_bytes(b"\n".join(some) + b"\n")
+    shards_before = list(cut([tmp_path / "before"]))
+    (tmp_path / "after").write_bytes(b"\n".join([b"new", *some]) + b"\n")
+    found, known = everything([tmp_path / "after"], [each.seen for each in shards_before if each.seen])
+    assert len(known) == len(found) - 2  # the first one changed, and the last one ends with the file
+    assert found == everything([tmp_path / "after"])[0]
+
+
+def test_compressed_rows_are_cut_without_knowing_them(tmp_path: Path) -> None:
+    content = b"\n".join(row * 20 for row in rows(10_000)) + b"\n"
+    (tmp_path / "plain").write_bytes(content)
+    (tmp_path / "packed").write_bytes(gzip.compress(content, 1))
+    plain, seen = everything([tmp_path / "plain"])[0], [each.seen for each in cut([tmp_path / "plain"]) if each.seen]
+    packed, known = everything([tmp_path / "packed"], seen)
+    assert packed == plain and not known
