@@ -6,6 +6,7 @@ harmed or from another log cannot pass unseen, and a log that is not whole is re
 """
 
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from tasks.versioning.inputs import sha256_json
 from tasks.versioning.objects import Info, Objects
 
 PROMOTIONS = "promotions"
+FILLING = 60.0  # seconds that a writer may take between making its entry and filling it
 DAMAGED = "has other content than was written"
 
 Action = Literal["challenge", "promote", "refuse", "rollback"]
@@ -157,6 +159,15 @@ def flaws(objects: Objects) -> Iterator[tuple[str, str]]:
         elif (before or number == 1) and found.before != (before.digest if before else ""):
             yield name, "does not follow from the entry before it"
         before = found
+
+
+def never_written(objects: Objects) -> list[str]:
+    """The newest entry if it is empty: where there are no hard links, its writer may die between making and filling it.
+
+    Not one of the last minute, for that may be about to be filled.
+    """
+    listed = list(_listed(objects).items())[-1:]
+    return [name for name, info in listed if not info.size and time.time() - info.modified > FILLING]
 
 
 def name_of(number: int) -> str:

@@ -11,13 +11,15 @@ it lies the one before, and so on down; two rollbacks in a row go two steps down
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from tasks import progress
 from tasks.errors import UserError
-from tasks.versioning import promotion_log
+from tasks.versioning import lease, promotion_log
 from tasks.versioning.artifact import SHORT, Artifact
 from tasks.versioning.history import History, same
 from tasks.versioning.judged import Decision, decided, judged, weights
@@ -56,9 +58,9 @@ class Promotions:
         self, adapter: Artifact, *, gate: Artifact | None = None, report: Artifact | None = None, why: str = ""
     ) -> Entry:
         """The adapter waits for a decision; without a `why`, for the gate's."""
-        case = self._case(adapter, gate, report)
 
         def decide(log: History) -> Entry:
+            case = self._case(adapter, gate, report)
             waits = log.state.challenger
             last = log.last(case.version)
             if log.is_champion(case.version):
@@ -86,11 +88,11 @@ class Promotions:
         Without one, or with `force`, a person's `why` stands in for it, and the entry says so. Only `force` brings back
         what was rolled back.
         """
-        case = self._case(adapter, gate, report, approver)
         by_hand = force or gate is None
         _require_reason(why, f"{adapter.about} would be promoted")
 
         def decide(log: History) -> Entry:
+            case = self._case(adapter, gate, report, approver)
             if log.is_champion(case.version):
                 return log.of_champion()
             if not force and log.was_rolled_back(case.version):
@@ -99,7 +101,8 @@ class Promotions:
                 _require_proof(log.state.champion, case, gate)
             return case.entry(log, "promote", why, log.after_promotion(case.version), by_hand=by_hand)
 
-        return self._append(decide)
+        with self._kept_from_gc():
+            return self._append(decide)
 
     def refuse(
         self,
@@ -202,11 +205,17 @@ class Promotions:
             report=_name(report) if report else None,
         )
 
+    @contextmanager
+    def _kept_from_gc(self) -> Iterator[None]:
+        """No collection goes on meanwhile: one that has read the log already might take what is about to be named."""
+        if self._store.mirror:
+            self._store.mirror.require_exclusive_create()
+        with lease.held(self._store.objects, "gc", self._store.lease_seconds, progress.say):
+            yield
+
     def _append(self, decide: Callable[[History], Entry]) -> Entry:
         """Write the entry that `decide` makes of the log, or leave it at the one that it finds there."""
         objects = self._store.objects
-        if self._store.mirror:
-            self._store.mirror.require_exclusive_create()
         while True:
             log = History(self.entries())
             entry = decide(log)
