@@ -65,7 +65,7 @@ class Entry:
     """One line of the log. `adapter` is the one that the action is about: for a rollback the one taken out of service.
 
     `decision` and `verdicts` are the gate's, shortened to what a person needs; `gate` and `report` are "step/key".
-    `by` holds user, host, pid and, if it was one, the Prefect flow run.
+    `by` holds user, host and pid, `flow_run` (its id) if Prefect ran it, and `approver` if a person was asked.
     """
 
     number: int
@@ -89,10 +89,14 @@ class Entry:
         return f"{step}/{key[:SHORT]}"
 
     @property
+    def day(self) -> str:
+        """`2026-11-24 15:30`, UTC."""
+        return self.at[:16].replace("T", " ")
+
+    @property
     def who(self) -> str:
-        """`anna@host`, and the flow run if there is one."""
-        run = f", flow run {self.by['flow_run']}" if self.by.get("flow_run") else ""
-        return f"{self.by['user']}@{self.by['host']}{run}"
+        """Who approved it, else `anna@host`; the log has the process and the flow run besides."""
+        return self.by["approver"] or f"{self.by['user']}@{self.by['host']}"
 
     @property
     def digest(self) -> str:

@@ -166,9 +166,28 @@ class Promotions:
 
     # Asking
 
+    def is_champion(self, adapter: Artifact) -> bool:
+        champion = self.state.champion
+        return champion is not None and self.is_same(champion, adapter)
+
+    def is_same(self, version: Version, adapter: Artifact) -> bool:
+        return same(version, _version(adapter))
+
+    def last_promotion(self, version: Version) -> Entry:
+        """The entry that promoted this adapter last. UserError if none did."""
+        entry = History(self.entries()).last(version, "promote")
+        if not entry:
+            raise UserError(f"{version.about} was never promoted", "see `reground versions`")
+        return entry
+
     def was_rolled_back(self, adapter: Artifact) -> bool:
         """Whether the adapter was taken out of service, and not promoted again since."""
-        return History(self.entries()).was_rolled_back(_version(adapter))
+        return self.rolled_back(adapter) is not None
+
+    def rolled_back(self, adapter: Artifact) -> Entry | None:
+        """The entry that took the adapter out of service, unless it was promoted again since."""
+        log, version = History(self.entries()), _version(adapter)
+        return log.last(version, "rollback") if log.was_rolled_back(version) else None
 
     def incumbent(self, adapter: Artifact | None) -> Artifact | None:
         """The champion that this adapter is to be compared with; None if there is none.
@@ -225,6 +244,10 @@ class Promotions:
             time.sleep(random.uniform(0, objects.patience))  # another took the number
 
 
+class Outdated(UserError):
+    """The gate compared with a champion that is not the one in service any more."""
+
+
 @dataclass(frozen=True)
 class _Case:
     """What an entry is to say besides the action: about whom, by whom, and what the gate found."""
@@ -269,7 +292,7 @@ def _require_proof(champion: Version | None, case: _Case, gate: Artifact) -> Non
         raise UserError(f"{gate.about} judged another adapter than {about}", "give the gate of this adapter")
     if compared.champion != (champion.weights if champion else None):
         now = f"{champion.about} is champion now" if champion else "there is no champion now"
-        raise UserError(
+        raise Outdated(
             f"{gate.about} compared {about} with another champion: {now}",
             "run `reground retrain`, which compares anew, or promote it by hand: `--force --because …`",
         )
@@ -281,7 +304,7 @@ def _require_reason(why: str, what: str) -> None:
 
 
 def _rolled_back(version: Version, entry: Entry | None) -> UserError:
-    when = f" on {entry.at[:16].replace('T', ' ')} by {entry.who}: {entry.why}" if entry else ""
+    when = f" on {entry.day} by {entry.who}: {entry.why}" if entry else ""
     return UserError(
         f"{version.about} was rolled back{when}", "bring it back only by hand: `reground promote --force --because …`"
     )
@@ -291,8 +314,7 @@ def _rolled_back_just_now(entry: Entry, state: State) -> UserError:
     champion = state.champion
     assert champion
     return UserError(
-        f"{entry.about} was rolled back already, on {entry.at[:16].replace('T', ' ')} by {entry.who}; "
-        f"{champion.about} is in service",
+        f"{entry.about} was rolled back already, on {entry.day} by {entry.who}; {champion.about} is in service",
         f"to take that one out as well, name it: `reground rollback {champion.about} --because …`",
     )
 
