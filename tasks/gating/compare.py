@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.metrics import METRICS, Metric
 from tasks.metrics.scores import Scores
 from tasks.statistics import (
+    FEW_CHANGED,
     MIN_CLUSTERS,
     SIGNIFICANT,
     Difference,
@@ -29,7 +30,10 @@ from tasks.statistics import (
 if TYPE_CHECKING:
     import numpy as np
 
-    from tasks.statistics import Codes, Floats, Span
+    from tasks.statistics import Codes, Floats
+
+
+NORMAL = 1.96  # standard errors on each side of a 95 % interval
 
 
 def compare(
@@ -128,6 +132,14 @@ class _Pair:
         return [weighted_sums(*each, self.codes) for each in zip(self.values, self.weights, strict=True)]
 
     @cached_property
+    def losses_and_gains(self) -> "list[Floats]":
+        """The sums of what each row lost and of what it gained, as `of_each`."""
+        import numpy as np
+
+        change = self.values[1] - self.values[0]
+        return [weighted_sums(np.maximum(part, 0), self.weights[0], self.codes) for part in (-change, change)]
+
+    @cached_property
     def sums(self) -> "Floats":
         """What is to be drawn: of a mean both systems' sums and the change's, (documents, 9); of a rate nothing."""
         import numpy as np
@@ -135,16 +147,23 @@ class _Pair:
         first, second = self.of_each
         if not self.is_mean:
             return first[:, :0]
-        change = np.stack([second[:, 0] - first[:, 0], first[:, 1]], axis=1)
-        return np.concatenate([first, second, with_squares(change)], axis=1)
+        return np.concatenate([first, second, with_squares(self.differences)], axis=1)
 
     @property
-    def span(self) -> "Span":
-        """The least and the greatest value there is, and at least 0 to 1."""
+    def differences(self) -> "Floats":
+        """The sums of the differences row by row, (documents, 2)."""
+        import numpy as np
+
+        first, second = self.of_each
+        return np.stack([second[:, 0] - first[:, 0], first[:, 1]], axis=1)
+
+    @property
+    def most(self) -> float:
+        """The most that a row can lose or gain, by the values there are; at least 1."""
         import numpy as np
 
         values = np.concatenate([values[rows] for values, rows in zip(self.values, self.counted, strict=True)])
-        return float(values.min(initial=0.0)), float(values.max(initial=1.0))
+        return float(values.max(initial=1.0) - values.min(initial=0.0))
 
     def figures(self, draws: "Floats") -> list[Estimate | None]:
         if self.is_mean:
@@ -152,8 +171,10 @@ class _Pair:
         return [rate(sums) for sums in self.of_each]
 
     def change(self, draws: "Floats") -> Difference | None:
-        if self.is_mean:
-            return mean_change(self.of_each, draws[:, 4:], span=self.span)
+        if self.is_mean and (self.differences[:, 0] != 0).sum() >= FEW_CHANGED:
+            return mean_change(self.differences, draws[:, 4:])
+        if self.metric.same_rows and not self.metric.weight:
+            return rate_change(self.losses_and_gains, span=(0.0, self.most))
         return rate_change(self.of_each)
 
     @property
@@ -204,12 +225,20 @@ def _change(change: Difference, pair: _Pair) -> dict[str, Any]:
     return told
 
 
+def uncertainty(change: Mapping[str, Any]) -> float:
+    """The standard error; or that of the interval's width, which near a rate of 0 knows better."""
+    return float(max(change["error"], (change["high"] - change["low"]) / 2 / NORMAL))
+
+
 def detectable(change: Mapping[str, Any], *, rows: int, documents: int, tests: int = 1) -> float:
     """The true change that would be shown four times in five, as the first of so many tests; 6 digits."""
-    shared = {"error": change["error"], "clusters": documents, "tests": tests}
     if "gained" in change:
-        return round(detectable_rate(*(change[name] for name in ("gained", "lost", "failed")), rows=rows, **shared), 6)
-    return round(detectable_mean(jump=change.get("jump", 0.0), rows=rows, **shared), 6)
+        turned = (change[name] for name in ("gained", "lost", "failed"))
+        least = detectable_rate(*turned, rows=rows, error=change["error"], clusters=documents, tests=tests)
+    else:
+        jump = change.get("jump", 0.0)
+        least = detectable_mean(uncertainty(change), documents, tests=tests, jump=jump, rows=rows)
+    return round(least, 6)
 
 
 def _judge(entries: list[dict[str, Any]]) -> None:
