@@ -1,14 +1,12 @@
 """Two systems on the same rows: each metric's difference, its interval, and what may be said about it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tasks.metrics import METRICS, Metric
+from tasks.gating.pair import Pair
+from tasks.metrics import METRICS
 from tasks.metrics.scores import Scores
 from tasks.statistics import (
-    FEW_CHANGED,
     MIN_CLUSTERS,
     SIGNIFICANT,
     Difference,
@@ -17,21 +15,12 @@ from tasks.statistics import (
     cluster_codes,
     detectable_mean,
     detectable_rate,
-    estimate,
     holm,
     mcnemar,
-    mean_change,
-    rate,
-    rate_change,
-    weighted_sums,
-    with_squares,
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from tasks.statistics import Codes, Floats
-
+    from tasks.statistics import Floats
 
 NORMAL = 1.96  # standard errors on each side of a 95 % interval
 
@@ -54,7 +43,7 @@ def compare(
     import numpy as np
 
     codes = cluster_codes(first.documents)
-    pairs = [_Pair.of(name, first, second, codes) for name in metrics]
+    pairs = [Pair.of(name, first, second, codes) for name in metrics]
     drawn = bootstrap(np.concatenate([pair.sums for pair in pairs], axis=1), resamples=resamples, seed=seed)
     entries = []
     for pair in pairs:
@@ -81,123 +70,6 @@ def compare(
     return entries
 
 
-@dataclass(frozen=True)
-class _Pair:
-    """Both systems' values of one metric, (rows,), NaN where a row does not count, and their weights."""
-
-    name: str
-    values: tuple["Floats", "Floats"]
-    weights: tuple["Floats", "Floats"]
-    codes: "Codes"
-
-    @classmethod
-    def of(cls, name: str, first: Scores, second: Scores, codes: "Codes") -> "_Pair":
-        import numpy as np
-
-        values = first.columns[name], second.columns[name]
-        if METRICS[name].same_rows:
-            both = ~np.isnan(values[0]) & ~np.isnan(values[1])
-            values = np.where(both, values[0], np.nan), np.where(both, values[1], np.nan)
-        return cls(name, values, (first.weights(name), second.weights(name)), codes)
-
-    @property
-    def metric(self) -> Metric:
-        return METRICS[self.name]
-
-    @property
-    def is_mean(self) -> bool:
-        """Whether it is a mean of differences row by row, which can be bootstrapped as one; else it is a rate."""
-        return not self.metric.binary and self.metric.same_rows and not self.metric.weight
-
-    @cached_property
-    def counted(self) -> "list[np.ndarray]":
-        """The numbers of the rows that count, for each system."""
-        import numpy as np
-
-        return [np.flatnonzero(~np.isnan(values)) for values in self.values]
-
-    @property
-    def rows(self) -> int:
-        return min(map(len, self.counted))
-
-    @property
-    def documents(self) -> int:
-        import numpy as np
-
-        return min(len(np.unique(self.codes[rows])) for rows in self.counted)
-
-    @cached_property
-    def of_each(self) -> "list[Floats]":
-        """Each system's sums by document, (documents, 2)."""
-        return [weighted_sums(*each, self.codes) for each in zip(self.values, self.weights, strict=True)]
-
-    @cached_property
-    def losses_and_gains(self) -> "list[Floats]":
-        """The sums of what each row lost and of what it gained, as `of_each`."""
-        import numpy as np
-
-        change = self.values[1] - self.values[0]
-        return [weighted_sums(np.maximum(part, 0), self.weights[0], self.codes) for part in (-change, change)]
-
-    @cached_property
-    def sums(self) -> "Floats":
-        """What is to be drawn: of a mean both systems' sums and the change's, (documents, 9); of a rate nothing."""
-        import numpy as np
-
-        first, second = self.of_each
-        if not self.is_mean:
-            return first[:, :0]
-        return np.concatenate([first, second, with_squares(self.differences)], axis=1)
-
-    @property
-    def differences(self) -> "Floats":
-        """The sums of the differences row by row, (documents, 2)."""
-        import numpy as np
-
-        first, second = self.of_each
-        return np.stack([second[:, 0] - first[:, 0], first[:, 1]], axis=1)
-
-    @property
-    def most(self) -> float:
-        """The most that a row can lose or gain, by the values there are; at least 1."""
-        import numpy as np
-
-        values = np.concatenate([values[rows] for values, rows in zip(self.values, self.counted, strict=True)])
-        return float(values.max(initial=1.0) - values.min(initial=0.0))
-
-    def figures(self, draws: "Floats") -> list[Estimate | None]:
-        if self.is_mean:
-            return [estimate(sums, draws[:, at : at + 2]) for sums, at in zip(self.of_each, (0, 2), strict=True)]
-        return [rate(sums) for sums in self.of_each]
-
-    def change(self, draws: "Floats") -> Difference | None:
-        if self.is_mean and (self.differences[:, 0] != 0).sum() >= FEW_CHANGED:
-            return mean_change(self.differences, draws[:, 4:])
-        if self.metric.same_rows and not self.metric.weight:
-            return rate_change(self.losses_and_gains, span=(0.0, self.most))
-        return rate_change(self.of_each)
-
-    @property
-    def jump(self) -> float:
-        """By how much a row changes that changes: the mean square of the changes over their mean."""
-        import numpy as np
-
-        first, second = self.values
-        changes = np.abs(second - first)[self.counted[0]]
-        return float((changes @ changes) / max(changes.sum(), 1e-12))
-
-    @property
-    def turned(self) -> dict[str, int]:
-        """Rows that got a higher value, that got a lower one, and those that failed in the first system."""
-        first, second = self.values
-        worst = 1 if self.metric.direction == "lower" else 0
-        return {
-            "gained": int((second > first).sum()),
-            "lost": int((second < first).sum()),
-            "failed": int((first == worst).sum()),
-        }
-
-
 def _figure(figure: Estimate | None, values: "Floats") -> dict[str, Any]:
     import numpy as np
 
@@ -207,7 +79,7 @@ def _figure(figure: Estimate | None, values: "Floats") -> dict[str, Any]:
     return told
 
 
-def _change(change: Difference, pair: _Pair) -> dict[str, Any]:
+def _change(change: Difference, pair: Pair) -> dict[str, Any]:
     told: dict[str, Any] = {
         "value": round(change.value, 6),
         "low": round(change.low, 6),

@@ -43,8 +43,9 @@ def _promoted(held: Sequence[Verdict]) -> str:
         gains = [each for each in held if each["against"] == against and each["must"] == "better"]
         if gains:
             best = max(gains, key=lambda each: abs(each["value"]))
-            more = _more(len(gains) - 1, "metric", "metrics")
-            told.append(f"{_told(best)} is better than {AGAINST[against]}{more}")
+            others = len(gains) - 1
+            more = f" and {others} more metric{'s' * (others > 1)} are" if others else " is"
+            told.append(f"{_told(best)}{more} better than {AGAINST[against]}")
     return f"Promoted because {' and '.join(told) or 'nothing is worse'}, and nothing is worse by more than its margin."
 
 
