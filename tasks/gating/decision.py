@@ -12,7 +12,9 @@ AGAINST = {"base": "the base", "champion": "the champion", "trained": "what was 
 
 
 def decide(verdicts: Sequence[Verdict]) -> tuple[Decision, str]:
-    """promote: every verdict that is needed holds. refuse: one fails. undecided: none fails, and one is open."""
+    """promote: every verdict that is needed holds. refuse: one fails. undecided: one is open, or nothing was asked."""
+    if not any(each["against"] != "trained" for each in verdicts):
+        return "undecided", "Undecided because the rules ask for nothing against the base, and there is no champion."
     needed = [each for each in verdicts if each["needed"]]
     failed = [each for each in needed if each["outcome"] == "fails"]
     open_ = [each for each in needed if each["outcome"] == "open"]

@@ -125,6 +125,14 @@ def test_the_champion_is_to_be_beaten_as_well(evaluation):
     assert {"champion", "tuned"} <= set(found["comparisons"]["champion"][0])
 
 
+def test_rules_against_a_champion_that_there_is_not_promote_nothing(evaluation):
+    config = GateConfig(rules=better_and_not_worse("champion"), resamples=500)
+    found = evaluation.judged(poor, right, config, shipped=right)
+    assert found["decision"] == "undecided"
+    assert "there is no champion" in found["why"]
+    assert evaluation.judged(poor, right, config, champion=poor)["decision"] == "promote"
+
+
 def test_a_champion_that_cannot_answer_leaves_it_undecided(evaluation):
     config = SHORT.model_copy(update={"champion_missing": "the champion export/1 needs its base model old"})
     found = evaluation.judged(poor, right, config)
