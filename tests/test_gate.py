@@ -95,7 +95,7 @@ def one_sentence(why: str) -> bool:
 @pytest.mark.parametrize(
     ("spoil", "failing", "settings"),
     [
-        (shuffled, "hallucination", ()),  # with what ships, too
+        (shuffled, "over_refusal", ()),  # learns the one answer that is often right; with what ships, too
         (refusing, "over_refusal", ("parity.enabled=false",)),
         (ungrounded, "hallucination", ("parity.enabled=false",)),
     ],

@@ -1,7 +1,7 @@
 """Two systems on the same rows: each metric's difference, its interval, and what may be said about it."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks.gating.pair import Pair
 from tasks.metrics import METRICS
@@ -18,9 +18,6 @@ from tasks.statistics import (
     holm,
     mcnemar,
 )
-
-if TYPE_CHECKING:
-    from tasks.statistics import Floats
 
 NORMAL = 1.96  # standard errors on each side of a 95 % interval
 
@@ -60,8 +57,8 @@ def compare(
                 "rows": pair.rows,
                 "documents": pair.documents,
                 **{
-                    name: _figure(figure, values)
-                    for name, figure, values in zip(names, figures, pair.values, strict=True)
+                    name: _figure(figure, len(rows), scored)
+                    for name, figure, rows, scored in zip(names, figures, pair.counted, pair.scored, strict=True)
                 },
                 "difference": change and _change(change, pair),
             }
@@ -70,10 +67,9 @@ def compare(
     return entries
 
 
-def _figure(figure: Estimate | None, values: "Floats") -> dict[str, Any]:
-    import numpy as np
-
-    told: dict[str, Any] = {"rows": int((~np.isnan(values)).sum()), "value": None, "low": None, "high": None}
+def _figure(figure: Estimate | None, rows: int, scored: int) -> dict[str, Any]:
+    """A system's figure over the rows that count; `scored`: over how many it has one by itself."""
+    told: dict[str, Any] = {"rows": rows, "scored": scored, "value": None, "low": None, "high": None}
     if figure:
         told |= {"value": round(figure.value, 6), "low": round(figure.low, 6), "high": round(figure.high, 6)}
     return told

@@ -29,6 +29,7 @@ class Pair:
     """Both systems' values of one metric, (rows,), NaN where a row does not count, and their weights."""
 
     name: str
+    scored: tuple[int, int]  # rows that each system by itself is scored on
     values: tuple["Floats", "Floats"]
     weights: tuple["Floats", "Floats"]
     codes: "Codes"
@@ -38,10 +39,11 @@ class Pair:
         import numpy as np
 
         values = first.columns[name], second.columns[name]
+        scored = int((~np.isnan(values[0])).sum()), int((~np.isnan(values[1])).sum())
         if METRICS[name].same_rows:
             both = ~np.isnan(values[0]) & ~np.isnan(values[1])
             values = np.where(both, values[0], np.nan), np.where(both, values[1], np.nan)
-        return cls(name, values, (first.weights(name), second.weights(name)), codes)
+        return cls(name, scored, values, (first.weights(name), second.weights(name)), codes)
 
     @property
     def metric(self) -> Metric:

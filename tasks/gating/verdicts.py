@@ -90,8 +90,8 @@ def _p(entry: Entry) -> float:
 def _untold(entry: Entry) -> str | None:
     """Why nothing may be said about a metric; None if something may."""
     if entry["difference"] is None:
-        empty = [name for name, figure in entry.items() if isinstance(figure, dict) and figure.get("value", 0) is None]
-        return f"no row scores it for {' and '.join(f'the {name}' for name in empty)}"
+        empty = [name for name, figure in entry.items() if isinstance(figure, dict) and not figure["scored"]]
+        return f"no row of the {' nor of the '.join(empty)} is scored" if empty else "no row is scored for both"
     if entry["documents"] < MIN_CLUSTERS:
         return f"inconclusive on {entry['documents']} source documents; it takes {MIN_CLUSTERS}"
     return None

@@ -87,7 +87,7 @@ def test_a_metric_that_no_row_of_one_system_scores_is_open_and_says_so(evaluatio
     found = evaluation.judged(right, refusing)
     support = next(each for each in found["verdicts"] if each["metric"] == "faithfulness")
     assert (support["outcome"], support["value"], support["documents"]) == ("open", None, 0)
-    assert "no row scores it for the" in support["reason"] and "tuned" in support["reason"]
+    assert support["reason"] == "Support by the context: no row of the tuned is scored."
 
 
 def test_the_same_answers_again_are_undecided_and_the_gain_that_would_be_shown_is_told(evaluation):
