@@ -22,7 +22,8 @@ SETTINGS = {
     },
     "answer": {"max_new_tokens": 4, "batch_tokens": 2_000},
     "score": {"resamples": 100},
-    "report": {"resamples": 100},
+    "parity": {"enabled": False},
+    "gate": {"resamples": 100},
 }
 
 
