@@ -119,9 +119,7 @@ def test_settling_starts_no_prefect():
 
 
 @pytest.mark.slow
-def test_a_retraining_ends_with_the_line_that_its_adapter_came_to_and_again_when_all_is_fresh(
-    tmp_path, prefect_server
-):
+def test_a_retraining_ends_with_the_line_that_its_adapter_came_to_and_again_when_all_is_fresh(tmp_path, prefect_server):
     """Of so few documents that no gate could decide."""
     config = project(tmp_path / "project")
     place = [str(config), "-s", f"store={tmp_path / 'store'}"]
