@@ -82,11 +82,13 @@ class Incumbent(NamedTuple):
 def incumbent(store: Store, adapter: Any, base: Local | HubModel, template: Local) -> Incumbent | None:
     """The adapter that a new one is to be compared with, with the base model and the template that it was trained on.
 
-    They are today's if nothing about them changed, else what of them is to be had: the base by its commit on the hub
+    These are today's if nothing about them changed, else what of them is to be had: the base by its commit on the hub
     or by the folder that it was in, the template by the copy that `export` keeps. None if nothing is in service.
     """
-    promotions: Any = getattr(store, "promotions", None)
-    served = promotions and promotions.incumbent(adapter if isinstance(adapter, Artifact) else None)
+    try:
+        served = store.promotions.incumbent(adapter if isinstance(adapter, Artifact) else None)
+    except UserError as error:  # it is gone or flawed
+        return Incumbent(None, f"the champion cannot answer: {error.what}")
     if served is None:
         return None
     record = served.record

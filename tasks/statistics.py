@@ -104,19 +104,16 @@ def with_squares(sums: "Floats") -> "Floats":
     return np.stack([total, weight, total * total, total * weight, weight * weight], axis=1)
 
 
-def mean_change(systems: "Systems", drawn: "Floats", *, span: Span) -> Difference | None:
+def mean_change(change: "Floats", drawn: "Floats") -> Difference | None:
     """Change of a mean over the same rows by a studentized bootstrap; None where nothing was counted.
 
-    `systems`: the `weighted_sums` of both, with the same weights; `drawn`: the bootstrap of `with_squares` of their
-    difference. Where few documents changed at all, so that a resample may hold none of them, it is taken for a change
-    of rates between the ends of the `span` of values.
+    `change`: `weighted_sums` of the rows' differences; `drawn`: the bootstrap of `with_squares(change)`. Not for
+    changes in fewer documents than `FEW_CHANGED`.
     """
     import numpy as np
 
-    first, second = systems
-    change = np.stack([second[:, 0] - first[:, 0], first[:, 1]], axis=1)
-    if np.count_nonzero(change[:, 0]) < FEW_CHANGED:
-        return rate_change(systems, span=span)
+    if not change[:, 1].sum():
+        return None
     clusters = int(np.count_nonzero(change[:, 1]))
     (value,), (error,) = _ratios(with_squares(change).sum(axis=0)[None], clusters)
     values, errors = _ratios(drawn, clusters)
@@ -152,9 +149,12 @@ def rate(sums: "Floats") -> Estimate | None:
 
 
 def rate_change(systems: "Systems", *, span: Span = (0.0, 1.0)) -> Difference | None:
-    """Change of a rate by Newcombe's method from two `rate` intervals and their correlation over the documents.
+    """Second less first of two rates, by Newcombe's method: from both `rate` intervals and their correlation.
 
-    None where one of them counted nothing. The p-value is of the t-test on the documents' scatter.
+    Over the same rows, give it the rates of losses and of gains, so that answers that are all the same leave what so
+    many rows can tell, and not an interval of no width. None where one of them counted nothing. The p-value is of the
+    t-test on the documents' scatter. Means of values within a `span` may be given as well; the interval is rather too
+    wide for these.
     """
     from scipy.stats import t
 

@@ -24,7 +24,7 @@ def decide(verdicts: Sequence[Verdict]) -> tuple[Decision, str]:
 
 
 def _refused(failed: Sequence[Verdict]) -> str:
-    worst = max(failed, key=_excess)
+    worst = max(failed, key=lambda each: (each["must"] == "not_worse", _excess(each)))  # a margin says more
     margin = f", which is more than the margin of {share(worst['margin'])}" if worst["must"] == "not_worse" else ""
     told = f"Refused because {_told(worst)} is worse than {AGAINST[worst['against']]}{margin}"
     return told + _more(len(failed) - 1, "rule fails", "rules fail") + "."
@@ -43,8 +43,9 @@ def _promoted(held: Sequence[Verdict]) -> str:
         gains = [each for each in held if each["against"] == against and each["must"] == "better"]
         if gains:
             best = max(gains, key=lambda each: abs(each["value"]))
-            more = _more(len(gains) - 1, "metric", "metrics")
-            told.append(f"{_told(best)} is better than {AGAINST[against]}{more}")
+            others = len(gains) - 1
+            more = f" and {others} more metric{'s' * (others > 1)} are" if others else " is"
+            told.append(f"{_told(best)}{more} better than {AGAINST[against]}")
     return f"Promoted because {' and '.join(told) or 'nothing is worse'}, and nothing is worse by more than its margin."
 
 

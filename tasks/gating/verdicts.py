@@ -4,13 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from tasks.gating.compare import detectable
+from tasks.gating.compare import detectable, uncertainty
 from tasks.gating.rules import Rule
 from tasks.metrics import METRICS
 from tasks.reporting.figures import interval, share, signed
 from tasks.statistics import MIN_CLUSTERS, SIGNIFICANT, detectable_mean, holm
 
-NORMAL = 1.96  # standard errors on each side of a 95 % interval
 Entry = Mapping[str, Any]  # of `compare`
 Verdict = dict[str, Any]
 Better = Literal["any", "all"]
@@ -144,12 +143,8 @@ def _p_text(p: float) -> str:
 
 
 def _showable(entry: Entry) -> float | None:
-    """The least margin that would be kept to four times in five, if nothing had changed in truth; 6 digits.
-
-    From the interval's width, which near a rate of 0 is more than the standard error knows.
-    """
+    """The least margin that would be kept to four times in five, if nothing had changed in truth; 6 digits."""
     change, clusters = entry["difference"], entry["documents"]
     if not change:
         return None
-    error = max(change["error"], (change["high"] - change["low"]) / 2 / NORMAL)
-    return round(detectable_mean(error, clusters), 6)
+    return round(detectable_mean(uncertainty(change), clusters), 6)

@@ -1,11 +1,11 @@
 """A rerun that finds nothing changed: `reground retrain` against `dvc repro`, and its flow against an empty one.
 
-20,000 rows go once through the ten steps of the pipeline, with one step of training. DVC is given the same DAG over
-the same files: ten stages, each with its data, its source file and its section of the parameters as dependencies, and
+20,000 rows go once through the eleven steps of the pipeline, with one step of training. DVC is given the same DAG over
+the same files: eleven stages, each with its data, source file and section of the parameters as dependencies, and
 the artifact's own files as output. Then both are asked to do it again, in turn.
 
 Beside it, both on one running Prefect server, each a process of its own as a worker starts it: the retraining flow with
-every step cached, and a flow of ten cached tasks that do nothing.
+every step cached, and a flow of eleven cached tasks that do nothing.
 """
 
 import os
@@ -53,8 +53,9 @@ DAG = {
     "answer-tuned": (["build/evaluation", "base", "template.jinja", "train/adapter"], "answer"),
     "score-base": (["build/evaluation", "answer-base"], "score"),
     "score-tuned": (["build/evaluation", "answer-tuned"], "score"),
+    "gate": (["score-base", "score-tuned"], "gate"),
     "report": (
-        ["build/evaluation", "answer-base", "answer-tuned", "score-base", "score-tuned", "train", "export"],
+        ["build/evaluation", "answer-base", "answer-tuned", "score-base", "score-tuned", "gate", "train", "export"],
         "report",
     ),
 }
@@ -78,7 +79,7 @@ def nothing(number):
 
 @flow
 def empty():
-    for number in range(10):
+    for number in range(11):
         nothing(number)
 
 empty()
@@ -104,19 +105,19 @@ def main() -> None:
         with server(folder / "server") as env:
             flows = alternate(
                 {
-                    "retrain, ten steps cached": partial(
+                    "retrain, eleven steps cached": partial(
                         measure, [BIN / "python", "-c", FLOW, config], folder=ROOT, env=env
                     ),
-                    "empty flow of ten cached tasks": partial(
+                    "empty flow of eleven cached tasks": partial(
                         measure, [BIN / "python", "-c", EMPTY], folder=folder, env=env
                     ),
                 },
                 rounds=ROUNDS,
             )
-    table(f"{ROWS:,} rows, ten steps, nothing changed", terminal)
+    table(f"{ROWS:,} rows, eleven steps, nothing changed", terminal)
     table("the same as Prefect runs it, on a running server", flows)
     ratio = seconds(terminal, "reground retrain") / seconds(terminal, "dvc repro")
-    flow_ratio = seconds(flows, "retrain, ten steps cached") / seconds(flows, "empty flow of ten cached tasks")
+    flow_ratio = seconds(flows, "retrain, eleven steps cached") / seconds(flows, "empty flow of eleven cached tasks")
     verdict(
         "noop",
         ratio=ratio,
@@ -142,7 +143,8 @@ def configured(folder: Path) -> Path:
         "build": {"heldout_share": 0.001},
         "train": {"max_steps": 1, "batch_size": 1, "accumulation": 1, "lora": {"r": 4, "alpha": 8, "dropout": 0.0}},
         "answer": {"max_new_tokens": 4},
-        "report": {"resamples": 200},
+        "gate": {"resamples": 200},
+        "parity": {"enabled": False},
     }
     path = folder / "noop.yaml"
     path.write_text(yaml.safe_dump(sections))

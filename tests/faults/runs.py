@@ -88,6 +88,7 @@ def steps(config: Path, place: Path) -> None:
         noted = _noting(step.function, f"{step.name}/{request.key[:16]}", place / "begun")
         return make(replace(request, step=replace(step, function=noted)), store, why=["tests/faults"])[0]
 
+    run.store = store  # type: ignore[attr-defined]
     pipeline(load(config), run)
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
-STEPS = ("validate", "build", "train", "export", "answer", "score", "report")
+STEPS = ("validate", "build", "train", "export", "answer", "score", "gate", "report")
 MANIFEST = "manifest.json"
 
 

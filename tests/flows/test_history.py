@@ -46,6 +46,7 @@ def run(project, *labels: str):
         made[request.label], _ = make(request, store, why=planned.why, before=planned.before)
         return made[request.label]
 
+    each.store = store
     pipeline(project.config, each)
     return made
 
@@ -56,7 +57,7 @@ def run(project, *labels: str):
 def test_an_adopted_artifact_has_the_same_files_under_a_new_key_and_nothing_else_is_stale(project, made):
     project.own_store()
     edit_score(project)
-    assert set(stale(project)) == {"score base", "score tuned", "report"}
+    assert set(stale(project)) == {"score base", "score tuned", "gate", "report"}
     base, tuned = adopt(project.plan(), "score", BECAUSE)
     assert stale(project) == {}
     for new, label in ((base, "score base"), (tuned, "score tuned")):
@@ -73,7 +74,7 @@ def test_one_label_of_a_step_is_adopted_by_itself(project):
     project.own_store()
     edit_score(project)
     adopt(project.plan(), "score base", BECAUSE)
-    assert set(stale(project)) == {"score tuned", "report"}
+    assert set(stale(project)) == {"score tuned", "gate", "report"}
 
 
 def test_the_next_change_is_told_against_what_was_adopted(project):
@@ -87,8 +88,8 @@ def test_the_next_change_is_told_against_what_was_adopted(project):
 def test_another_version_of_a_library_can_be_adopted(project, install):
     project.own_store()
     install("scipy", "1.99.0")
-    assert stale(project) == {"report": [f"library scipy {installed('scipy')} → 1.99.0"]}
-    adopt(project.plan(), "report", "only the docs changed")
+    assert stale(project)["gate"] == [f"library scipy {installed('scipy')} → 1.99.0"]
+    adopt(project.plan(), "gate", "only the docs changed")
     assert stale(project) == {}
 
 
@@ -139,7 +140,7 @@ def test_what_is_harmed_cannot_be_adopted(project, made):
     (store / f"score/{made.used['score base'].key[:16]}/summary.json").unlink()
     with pytest.raises(UserError, match="cannot be adopted: summary.json is gone"):
         adopt(project.plan(), "score", BECAUSE)
-    assert set(stale(project)) == {"score base", "score tuned", "report"}  # neither
+    assert set(stale(project)) == {"score base", "score tuned", "gate", "report"}  # neither
 
 
 def test_what_was_never_made_cannot_be_adopted(project, tmp_path):
@@ -155,7 +156,15 @@ def test_why_follows_a_reason_back_to_the_edit_behind_it(project):
     project.own_store()
     project.lines("evaluation.jsonl", lambda rows: rows[:-1])
     made = run(
-        project, "validate evaluation", "build", "answer base", "answer tuned", "score base", "score tuned", "report"
+        project,
+        "validate evaluation",
+        "build",
+        "answer base",
+        "answer tuned",
+        "score base",
+        "score tuned",
+        "gate",
+        "report",
     )
     cause = why(made["score base"])
     assert set(cause.inputs) == {"rows", "answers"}
@@ -182,7 +191,17 @@ def test_why_follows_a_reason_back_to_the_edit_behind_it(project):
 def test_why_ends_where_the_store_ends(project):
     store = project.own_store()
     project.lines("evaluation.jsonl", lambda rows: rows[:-1])
-    run(project, "validate evaluation", "build", "answer base", "answer tuned", "score base", "score tuned", "report")
+    run(
+        project,
+        "validate evaluation",
+        "build",
+        "answer base",
+        "answer tuned",
+        "score base",
+        "score tuned",
+        "gate",
+        "report",
+    )
     made = project.config.open_store().match("build")
     for each in (store / "validate").iterdir():
         for file in each.iterdir():
@@ -264,13 +283,13 @@ def reground(project, monkeypatch, capsys):
 
 def test_plan_exits_with_1_if_a_step_would_run_and_it_was_asked_to(project, reground):
     code, out, _ = reground("plan", "--exit-code")
-    assert (code, "All 10 steps are fresh: nothing would run." in out) == (0, True)
+    assert (code, "All 11 steps are fresh: nothing would run." in out) == (0, True)
     project.set("report.examples=5")
     assert reground("plan")[0] == 0
     code, out, _ = reground("plan", "--exit-code")
     assert code == 1
     assert "config.examples 10 → 5" in out
-    assert "1 of 10 steps is stale: about" in out
+    assert "1 of 11 steps is stale: about" in out
     project.set("report.exmaples=5")
     assert reground("plan", "--exit-code")[0] == 2
 

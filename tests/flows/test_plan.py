@@ -22,7 +22,8 @@ NEEDS = {
     "answer tuned": ["build", "train"],
     "score base": ["build", "answer base"],
     "score tuned": ["build", "answer tuned"],
-    "report": ["build", "answer base", "answer tuned", "score base", "score tuned", "train", "export"],
+    "gate": ["score base", "score tuned"],
+    "report": ["build", "answer base", "answer tuned", "score base", "score tuned", "gate", "train", "export"],
 }
 CHANGES: dict[str, tuple[Callable[[Project], object], dict[str, list[str]]]] = {
     # A config field of each step
@@ -44,6 +45,7 @@ CHANGES: dict[str, tuple[Callable[[Project], object], dict[str, list[str]]]] = {
         lambda p: p.set("score.hallucination_threshold=0.5"),
         dict.fromkeys(("score base", "score tuned"), ["config.hallucination_threshold 0.48 → 0.5"]),
     ),
+    "field of gate": (lambda p: p.set("gate.better=all"), {"gate": ["config.better any → all"]}),
     "field of report": (lambda p: p.set("report.examples=5"), {"report": ["config.examples 10 → 5"]}),
     "field of export": (lambda p: p.set("base.revision=v2"), {"export": ["config.base_revision main → v2"]}),
     "fields of two steps": (
@@ -112,7 +114,7 @@ CHANGES: dict[str, tuple[Callable[[Project], object], dict[str, list[str]]]] = {
         ),
         {
             **dict.fromkeys(
-                ("validate", "validate evaluation", "score base", "score tuned", "report"),
+                ("validate", "validate evaluation", "score base", "score tuned", "gate", "report"),
                 ["tasks/text/refusal.py changed in _refuses; now used: FEW"],
             ),
         },
@@ -132,7 +134,7 @@ CHANGES: dict[str, tuple[Callable[[Project], object], dict[str, list[str]]]] = {
             )
         ),
         dict.fromkeys(
-            ("score base", "score tuned", "report"),
+            ("score base", "score tuned", "gate", "report"),
             ["tasks/metrics/__init__.py changed in METRICS", "tasks/metrics/shouting.py now used: shouting"],
         ),
     ),

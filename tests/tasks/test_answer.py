@@ -10,12 +10,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import torch
+from pydantic import ValidationError
 from transformers import GenerationMixin
 
 from tasks import prompts as package
 from tasks.answer import AnswerConfig, answer, generate
 from tasks.errors import UserError
-from tasks.model import ModelConfig, load_base, load_tokenizer
+from tasks.model import ModelConfig, attach_adapter, load_base, load_tokenizer, merge_adapter
 from tasks.prompts import Prompt
 from tasks.triplets import Triplet, TripletWriter
 from tests.tasks.tiny import toy_base
@@ -56,7 +57,7 @@ def prompt_of(base: Path) -> Prompt:
     return Prompt.load(TEMPLATE, load_tokenizer(base))
 
 
-def run(folder: Path, rows: Path, base: Path, **inputs) -> dict[str, float]:
+def run(folder: Path, rows: Path, base: Path, merge: bool = False, **inputs) -> dict[str, float]:
     """Answer the rows into the folder `folder`/out; `folder`/work outlives a crash."""
     for place in ("out", "work"):
         (folder / place).mkdir(parents=True, exist_ok=True)
@@ -68,7 +69,7 @@ def run(folder: Path, rows: Path, base: Path, **inputs) -> dict[str, float]:
         "work": folder / "work",
         "out": folder / "out",
     }
-    return answer(AnswerConfig(max_new_tokens=6, batch_tokens=400, model=PLAIN), **inputs)
+    return answer(AnswerConfig(max_new_tokens=6, batch_tokens=400, merge=merge, model=PLAIN), **inputs)
 
 
 def answered(folder: Path, rows: Path, base: Path, **inputs) -> bytes:
@@ -116,6 +117,19 @@ def test_the_same_questions_give_the_same_bytes_and_an_adapter_gives_others(tmp_
     first = answered(tmp_path / "a", rows, base)
     assert answered(tmp_path / "b", rows, base) == first
     assert answered(tmp_path / "c", rows, base, adapter=adapter(tmp_path / "adapter", base)) != first
+
+
+def test_an_adapter_merged_into_whole_weights_answers_as_it_does_beside_them(tmp_path, rows, base):
+    own = adapter(tmp_path / "adapter", base)
+    beside = answered(tmp_path / "a", rows, base, adapter=own)
+    assert answered(tmp_path / "b", rows, base, merge=True, adapter=own) == beside
+    merged = merge_adapter(attach_adapter(load_base(base, PLAIN), own))
+    assert not any("lora" in name for name, _ in merged.named_parameters())  # as large and as fast as the base
+
+
+def test_merging_into_4_bit_weights_is_refused():
+    with pytest.raises(ValidationError, match="set model.quantization: none"):
+        AnswerConfig(merge=True)
 
 
 def test_a_batch_answers_as_transformers_does_one_prompt_at_a_time(base):

@@ -4,15 +4,18 @@ import numpy as np
 import pytest
 
 from tasks.statistics import (
-    DETECTABLE,
     bootstrap,
     cluster_codes,
-    difference,
+    detectable_mean,
+    detectable_rate,
     estimate,
     holm,
     mcnemar,
+    mean_change,
+    rate,
+    rate_change,
     weighted_sums,
-    wilson,
+    with_squares,
 )
 
 
@@ -22,9 +25,12 @@ def sums_of(values, clusters, weights=None):
 
 
 def compared(base, tuned, clusters, *, resamples=1000, seed=0):
-    pair = sums_of(base, clusters), sums_of(tuned, clusters)
-    drawn = bootstrap(np.concatenate(pair, axis=1), resamples=resamples, seed=seed)
-    return difference(*pair, drawn[:, :2], drawn[:, 2:])
+    """A change of means; what one of them was not scored on counts for neither."""
+    both = ~np.isnan(base) & ~np.isnan(tuned)
+    pair = [sums_of(np.where(both, values, np.nan), clusters) for values in (base, tuned)]
+    change = np.stack([pair[1][:, 0] - pair[0][:, 0], pair[0][:, 1]], axis=1)
+    drawn = bootstrap(with_squares(change), resamples=resamples, seed=seed)
+    return mean_change(change, drawn)
 
 
 def test_sums_are_per_cluster_and_leave_out_what_was_not_scored():
@@ -69,17 +75,22 @@ def test_pairing_takes_out_what_both_systems_share():
     found = compared(hard, hard + 1 + rng.normal(0, 0.1, 200), [str(i) for i in range(200)])
     assert (found.low, found.high) == (pytest.approx(1, abs=0.03), pytest.approx(1, abs=0.03))
     assert found.p < 0.01
-    assert found.detectable == DETECTABLE * found.error
+    assert detectable_mean(found.error, 200) == pytest.approx(2.82 * found.error, rel=0.01)
 
 
-def test_no_difference_at_all_is_no_significant_difference():
-    found = compared([1.0] * 120, [1.0] * 120, [str(i) for i in range(120)])
-    assert (found.value, found.low, found.high, found.p) == (0, 0, 0, 1)
+def test_no_difference_at_all_is_no_significant_difference_nor_a_certain_one():
+    nothing = sums_of(np.zeros(120), [str(i) for i in range(120)])
+    found = rate_change([nothing, nothing])  # losses and gains
+    assert (found.value, found.p) == (0, 1)
+    assert found.low == -found.high
+    assert 0.02 < found.high < 0.06  # none in 120: up to 4 in 120, of either
 
 
 def test_what_neither_system_was_scored_on_is_none():
-    nothing = [np.nan] * 3
-    assert compared(nothing, [1.0, 2.0, 3.0], ["a", "b", "c"]) is None
+    nothing = np.full(3, np.nan)
+    assert compared(nothing, np.arange(3.0), ["a", "b", "c"]) is None
+    sums = [sums_of(values, ["a", "b", "c"]) for values in (nothing, np.ones(3))]
+    assert rate(sums[0]) is rate_change(sums) is None
     assert estimate(sums_of(nothing, ["a", "b", "c"]), np.zeros((10, 2))) is None
 
 
@@ -107,26 +118,54 @@ def test_intervals_cover_and_the_null_is_rarely_rejected():
     assert rejected / 300 <= 0.09
 
 
-def test_a_difference_of_the_detectable_size_is_mostly_found():
+def test_a_rate_has_wilsons_interval_and_fewer_effective_rows_where_documents_are_alike():
+    from scipy.stats import binomtest
+
+    hits = np.arange(1000) % 10 < 3
+    alone = rate(sums_of(hits, [str(i) for i in range(1000)]))
+    wilson = binomtest(300, 1000).proportion_ci(method="wilson")
+    assert (alone.low, alone.high) == (pytest.approx(wilson.low, abs=2e-4), pytest.approx(wilson.high, abs=2e-4))
+    whole = rate(sums_of(np.sort(hits), [str(i // 10) for i in range(1000)]))  # all of a document or none
+    assert whole.high - whole.low == pytest.approx((alone.high - alone.low) * np.sqrt(10), rel=0.03)
+
+
+def test_no_failure_in_n_bounds_the_rate_near_4_over_n():
+    found = rate(sums_of(np.zeros(100), [str(i) for i in range(100)]))
+    assert (found.value, found.low) == (0, 0)
+    assert 0.03 <= found.high <= 0.04
+
+
+def test_a_change_of_rates_is_newcombes():
+    """His example (1998, table II): 36 both, 12 only the first, 2 only the second, 0 neither gives .04 to .34."""
+    first = np.repeat([1.0, 1.0, 0.0, 0.0], [36, 12, 2, 0])
+    second = np.repeat([1.0, 0.0, 1.0, 0.0], [36, 12, 2, 0])
+    found = rate_change([sums_of(each, [str(i) for i in range(50)]) for each in (second, first)])
+    assert found.value == pytest.approx(0.2)
+    assert (found.low, found.high) == (pytest.approx(0.056, abs=0.02), pytest.approx(0.34, abs=0.02))
+
+
+def test_a_gain_of_the_detectable_size_is_found_four_times_in_five():
+    """Rows alone in their documents: of a mean, and of a rate that next to nothing changes so far."""
     rng = np.random.default_rng(5)
-    sd, n = 0.2, 200
-    gain = DETECTABLE * sd / np.sqrt(n)
-    clusters = [str(i) for i in range(n)]
+    clusters = [str(i) for i in range(300)]
+    gain = detectable_mean(0.2 / np.sqrt(300), 300)
     found = [
-        compared(np.zeros(n), rng.normal(gain, sd, n), clusters, resamples=300, seed=s).p < 0.05 for s in range(200)
+        compared(np.zeros(300), rng.normal(gain, 0.2, 300), clusters, resamples=300, seed=s).p < 0.05
+        for s in range(200)
     ]
-    assert np.mean(found) > 0.7
+    assert 0.72 < np.mean(found) < 0.9
+    gain = detectable_rate(1, 1, 60, rows=300, error=np.sqrt(2) / 300, clusters=300)
+    found = []
+    for _ in range(200):
+        lost = rng.binomial(1, 1 / 300, 300)
+        gained = rng.binomial(1, 1 / 300 + gain, 300)
+        found.append(mcnemar(int((gained > lost).sum()), int((lost > gained).sum())) < 0.05)
+    assert 0.72 < np.mean(found) < 0.93
 
 
 @pytest.mark.parametrize(("gained", "lost", "p"), [(0, 0, 1), (5, 5, 1), (8, 1, 2 * (1 + 9) / 2**9), (0, 6, 2 / 2**6)])
 def test_mcnemar_is_exact(gained, lost, p):
     assert mcnemar(gained, lost) == pytest.approx(p)
-
-
-def test_no_failure_in_n_bounds_the_rate_near_3_over_n():
-    low, high = wilson(0, 100)
-    assert low == 0
-    assert 0.03 <= high <= 0.04
 
 
 def test_holm_corrects_for_being_several():

@@ -1,4 +1,4 @@
-"""The gate in a thousand evaluations whose truth is known: what it promotes by chance, what it finds, what it covers."""
+"""The gate in a thousand evaluations whose truth is known: what it promotes by chance, finds and covers."""
 
 from statistics import median
 

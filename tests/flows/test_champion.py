@@ -1,0 +1,103 @@
+"""The adapter in service answers the same questions as the new one, from its own base and by its own template."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from flows.sources import Incumbent, _base_of, base_model, incumbent, template
+from tasks.versioning.inputs import HubModel
+from tests.flows.test_history import run
+
+BY_CHAMPION = {"answer champion", "score champion"}
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def served(project, made):
+    """A store in which the one adapter of the earlier run is in service."""
+    project.own_store()
+    store = project.config.open_store()
+    store.promotions.promote(store.find("export", made.used["export"].key), why="to try it")
+    return project
+
+
+def planned(project):
+    return {each.label: each for each in project.plan().steps}
+
+
+def now(project):
+    """The adapter in service, as a new one is compared with it."""
+    config = project.config
+    return incumbent(config.open_store(), None, base_model(config.base), template(config.prompt))
+
+
+def test_without_a_champion_there_is_nothing_to_answer(project):
+    assert not BY_CHAMPION & set(planned(project))
+    assert now(project) is None
+
+
+def test_after_a_promotion_a_rerun_with_nothing_changed_is_all_cached(served):
+    steps = planned(served)
+    assert {each.status for each in steps.values()} == {"fresh"}
+    assert not BY_CHAMPION & set(steps)  # it is the champion; none was in service before it
+
+
+def test_a_champions_answers_are_those_that_it_gave_when_it_was_new(served, made):
+    served.set("train.seed=1")
+    steps = planned(served)
+    assert steps["answer tuned"].status == "waits"
+    for role in ("answer", "score"):
+        assert steps[f"{role} champion"].status == "fresh"
+        assert steps[f"{role} champion"].request.key == made.used[f"{role} tuned"].key
+    assert steps["gate"].status == "waits"
+
+
+def test_a_new_adapter_is_judged_against_the_champion_as_well_and_again_all_is_cached(served):
+    import orjson
+
+    served.set("train.seed=1")
+    used = run(served, "train", "export", "answer tuned", "score tuned", "gate", "report")
+    told = orjson.loads((used["gate"].folder / "gate.json").read_bytes())
+    assert {each["against"] for each in told["verdicts"]} == {"base", "champion"}
+    assert {"champion", "tuned"} <= set(told["comparisons"]["champion"][0])
+    assert told["decision"] != "promote"  # a few rows decide nothing
+    store = served.config.open_store()
+    store.promotions.promote(used["export"], why="to try it")  # by hand
+    steps = planned(served)
+    assert set(steps) >= BY_CHAMPION  # the one before it
+    assert {each.status for each in steps.values()} == {"fresh"}
+
+
+def test_a_champion_keeps_its_own_template_and_base(served, made):
+    old = template(served.config.prompt).digest
+    served.edit("prompt.jinja", "Question:", "Query:")
+    (served / "base/tokenizer.json").write_text((served / "base/tokenizer.json").read_text() + "\n")
+    config = served.config
+    how = now(served).how
+    assert how["template"].digest == old != template(config.prompt).digest
+    assert how["base"].path == made.folder / "base"  # where it was when the champion was trained
+    assert how["base"].digest != base_model(config.base).digest
+
+
+def test_a_champion_whose_base_is_gone_leaves_the_gate_undecided(served, monkeypatch):
+    monkeypatch.setattr("flows.sources._base_of", lambda record, base: None)
+    found = now(served)
+    assert found == Incumbent(None, found.missing)
+    assert "needs its base model base, which is not to be had here" in found.missing
+    served.set("train.seed=1")
+    steps = planned(served)
+    assert not BY_CHAMPION & set(steps)
+    assert steps["gate"].request.config.champion_missing == found.missing
+
+
+def test_a_champion_that_is_flawed_leaves_the_gate_undecided(served, made):
+    (served.store / f"export/{made.used['export'].key[:16]}/adapter/README.md").unlink()
+    assert "the champion cannot answer" in now(served).missing
+
+
+def test_a_base_of_the_hub_is_had_by_its_commit():
+    today = SimpleNamespace(digest="other")
+    record = {"inputs": {"base": {"digest": f"org/model@{COMMIT}"}}, "config": {"base_model": "org/model"}}
+    assert _base_of(record, today) == HubModel("org/model", COMMIT)
+    gone = {"inputs": {"base": {"digest": "0" * 64}}, "config": {"base_model": "/no/such/folder"}}
+    assert _base_of(gone, today) is None
