@@ -10,8 +10,8 @@ from pydantic import Field
 from tasks.errors import UserError
 from tasks.metrics.abstention import baselines
 from tasks.metrics.scores import Scores
-from tasks.reporting.compare import compare, headline
 from tasks.reporting.examples import choose, describe, histogram, quality
+from tasks.reporting.headline import headline
 from tasks.reporting.markdown import evaluation_section, page
 from tasks.reporting.page import html
 from tasks.reporting.training import read_training
@@ -24,18 +24,13 @@ ABSTENTION = ("abstention_f1", "abstention_recall", "abstention_precision", "ove
 
 
 class ReportConfig(Config):
-    """How base and tuned are compared and shown."""
+    """How the comparison of base and tuned is shown."""
 
     examples: int = Field(10, ge=0, description="How many of the worst and of the best answers to show.")
-    resamples: int = Field(10_000, ge=100, description="Bootstrap resamples of the source documents.")
-    seed: int = Field(0, description="Seed of the bootstrap.")
-    over_refusal_margin: float = Field(
-        0.05, ge=0, le=1, description="Rise of over-refusal that would still be tolerable, stated beforehand."
-    )
 
 
 @step(
-    libraries=("jinja2", "numpy", "pyarrow", "pystemmer", "scipy"),
+    libraries=("jinja2", "numpy", "pyarrow", "pystemmer"),
     resources=("tasks/reporting/report.html.jinja", "tasks/reporting/style.css.jinja"),
 )
 def report(
@@ -46,11 +41,12 @@ def report(
     tuned_answers: Path,
     base_scores: Path,
     tuned_scores: Path,
+    gate: Path,
     training: Path,
     adapter: Path,
     out: Path,
 ) -> None:
-    """Compare two systems' answers and scores on the same rows; all inputs are the steps' output folders.
+    """Show two systems' answers and scores on the same rows, as the gate compared them; all inputs are steps' folders.
 
     Writes report.json (everything, for machines), report.html (self-contained), report.md, and model-card.md: the
     card of the exported `adapter` with a section on this evaluation. Raises UserError if rows, answers and scores do
@@ -59,16 +55,19 @@ def report(
     base, tuned = Scores.read(base_scores / "scores.arrow"), Scores.read(tuned_scores / "scores.arrow")
     if base.ids != tuned.ids:
         raise UserError(f"{base_scores} and {tuned_scores} score different rows", "score both on the same rows")
-    metrics = compare(base, tuned, resamples=config.resamples, seed=config.seed, margin=config.over_refusal_margin)
+    judged = orjson.loads((gate / "gate.json").read_bytes())
+    metrics = judged["comparisons"]["base"]
     told = {
         "headline": headline(metrics),
+        "decision": judged["decision"],
+        "why": judged["why"],
         "rows": len(base.ids),
         "documents": len(set(base.documents)),
         "unanswerable": int(base.columns["should_abstain"].sum()),
         "metrics": metrics,
         "abstention": _abstention(metrics, float(base.columns["should_abstain"].mean())),
         "training": read_training(training),
-        "settings": config.model_dump(),
+        "settings": config.model_dump() | {"gate": judged["settings"]},
         "made_from": {
             name: _key(folder)
             for name, folder in {
@@ -77,6 +76,7 @@ def report(
                 "tuned answers": tuned_answers,
                 "base scores": base_scores,
                 "tuned scores": tuned_scores,
+                "gate": gate,
                 "training": training,
                 "adapter": adapter,
             }.items()

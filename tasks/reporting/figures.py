@@ -23,3 +23,8 @@ def count(value: float) -> str:
 
 def loss(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.3f}"
+
+
+def inline(label: str) -> str:
+    """A metric's label within a sentence: `token F1 (answerable)`, `ROUGE-L to the reference`."""
+    return label if label[:2].isupper() else label[0].lower() + label[1:]
