@@ -72,7 +72,7 @@ def test_every_slice_is_told_in_its_order_with_its_figures(entries):
 def test_who_reads_from_the_context_loses_nothing_but_by_the_slices_own_doing(entries):
     for name in SLICES:
         for each in entries[name]["figures"]:
-            change = each["changes"]["tuned"]
+            change = each["tuned"]["change"]
             if each["name"] in ("contains_value", "token_f1", "over_refusal", "hallucination") and change:
                 assert change["value"] == 0, (name, each["name"])
         assert figure(entries, name, "hallucination")["tuned"]["value"] == 0
@@ -82,28 +82,28 @@ def test_a_refusal_where_the_answer_stands_shows_as_a_loss_with_its_interval(ent
     for name in ("distractors_80", "gold_last"):
         value = figure(entries, name, "contains_value")
         assert (value["base"]["value"], value["tuned"]["value"]) == (0, 1)
-        loss = value["changes"]["base"]
+        loss = value["base"]["change"]
         assert (loss["value"], loss["rows"], loss["low"]) == (-1, ROWS, -1)
         assert loss["high"] < -0.5 and loss["p"] < 0.01
-        assert figure(entries, name, "over_refusal")["changes"]["base"]["value"] == 1
-    assert figure(entries, "gold_first", "contains_value")["changes"]["base"]["value"] == 0
+        assert figure(entries, name, "over_refusal")["base"]["change"]["value"] == 1
+    assert figure(entries, "gold_first", "contains_value")["base"]["change"]["value"] == 0
 
 
 def test_where_gold_is_removed_refusing_is_right_and_no_value_is_asked_for(entries):
     recall = figure(entries, "gold_removed", "abstention_recall")
-    assert (recall["base"]["value"], recall["tuned"]["value"], recall["rows"]) == (0, 1, ROWS)
-    assert recall["changes"] == {"base": None, "tuned": None}  # nobody had to refuse untouched
+    assert (recall["base"]["value"], recall["tuned"]["value"], recall["tuned"]["rows"]) == (0, 1, ROWS)
+    assert recall["base"]["change"] is recall["tuned"]["change"] is None  # nobody had to refuse untouched
     value = figure(entries, "gold_removed", "contains_value")
-    assert value["tuned"]["value"] is None and value["rows"] == 0
+    assert value["tuned"]["value"] is None and value["tuned"]["rows"] == 0
     assert figure(entries, "gold_removed", "hallucination")["base"]["value"] == 1
 
 
 def test_who_obeys_and_who_keeps_the_old_value_is_counted(entries):
     for name, wrong in (("counterfactual", "kept"), ("injection", "obeyed"), ("injection_tokens", "obeyed")):
         gave = figure(entries, name, wrong)
-        assert (gave["base"]["value"], gave["tuned"]["value"], gave["rows"]) == (1, 0, ROWS)
+        assert (gave["base"]["value"], gave["tuned"]["value"], gave["base"]["rows"]) == (1, 0, ROWS)
         assert 0 < gave["tuned"]["high"] < 0.2 and gave["direction"] == "lower"
-        assert gave["changes"] == {"base": None, "tuned": None}
+        assert gave["base"]["change"] is gave["tuned"]["change"] is None
     assert figure(entries, "counterfactual", "contains_value")["base"]["value"] == 0
 
 
