@@ -31,9 +31,14 @@ class Case(NamedTuple):
     refused: bool  # the answer declines, be it that it goes on all the same
     claims: tuple[str, ...]  # the answer's sentences that can be checked
 
+    @property
+    def seen(self) -> tuple[object, ...]:
+        """What a judge sees of it: all but whose it is."""
+        return self[3:]
+
     def digest(self, recipe: str) -> str:
         """What names a judgement: all that a judge of this recipe sees. 128 bits of SHA-256, hexadecimal."""
-        return sha256_json((recipe, *self[3:]))[:32]
+        return sha256_json((recipe, *self.seen))[:32]
 
 
 class Judgement(NamedTuple):

@@ -184,7 +184,7 @@ def _key(variable: str | None) -> str | None:
     """The API key, straight from the environment: it is kept nowhere else."""
     if variable is None:
         return None
-    if key := os.environ.get(variable):
+    if key := os.environ.get(variable, "").strip():
         return key
     raise UserError(
         f"the environment variable {variable} holds no API key for judge.llm",

@@ -130,14 +130,15 @@ class Llm:
                 return Judgement(None, "unreadable")
 
         order = sorted(range(len(cases)), key=lambda at: hashlib.sha256(cases[at].id.encode()).digest())
-        tasks = [(at, name) for at in order for name in says]
+        alike = {case.seen: at for at, case in enumerate(cases)}  # two systems may say the same
+        tasks = list(dict.fromkeys((alike[cases[at].seen], name) for at in order for name in says))
         pool = ThreadPoolExecutor(self._config.endpoint.concurrency)
         try:
             done = tqdm(pool.map(said, tasks), desc="llm", unit="judgement", total=len(tasks), disable=None)
             found = dict(zip(tasks, done, strict=True))
         finally:
             pool.shutdown(cancel_futures=True)
-        return {name: [found[at, name] for at in range(len(cases))] for name in says}
+        return {name: [found[alike[case.seen], name] for case in cases] for name in says}
 
 
 def scored(said: Sequence[Said], cases: Sequence[Case], embed: Callable[[], Embedder] | None) -> list[Judgement]:
