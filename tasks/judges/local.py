@@ -30,7 +30,8 @@ class LocalModelConfig(Config):
         None, description="The model's folder; without one this judge is off. Its content counts, not its place."
     )
     window: PositiveInt | None = Field(None, description="Tokens read at a time; without it what the model can take.")
-    batch_size: Annotated[PositiveInt, RUNTIME] = Field(32, description="Texts that go through the model together.")
+    # Not RUNTIME: a text's numbers differ in their last bits with the batch that it is in.
+    batch_size: PositiveInt = Field(32, description="Texts that go through the model together.")
     trust_remote_code: bool = Field(False, description="Run Python code that comes with the model.")
     device: Annotated[Literal["auto", "cpu", "cuda"], RUNTIME] = Field(
         "auto", description="'auto': a GPU if there is one."
@@ -143,8 +144,8 @@ def _window(folder: Path, tokenizer: Any, told: Any, config: LocalModelConfig) -
     limits = [tokenizer.model_max_length]
     if positions := getattr(told, "max_position_embeddings", None):
         # RoBERTa counts positions from behind the padding token's number.
-        shift = (told.pad_token_id or 0) + 1 if "roberta" in told.model_type or told.model_type == "camembert" else 0
-        limits.append(positions - shift)
+        counts_on = "roberta" in told.model_type or told.model_type == "camembert"
+        limits.append(positions - (1 + (getattr(told, "pad_token_id", None) or 0) if counts_on else 0))
     note = folder / "sentence_bert_config.json"
     if note.is_file() and (trained := orjson.loads(note.read_bytes()).get("max_seq_length")):
         limits.append(trained)
