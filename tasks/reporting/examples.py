@@ -1,13 +1,14 @@
 """Which answers to look at: the ten that got worse most, and the ten that got better most."""
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tasks.metrics.scores import Scores
+from tasks.triplets import Triplet
 
 if TYPE_CHECKING:
     from tasks.statistics import Floats
 
+System = tuple[str, Scores]  # its answer to a row, and the scores of all its answers
 SHOWN = ("faithfulness", "token_f1", "contains_value", "abstained", "hallucination")  # beside each answer
 
 
@@ -54,30 +55,22 @@ def _balanced(order: list[int], kinds: list[Any], count: int) -> list[int]:
     return [row for row in order if row in taken]
 
 
-def describe(scores: Scores, row: int, answer: str) -> dict[str, Any]:
-    """An answer and what was measured of it."""
+def describe(row: Triplet, number: int, base: System, tuned: System) -> dict[str, Any]:
+    """A row in full: what was asked, from which passages, what was answered and what was measured of it."""
+    return {
+        "id": row.id,
+        "document": row.document,
+        "query": row.query,
+        "context": list(row.context),
+        "reference": row.answer,
+        "unanswerable": row.refusal,
+        "base": _answer(number, *base),
+        "tuned": _answer(number, *tuned),
+    }
+
+
+def _answer(number: int, answer: str, scores: Scores) -> dict[str, Any]:
     import numpy as np
 
-    values = {name: float(scores.columns[name][row]) for name in SHOWN}
+    values = {name: float(scores.columns[name][number]) for name in SHOWN}
     return {"answer": answer, "scores": {name: round(v, 6) for name, v in values.items() if not np.isnan(v)}}
-
-
-def histogram(lengths: Mapping[str, Sequence[int]], bins: int = 12) -> dict[str, Any]:
-    """Counts of lengths in words: `edges` (the last bin is open) and per name its counts."""
-    import numpy as np
-
-    every = np.concatenate([np.asarray(each, dtype=float) for each in lengths.values()])
-    width = _round_up(float(np.quantile(every, 0.98)) / bins)
-    edges = np.arange(bins + 1) * width
-    counts = {name: np.histogram(np.clip(each, 0, edges[-1]), edges)[0].tolist() for name, each in lengths.items()}
-    return {"edges": edges.astype(int).tolist(), "counts": counts}
-
-
-def _round_up(width: float) -> int:
-    """To 1, 2, 3, 5 or 10, times a power of ten."""
-    scale = 1
-    while True:
-        for step in (1, 2, 3, 5):
-            if width <= step * scale:
-                return step * scale
-        scale *= 10
