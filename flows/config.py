@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, PositiveInt, ValidationError
 from tasks.answer import AnswerConfig
 from tasks.build import BuildConfig
 from tasks.errors import UserError
+from tasks.gate import GateConfig
 from tasks.report import ReportConfig
 from tasks.score import ScoreConfig
 from tasks.training.config import TrainConfig
@@ -45,6 +46,15 @@ class PromptConfig(Config):
     template: str = Field("inst", description="A template of tasks/prompts/templates, or the path of a .jinja file.")
 
 
+class ParityConfig(Config):
+    """Scoring what ships beside what was trained: the adapter merged into the base, which is not quantized."""
+
+    enabled: bool = Field(True, description="Answer and score the evaluation rows once more, as they are served.")
+    compute_dtype: Literal["bfloat16", "float16", "float32"] = Field(
+        "bfloat16", description="The dtype that the merged model is served in."
+    )
+
+
 class Retrain(Config):
     """Everything that a retraining run can be told."""
 
@@ -72,6 +82,8 @@ class Retrain(Config):
     train: TrainConfig = TrainConfig()
     answer: AnswerConfig = AnswerConfig()
     score: ScoreConfig = ScoreConfig()
+    parity: ParityConfig = ParityConfig()
+    gate: GateConfig = GateConfig()
     report: ReportConfig = ReportConfig()
 
     def open_store(self) -> Store:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from flows.config import Retrain
-from flows.sources import base_model, champion, template, triplets
-from tasks.answer import answer
+from flows.sources import base_model, champion, incumbent, template, triplets
+from tasks.answer import AnswerConfig, answer
 from tasks.build import build
 from tasks.export import ExportConfig, export
+from tasks.gate import GateConfig, gate
 from tasks.report import report
 from tasks.score import score
 from tasks.train import train
@@ -30,14 +31,15 @@ class Run(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a retraining leaves: the adapter ready to serve, and the proof of what it is worth."""
+    """What a retraining leaves: the adapter ready to serve, what it is worth, and whether it may be promoted."""
 
     adapter: Any
+    gate: Any
     report: Any
 
 
 def pipeline(config: Retrain, run: Run) -> Outcome:
-    """validate → build → train → export → answer → score → report."""
+    """validate → build → train → export → answer → score → gate → report."""
     base = base_model(config.base)
     prompt = template(config.prompt)
 
@@ -63,6 +65,26 @@ def pipeline(config: Retrain, run: Run) -> Outcome:
     base_scores = run(score, config.score, label="score base", rows=questions, answers=base_answers)
     tuned_scores = run(score, config.score, label="score tuned", rows=questions, answers=tuned_answers)
 
+    shipped_scores = None
+    if config.parity.enabled:
+        shipped = run(answer, _shipped(config), label="answer shipped", **how, adapter=trained["adapter"])
+        shipped_scores = run(score, config.score, label="score shipped", rows=questions, answers=shipped)
+
+    # The adapter in service answers the same questions, from its own base and by its own template.
+    served = incumbent(run.store, exported, base, prompt)
+    champion_scores = None
+    if served and served.how:
+        by_champion = run(answer, config.answer, label="answer champion", rows=questions, **served.how)
+        champion_scores = run(score, config.score, label="score champion", rows=questions, answers=by_champion)
+
+    judged = run(
+        gate,
+        _gate(config, served.missing if served else None),
+        base_scores=base_scores,
+        tuned_scores=tuned_scores,
+        champion_scores=champion_scores,
+        shipped_scores=shipped_scores,
+    )
     compared = run(
         report,
         config.report,
@@ -71,11 +93,23 @@ def pipeline(config: Retrain, run: Run) -> Outcome:
         tuned_answers=tuned_answers,
         base_scores=base_scores,
         tuned_scores=tuned_scores,
+        gate=judged,
         training=trained,
         adapter=exported,
     )
-    return Outcome(exported, compared)
+    return Outcome(exported, judged, compared)
 
 
 def _export(config: Retrain) -> ExportConfig:
     return ExportConfig(base_model=config.base.model, base_revision=config.base.revision)
+
+
+def _shipped(config: Retrain) -> AnswerConfig:
+    """Answered as it is served: the adapter merged into whole weights."""
+    whole = {"quantization": "none", "compute_dtype": config.parity.compute_dtype}
+    model = config.answer.model.model_copy(update=whole)
+    return config.answer.model_copy(update={"merge": True, "model": model})
+
+
+def _gate(config: Retrain, champion_missing: str | None) -> GateConfig:
+    return config.gate.model_copy(update={"champion_missing": champion_missing})

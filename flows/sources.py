@@ -2,13 +2,13 @@
 
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flows.config import BaseConfig, PromptConfig
 from tasks.errors import UserError
 from tasks.readers import expand
 from tasks.readers.source import Rows
-from tasks.versioning.inputs import HubModel, Local
+from tasks.versioning.inputs import HubModel, Input, Local
 from tasks.versioning.source import ROOT
 from tasks.versioning.store import SHORT, Artifact, Store
 
@@ -70,6 +70,54 @@ def _whole(store: Store, step: str, key: str) -> Artifact:
             "restore it from a backup, make another the champion, or set train.start to base",
         )
     return found
+
+
+class Incumbent(NamedTuple):
+    """The adapter in service: the inputs by which it answers, or why it cannot."""
+
+    how: dict[str, Input] | None
+    missing: str | None = None
+
+
+def incumbent(store: Store, adapter: Any, base: Local | HubModel, template: Local) -> Incumbent | None:
+    """The adapter that a new one is to be compared with, with the base model and the template that it was trained on.
+
+    They are today's if nothing about them changed, else what of them is to be had: the base by its commit on the hub
+    or by the folder that it was in, the template by the copy that `export` keeps. None if nothing is in service.
+    """
+    promotions: Any = getattr(store, "promotions", None)
+    served = promotions and promotions.incumbent(adapter if isinstance(adapter, Artifact) else None)
+    if served is None:
+        return None
+    record = served.record
+    its_base = _base_of(record, base)
+    if its_base is None:
+        gone = record["made_from"]["base"]
+        return Incumbent(None, f"the champion {served.about} needs its base model {gone}, which is not to be had here")
+    its_template = template
+    if record["inputs"]["template"]["digest"] != template.digest:
+        copy = "adapter/prompt.jinja"
+        its_template = Local(store.fetch(served, [copy]) / copy)
+    return Incumbent({"base": its_base, "template": its_template, "adapter": _adapter_of(store, served)})
+
+
+def _base_of(record: dict[str, Any], base: Local | HubModel) -> Local | HubModel | None:
+    """The base model of an exported adapter: today's, or by its commit, or the folder, if that is as it was."""
+    digest: str = record["inputs"]["base"]["digest"]
+    if digest == base.digest:
+        return base
+    name, at, commit = digest.rpartition("@")
+    if at and COMMIT.fullmatch(commit):
+        return HubModel(name, commit)
+    folder = Local(Path(record["config"]["base_model"]))
+    return folder if folder.path.is_dir() and folder.digest == digest else None
+
+
+def _adapter_of(store: Store, served: Artifact) -> Artifact:
+    """Its adapter as `train` left it, by which its answers from then are found again; else the exported copy."""
+    origin = served.record["inputs"]["training"]
+    trained = store.find(origin["step"], origin["key"])
+    return (trained or served)["adapter"]
 
 
 def base_model(config: BaseConfig) -> Local | HubModel:

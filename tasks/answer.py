@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from tasks.dataset.refusal import refusal_of
 from tasks.errors import UserError
-from tasks.model import ModelConfig, attach_adapter, load_base, load_tokenizer
+from tasks.model import ModelConfig, attach_adapter, load_base, load_tokenizer, merge_adapter
 from tasks.prompts import Prompt
 from tasks.triplets import read_triplets
 from tasks.versioning import Config, step
@@ -33,7 +33,16 @@ class AnswerConfig(Config):
     batch_tokens: PositiveInt = Field(
         8_192, description="Tokens of a batch, prompts padded to the longest, and room for the answers."
     )
+    merge: bool = Field(
+        False, description="Merge the adapter into the base, as for serving; for model.quantization none."
+    )
     model: ModelConfig = ModelConfig()
+
+    @model_validator(mode="after")
+    def _merges_into_whole_weights(self) -> "AnswerConfig":
+        if self.merge and self.model.quantization != "none":
+            raise ValueError("merge rounds the adapter away in 4-bit weights; set model.quantization: none with it")
+        return self
 
 
 class Answer(NamedTuple):
@@ -56,7 +65,8 @@ def answer(
     earlier: Sequence[Path] = (),
     out: Path,
 ) -> dict[str, float]:
-    """Answer every row of the folder `rows` with `base`, or with `adapter` on it, as they are in training: not merged.
+    """Answer every row of the folder `rows` with `base`, or with `adapter` on it: beside its weights, as in training,
+    or merged into them, as in service.
 
     A prompt that `earlier` answers hold keeps its answer; the model is asked the others alone. A killed run goes on
     behind its last whole batch, and its batches stay as they would have been.
@@ -85,6 +95,8 @@ def answer(
         model: Any = load_base(base, config.model)
         if adapter:
             model = attach_adapter(model, adapter)
+        if adapter and config.merge:
+            model = merge_adapter(model)
         batches = generate_batches(
             model, prompt, new, done=answers, max_new_tokens=config.max_new_tokens, batch_tokens=config.batch_tokens
         )

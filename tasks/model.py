@@ -141,6 +141,12 @@ def attach_adapter(model: "PreTrainedModel", adapter: Path) -> "torch.nn.Module"
         ) from error
 
 
+def merge_adapter(model: Any) -> "torch.nn.Module":
+    """The base with the adapter's update added into its weights, in their dtype: as it is served. Nothing is beside."""
+    merged: torch.nn.Module = model.merge_and_unload(safe_merge=True).eval()
+    return merged
+
+
 def compute_dtype(config: ModelConfig, device: str) -> "tuple[torch.dtype, str]":
     """The dtype of matrix products on `device`, and the reason for it in a few words."""
     import torch

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from tasks.errors import UserError
+from tasks.gate import GateConfig, gate
 from tasks.metrics import METRICS
 from tasks.report import ReportConfig, report
 from tasks.reporting.terminal import table
@@ -23,7 +24,7 @@ from tests.tasks.evaluation import (
     write_training,
 )
 
-CONFIG = ReportConfig(resamples=300)
+CONFIG = ReportConfig()
 
 
 def inputs(folder, rows, base, tuned):
@@ -34,6 +35,10 @@ def inputs(folder, rows, base, tuned):
         scores = places[f"{name}_scores"] = folder / f"{name}_scores"
         scores.mkdir()
         score(ScoreConfig(resamples=100), rows=places["rows"], answers=answers, out=scores)
+    places["gate"] = folder / "gate"
+    places["gate"].mkdir()
+    scored = {name: places[name] for name in ("base_scores", "tuned_scores")}
+    gate(GateConfig(resamples=300), **scored, out=places["gate"])
     return places | {"training": write_training(folder / "training"), "adapter": write_adapter(folder / "export")}
 
 
@@ -114,8 +119,6 @@ def test_a_model_that_always_refuses_is_called_worse(tmp_path):
     called = verdicts(found)
     assert called["token_f1"] == called["over_refusal"] == called["contrast_pairs"] == "worse"
     assert "better" not in called.values()
-    over_refusal = next(entry for entry in found["metrics"] if entry["name"] == "over_refusal")
-    assert over_refusal["within_margin"] is False
     assert "worse on" in found["headline"]
 
 
@@ -135,7 +138,7 @@ def test_the_best_and_worst_rows_are_those_that_gained_and_lost_most(tmp_path):
     def tuned(number, row):
         return "It was made in 1888 by Other Works." if number in spoiled else row.answer
 
-    found = told(tmp_path, inputs(tmp_path, rows, base, tuned), ReportConfig(resamples=100, examples=5))
+    found = told(tmp_path, inputs(tmp_path, rows, base, tuned), ReportConfig(examples=5))
     assert {row["id"] for row in found["worst"][:3]} == {rows[number].id for number in spoiled}
     assert {row["id"] for row in found["best"][:2]} == {rows[20].id, rows[41].id}
     assert found["worst"][0]["gain"] < 0 < found["best"][0]["gain"]
@@ -256,16 +259,9 @@ def test_a_training_without_curve_or_summary_is_shown_as_it_is(tmp_path):
 
 
 def test_no_examples_can_be_asked_for(tmp_path):
-    found = told(tmp_path, inputs(tmp_path, triplets(12), poor, right), ReportConfig(resamples=100, examples=0))
+    found = told(tmp_path, inputs(tmp_path, triplets(12), poor, right), ReportConfig(examples=0))
     assert found["best"] == found["worst"] == []
     assert "side by side" not in (tmp_path / "report/report.html").read_text()
-
-
-def test_scores_of_different_rows_are_refused(tmp_path):
-    places = inputs(tmp_path / "one", triplets(12), poor, right)
-    others = inputs(tmp_path / "other", triplets(13), poor, right)
-    with pytest.raises(UserError, match="score different rows"):
-        told(tmp_path, places | {"tuned_scores": others["tuned_scores"]})
 
 
 def test_a_folder_without_card_is_refused(tmp_path):

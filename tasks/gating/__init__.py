@@ -1,0 +1,1 @@
+"""What the gate is made of: comparisons of two systems, rules, and the decision."""
