@@ -5,6 +5,12 @@ from typing import Any
 
 from tasks.reporting.figures import inline, signed
 
+SUBJECTS = {
+    "base": "Against the base",
+    "champion": "Against the champion",
+    "trained": "What ships, against what was trained",
+}
+
 
 def summary(entries: Sequence[dict[str, Any]], against: str) -> str:
     """On how many of the primary metrics the second system is better than the other, `against`, and on which worse."""
@@ -13,13 +19,13 @@ def summary(entries: Sequence[dict[str, Any]], against: str) -> str:
         [entry for entry in primary if entry["verdict"] in verdicts]
         for verdicts in (("better",), ("worse",), ("inconclusive", "not scored"))
     )
-    told = f"Against the {against}: "
+    told = f"{SUBJECTS[against]}: "
     if len(open_) == len(primary):
         documents = max((entry["documents"] for entry in primary), default=0)
         return told + f"no primary metric can be judged on {documents} documents."
     if not better and not worse:
         return told + f"no difference beyond chance on any of {len(primary)} primary metrics."
-    told += f"better on {len(better)} of {len(primary)} primary metrics, worse on {len(worse) or 'none'}."
+    told += f"better on {len(better) or 'none'} of {len(primary)} primary metrics, worse on {len(worse) or 'none'}."
     told += f" Better: {_names(better)}." if better else ""
     told += f" Worse: {_names(worse)}." if worse else ""
     told += f" {len(open_)} cannot be judged on so few documents." if open_ else ""

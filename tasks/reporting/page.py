@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.metrics import METRICS
 from tasks.reporting import figures
-from tasks.reporting.headline import summary
+from tasks.reporting.headline import SUBJECTS, summary
 from tasks.reporting.highlight import Piece, supporting, unsupported
 from tasks.reporting.plots import forest, lengths, loss_curve
 from tasks.reporting.trace import at, sources, traced
@@ -62,6 +62,7 @@ def html(report: dict[str, Any]) -> str:
             }
             for against, entries in compared.items()
         },
+        subjects=SUBJECTS,
         verdicts=[(name, list(each)) for name, each in groupby(enumerate(report["verdicts"]), _against)],
         curve=loss_curve(report["training"]),
         lengths=lengths(report["lengths"]),
