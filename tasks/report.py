@@ -15,6 +15,7 @@ from tasks.reporting.behaviour import histogram, refusals
 from tasks.reporting.examples import choose, describe, quality
 from tasks.reporting.markdown import evaluation_section, page
 from tasks.reporting.page import PARTS, html
+from tasks.reporting.slices import by_slice
 from tasks.reporting.training import read_training
 from tasks.score import Answer, answered
 from tasks.text import words
@@ -32,7 +33,7 @@ class ReportConfig(Config):
     seed: int = Field(0, description="Seed of the bootstrap.")
 
 
-@step(libraries=("jinja2", "numpy", "pyarrow", "pystemmer"), resources=PARTS)
+@step(libraries=("jinja2", "numpy", "pyarrow", "pystemmer", "scipy"), resources=PARTS)
 def report(
     config: ReportConfig,
     *,
@@ -75,6 +76,7 @@ def report(
         "abstention": _abstention(against_base, float(base.columns["should_abstain"].mean())),
         "refusals": refusals({"base": base, "tuned": tuned}),
         "training": read_training(training),
+        "slices": _slices(config, base, tuned, base_slices, tuned_slices),
         "judge": orjson.loads((judge / "judge.json").read_bytes()) if judge else None,
         "settings": config.model_dump() | {"gate": judged["settings"]},
         "made_from": {
@@ -102,6 +104,16 @@ def report(
     (out / "report.md").write_text(page(told), encoding="utf-8")
     (out / "report.html").write_text(html(told), encoding="utf-8")
     (out / "model-card.md").write_text(_card(adapter) + evaluation_section(told), encoding="utf-8")
+
+
+def _slices(
+    config: ReportConfig, base: Scores, tuned: Scores, base_slices: Path | None, tuned_slices: Path | None
+) -> list[dict[str, Any]] | None:
+    """What the slices do to both systems; None if they were not asked."""
+    if not base_slices or not tuned_slices:
+        return None
+    sliced = (Scores.read(folder / "scores.arrow") for folder in (base_slices, tuned_slices))
+    return by_slice(base, tuned, *sliced, resamples=config.resamples, seed=config.seed)
 
 
 def _abstention(entries: list[dict[str, Any]], share: float) -> list[dict[str, Any]]:

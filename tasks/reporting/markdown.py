@@ -5,6 +5,7 @@ from typing import Any
 
 from tasks.reporting.figures import count, inline, interval, share, signed
 from tasks.reporting.headline import summary
+from tasks.reporting.slices import markdown as slices
 
 NOTE = (
     "Difference: tuned less base, on the same rows, with a 95 % interval over source documents. ↑ higher is better, "
@@ -16,10 +17,12 @@ AGAINST = {"base": "the base", "champion": "the champion", "trained": "what was 
 
 def page(report: dict[str, Any]) -> str:
     """report.md: the decision, the four areas, every verdict, the slices; the rest is in report.html."""
-    parts = ["# Base against tuned", f"**{_cell(report['headline'])}**", facts(report)]
+    parts = ["# Base against tuned", f"**{cell(report['headline'])}**", facts(report)]
     parts += [summary(entries, against) for against, entries in report["comparisons"].items() if entries]
     parts += ["## What the fine-tuning changed", areas(report), NOTE]
     parts += ["## What the gate asked", verdicts(report)]
+    if report["slices"]:
+        parts += ["## Harder questions", slices(report["slices"])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -74,7 +77,7 @@ def verdicts(report: dict[str, Any]) -> str:
             AGAINST[verdict["against"]],
             f"{inline(verdict['label'])} {verdict['must'].replace('_', ' ')}",
             OUTCOMES[verdict["outcome"]] if verdict["outcome"] != "open" or verdict["needed"] else "not needed",
-            _cell(verdict["reason"]),
+            cell(verdict["reason"]),
         )
         for verdict in report["verdicts"]
     ]
@@ -91,5 +94,6 @@ def _change(change: dict[str, Any] | None) -> str:
     return f"{signed(change['value'])} {interval(change['low'], change['high'])}" if change else "–"
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """A text within a row of a table."""
     return text.replace("|", "\\|").replace("\n", " ")

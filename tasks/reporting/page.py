@@ -64,6 +64,8 @@ def html(report: dict[str, Any]) -> str:
         },
         subjects=SUBJECTS,
         verdicts=[(name, list(each)) for name, each in groupby(enumerate(report["verdicts"]), _against)],
+        slices={"forest": forest(_changes(report["slices"]))},
+        judges={"forest": forest([{**each, "name": at} for at, each in enumerate(_judges(report))])},
         curve=loss_curve(report["training"]),
         lengths=lengths(report["lengths"]),
         explained={name: inspect.getdoc(metric.measure) or "" for name, metric in METRICS.items()},
@@ -91,6 +93,20 @@ def environment() -> "Environment":
 def _against(numbered: tuple[int, dict[str, Any]]) -> str:
     against: str = numbered[1]["against"]
     return against
+
+
+def _changes(slices: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    """What each slice changes in each of the tuned model's figures, as entries of a forest."""
+    return [
+        {"name": f"{each['name']}.{figure['name']}", "difference": figure["tuned"]["change"]}
+        for each in slices or []
+        for figure in each["figures"]
+    ]
+
+
+def _judges(report: dict[str, Any]) -> list[dict[str, Any]]:
+    judges: list[dict[str, Any]] = report["judge"]["judges"] if report["judge"] else []
+    return judges
 
 
 def _marked(example: dict[str, Any], which: str) -> list[Piece]:

@@ -68,6 +68,31 @@ def lengths(histogram: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def history(gains: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Per metric the places of its points, one promotion beside the other, on an axis of its own that holds zero."""
+    return [_over_time(gain["points"]) for gain in gains]
+
+
+def _over_time(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    highest = max(0.0, *(point["high"] for point in points))
+    lowest = min(0.0, *(point["low"] for point in points))
+    step = ticks(highest - lowest, 4)[1]
+    first, last = floor(lowest / step), ceil(highest / step)
+    span = max(1, last - first) * step
+
+    def place(value: float) -> float:
+        return _y((value - first * step) / span)
+
+    return {
+        "points": [
+            {"x": _x((at + 0.5) / len(points)), **{end: place(point[end]) for end in ("value", "low", "high")}}
+            for at, point in enumerate(points)
+        ],
+        "y": [(place(at * step), round(at * step, 10)) for at in range(first, max(last, first + 1) + 1)],
+        "x": [],
+    }
+
+
 def ticks(top: float, count: int) -> list[float]:
     """About `count` round steps from 0 that reach at least `top`."""
     if top <= 0:

@@ -10,9 +10,11 @@ if TYPE_CHECKING:
 
 # The first pattern that fits a path names what the value there was read from, as in `made_from`.
 SOURCES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("slices.*.base.change.*", ("base scores", "base slices")),
+    ("slices.*.tuned.change.*", ("tuned scores", "tuned slices")),
     ("slices.*.base.*", ("base slices",)),
     ("slices.*.tuned.*", ("tuned slices",)),
-    ("slices.*", ("slices", "base scores", "base slices", "tuned scores", "tuned slices")),
+    ("slices.*", ("slices",)),
     ("judge.*", ("judge",)),
     ("training.*", ("training",)),
     ("quality.training.*", ("source",)),
