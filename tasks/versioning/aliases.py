@@ -1,4 +1,7 @@
-"""Names for artifacts: `aliases/champion.json` says which artifact the name means, and is replaced at once."""
+"""Names for artifacts: `aliases/serving.json` says which artifact the name means, and is replaced at once.
+
+Three names nobody gives: `champion`, `previous` and `challenger` are what the newest entry of the promotion log says.
+"""
 
 import re
 from dataclasses import dataclass
@@ -7,10 +10,13 @@ from datetime import UTC, datetime
 import orjson
 
 from tasks.errors import UserError
+from tasks.versioning import promotion_log
+from tasks.versioning.artifact import SHORT
 from tasks.versioning.objects import Objects
 from tasks.versioning.process import Process
 
 ALIASES = "aliases"
+ROLES = ("champion", "previous", "challenger")
 
 
 @dataclass(frozen=True)
@@ -25,12 +31,15 @@ class Alias:
 
 
 def every(objects: Objects) -> dict[str, Alias]:
-    names = (path.removeprefix(f"{ALIASES}/").removesuffix(".json") for path in objects.glob(f"{ALIASES}/*.json"))
-    return {name: alias for name in names if (alias := read(objects, name))}
+    names = {path.removeprefix(f"{ALIASES}/").removesuffix(".json") for path in objects.glob(f"{ALIASES}/*.json")}
+    given = {name: alias for name in sorted(names - set(ROLES)) if (alias := read(objects, name))}
+    return {**_roles(objects), **given}
 
 
 def read(objects: Objects, name: str) -> Alias | None:
     """Raises UserError if the alias is there and cannot be read: what it kept from `gc` is not to be guessed."""
+    if name in ROLES:
+        return _roles(objects).get(name)
     content = objects.read(_path(name))
     if content is None:
         return None
@@ -41,9 +50,22 @@ def read(objects: Objects, name: str) -> Alias | None:
 
 
 def write(objects: Objects, name: str, step: str, key: str) -> Alias:
+    if name in ROLES:
+        raise UserError(
+            f"{name!r} is what the promotion log says, and no name to give",
+            f"`reground promote {step}/{key[:SHORT]} --force --because …` makes it the champion, on the record",
+        )
     alias = Alias(name, step, key, datetime.now(UTC).isoformat(timespec="seconds"), str(Process.this()))
     objects.write(_path(name), orjson.dumps(alias, option=orjson.OPT_INDENT_2))
     return alias
+
+
+def _roles(objects: Objects) -> dict[str, Alias]:
+    found = {}
+    for name, role in promotion_log.state(objects).roles().items():
+        entry = promotion_log.entry(objects, role.since)
+        found[name] = Alias(name, role.step, role.key, entry.at, entry.who)
+    return found
 
 
 def _path(name: str) -> str:

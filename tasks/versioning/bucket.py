@@ -92,7 +92,7 @@ class Bucket:
             except FileNotFoundError as error:
                 self._refuse_missing_bucket(error, written=True)
 
-    def create(self, name: str, content: bytes) -> bool:
+    def create(self, name: str, content: bytes, *, durable: bool = False) -> bool:  # as all in a bucket is
         with self._explained(f"create {name}"):
             try:
                 self._fs.pipe_file(self._at(name), content, mode="create")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from stat import S_ISREG
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from tasks.versioning.process import Process
 
@@ -40,8 +40,11 @@ class Objects(Protocol):
     def write(self, name: str, content: bytes) -> None:
         """Make or replace the object, at once."""
 
-    def create(self, name: str, content: bytes) -> bool:
-        """Make the object if there is none of this name; False if there is. Of many that try at once, one does."""
+    def create(self, name: str, content: bytes, *, durable: bool = False) -> bool:
+        """Make the object if there is none of this name; False if there is. Of many that try at once, one does.
+
+        If `durable`, a power cut cannot take it back either.
+        """
 
     def delete(self, name: str) -> None:
         """Remove the object if it is there."""
@@ -72,9 +75,9 @@ class Folder:
             _in_folder(os.replace, made, self.root / name)
         flush((self.root / name).parent)
 
-    def create(self, name: str, content: bytes) -> bool:
+    def create(self, name: str, content: bytes, *, durable: bool = False) -> bool:
         target = self.root / name
-        with self._written(content) as made:
+        with self._written(content, durable) as made:
             try:
                 _in_folder(os.link, made, target)
             except FileExistsError:
@@ -83,8 +86,11 @@ class Folder:
                 try:
                     with target.open("xb") as file:
                         file.write(content)
+                        _flush(file, durable)
                 except FileExistsError:
                     return False
+        if durable:
+            flush(target.parent)
         return True
 
     def delete(self, name: str) -> None:
@@ -111,9 +117,7 @@ class Folder:
         try:
             with path.open("xb") as file:
                 file.write(content)
-                if durable:
-                    file.flush()
-                    os.fsync(file.fileno())
+                _flush(file, durable)
             yield path
         finally:
             path.unlink(missing_ok=True)
@@ -146,6 +150,12 @@ def _in_folder(place, made: Path, target: Path) -> None:  # type: ignore[no-unty
             if not made.exists():
                 raise
     place(made, target)
+
+
+def _flush(file: BinaryIO, durable: bool) -> None:
+    if durable:
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def flush(path: Path) -> None:

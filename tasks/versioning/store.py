@@ -3,6 +3,7 @@
     artifacts/
       train/3f2a9c01b7e4d582/     an artifact: its files, record.json and, written last, manifest.json
       aliases/  runs/             names for artifacts, and what each run used
+      promotions/                 which adapter came into service, when and why
       .blobs/                     every file by its content; an artifact's files are links to these
       .leases/                    who computes what just now
       .work/train/3f2a…/          what a step keeps across a crash, its checkpoints, say
@@ -38,6 +39,7 @@ from tasks.versioning.digests import cache_folder, digests
 from tasks.versioning.inputs import files_below
 from tasks.versioning.objects import STAGING, Folder, Objects, flush, remove
 from tasks.versioning.process import Process
+from tasks.versioning.promotions import Promotions
 from tasks.versioning.runs import Run, RunLog
 
 if TYPE_CHECKING:
@@ -205,15 +207,23 @@ class Store:
 
     # Names and history
 
+    @property
+    def promotions(self) -> Promotions:
+        """Which adapter is in service, and how that came to be."""
+        return Promotions(self)
+
     def aliases(self) -> dict[str, Alias]:
-        """Names for artifacts, such as `champion`."""
+        """Names for artifacts: champion, previous and challenger by the promotion log, and those that people gave."""
         return aliases.every(self.objects)
 
     def alias(self, name: str) -> Alias | None:
         return aliases.read(self.objects, name)
 
     def point(self, name: str, step: str, key: str) -> Alias:
-        """Have the alias mean this artifact from now on; others see the old one or the new one, never neither."""
+        """Have the alias mean this artifact from now on; others see the old one or the new one, never neither.
+
+        UserError for those that only the promotion log gives.
+        """
         return aliases.write(self.objects, name, step, key)
 
     def log_run(self, name: str, steps: dict[str, Artifact] | None = None) -> RunLog:

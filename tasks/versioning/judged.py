@@ -1,0 +1,68 @@
+"""What a gate's decision is about: which adapter was compared, and with which champion, told from the records."""
+
+from typing import Any, NamedTuple
+
+import orjson
+
+from tasks.errors import UserError
+from tasks.versioning.artifact import Artifact
+
+WEIGHTS = "adapter/adapter_model.safetensors"
+# Of a verdict, what a person needs to see why; the rest stays in gate.json.
+SHORTENED = ("against", "metric", "label", "must", "margin", "outcome", "value", "low", "high", "reason")
+
+
+class Judged(NamedTuple):
+    """Two adapters by the SHA-256 of their weights; `champion` is None if there was none to compare with."""
+
+    adapter: str
+    champion: str | None
+
+
+class Decision(NamedTuple):
+    """gate.json in short; see `tasks/gate.py`."""
+
+    decision: str  # promote, refuse or undecided
+    why: str
+    verdicts: list[dict[str, Any]]
+
+
+def weights(adapter: Artifact) -> str:
+    """The SHA-256 of an adapter's weights; of `train` and `export` alike. UserError if it has none."""
+    if WEIGHTS not in adapter.all_files:
+        raise UserError(f"{adapter.about} is no adapter: it has no {WEIGHTS}", "give an artifact of export")
+    digest: str = adapter.all_files[WEIGHTS]["sha256"]
+    return digest
+
+
+def decided(gate: Artifact) -> Decision:
+    told = orjson.loads((gate.folder / "gate.json").read_bytes())
+    verdicts = [{name: each[name] for name in SHORTENED if name in each} for each in told["verdicts"]]
+    return Decision(told["decision"], told["why"], verdicts)
+
+
+def judged(gate: Artifact) -> Judged:
+    """Whom the gate compared: from its scores to the answers, and from these to the adapter that gave them."""
+    inputs = gate.record["inputs"]
+    adapter = _behind(gate, inputs.get("tuned_scores"))
+    champion = _behind(gate, inputs["champion_scores"]) if inputs.get("champion_scores") else None
+    return Judged(adapter, champion)
+
+
+def _behind(gate: Artifact, scores: dict[str, Any] | None) -> str:
+    """The weights behind the scores that an input of the gate's record names."""
+    origin = scores
+    for name in ("answers", "adapter"):
+        found = _open(gate, origin)
+        origin = found.record["inputs"].get(name) if found else None
+    adapter = _open(gate, origin)
+    if not adapter:
+        raise UserError(
+            f"the records no longer tell which adapters {gate.about} compared",
+            "run `reground retrain`, which compares anew, or promote by hand: `--force --because …`",
+        )
+    return weights(adapter)
+
+
+def _open(gate: Artifact, origin: dict[str, Any] | None) -> Artifact | None:
+    return gate.store.open(origin["step"], origin["key"]) if origin and origin["step"] else None
