@@ -13,6 +13,7 @@ from tasks.metrics.scores import Scores
 from tasks.reporting.areas import areas
 from tasks.reporting.behaviour import histogram, refusals
 from tasks.reporting.examples import choose, describe, quality
+from tasks.reporting.headline import summary
 from tasks.reporting.markdown import evaluation_section, page
 from tasks.reporting.page import PARTS, html
 from tasks.reporting.slices import by_slice
@@ -69,6 +70,9 @@ def report(
         "decision": judged["decision"],
         "verdicts": judged["verdicts"],
         "comparisons": judged["comparisons"],
+        "summaries": {
+            against: summary(entries, against) for against, entries in judged["comparisons"].items() if entries
+        },
         "rows": len(base.ids),
         "documents": len(set(base.documents)),
         "unanswerable": int(base.columns["should_abstain"].sum()),

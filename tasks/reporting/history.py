@@ -1,7 +1,7 @@
 """The champions over time: what each adapter that was promoted gained on the base, and every entry of the log.
 
-Entries are plain: of each its number, action, adapter, at, by, why and the gate's verdicts, as the promotion log of a
-store has them.
+Entries are plain, as the promotion log of a store has them: of each its number, action, adapter, at, by, why, the gate
+and its verdicts, and the state that it left.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,18 @@ def html(entries: Sequence[Entry]) -> str:
 
     page = environment().get_template("history.html.jinja")
     gains = gained(entries)
-    return page.render(entries=[shown(entry) for entry in entries], gains=gains, plots=places(gains))
+    return page.render(
+        champion=_champion(entries), entries=[shown(entry) for entry in entries], gains=gains, plots=places(gains)
+    )
+
+
+def _champion(entries: Sequence[Entry]) -> dict[str, str] | None:
+    """The adapter in service and the date of the entry that put it there; empty if `entries` begin after it."""
+    champion = entries[-1]["state"]["champion"] if entries else None
+    if not champion:
+        return None
+    since = next((entry["at"][:10] for entry in entries if entry["number"] == champion["since"]), "")
+    return {"adapter": _short(champion["adapter"]), "since": since}
 
 
 def markdown(entries: Sequence[Entry]) -> str:
@@ -34,17 +45,27 @@ def markdown(entries: Sequence[Entry]) -> str:
         table(
             "| # | When | What | Adapter | Why | By |",
             "lllll",
-            [(str(e["number"]), e["at"], e["action"], f"`{e['adapter']}`", cell(e["why"]), cell(e["by"])) for e in told],
+            [
+                (str(e["number"]), e["at"], e["action"], f"`{e['adapter']}`", cell(e["why"]), cell(e["by"]))
+                for e in told
+            ],
         ),
     ]
     gains = gained(entries)
     if gains:
         rows = [
-            (gain["label"], f"`{point['adapter']}`", f"{signed(point['value'])} {interval(point['low'], point['high'])}")
+            (
+                gain["label"],
+                f"`{point['adapter']}`",
+                f"{signed(point['value'])} {interval(point['low'], point['high'])}",
+            )
             for gain in gains
             for point in gain["points"]
         ]
-        parts += ["## Gain on the base of each adapter promoted", table("| Metric | Adapter | Gain [95 %] |", "lr", rows)]
+        parts += [
+            "## Gain on the base of each adapter promoted",
+            table("| Metric | Adapter | Gain [95 %] |", "lr", rows),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -66,8 +87,8 @@ def shown(entry: Entry) -> dict[str, str]:
 def gained(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """Per metric that the gate judged against the base, the change of each adapter that was promoted, in their order.
 
-    A point has number, adapter, at, value, low, high, and whether a rollback took the adapter out of service again. An
-    adapter promoted without a gate, by a person's word, has no point.
+    A point has number, adapter, gate, at (a date), value, low, high, and whether a rollback has taken the adapter out
+    of service since. An adapter promoted without a gate, by a person's word, has no point.
     """
     back = {(entry["adapter"], entry["number"]) for entry in entries if entry["action"] == "rollback"}
     metrics: dict[str, dict[str, Any]] = {}
@@ -77,7 +98,8 @@ def gained(entries: Sequence[Entry]) -> list[dict[str, Any]]:
             metric = metrics.setdefault(name, {"name": name, "label": verdict["label"], "points": []})
             metric["points"].append(
                 {end: verdict[end] for end in ("value", "low", "high")}
-                | {"number": entry["number"], "adapter": _short(entry["adapter"]), "at": entry["at"]}
+                | {"number": entry["number"], "adapter": _short(entry["adapter"]), "at": entry["at"][:10]}
+                | {"gate": _short(entry["gate"])}
                 | {"taken_back": any(who == entry["adapter"] and when > entry["number"] for who, when in back)}
             )
     return list(metrics.values())

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tasks.reporting.figures import count, inline, interval, share, signed
-from tasks.reporting.headline import summary
 from tasks.reporting.slices import markdown as slices
 
 NOTE = (
@@ -18,7 +17,7 @@ AGAINST = {"base": "the base", "champion": "the champion", "trained": "what was 
 def page(report: dict[str, Any]) -> str:
     """report.md: the decision, the four areas, every verdict, the slices; the rest is in report.html."""
     parts = ["# Base against tuned", f"**{cell(report['headline'])}**", facts(report)]
-    parts += [summary(entries, against) for against, entries in report["comparisons"].items() if entries]
+    parts += report["summaries"].values()
     parts += ["## What the fine-tuning changed", areas(report), NOTE]
     parts += ["## What the gate asked", verdicts(report)]
     if report["slices"]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.metrics import METRICS
 from tasks.reporting import figures
-from tasks.reporting.headline import SUBJECTS, summary
+from tasks.reporting.headline import SUBJECTS
 from tasks.reporting.highlight import Piece, supporting, unsupported
 from tasks.reporting.plots import forest, lengths, loss_curve
 from tasks.reporting.trace import at, sources, traced
@@ -58,7 +58,6 @@ def html(report: dict[str, Any]) -> str:
                 "names": AGAINST[against],
                 "groups": [(name, list(group)) for name, group in groupby(entries, lambda entry: entry["group"])],
                 "forest": forest(entries),
-                "summary": summary(entries, against),
             }
             for against, entries in compared.items()
         },

@@ -1,4 +1,4 @@
-"""The report and the champions' history in a real browser: nothing overflows, all is readable, each number is traced."""
+"""The report and the champions' history in a browser: nothing overflows, all is readable, each number is traced."""
 
 import re
 
@@ -51,7 +51,10 @@ def test_nothing_overflows_and_all_is_readable(shown, open_page, width, scheme, 
 
 
 def test_the_two_schemes_differ(shown, open_page):
-    colours = {open_page(shown, 400, scheme).page.evaluate("getComputedStyle(document.body).color") for scheme in ("light", "dark")}
+    colours = {
+        open_page(shown, 400, scheme).page.evaluate("getComputedStyle(document.body).color")
+        for scheme in ("light", "dark")
+    }
     assert len(colours) == 2
 
 

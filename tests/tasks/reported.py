@@ -2,14 +2,19 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import orjson
 
 from tasks.gate import GateConfig, gate
 from tasks.report import ReportConfig, report
 from tasks.score import ScoreConfig, score
+from tasks.slices import SlicesConfig, slices
+from tasks.triplets import read_triplets
 from tests.tasks.evaluation import write_adapter, write_answers, write_rows, write_training
 
+ROOT = Path(__file__).parents[2]
+BASE, TEMPLATE = ROOT / "data/tiny-base", ROOT / "tasks/prompts/templates/inst.jinja"
 CONFIG = ReportConfig(resamples=300)
 GATE = GateConfig(resamples=300)
 
@@ -22,13 +27,28 @@ def inputs(folder, rows, base, tuned, *, champion=None, shipped=None, config=GAT
     for name, say in systems.items():
         if say:
             answers = places[f"{name}_answers"] = record(write_answers(folder / f"{name}_answers", rows, say), "answer")
-            scores[f"{name}_scores"] = made(folder / f"{name}_scores", score, ScoreConfig(resamples=100),
-                                            rows=places["rows"], answers=answers)
+            scores[f"{name}_scores"] = made(
+                folder / f"{name}_scores", score, ScoreConfig(resamples=100), rows=places["rows"], answers=answers
+            )
     places |= {name: scores[name] for name in ("base_scores", "tuned_scores")}
     places["gate"] = made(folder / "gate", gate, config, **scores)
     places["training"] = record(write_training(folder / "training"), "train")
     places["adapter"] = record(write_adapter(folder / "export"), "export")
     return {name: place for name, place in places.items() if not name.startswith(("champion", "shipped"))}
+
+
+def with_slices(folder, places, base, tuned, most=12):
+    """The inputs with the slices of their rows, made by their step, answered as `base` and `tuned` say, and scored."""
+    config = SlicesConfig(rows_per_slice=most)
+    made_slices = made(folder / "slices", slices, config, rows=places["rows"], base=BASE, template=TEMPLATE)
+    harder = made_slices / "rows"
+    rows = list(read_triplets(harder))
+    found = places | {"slices": made_slices}
+    for name, say in (("base", base), ("tuned", tuned)):
+        answers = record(write_answers(folder / f"{name}_sliced_answers", rows, say), "answer")
+        scores = folder / f"{name}_slices"
+        found[f"{name}_slices"] = made(scores, score, ScoreConfig(resamples=100), rows=harder, answers=answers)
+    return found
 
 
 def told(folder, places, config=CONFIG):
