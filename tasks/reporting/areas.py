@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.metrics.scores import Scores
 
 if TYPE_CHECKING:
-    from tasks.statistics import Floats
+    from tasks.statistics import Codes, Floats
 
 AREAS = ("Faithfulness", "Hallucination", "Relevance", "Style / domain")  # groups of METRICS
 
@@ -25,7 +25,8 @@ def areas(entries: Sequence[dict[str, Any]], base: Scores, tuned: Scores) -> lis
             continue
         lead, *more = sorted(judged, key=lambda entry: not entry["primary"])
         row = _typical(lead, base, tuned, shown)
-        shown |= {row} - {None}
+        if row is not None:
+            shown.add(row)
         told.append({"name": area, "metric": lead["name"], "more": [entry["name"] for entry in more], "row": row})
     return told
 
@@ -47,7 +48,7 @@ def _typical(entry: dict[str, Any], base: Scores, tuned: Scores, shown: set[int]
     return int(moved[change[moved] == middle][0])
 
 
-def _alike(change: "Floats", difference: dict[str, Any] | None) -> "Floats":
+def _alike(change: "Floats", difference: dict[str, Any] | None) -> "Codes":
     """Numbers of the rows whose change has the sign of the figure's; of all that were measured, if there are none."""
     import numpy as np
 

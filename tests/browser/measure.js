@@ -55,6 +55,12 @@ function covered() {
   return faults;
 }
 
+// Numbers that go on in the next line.
+function broken() {
+  const figures = [...document.querySelectorAll(".figure")];
+  return figures.filter((each) => each.getClientRects().length > 1).map((each) => `${place(each)} in ${place(each.parentElement)}`);
+}
+
 function small() {
   const faults = [];
   for (const { node } of drawnTexts()) {

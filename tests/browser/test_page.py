@@ -46,7 +46,7 @@ def test_nothing_overflows_and_all_is_readable(shown, open_page, width, scheme, 
     opened = open_page(shown, width, scheme)
     if unfolded:
         opened.page.evaluate("document.querySelectorAll('details').forEach((each) => each.open = true)")
-    for fault in ("overflowing", "covered", "small", "faint"):
+    for fault in ("overflowing", "covered", "broken", "small", "faint"):
         assert opened.measure(fault) == [], fault
 
 
