@@ -1,9 +1,14 @@
-"""Error bars: a bootstrap over source documents, exact tests for rates, and when to say nothing.
+"""Error bars: over source documents, as narrow as is honest, and when to say nothing.
 
-Rows from one document are alike, so documents are resampled, not rows (Miller 2024, "Adding Error Bars to Evals").
+Rows from one document are alike, so that documents are what chance drew, not rows (Miller 2024, "Adding Error Bars to
+Evals"). Means are bootstrapped, studentized (Hall 1988): the percentiles alone are too narrow for some hundred
+documents. Rates have Wilson's intervals at their effective sample size, and differences of rates Newcombe's from these
+(1998, method 10), which stay honest where a rate is near 0 and a bootstrap draws nothing but zeros.
 """
 
+import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -12,11 +17,15 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Codes = NDArray[np.int64]
+    Systems = Sequence[Floats]  # two: per cluster weighted sums of values, and sums of weights
 
 SIGNIFICANT = 0.05  # two-sided
-MIN_CLUSTERS = 100  # below it intervals are too narrow to name a winner
 POWER = 0.8
-DETECTABLE = 2.8  # standard errors: z(.975) + z(.80), a two-sided test at 5 % with 80 % power
+MIN_CLUSTERS = 100  # below it intervals are too narrow to name a winner
+FEW_CHANGED = 20  # documents; with fewer, a resample may draw next to none of them
+
+
+Span = tuple[float, float]  # the least and the greatest value that a row can have
 
 
 class Estimate(NamedTuple):
@@ -29,18 +38,13 @@ class Estimate(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """Tuned less base, with its 95 % interval, standard error and two-sided p-value."""
+    """The second system less the first, with its 95 % interval, standard error and two-sided p-value."""
 
     value: float
     low: float
     high: float
     error: float
     p: float
-
-    @property
-    def detectable(self) -> float:
-        """The least true difference that would be found four times out of five."""
-        return DETECTABLE * self.error
 
 
 def cluster_codes(clusters: Sequence[str]) -> "Codes":
@@ -81,59 +85,129 @@ def bootstrap(sums: "Floats", *, resamples: int, seed: int) -> "Floats":
 
 
 def estimate(sums: "Floats", drawn: "Floats") -> Estimate | None:
-    """The ratio of two columns of sums; None where nothing was counted."""
+    """The ratio of two columns of sums, with percentiles of the drawn ones; None where nothing was counted."""
+    import numpy as np
+
     if not sums[:, 1].sum():
         return None
-    low, high, error = _spread(_ratio(drawn))
-    return Estimate(float(sums[:, 0].sum() / sums[:, 1].sum()), low, high, error)
-
-
-def difference(base: "Floats", tuned: "Floats", drawn_base: "Floats", drawn_tuned: "Floats") -> Difference | None:
-    """Ratio of tuned less ratio of base, over the same draws; None where one of them counted nothing."""
-    import numpy as np
-
-    if not base[:, 1].sum() or not tuned[:, 1].sum():
-        return None
-    value = tuned[:, 0].sum() / tuned[:, 1].sum() - base[:, 0].sum() / base[:, 1].sum()
-    drawn = _ratio(drawn_tuned) - _ratio(drawn_base)
-    drawn = drawn[~np.isnan(drawn)]
-    low, high, error = _spread(drawn)
-    tail = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
-    return Difference(float(value), low, high, error, min(1.0, float(2 * (tail + 1) / (len(drawn) + 1))))
-
-
-def _ratio(drawn: "Floats") -> "Floats":
-    import numpy as np
-
     counted = drawn[:, 1] > 0
-    return np.where(counted, drawn[:, 0] / np.where(counted, drawn[:, 1], 1.0), np.nan)
+    ratios = np.where(counted, drawn[:, 0] / np.where(counted, drawn[:, 1], 1.0), np.nan)
+    low, high = np.nanquantile(ratios, [0.025, 0.975])
+    return Estimate(float(sums[:, 0].sum() / sums[:, 1].sum()), float(low), float(high), float(np.nanstd(ratios)))
 
 
-def _spread(drawn: "Floats") -> tuple[float, float, float]:
+def with_squares(sums: "Floats") -> "Floats":
+    """Sums (clusters, 2) with the three products that a resample's own standard error takes: (clusters, 5)."""
     import numpy as np
 
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return float(low), float(high), float(np.nanstd(drawn))
+    total, weight = sums.T
+    return np.stack([total, weight, total * total, total * weight, weight * weight], axis=1)
 
 
-def detectable(error: float, clusters: int, *, tests: int = 1) -> float:
-    """The least true difference that a two-sided test at 5 %, of so many (Holm), would find four times out of five."""
+def mean_change(systems: "Systems", drawn: "Floats", *, rows: int, span: Span) -> Difference | None:
+    """Change of a mean over the same rows by a studentized bootstrap; None where nothing was counted.
+
+    `systems`: the `weighted_sums` of both, with the same weights; `drawn`: the bootstrap of `with_squares` of their
+    difference; `rows`: how many count. Where few documents changed at all, so that a resample may hold none of them,
+    it is taken for a change of rates between the ends of the `span` of values.
+    """
+    import numpy as np
+
+    first, second = systems
+    change = np.stack([second[:, 0] - first[:, 0], first[:, 1]], axis=1)
+    if np.count_nonzero(change[:, 0]) < FEW_CHANGED:
+        return rate_change(systems, rows=rows, span=span)
+    clusters = int(np.count_nonzero(change[:, 1]))
+    (value,), (error,) = _ratios(with_squares(change).sum(axis=0)[None], clusters)
+    values, errors = _ratios(drawn, clusters)
+    t = (values - value) / np.maximum(errors, 1e-12)
+    low, high = np.quantile(t, [SIGNIFICANT / 2, 1 - SIGNIFICANT / 2])
+    tail = min(np.count_nonzero(t >= value / error), np.count_nonzero(t <= value / error))
+    p = float(min(1.0, 2 * (tail + 1) / (len(t) + 1)))
+    return Difference(float(value), float(value - high * error), float(value - low * error), float(error), p)
+
+
+def _ratios(sums: "Floats", clusters: int) -> tuple["Floats", "Floats"]:
+    """Ratios and their standard errors by linearization, from totals of `with_squares`: (n, 5) becomes (n,), (n,)."""
+    import numpy as np
+
+    total, weight, squares, products, weights = sums.T
+    ratio = total / weight
+    scatter = squares - 2 * ratio * products + ratio * ratio * weights
+    return ratio, np.sqrt(np.maximum(scatter, 0) * clusters / max(clusters - 1, 1)) / weight
+
+
+def rate(sums: "Floats", *, rows: int, span: Span = (0.0, 1.0)) -> Estimate | None:
+    """A rate with Wilson's interval at its effective sample size; None where nothing was counted.
+
+    That is how many independent rows would leave the same standard error: fewer than `rows` where rows of one document
+    are alike. Of no success in n, the upper end is near 4/n. A mean of values within the `span` is none the wiser.
+    """
+    if not sums[:, 1].sum():
+        return None
+    value, scatter = _linear(sums, span)
+    low, high = _wilson(value, float(scatter @ scatter), rows, int((sums[:, 1] > 0).sum()))
+    width = span[1] - span[0]
+    value, low, high = (span[0] + width * each for each in (value, low, high))
+    return Estimate(value, low, high, float(width * (scatter @ scatter) ** 0.5))
+
+
+def rate_change(systems: "Systems", *, rows: int, span: Span = (0.0, 1.0)) -> Difference | None:
+    """Change of a rate by Newcombe's method from two `rate` intervals and their correlation over the documents.
+
+    None where one of them counted nothing. The p-value is of the t-test on the documents' scatter.
+    """
     from scipy.stats import t
 
-    degrees = max(clusters - 1, 1)
-    return float(error * (t.ppf(1 - SIGNIFICANT / 2 / tests, degrees) + t.ppf(POWER, degrees)))
+    first, second = systems
+    if not first[:, 1].sum() or not second[:, 1].sum():
+        return None
+    width = span[1] - span[0]
+    clusters = int(((first[:, 1] > 0) | (second[:, 1] > 0)).sum())
+    (before, scatter_before), (after, scatter_after) = _linear(first, span), _linear(second, span)
+    variances = [float(scatter @ scatter) for scatter in (scatter_before, scatter_after)]
+    shared = float(scatter_before @ scatter_after) / max((variances[0] * variances[1]) ** 0.5, 1e-300)
+    low_before, high_before = _wilson(before, variances[0], rows, clusters)
+    low_after, high_after = _wilson(after, variances[1], rows, clusters)
+    value, error = after - before, float(((scatter_after - scatter_before) ** 2).sum()) ** 0.5
+    low = value - _side(after - low_after, high_before - before, shared)
+    high = value + _side(high_after - after, before - low_before, shared)
+    p = float(2 * t.sf(abs(value) / error, max(clusters - 1, 1))) if error else float(value == 0)
+    return Difference(value * width, low * width, high * width, error * width, p)
 
 
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """95 % interval of a rate; of no failure in n, the upper end is near 3/n."""
-    from scipy.stats import binomtest
+def _side(one: float, other: float, correlation: float) -> float:
+    return math.sqrt(max(one * one - 2 * correlation * one * other + other * other, 0.0))
 
-    interval = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
-    return float(interval.low), float(interval.high)
+
+def _linear(sums: "Floats", span: Span) -> tuple[float, "Floats"]:
+    """The ratio as a share of the span, and each cluster's part in its error; their squares add up to the variance."""
+    total, weight = sums.T
+    total = (total - span[0] * weight) / (span[1] - span[0])
+    value = float(total.sum() / weight.sum())
+    clusters = int((weight > 0).sum())
+    return value, (total - value * weight) / weight.sum() * (clusters / max(clusters - 1, 1)) ** 0.5
+
+
+def _wilson(value: float, variance: float, rows: int, clusters: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a rate that has this variance, with Student's t for so many clusters."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    effective = min(rows, value * (1 - value) / variance) if variance else rows
+    low, high = proportion_confint(value * effective, effective, alpha=_as_if_normal(clusters), method="wilson")
+    return float(low), float(high)
+
+
+@cache
+def _as_if_normal(clusters: int) -> float:
+    """The level at which the normal distribution has Student's quantile for so many clusters: .048 for 100."""
+    from scipy.stats import norm, t
+
+    return float(2 * norm.sf(t.ppf(1 - SIGNIFICANT / 2, max(clusters - 1, 1))))
 
 
 def mcnemar(gained: int, lost: int) -> float:
-    """Exact two-sided p-value of McNemar's test; `gained`, `lost`: rows that only the tuned, only the base, got."""
+    """Exact two-sided p-value of McNemar's test; `gained`, `lost`: rows that only the second, only the first, got."""
     from scipy.stats import binomtest
 
     return float(binomtest(gained, gained + lost, 0.5).pvalue) if gained + lost else 1.0
@@ -141,9 +215,39 @@ def mcnemar(gained: int, lost: int) -> float:
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     """P-values corrected for being several (Holm 1979): the chance of one false claim among them stays under 5 %."""
-    adjusted: dict[str, float] = {}
-    highest = 0.0
-    for rank, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
-        highest = max(highest, min(1.0, p_values[name] * (len(p_values) - rank)))
-        adjusted[name] = highest
-    return adjusted
+    from statsmodels.stats.multitest import multipletests
+
+    if not p_values:
+        return {}
+    corrected = multipletests(list(p_values.values()), method="holm")[1]
+    return dict(zip(p_values, map(float, corrected), strict=True))
+
+
+def detectable_mean(error: float, clusters: int, *, tests: int = 1) -> float:
+    """The least true change that a test at 5 %, the first of so many by Holm, finds four times out of five."""
+    from scipy.stats import t
+
+    degrees = max(clusters - 1, 1)
+    return float(error * (t.ppf(1 - SIGNIFICANT / 2 / tests, degrees) + t.ppf(POWER, degrees)))
+
+
+def detectable_rate(gained: int, lost: int, *, rows: int, error: float, clusters: int, tests: int = 1) -> float:
+    """The same of a rate over the same rows, for the exact test of McNemar (Connor 1987).
+
+    A gain changes rows, and so adds to the scatter: what is seen of it now, where next to nothing changed, would tell
+    of too small a gain. `gained` and `lost` rows that cancel out go on changing beside it.
+    """
+    from scipy.optimize import brentq
+    from scipy.stats import t
+
+    changed = gained + lost - (gained - lost) ** 2 / rows
+    alike = max(1.0, error * error * rows * rows / changed) if changed > 0 else 1.0  # the design effect
+    effective = rows / alike
+    beside = 2 * min(gained, lost) / rows
+    claim, found = (float(t.ppf(level, max(clusters - 1, 1))) for level in (1 - SIGNIFICANT / 2 / tests, POWER))
+
+    def missing(gain: float) -> float:
+        seen = (gain - 1 / effective) * effective**0.5  # less a row, because the exact test goes in whole ones
+        return float(claim * (beside + gain) ** 0.5 + found * max(beside + gain - gain * gain, 0) ** 0.5 - seen)
+
+    return float(brentq(missing, 1 / effective, 1.0)) if missing(1.0) < 0 else 1.0

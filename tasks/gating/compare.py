@@ -1,6 +1,8 @@
 """Two systems on the same rows: each metric's difference, its interval, and what may be said about it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tasks.metrics import METRICS, Metric
@@ -9,18 +11,25 @@ from tasks.statistics import (
     MIN_CLUSTERS,
     SIGNIFICANT,
     Difference,
+    Estimate,
     bootstrap,
     cluster_codes,
-    difference,
+    detectable_mean,
+    detectable_rate,
     estimate,
     holm,
     mcnemar,
+    mean_change,
+    rate,
+    rate_change,
     weighted_sums,
-    wilson,
+    with_squares,
 )
 
 if TYPE_CHECKING:
-    from tasks.statistics import Floats
+    import numpy as np
+
+    from tasks.statistics import Codes, Floats, Span
 
 
 def compare(
@@ -41,75 +50,152 @@ def compare(
     import numpy as np
 
     codes = cluster_codes(first.documents)
-    pairs = {name: _columns(name, METRICS[name], first, second) for name in metrics}
-    sums = [weighted_sums(*column, codes) for pair in pairs.values() for column in pair]
-    drawn = bootstrap(np.concatenate(sums, axis=1), resamples=resamples, seed=seed)
+    pairs = [_Pair.of(name, first, second, codes) for name in metrics]
+    drawn = bootstrap(np.concatenate([pair.sums for pair in pairs], axis=1), resamples=resamples, seed=seed)
     entries = []
-    for position, (name, pair) in enumerate(pairs.items()):
-        metric = METRICS[name]
-        of_first, of_second = sums[2 * position], sums[2 * position + 1]
-        draws = drawn[:, 4 * position : 4 * position + 4]
-        (first_values, _), (second_values, _) = pair
-        figures = estimate(of_first, draws[:, :2]), estimate(of_second, draws[:, 2:])
-        change = difference(of_first, of_second, draws[:, :2], draws[:, 2:])
-        counted = [np.flatnonzero(~np.isnan(values)) for values in (first_values, second_values)]
+    for pair in pairs:
+        draws, drawn = drawn[:, : pair.sums.shape[1]], drawn[:, pair.sums.shape[1] :]
+        figures = pair.figures(draws)
+        change = pair.change(draws)
         entries.append(
             {
-                "name": name,
-                "label": metric.label,
-                "group": metric.group,
-                "direction": metric.direction,
-                "primary": metric.primary,
-                "rows": min(map(len, counted)),
-                "documents": min(len(np.unique(codes[rows])) for rows in counted),
-                names[0]: _figure(figures[0], first_values, metric),
-                names[1]: _figure(figures[1], second_values, metric),
-                "difference": change and _change(change, metric, first_values, second_values),
+                "name": pair.name,
+                "label": pair.metric.label,
+                "group": pair.metric.group,
+                "direction": pair.metric.direction,
+                "primary": pair.metric.primary,
+                "rows": pair.rows,
+                "documents": pair.documents,
+                **{
+                    name: _figure(figure, values)
+                    for name, figure, values in zip(names, figures, pair.values, strict=True)
+                },
+                "difference": change and _change(change, pair),
             }
         )
     _judge(entries)
     return entries
 
 
-def _columns(
-    name: str, metric: Metric, first: Scores, second: Scores
-) -> tuple[tuple["Floats", "Floats"], tuple["Floats", "Floats"]]:
-    """Values and weights of each system; where only rows that count for both count, NaN on all others."""
+@dataclass(frozen=True)
+class _Pair:
+    """Both systems' values of one metric, (rows,), NaN where a row does not count, and their weights."""
+
+    name: str
+    values: tuple["Floats", "Floats"]
+    weights: tuple["Floats", "Floats"]
+    codes: "Codes"
+
+    @classmethod
+    def of(cls, name: str, first: Scores, second: Scores, codes: "Codes") -> "_Pair":
+        import numpy as np
+
+        values = first.columns[name], second.columns[name]
+        if METRICS[name].same_rows:
+            both = ~np.isnan(values[0]) & ~np.isnan(values[1])
+            values = np.where(both, values[0], np.nan), np.where(both, values[1], np.nan)
+        return cls(name, values, (first.weights(name), second.weights(name)), codes)
+
+    @property
+    def metric(self) -> Metric:
+        return METRICS[self.name]
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether it is a mean of differences row by row, which can be bootstrapped as one; else it is a rate."""
+        return not self.metric.binary and self.metric.same_rows and not self.metric.weight
+
+    @cached_property
+    def counted(self) -> "list[np.ndarray]":
+        """The numbers of the rows that count, for each system."""
+        import numpy as np
+
+        return [np.flatnonzero(~np.isnan(values)) for values in self.values]
+
+    @property
+    def rows(self) -> int:
+        return min(map(len, self.counted))
+
+    @property
+    def documents(self) -> int:
+        import numpy as np
+
+        return min(len(np.unique(self.codes[rows])) for rows in self.counted)
+
+    @cached_property
+    def of_each(self) -> "list[Floats]":
+        """Each system's sums by document, (documents, 2)."""
+        return [weighted_sums(*each, self.codes) for each in zip(self.values, self.weights, strict=True)]
+
+    @cached_property
+    def sums(self) -> "Floats":
+        """What is to be drawn: of a mean both systems' sums and those of the change, (documents, 9); of a rate nothing."""
+        import numpy as np
+
+        first, second = self.of_each
+        if not self.is_mean:
+            return first[:, :0]
+        change = np.stack([second[:, 0] - first[:, 0], first[:, 1]], axis=1)
+        return np.concatenate([first, second, with_squares(change)], axis=1)
+
+    @property
+    def span(self) -> "Span":
+        """The least and the greatest value there is, and at least 0 to 1."""
+        import numpy as np
+
+        values = np.concatenate([values[rows] for values, rows in zip(self.values, self.counted, strict=True)])
+        return float(values.min(initial=0.0)), float(values.max(initial=1.0))
+
+    def figures(self, draws: "Floats") -> list[Estimate | None]:
+        if self.is_mean:
+            return [estimate(sums, draws[:, at : at + 2]) for sums, at in zip(self.of_each, (0, 2), strict=True)]
+        return [rate(sums, rows=len(rows)) for sums, rows in zip(self.of_each, self.counted, strict=True)]
+
+    def change(self, draws: "Floats") -> Difference | None:
+        if self.is_mean:
+            return mean_change(self.of_each, draws[:, 4:], rows=self.rows, span=self.span)
+        return rate_change(self.of_each, rows=self.rows)
+
+    @property
+    def gained_and_lost(self) -> tuple[int, int]:
+        """Rows that only the second, and that only the first system got."""
+        first, second = self.values
+        return int((second > first).sum()), int((second < first).sum())
+
+
+def _figure(figure: Estimate | None, values: "Floats") -> dict[str, Any]:
     import numpy as np
 
-    values = first.columns[name], second.columns[name]
-    if metric.same_rows:
-        both = ~np.isnan(values[0]) & ~np.isnan(values[1])
-        values = np.where(both, values[0], np.nan), np.where(both, values[1], np.nan)
-    return (values[0], first.weights(name)), (values[1], second.weights(name))
-
-
-def _figure(figure: Any, values: "Floats", metric: Metric) -> dict[str, Any]:
-    import numpy as np
-
-    counted = values[~np.isnan(values)]
-    told: dict[str, Any] = {"rows": len(counted), "value": None, "low": None, "high": None}
+    told: dict[str, Any] = {"rows": int((~np.isnan(values)).sum()), "value": None, "low": None, "high": None}
     if figure:
         told |= {"value": round(figure.value, 6), "low": round(figure.low, 6), "high": round(figure.high, 6)}
-    if metric.binary and not metric.weight and len(counted):
-        told["wilson"] = [round(end, 6) for end in wilson(int(counted.sum()), len(counted))]
     return told
 
 
-def _change(change: Difference, metric: Metric, first: "Floats", second: "Floats") -> dict[str, Any]:
-    told = {
+def _change(change: Difference, pair: _Pair) -> dict[str, Any]:
+    told: dict[str, Any] = {
         "value": round(change.value, 6),
         "low": round(change.low, 6),
         "high": round(change.high, 6),
         "error": round(change.error, 6),
-        "detectable": round(change.detectable, 6),
         "p": round(change.p, 6),
     }
-    if metric.binary and metric.same_rows:
-        gained, lost = int((second > first).sum()), int((second < first).sum())
+    if pair.metric.binary and pair.metric.same_rows:
+        gained, lost = pair.gained_and_lost
         exact = mcnemar(gained, lost)
         told |= {"gained": gained, "lost": lost, "mcnemar_p": round(exact, 6), "p": round(max(change.p, exact), 6)}
+    told["detectable"] = detectable(told, rows=pair.rows, documents=pair.documents)
     return told
+
+
+def detectable(change: Mapping[str, Any], *, rows: int, documents: int, tests: int = 1) -> float:
+    """The true change that would be shown four times in five, as the first of so many tests; 6 digits."""
+    if "gained" in change:
+        moved = change["gained"], change["lost"]
+        least = detectable_rate(*moved, rows=rows, error=change["error"], clusters=documents, tests=tests)
+    else:
+        least = detectable_mean(change["error"], documents, tests=tests)
+    return round(least, 6)
 
 
 def _judge(entries: list[dict[str, Any]]) -> None:

@@ -4,11 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from tasks.gating.compare import detectable
 from tasks.gating.rules import Rule
 from tasks.metrics import METRICS
 from tasks.reporting.figures import interval, share, signed
-from tasks.statistics import MIN_CLUSTERS, SIGNIFICANT, detectable, holm
+from tasks.statistics import MIN_CLUSTERS, SIGNIFICANT, detectable_mean, holm
 
+NORMAL = 1.96  # standard errors on each side of a 95 % interval
 Entry = Mapping[str, Any]  # of `compare`
 Verdict = dict[str, Any]
 Better = Literal["any", "all"]
@@ -30,9 +32,10 @@ def judge(rules: Sequence[Rule], entries: Sequence[Entry], against: str, better:
     verdicts = []
     for rule in rules:
         entry = found[rule.metric]
-        change = entry["difference"] or {}
+        change = entry["difference"]
         if rule.must == "better":
-            least = _detectable(entry, len(claims) if better == "any" else 1)
+            tests = len(claims) if better == "any" else 1
+            least = change and detectable(change, rows=entry["rows"], documents=entry["documents"], tests=tests)
             outcome, reason = _better(entry, corrected[rule.metric], least)
         else:
             least = _showable(entry)
@@ -47,8 +50,8 @@ def judge(rules: Sequence[Rule], entries: Sequence[Entry], against: str, better:
                 "outcome": outcome,
                 "reason": reason,
                 "needed": True,
-                **{name: change.get(name) for name in ("value", "low", "high")},
-                "p": corrected[rule.metric] if rule.must == "better" and change else change.get("p"),
+                **{name: change and change[name] for name in ("value", "low", "high")},
+                "p": change and (round(corrected[rule.metric], 6) if rule.must == "better" else change["p"]),
                 "detectable": least,
                 "rows": entry["rows"],
                 "documents": entry["documents"],
@@ -140,13 +143,13 @@ def _p_text(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _detectable(entry: Entry, tests: int) -> float | None:
-    """The true gain that would be shown four times in five, as one of so many claims; 6 digits."""
-    change = entry["difference"]
-    return round(detectable(change["error"], entry["documents"], tests=tests), 6) if change else None
-
-
 def _showable(entry: Entry) -> float | None:
-    """The least margin that would be kept to four times in five, if nothing had changed in truth; 6 digits."""
-    change = entry["difference"]
-    return round(detectable(change["error"], entry["documents"]), 6) if change else None
+    """The least margin that would be kept to four times in five, if nothing had changed in truth; 6 digits.
+
+    From the interval's width, which near a rate of 0 is more than the standard error knows.
+    """
+    change, clusters = entry["difference"], entry["documents"]
+    if not change:
+        return None
+    error = max(change["error"], (change["high"] - change["low"]) / 2 / NORMAL)
+    return round(detectable_mean(error, clusters), 6)
