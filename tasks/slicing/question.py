@@ -68,10 +68,13 @@ class Question:
         chosen: list[str] = []
         room = self.tokens - self._size(own)
         for passage in self.distractors:
-            tokens = self.prompt.length(passage)
-            if len(chosen) < count and tokens <= room and self.fits([*own, *chosen, passage]):
+            if len(chosen) == count:
+                break
+            if (tokens := self.prompt.length(passage)) <= room:
                 chosen.append(passage)
                 room -= tokens
+        while chosen and not self.fits([*own, *chosen]):  # what joins passages, a line break mostly, takes room, too
+            chosen.pop()
         if not chosen:
             raise Unfit("no further passage fits" if self.distractors else "there is no passage of another document")
         return chosen
