@@ -1,0 +1,203 @@
+"""A language model as judge: faithfulness and relevance in the manner of RAGAS (Es et al. 2024).
+
+Faithfulness takes the answer apart into statements, has each checked against the context, and is the supported share.
+Relevance has questions guessed from the answer alone, and is how near they come to the question that was asked.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import Field, PositiveInt
+
+from tasks.errors import UserError
+from tasks.judges.case import Case, Judgement
+from tasks.judges.completions import Completions
+from tasks.judges.embedding import Embedder
+from tasks.judges.endpoint import BudgetConfig, Endpoint, EndpointConfig, NoReply
+from tasks.judges.memory import Judged
+from tasks.judges.prompts import QUESTIONS, STATEMENTS, VERDICTS, Prompt, Reply, prompt_hash, read
+from tasks.versioning import RUNTIME, Config
+from tasks.versioning.inputs import sha256_json
+
+
+class LlmConfig(Config):
+    """A model behind an OpenAI-compatible endpoint; without a model it is off."""
+
+    model: str | None = Field(None, description="The model's id at the endpoint; without one this judge is off.")
+    faithfulness: bool = Field(True, description="Judge whether the context supports the answer; two requests each.")
+    relevance: bool = Field(
+        True, description="Judge whether the answer is one to the question; one request. Needs judge.embedding.model."
+    )
+    questions: PositiveInt = Field(3, description="Questions that are guessed from an answer.")
+    temperature: float = Field(0.0, ge=0, le=2, description="0: the model's most likely reply.")
+    max_tokens: PositiveInt = Field(
+        1024, description="A reply is cut off after so many tokens, and is then unreadable."
+    )
+    json_mode: bool = Field(True, description="Ask for response_format json_object; not every server knows it.")
+    attempts: PositiveInt = Field(2, description="How often a reply is asked for in all if it cannot be read.")
+    round: int = Field(0, description="Raise it to ask again for what stayed missing; what is judged stays judged.")
+    budget: BudgetConfig = BudgetConfig()
+    endpoint: Annotated[EndpointConfig, RUNTIME] = EndpointConfig()
+
+
+LABELS: dict[str, tuple[str, tuple[Prompt[Any], ...]]] = {
+    "llm_faithfulness": ("Faithfulness (LLM)", (STATEMENTS, VERDICTS)),
+    "llm_relevance": ("Relevance (LLM)", (QUESTIONS,)),
+}
+
+
+class Unreadable(Exception):
+    """No reply to a request could be read."""
+
+
+class Guessed(NamedTuple):
+    questions: list[str]
+    noncommittal: bool
+
+
+Said = Judgement | Guessed
+Say = Callable[[Case], Said]
+
+
+class Llm:
+    """Puts prompts to the model, each once: what `completions` hold is not asked for."""
+
+    def __init__(self, config: LlmConfig, endpoint: Endpoint, completions: Completions) -> None:
+        self._config = config
+        self._endpoint = endpoint
+        self._completions = completions
+
+    def ask(self, prompt: Prompt[Reply], fits: Callable[[Reply], bool] = lambda reply: True, **data: Any) -> Reply:
+        """The model's reply. Raises Unreadable if it is not as the prompt asks or does not fit, and NoReply."""
+        config = self._config
+        body: dict[str, Any] = {
+            "model": config.model,
+            "messages": prompt.messages(**data),
+            "temperature": config.temperature,
+            "max_tokens": config.max_tokens,
+        }
+        if config.json_mode:
+            body["response_format"] = {"type": "json_object"}
+        for attempt in range(config.attempts):
+            digest = sha256_json((body, attempt))[:32]
+            completion = self._completions.of(digest, lambda: self._endpoint.complete(**body))
+            reply = read(completion.text, prompt.reply)
+            if reply and fits(reply):
+                return reply
+        raise Unreadable
+
+    def faithfulness(self, case: Case) -> Judgement:
+        """Supported statements ÷ all, 0 to 1, up; None if the answer declines or states nothing."""
+        if case.refused:
+            return Judgement(None, "refusal")
+        found = self.ask(STATEMENTS, question=case.question, answer=case.answer)
+        statements = [text for text in found.statements if text.strip()]
+        if not statements:
+            return Judgement(None, "no claim")
+        numbered = [{"number": number, "statement": text} for number, text in enumerate(statements, 1)]
+        told = self.ask(
+            VERDICTS,
+            lambda reply: sorted(each.number for each in reply.verdicts) == list(range(1, len(statements) + 1)),
+            passages=case.context,
+            statements=numbered,
+        )
+        return Judgement(round(sum(each.supported for each in told.verdicts) / len(statements), 6))
+
+    def guess(self, case: Case) -> Said:
+        """The questions behind an answer; a Judgement if the answer declines."""
+        if case.refused or not case.answer.strip():
+            return Judgement(None, "refusal" if case.refused else "no claim")
+        told = self.ask(QUESTIONS, answer=case.answer, count=self._config.questions)
+        return Guessed(told.questions[: self._config.questions], told.noncommittal)
+
+    def each(self, cases: Sequence[Case], says: Mapping[str, Say]) -> dict[str, list[Said]]:
+        """What each of `says` gives of each case, by its name; a Judgement with the reason where nothing came.
+
+        Several are on the way at a time, question by question in an order of the ids' digests: when a budget is spent,
+        what was judged is a random sample of questions, and of each both systems' answers by every judge.
+        """
+        from tqdm import tqdm
+
+        def said(task: tuple[int, str]) -> Said:
+            at, name = task
+            try:
+                return says[name](cases[at])
+            except NoReply as error:
+                return Judgement(None, error.reason)
+            except Unreadable:
+                return Judgement(None, "unreadable")
+
+        order = sorted(range(len(cases)), key=lambda at: hashlib.sha256(cases[at].id.encode()).digest())
+        alike = {case.seen: at for at, case in enumerate(cases)}  # two systems may say the same
+        tasks = list(dict.fromkeys((alike[cases[at].seen], name) for at in order for name in says))
+        pool = ThreadPoolExecutor(self._config.endpoint.concurrency)
+        try:
+            done = tqdm(pool.map(said, tasks), desc="llm", unit="judgement", total=len(tasks), disable=None)
+            found = dict(zip(tasks, done, strict=True))
+        finally:
+            pool.shutdown(cancel_futures=True)
+        return {name: [found[alike[case.seen], name] for case in cases] for name in says}
+
+
+def scored(said: Sequence[Said], cases: Sequence[Case], embed: Callable[[], Embedder] | None) -> list[Judgement]:
+    """Judgements as they are; of guessed questions the mean cosine with the one that was asked, -1 to 1, up.
+
+    A noncommittal answer scores 0.
+    """
+    guessed = {at: each for at, each in enumerate(said) if isinstance(each, Guessed) and not each.noncommittal}
+    texts = [text for at, each in guessed.items() for text in (cases[at].question, *each.questions)]
+    vector = embed().of(texts) if embed and texts else None
+    judgements = []
+    for at, each in enumerate(said):
+        if isinstance(each, Judgement):
+            judgements.append(each)
+        elif each.noncommittal or vector is None:
+            judgements.append(Judgement(0.0))
+        else:
+            near = [float(vector(cases[at].question) @ vector(question)) for question in each.questions]
+            judgements.append(Judgement(round(sum(near) / len(near), 6)))
+    return judgements
+
+
+def by_llm(
+    config: LlmConfig, cases: Sequence[Case], completions: Completions, embed: Callable[[], Embedder] | None
+) -> tuple[list[Judged], dict[str, int]]:
+    """What the language model says of each case, and what it cost: requests, tokens, completions taken over.
+
+    Raises UserError for a wrong key, model or address, and if nothing at all came.
+    """
+    endpoint = Endpoint(config.endpoint, config.budget)
+    llm = Llm(config, endpoint, completions)
+    says: dict[str, Say] = {"llm_faithfulness": llm.faithfulness} if config.faithfulness else {}
+    if config.relevance:
+        says["llm_relevance"] = llm.guess
+    try:
+        said = llm.each(cases, says)
+    finally:
+        endpoint.close()
+    _check_reached(config, endpoint, [each for column in said.values() for each in column])
+    found = []
+    for judge, column in said.items():
+        label, prompts = LABELS[judge]
+        about = {"label": label, "model": config.model, "prompt": prompt_hash(*prompts)}
+        found.append(Judged(judge, about, [(each, None) for each in scored(column, cases, embed)]))
+    cost = {
+        "requests": endpoint.requests,
+        "prompt_tokens": endpoint.prompt_tokens,
+        "completion_tokens": endpoint.completion_tokens,
+        "replies_taken_over": completions.taken_over,
+    }
+    return found, cost
+
+
+def _check_reached(config: LlmConfig, endpoint: Endpoint, said: Sequence[Said]) -> None:
+    """That not one judgement came is no missing rate; it is a mistake."""
+    failed = [each for each in said if isinstance(each, Judgement) and each.reason in ("unreachable", "refused")]
+    if failed and not any(isinstance(each, Guessed) or each.score is not None for each in said):
+        raise UserError(
+            f"{config.endpoint.url} gave none of {len(failed):,} judgements; the last trouble: {endpoint.trouble}",
+            "check that the server is up at judge.llm.endpoint.url; if it refuses response_format, set "
+            "judge.llm.json_mode to false",
+        )

