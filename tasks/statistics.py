@@ -104,19 +104,19 @@ def with_squares(sums: "Floats") -> "Floats":
     return np.stack([total, weight, total * total, total * weight, weight * weight], axis=1)
 
 
-def mean_change(systems: "Systems", drawn: "Floats", *, rows: int, span: Span) -> Difference | None:
+def mean_change(systems: "Systems", drawn: "Floats", *, span: Span) -> Difference | None:
     """Change of a mean over the same rows by a studentized bootstrap; None where nothing was counted.
 
     `systems`: the `weighted_sums` of both, with the same weights; `drawn`: the bootstrap of `with_squares` of their
-    difference; `rows`: how many count. Where few documents changed at all, so that a resample may hold none of them,
-    it is taken for a change of rates between the ends of the `span` of values.
+    difference. Where few documents changed at all, so that a resample may hold none of them, it is taken for a change
+    of rates between the ends of the `span` of values.
     """
     import numpy as np
 
     first, second = systems
     change = np.stack([second[:, 0] - first[:, 0], first[:, 1]], axis=1)
     if np.count_nonzero(change[:, 0]) < FEW_CHANGED:
-        return rate_change(systems, rows=rows, span=span)
+        return rate_change(systems, span=span)
     clusters = int(np.count_nonzero(change[:, 1]))
     (value,), (error,) = _ratios(with_squares(change).sum(axis=0)[None], clusters)
     values, errors = _ratios(drawn, clusters)
@@ -137,22 +137,21 @@ def _ratios(sums: "Floats", clusters: int) -> tuple["Floats", "Floats"]:
     return ratio, np.sqrt(np.maximum(scatter, 0) * clusters / max(clusters - 1, 1)) / weight
 
 
-def rate(sums: "Floats", *, rows: int, span: Span = (0.0, 1.0)) -> Estimate | None:
+def rate(sums: "Floats") -> Estimate | None:
     """A rate with Wilson's interval at its effective sample size; None where nothing was counted.
 
-    That is how many independent rows would leave the same standard error: fewer than `rows` where rows of one document
-    are alike. Of no success in n, the upper end is near 4/n. A mean of values within the `span` is none the wiser.
+    That is how many independent rows would leave the same standard error: fewer than there are, where rows of one
+    document are alike. Of no success in n, the upper end is near 4/n.
     """
     if not sums[:, 1].sum():
         return None
-    value, scatter = _linear(sums, span)
-    low, high = _wilson(value, float(scatter @ scatter), rows, int((sums[:, 1] > 0).sum()))
-    width = span[1] - span[0]
-    value, low, high = (span[0] + width * each for each in (value, low, high))
-    return Estimate(value, low, high, float(width * (scatter @ scatter) ** 0.5))
+    value, scatter = _linear(sums)
+    variance = float(scatter @ scatter)
+    low, high = _wilson(value, variance, float(sums[:, 1].sum()), int((sums[:, 1] > 0).sum()))
+    return Estimate(value, low, high, math.sqrt(variance))
 
 
-def rate_change(systems: "Systems", *, rows: int, span: Span = (0.0, 1.0)) -> Difference | None:
+def rate_change(systems: "Systems", *, span: Span = (0.0, 1.0)) -> Difference | None:
     """Change of a rate by Newcombe's method from two `rate` intervals and their correlation over the documents.
 
     None where one of them counted nothing. The p-value is of the t-test on the documents' scatter.
@@ -167,8 +166,8 @@ def rate_change(systems: "Systems", *, rows: int, span: Span = (0.0, 1.0)) -> Di
     (before, scatter_before), (after, scatter_after) = _linear(first, span), _linear(second, span)
     variances = [float(scatter @ scatter) for scatter in (scatter_before, scatter_after)]
     shared = float(scatter_before @ scatter_after) / max((variances[0] * variances[1]) ** 0.5, 1e-300)
-    low_before, high_before = _wilson(before, variances[0], rows, clusters)
-    low_after, high_after = _wilson(after, variances[1], rows, clusters)
+    low_before, high_before = _wilson(before, variances[0], float(first[:, 1].sum()), clusters)
+    low_after, high_after = _wilson(after, variances[1], float(second[:, 1].sum()), clusters)
     value, error = after - before, float(((scatter_after - scatter_before) ** 2).sum()) ** 0.5
     low = value - _side(after - low_after, high_before - before, shared)
     high = value + _side(high_after - after, before - low_before, shared)
@@ -180,7 +179,7 @@ def _side(one: float, other: float, correlation: float) -> float:
     return math.sqrt(max(one * one - 2 * correlation * one * other + other * other, 0.0))
 
 
-def _linear(sums: "Floats", span: Span) -> tuple[float, "Floats"]:
+def _linear(sums: "Floats", span: Span = (0.0, 1.0)) -> tuple[float, "Floats"]:
     """The ratio as a share of the span, and each cluster's part in its error; their squares add up to the variance."""
     total, weight = sums.T
     total = (total - span[0] * weight) / (span[1] - span[0])
@@ -189,21 +188,24 @@ def _linear(sums: "Floats", span: Span) -> tuple[float, "Floats"]:
     return value, (total - value * weight) / weight.sum() * (clusters / max(clusters - 1, 1)) ** 0.5
 
 
-def _wilson(value: float, variance: float, rows: int, clusters: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a rate that has this variance, with Student's t for so many clusters."""
-    from statsmodels.stats.proportion import proportion_confint
+def _wilson(value: float, variance: float, size: float, clusters: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a rate over rows of total weight `size`, with Student's quantile for so many clusters.
 
-    effective = min(rows, value * (1 - value) / variance) if variance else rows
-    low, high = proportion_confint(value * effective, effective, alpha=_as_if_normal(clusters), method="wilson")
-    return float(low), float(high)
+    SciPy has it for whole numbers of independent trials (`binomtest`); an effective sample size is neither.
+    """
+    effective = min(size, value * (1 - value) / variance) if variance else size
+    z = student(1 - SIGNIFICANT / 2, clusters)
+    middle = (value + z * z / 2 / effective) / (1 + z * z / effective)
+    half = z / (1 + z * z / effective) * math.sqrt(value * (1 - value) / effective + (z / 2 / effective) ** 2)
+    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 @cache
-def _as_if_normal(clusters: int) -> float:
-    """The level at which the normal distribution has Student's quantile for so many clusters: .048 for 100."""
-    from scipy.stats import norm, t
+def student(level: float, clusters: int) -> float:
+    """The quantile of Student's distribution for so many clusters."""
+    from scipy.stats import t
 
-    return float(2 * norm.sf(t.ppf(1 - SIGNIFICANT / 2, max(clusters - 1, 1))))
+    return float(t.ppf(level, max(clusters - 1, 1)))
 
 
 def mcnemar(gained: int, lost: int) -> float:
@@ -215,39 +217,45 @@ def mcnemar(gained: int, lost: int) -> float:
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     """P-values corrected for being several (Holm 1979): the chance of one false claim among them stays under 5 %."""
-    from statsmodels.stats.multitest import multipletests
-
-    if not p_values:
-        return {}
-    corrected = multipletests(list(p_values.values()), method="holm")[1]
-    return dict(zip(p_values, map(float, corrected), strict=True))
-
-
-def detectable_mean(error: float, clusters: int, *, tests: int = 1) -> float:
-    """The least true change that a test at 5 %, the first of so many by Holm, finds four times out of five."""
-    from scipy.stats import t
-
-    degrees = max(clusters - 1, 1)
-    return float(error * (t.ppf(1 - SIGNIFICANT / 2 / tests, degrees) + t.ppf(POWER, degrees)))
+    adjusted: dict[str, float] = {}
+    highest = 0.0
+    for rank, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
+        highest = max(highest, min(1.0, p_values[name] * (len(p_values) - rank)))
+        adjusted[name] = highest
+    return adjusted
 
 
-def detectable_rate(gained: int, lost: int, *, rows: int, error: float, clusters: int, tests: int = 1) -> float:
+def detectable_mean(error: float, clusters: int, *, tests: int = 1, jump: float = 0.0, rows: int = 1) -> float:
+    """The least true change that a test at 5 %, the first of so many by Holm, finds four times out of five.
+
+    A gain comes from some rows that change by a `jump`, and so adds to the scatter: gain times jump to a row's variance.
+    """
+    widths = student(1 - SIGNIFICANT / 2 / tests, clusters) + student(POWER, clusters)
+    added = widths * widths * jump / rows
+    return (added + math.sqrt(added * added + 4 * widths * widths * error * error)) / 2
+
+
+def detectable_rate(
+    gained: int, lost: int, failed: int, *, rows: int, error: float, clusters: int, tests: int = 1
+) -> float:
     """The same of a rate over the same rows, for the exact test of McNemar (Connor 1987).
 
     A gain changes rows, and so adds to the scatter: what is seen of it now, where next to nothing changed, would tell
-    of too small a gain. `gained` and `lost` rows that cancel out go on changing beside it.
+    of too small a gain. Of the rows that `failed` in the first system so many are right in the second, beside the
+    `gained` and `lost` ones that cancel out, of which a gain mends its share, too.
     """
     from scipy.optimize import brentq
-    from scipy.stats import t
 
     changed = gained + lost - (gained - lost) ** 2 / rows
     alike = max(1.0, error * error * rows * rows / changed) if changed > 0 else 1.0  # the design effect
     effective = rows / alike
     beside = 2 * min(gained, lost) / rows
-    claim, found = (float(t.ppf(level, max(clusters - 1, 1))) for level in (1 - SIGNIFICANT / 2 / tests, POWER))
+    added = 1 - beside * rows / max(failed, 1)
+    claim, found = student(1 - SIGNIFICANT / 2 / tests, clusters), student(POWER, clusters)
 
     def missing(gain: float) -> float:
-        seen = (gain - 1 / effective) * effective**0.5  # less a row, because the exact test goes in whole ones
-        return float(claim * (beside + gain) ** 0.5 + found * max(beside + gain - gain * gain, 0) ** 0.5 - seen)
+        turned = max(beside + gain * added, gain)
+        seen = (gain - 1 / effective) * math.sqrt(effective)  # less a row: the exact test goes in whole ones
+        return claim * math.sqrt(turned) + found * math.sqrt(turned - gain * gain) - seen
 
     return float(brentq(missing, 1 / effective, 1.0)) if missing(1.0) < 0 else 1.0

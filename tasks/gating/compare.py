@@ -129,7 +129,7 @@ class _Pair:
 
     @cached_property
     def sums(self) -> "Floats":
-        """What is to be drawn: of a mean both systems' sums and those of the change, (documents, 9); of a rate nothing."""
+        """What is to be drawn: of a mean both systems' sums and the change's, (documents, 9); of a rate nothing."""
         import numpy as np
 
         first, second = self.of_each
@@ -149,18 +149,32 @@ class _Pair:
     def figures(self, draws: "Floats") -> list[Estimate | None]:
         if self.is_mean:
             return [estimate(sums, draws[:, at : at + 2]) for sums, at in zip(self.of_each, (0, 2), strict=True)]
-        return [rate(sums, rows=len(rows)) for sums, rows in zip(self.of_each, self.counted, strict=True)]
+        return [rate(sums) for sums in self.of_each]
 
     def change(self, draws: "Floats") -> Difference | None:
         if self.is_mean:
-            return mean_change(self.of_each, draws[:, 4:], rows=self.rows, span=self.span)
-        return rate_change(self.of_each, rows=self.rows)
+            return mean_change(self.of_each, draws[:, 4:], span=self.span)
+        return rate_change(self.of_each)
 
     @property
-    def gained_and_lost(self) -> tuple[int, int]:
-        """Rows that only the second, and that only the first system got."""
+    def jump(self) -> float:
+        """By how much a row changes that changes: the mean square of the changes over their mean."""
+        import numpy as np
+
         first, second = self.values
-        return int((second > first).sum()), int((second < first).sum())
+        changes = np.abs(second - first)[self.counted[0]]
+        return float((changes @ changes) / max(changes.sum(), 1e-12))
+
+    @property
+    def turned(self) -> dict[str, int]:
+        """Rows that got a higher value, that got a lower one, and those that failed in the first system."""
+        first, second = self.values
+        worst = 1 if self.metric.direction == "lower" else 0
+        return {
+            "gained": int((second > first).sum()),
+            "lost": int((second < first).sum()),
+            "failed": int((first == worst).sum()),
+        }
 
 
 def _figure(figure: Estimate | None, values: "Floats") -> dict[str, Any]:
@@ -181,21 +195,21 @@ def _change(change: Difference, pair: _Pair) -> dict[str, Any]:
         "p": round(change.p, 6),
     }
     if pair.metric.binary and pair.metric.same_rows:
-        gained, lost = pair.gained_and_lost
-        exact = mcnemar(gained, lost)
-        told |= {"gained": gained, "lost": lost, "mcnemar_p": round(exact, 6), "p": round(max(change.p, exact), 6)}
+        told |= pair.turned
+        told["mcnemar_p"] = round(mcnemar(told["gained"], told["lost"]), 6)
+        told["p"] = max(told["p"], told["mcnemar_p"])
+    elif pair.is_mean:
+        told["jump"] = round(pair.jump, 6)
     told["detectable"] = detectable(told, rows=pair.rows, documents=pair.documents)
     return told
 
 
 def detectable(change: Mapping[str, Any], *, rows: int, documents: int, tests: int = 1) -> float:
     """The true change that would be shown four times in five, as the first of so many tests; 6 digits."""
+    shared = {"error": change["error"], "clusters": documents, "tests": tests}
     if "gained" in change:
-        moved = change["gained"], change["lost"]
-        least = detectable_rate(*moved, rows=rows, error=change["error"], clusters=documents, tests=tests)
-    else:
-        least = detectable_mean(change["error"], documents, tests=tests)
-    return round(least, 6)
+        return round(detectable_rate(*(change[name] for name in ("gained", "lost", "failed")), rows=rows, **shared), 6)
+    return round(detectable_mean(jump=change.get("jump", 0.0), rows=rows, **shared), 6)
 
 
 def _judge(entries: list[dict[str, Any]]) -> None:

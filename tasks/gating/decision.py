@@ -25,7 +25,7 @@ def decide(verdicts: Sequence[Verdict]) -> tuple[Decision, str]:
 
 def _refused(failed: Sequence[Verdict]) -> str:
     worst = max(failed, key=_excess)
-    margin = f", where {share(worst['margin'])} is tolerable" if worst["must"] == "not_worse" else ""
+    margin = f", which is more than the margin of {share(worst['margin'])}" if worst["must"] == "not_worse" else ""
     told = f"Refused because {_told(worst)} is worse than {AGAINST[worst['against']]}{margin}"
     return told + _more(len(failed) - 1, "rule fails", "rules fail") + "."
 

@@ -114,16 +114,16 @@ def _not_worse(entry: Entry, margin: float, least: float | None) -> Ruling:
         return "open", f"{entry['label']}: {untold}."
     loss_at_best, loss_at_worst = losses(entry)
     told = f"{entry['label']} {moved(entry)}"
-    allowed = f"a loss of {share(margin)} is tolerable"
     if loss_at_worst <= margin:
-        return "holds", f"{told}, where {allowed}."
+        return "holds", f"{told}, within the margin of {share(margin)}."
     if loss_at_best > margin:
-        return "fails", f"{told}, where only {allowed}."
-    assert least is not None
-    if least > margin:
-        wanted = math.ceil(entry["documents"] * (least / margin) ** 2) if margin else None
-        rows = f"it takes about {wanted:,} documents to show it" if wanted else "no number of documents can show it"
-        return "open", f"{told}: these rows cannot show that {allowed[2:]} was kept to; {rows}."
+        return "fails", f"{told}, worse by more than the margin of {share(margin)}."
+    if least and least > margin:
+        wanted = f"about {math.ceil(entry['documents'] * (least / margin) ** 2):,}" if margin else "endlessly many"
+        return "open", (
+            f"{told}: {entry['documents']} documents such as these show a margin of {share(least)}, not of "
+            f"{share(margin)}, which takes {wanted}."
+        )
     return "open", f"{told}: the interval reaches past the margin of {share(margin)}."
 
 
