@@ -1,16 +1,14 @@
 """What each slice does to the answers of base and tuned, against the same questions untouched."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from tasks.errors import UserError
+from tasks.gating.compare import compare
 from tasks.metrics import METRICS
 from tasks.metrics.scores import Scores
 from tasks.reporting.figures import count, interval, share, signed
-from tasks.slicing import SLICES, Slice
-from tasks.statistics import bootstrap, cluster_codes, difference, estimate, weighted_sums, wilson
-
-if TYPE_CHECKING:
-    from tasks.statistics import Floats
+from tasks.slicing import SLICES
+from tasks.statistics import bootstrap, cluster_codes, estimate, rate, weighted_sums
 
 FIGURES = ("contains_value", "token_f1", "faithfulness", "hallucination", "over_refusal", "abstention_recall")
 SYSTEMS = ("base", "tuned")
@@ -28,9 +26,9 @@ def by_slice(
 
     `base` and `tuned` score the untouched rows, `base_slices` and `tuned_slices` the rows of the slices step.
     An entry: name, label, rows, documents, and `figures`, of which each has name, label, direction and, for `base` and
-    for `tuned`, {value, low, high, wilson, rows, change}. value, low, high and wilson (of a rate) are None where no row
-    counts; change, {value, low, high, p, rows}, is None where no row counts on both sides. Where a slice invites a
-    wrong answer, the last figure is the share that gave it, which has no change. Figures are rounded to 6 digits.
+    for `tuned`, {value, low, high, rows, change}. value, low and high are None where no row counts; change, {value,
+    low, high, p, rows}, is None where no row counts on both sides. Where a slice invites a wrong answer, the last
+    figure is the share that gave it, which has no change. Figures are rounded to 6 digits.
 
     Raises UserError if base and tuned are not scored on the same rows, or the slices are of others.
     """
@@ -47,100 +45,56 @@ def by_slice(
         if lost := next((id_ for id_ in ids if id_ not in untouched), None):
             raise UserError(f"slice {name} asks {lost!r}, which is not scored untouched", "run `slices` again")
         whole = [untouched[id_] for id_ in ids]
-        columns = {
-            figure: [
-                _column(figure, sliced, rows, scores, whole)
-                for scores, sliced in ((base, base_slices), (tuned, tuned_slices))
-            ]
-            for figure in FIGURES
+        pairs = {
+            system: (_rows(scores, whole), _rows(sliced, rows))
+            for system, scores, sliced in (("base", base, base_slices), ("tuned", tuned, tuned_slices))
         }
-        if slice_.wrong:  # the rows asked again, with the wrong answer's value as theirs
+        figures = _figures(pairs, resamples, seed) if rows else []
+        if rows and slice_.wrong:  # the rows asked again, with the wrong answer's value as theirs
             gave = places.get(f"{name}-{slice_.wrong.name}", [])
-            columns[slice_.wrong.name] = [
-                _column("contains_value", sliced, gave) for sliced in (base_slices, tuned_slices)
-            ]
-        documents = [base_slices.documents[at] for at in rows]
-        figures = _figures(slice_, columns, documents, resamples, seed) if rows else []
-        told = {"name": name, "label": slice_.label, "rows": len(rows), "documents": len(set(documents))}
+            wrong: dict[str, Any] = {"name": slice_.wrong.name, "label": slice_.wrong.label, "direction": "lower"}
+            for system, sliced in zip(SYSTEMS, (base_slices, tuned_slices), strict=True):
+                wrong[system] = _value("contains_value", _rows(sliced, gave), resamples, seed) | {"change": None}
+            figures.append(wrong)
+        documents = len({base_slices.documents[at] for at in rows})
+        told = {"name": name, "label": slice_.label, "rows": len(rows), "documents": documents}
         entries.append(told | {"figures": figures})
     return entries
 
 
-class _Column(NamedTuple):
-    """A metric's values and weights on a slice's rows; and on the same questions untouched, NaN unless both count."""
-
-    now: "Floats"
-    weights: "Floats"
-    before: "Floats"
-    before_weights: "Floats"
-
-    @property
-    def now_paired(self) -> "Floats":
-        import numpy as np
-
-        return np.where(np.isnan(self.before), np.nan, self.now)
+def _rows(scores: Scores, at: list[int]) -> Scores:
+    """The scores of some rows, in that order."""
+    ids, documents, digests = ([column[row] for row in at] for column in (scores.ids, scores.documents, scores.rows))
+    return Scores(ids, documents, digests, {name: column[at] for name, column in scores.columns.items()})
 
 
-def _column(
-    name: str, sliced: Scores, rows: list[int], scores: Scores | None = None, whole: list[int] | None = None
-) -> _Column:
-    import numpy as np
-
-    now, weights = sliced.columns[name][rows], sliced.weights(name)[rows]
-    if not scores:
-        return _Column(now, weights, np.full(len(rows), np.nan), weights)
-    before = scores.columns[name][whole]
-    return _Column(now, weights, np.where(np.isnan(now), np.nan, before), scores.weights(name)[whole])
-
-
-def _figures(
-    slice_: Slice, columns: dict[str, list[_Column]], documents: list[str], resamples: int, seed: int
-) -> list[dict[str, Any]]:
-    """Each figure of both systems, over one set of draws."""
-    import numpy as np
-
-    codes = cluster_codes(documents)
-    sums = [
-        weighted_sums(values, weights, codes)
-        for both in columns.values()
-        for column in both
-        for values, weights in (
-            (column.now, column.weights),
-            (column.before, column.before_weights),
-            (column.now_paired, column.weights),
-        )
-    ]
-    drawn = np.split(bootstrap(np.concatenate(sums, axis=1), resamples=resamples, seed=seed), len(sums), axis=1)
-    told, place = [], 0
-    for name, both in columns.items():
-        wrong = slice_.wrong if slice_.wrong and slice_.wrong.name == name else None
-        metric = METRICS["contains_value" if wrong else name]
-        figure: dict[str, Any] = {
-            "name": name,
-            "label": wrong.label if wrong else metric.label,
-            "direction": "lower" if wrong else metric.direction,
-        }
-        for system, column in zip(SYSTEMS, both, strict=True):
-            now, before, paired = range(place, place + 3)
-            place += 3
-            rate = metric.binary and not metric.weight
-            figure[system] = _value(estimate(sums[now], drawn[now]), column.now, rate=rate)
-            change = difference(sums[before], sums[paired], drawn[before], drawn[paired])
-            figure[system]["change"] = change and {
-                **{each: round(getattr(change, each), 6) for each in ("value", "low", "high", "p")},
-                "rows": int((~np.isnan(column.before)).sum()),
+def _figures(pairs: dict[str, tuple[Scores, Scores]], resamples: int, seed: int) -> list[dict[str, Any]]:
+    """Each figure of both systems; `pairs` has the untouched rows and the slice's, question by question."""
+    told: dict[str, dict[str, Any]] = {
+        name: {"name": name, "label": METRICS[name].label, "direction": METRICS[name].direction} for name in FIGURES
+    }
+    for system, (before, now) in pairs.items():
+        for entry in compare(before, now, ("before", "now"), resamples=resamples, seed=seed, metrics=FIGURES):
+            change = entry["difference"]
+            told[entry["name"]][system] = _value(entry["name"], now, resamples, seed) | {
+                "change": change
+                and {**{each: change[each] for each in ("value", "low", "high", "p")}, "rows": entry["rows"]}
             }
-        told.append(figure)
-    return told
+    return list(told.values())
 
 
-def _value(figure: Any, values: "Floats", *, rate: bool) -> dict[str, Any]:
+def _value(name: str, scores: Scores, resamples: int, seed: int) -> dict[str, Any]:
+    """A figure on all rows that it counts."""
     import numpy as np
 
-    counted = values[~np.isnan(values)]
-    told = {each: figure and round(getattr(figure, each), 6) for each in ("value", "low", "high")}
-    ends = wilson(int(counted.sum()), len(counted)) if rate and len(counted) else None
-    return told | {"wilson": ends and [round(end, 6) for end in ends], "rows": len(counted)}
+    values = scores.columns[name]
+    counted = int((~np.isnan(values)).sum())
+    if not counted:
+        return {"value": None, "low": None, "high": None, "rows": 0}
+    sums = weighted_sums(values, scores.weights(name), cluster_codes(scores.documents))
+    binary = METRICS[name].binary and not METRICS[name].weight
+    figure = rate(sums) if binary else estimate(sums, bootstrap(sums, resamples=resamples, seed=seed))
+    return {each: figure and round(getattr(figure, each), 6) for each in ("value", "low", "high")} | {"rows": counted}
 
 
 def markdown(entries: list[dict[str, Any]]) -> str:
