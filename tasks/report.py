@@ -12,7 +12,8 @@ from tasks.metrics.abstention import baselines
 from tasks.metrics.scores import Scores
 from tasks.reporting.areas import areas
 from tasks.reporting.behaviour import histogram, refusals
-from tasks.reporting.examples import choose, describe, quality
+from tasks.reporting.examples import choose, describe, failures, quality
+from tasks.reporting.feedback import Failure, doubtful, learnt_from
 from tasks.reporting.headline import summary
 from tasks.reporting.markdown import evaluation_section, page
 from tasks.reporting.page import PARTS, html
@@ -30,11 +31,14 @@ class ReportConfig(Config):
     """How the comparison of base and tuned is shown."""
 
     examples: int = Field(10, ge=0, description="How many of the worst and of the best answers to show.")
+    reference_support: float = Field(
+        0.48, ge=0, le=1, description="Support under which an evaluation row's own reference answer is in doubt."
+    )
     resamples: int = Field(10_000, ge=100, description="Bootstrap resamples of the source documents, for the slices.")
     seed: int = Field(0, description="Seed of the bootstrap.")
 
 
-@step(libraries=("jinja2", "numpy", "pyarrow", "pystemmer", "scipy"), resources=PARTS)
+@step(libraries=("jinja2", "numpy", "pyarrow", "pystemmer", "scipy", "statsmodels"), resources=PARTS)
 def report(
     config: ReportConfig,
     *,
@@ -103,7 +107,8 @@ def report(
             if folder
         },
     }
-    _look(told, config, _joined(rows, base_answers, tuned_answers), base, tuned)
+    told |= _look(config, told["areas"], _joined(rows, base_answers, tuned_answers), base, tuned, source)
+    told["doubtful"] = doubtful(rows, threshold=config.reference_support, most=config.examples)
     (out / "report.json").write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
     (out / "report.md").write_text(page(told), encoding="utf-8")
     (out / "report.html").write_text(html(told), encoding="utf-8")
@@ -128,18 +133,21 @@ def _abstention(entries: list[dict[str, Any]], share: float) -> list[dict[str, A
 
 
 def _look(
-    told: dict[str, Any],
     config: ReportConfig,
+    areas: list[dict[str, Any]],
     joined: Iterator[tuple[Triplet, Answer, Answer]],
     base: Scores,
     tuned: Scores,
-) -> None:
-    """One pass over the texts, for the lengths of all answers and the rows that are shown in full."""
+    source: Path | None,
+) -> dict[str, Any]:
+    """One pass over the texts: all answers' lengths, the rows shown in full, and what the failures learnt from."""
     worst, best = choose(base, tuned, config.examples)
+    failed = failures(tuned, config.examples) if source else []
     gain = quality(tuned) - quality(base)
-    wanted = {*worst, *best, *(area["row"] for area in told["areas"])}
+    wanted = {*worst, *best, *failed, *(area["row"] for area in areas)}
     lengths: dict[str, list[int]] = {"base": [], "tuned": [], "reference": []}
-    shown: dict[int | None, dict[str, Any] | None] = {None: None}
+    shown: dict[int | None, dict[str, Any]] = {}
+    texts: dict[int, Failure] = {}
     for number, (row, by_base, by_tuned) in enumerate(joined):
         for name, text in (("base", by_base.text), ("tuned", by_tuned.text), ("reference", row.answer)):
             lengths[name].append(len(words(text)))
@@ -147,9 +155,14 @@ def _look(
             shown[number] = describe(row, number, (by_base.text, base), (by_tuned.text, tuned)) | {
                 "gain": round(float(gain[number]), 6)
             }
-    told |= {"lengths": histogram(lengths)}
-    told |= {"worst": [shown[number] for number in worst], "best": [shown[number] for number in best]}
-    told["areas"] = [{**area, "example": shown[area["row"]]} for area in told["areas"]]
+            texts[number] = Failure(row, by_tuned.text)
+    return {
+        "lengths": histogram(lengths),
+        "worst": [shown[number] for number in worst],
+        "best": [shown[number] for number in best],
+        "areas": [{**area, "example": shown.get(area["row"])} for area in areas],
+        "learnt_from": learnt_from([texts[number] for number in failed], source) if source else None,
+    }
 
 
 def _joined(rows: Path, base: Path, tuned: Path) -> Iterator[tuple[Triplet, Answer, Answer]]:

@@ -1,4 +1,4 @@
-"""Which answers to look at: the ten that got worse most, and the ten that got better most."""
+"""Which answers to look at: those that got worse most, those that got better most, and those that are poorest."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from tasks.statistics import Floats
 
 System = tuple[str, Scores]  # its answer to a row, and the scores of all its answers
-SHOWN = ("faithfulness", "token_f1", "contains_value", "abstained", "hallucination")  # beside each answer
+SHOWN = ("faithfulness", "token_f1", "contains_value", "abstained", "hallucination")
+POOR = 0.5  # of `quality`
 
 
 def quality(scores: Scores) -> "Floats":
@@ -30,21 +31,34 @@ def quality(scores: Scores) -> "Floats":
 
 
 def choose(base: Scores, tuned: Scores, count: int) -> tuple[list[int], list[int]]:
-    """Row numbers of the worst and of the best: by gain over the base, then by the tuned answer itself.
+    """Row numbers of at most `count` of the worst and of the best: by gain over the base, then by the tuned answer.
 
-    No row is in both; where few answers got worse, poor answers that stayed poor fill the list of the worst. If both
-    answerable and unanswerable questions moved, each has its half, or refusals, worth 0 or 1, would crowd out the rest.
+    The worst got worse, or are poor and stayed so; the best got better. If both answerable and unanswerable questions
+    moved, each has its half, or refusals, worth 0 or 1, would crowd out the rest.
     """
     import numpy as np
 
     after = quality(tuned)
     gain = np.round(after - quality(base), 9)
     order = np.lexsort((after, gain)).tolist()  # by gain, then quality, then row number
-    count = min(count, len(order) // 2)
     refusable = tuned.columns["should_abstain"] == 1
-    worst = _balanced(order, [(gain < 0) & ~refusable, (gain < 0) & refusable], count)
-    best = [row for row in reversed(order) if row not in worst]
-    return worst, _balanced(best, [(gain > 0) & ~refusable, (gain > 0) & refusable], count)
+    poor = (gain < 0) | (gain == 0) & (after < POOR)
+    worst = [row for row in order if poor[row]]
+    best = [row for row in reversed(order) if gain[row] > 0]
+    return (
+        _balanced(worst, [(gain < 0) & ~refusable, (gain < 0) & refusable], count),
+        _balanced(best, [~refusable, refusable], count),
+    )
+
+
+def failures(tuned: Scores, count: int) -> list[int]:
+    """Row numbers of the tuned model's poorest answers, poorest first, half of them to questions without an answer."""
+    import numpy as np
+
+    after = quality(tuned)
+    order = [row for row in np.argsort(after, kind="stable").tolist() if after[row] < POOR]
+    refusable = tuned.columns["should_abstain"] == 1
+    return _balanced(order, [~refusable, refusable], count)
 
 
 def _balanced(order: list[int], kinds: list[Any], count: int) -> list[int]:

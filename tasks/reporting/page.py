@@ -109,14 +109,10 @@ def _judges(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _marked(example: dict[str, Any], which: str) -> list[Piece]:
-    """The answer in pieces, what nothing supports marked; a refusal claims nothing."""
-    answer = example[which]
-    if answer["scores"]["abstained"]:
-        return [(answer["answer"], False)]
-    return unsupported(answer["answer"], example["context"], example["query"])
+    """The answer in pieces, what nothing supports marked."""
+    return unsupported(example[which]["answer"], example["context"], example["query"])
 
 
-def _supporting(example: dict[str, Any], which: str = "tuned") -> list[list[Piece]]:
-    """The passages in pieces, what the answer takes up marked."""
-    taken_up = "" if example[which]["scores"]["abstained"] else example[which]["answer"]
-    return [supporting(passage, taken_up) for passage in example["context"]]
+def _supporting(example: dict[str, Any]) -> list[list[Piece]]:
+    """The passages in pieces, what the tuned answer takes up marked."""
+    return [supporting(passage, example["tuned"]["answer"]) for passage in example["context"]]

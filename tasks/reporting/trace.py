@@ -17,7 +17,9 @@ SOURCES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("slices.*", ("slices",)),
     ("judge.*", ("judge",)),
     ("training.*", ("training",)),
-    ("quality.training.*", ("source",)),
+    ("learnt_from.*.nearest.*", ("source",)),
+    ("learnt_from.*.answer", ("tuned answers",)),
+    ("learnt_from.*.note", ("source",)),
     ("lengths.*.base*", ("base answers",)),
     ("lengths.*.tuned*", ("tuned answers",)),
     ("refusals.*.base.*", ("base scores",)),
@@ -28,7 +30,7 @@ SOURCES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("*.tuned.scores.*", ("tuned scores",)),
     ("*.gain", ("base scores", "tuned scores")),
     ("abstention.*", ("gate",)),
-    *((f"{part}.*", ("rows",)) for part in ("areas", "best", "worst", "lengths", "quality")),
+    *((f"{part}.*", ("rows",)) for part in ("areas", "best", "worst", "lengths", "doubtful", "learnt_from")),
     *((part, ("rows",)) for part in ("rows", "documents", "unanswerable")),
     ("*", ("gate",)),  # the decision, its verdicts and the comparisons behind them
 )

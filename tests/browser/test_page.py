@@ -8,7 +8,7 @@ from tasks.reporting.history import html as history
 from tasks.reporting.trace import at
 from tests.tasks.evaluation import poor, right, triplets
 from tests.tasks.promoted import LOG
-from tests.tasks.reported import inputs, told, with_slices
+from tests.tasks.reported import inputs, told, with_slices, with_source
 
 pytestmark = pytest.mark.slow
 SCREENS = [(width, scheme) for width in (1280, 400) for scheme in ("light", "dark")]
@@ -26,7 +26,7 @@ def reported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reported")
     rows = triplets(120)
     rows[8] = rows[8]._replace(query=f"{rows[8].query} {LONG}?")
-    places = inputs(folder, rows, poor, tuned, champion=right, shipped=right)
+    places = with_source(folder, inputs(folder, rows, poor, tuned, champion=right, shipped=right), triplets(60))
     return folder / "report/report.html", told(folder, with_slices(folder, places, poor, right))
 
 

@@ -37,6 +37,11 @@ def inputs(folder, rows, base, tuned, *, champion=None, shipped=None, config=GAT
     return {name: place for name, place in places.items() if not name.startswith(("champion", "shipped"))}
 
 
+def with_source(folder, places, rows):
+    """The inputs with training rows."""
+    return places | {"source": record(write_rows(folder / "source", rows), "validate")}
+
+
 def with_slices(folder, places, base, tuned, most=12):
     """The inputs with the slices of their rows, made by their step, answered as `base` and `tuned` say, and scored."""
     config = SlicesConfig(rows_per_slice=most)
