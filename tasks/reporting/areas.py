@@ -12,7 +12,7 @@ AREAS = ("Faithfulness", "Hallucination", "Relevance", "Style / domain")  # grou
 
 
 def areas(entries: Sequence[dict[str, Any]], base: Scores, tuned: Scores) -> list[dict[str, Any]]:
-    """Per area its leading metric, the others that are judged, and the number of the row to show.
+    """Per area its leading metric, the others that are judged and scored, and the number of the row to show.
 
     The leading metric is the group's primary one, else its first that has a better direction. `entries` compare tuned
     with base, one per metric. An area without such a metric is left out.
@@ -27,7 +27,8 @@ def areas(entries: Sequence[dict[str, Any]], base: Scores, tuned: Scores) -> lis
         row = _typical(lead, base, tuned, shown)
         if row is not None:
             shown.add(row)
-        told.append({"name": area, "metric": lead["name"], "more": [entry["name"] for entry in more], "row": row})
+        scored = [entry["name"] for entry in more if entry["difference"]]
+        told.append({"name": area, "metric": lead["name"], "more": scored, "row": row})
     return told
 
 

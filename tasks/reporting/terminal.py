@@ -1,5 +1,6 @@
 """The report in the terminal, from report.json: the comparison with the base, and what the gate asked."""
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from tasks.reporting.figures import count, interval, share, signed
@@ -16,11 +17,16 @@ STYLES = {
     "not scored": "dim",
     "diagnostic": "dim",
 }
-OUTCOMES = {"holds": ("✓ holds", "green"), "fails": ("✗ fails", "bold red"), "open": ("? open", "yellow")}
+OUTCOMES = {  # in a title, and as a style
+    "holds": ("hold", "green"),
+    "fails": ("fail", "bold red"),
+    "open": ("open", "yellow"),
+    "idle": ("not needed", "dim"),
+}
 
 
 def table(report: dict[str, Any]) -> "RenderableType":
-    """Comparison and verdicts in at most 100 columns; the decision is the headline, which is told below them."""
+    """Comparison and verdicts in at most 100 columns. The decision is the headline, which is told below them."""
     from rich.console import Group
 
     return Group(comparison(report), verdicts(report))
@@ -56,31 +62,35 @@ def comparison(report: dict[str, Any]) -> "Table":
     return shown
 
 
-def verdicts(report: dict[str, Any]) -> "Table":
-    """What each rule of the gate asked, and whether it holds; those that refuse or leave open come first."""
+def verdicts(report: dict[str, Any]) -> "RenderableType":
+    """How many rules of the gate hold, and each that fails or is open; those that fail come first."""
     from rich.text import Text
 
-    shown = _table("What the gate asked", "")
-    for name in ("against", "rule"):
+    counts = Counter(_outcome(verdict) for verdict in report["verdicts"])
+    told = ", ".join(f"{counts[name]} {words}" for name, (words, _) in OUTCOMES.items() if counts[name])
+    title = f"What the gate asked: {told}"
+    listed = [verdict for name in ("fails", "open") for verdict in report["verdicts"] if _outcome(verdict) == name]
+    if not listed:
+        return Text(title, style="bold")
+    shown = _table(title, "")
+    for name in ("rule", "against"):
         shown.add_column(name, no_wrap=True)
     for name in ("change [95 %]", "margin"):
         shown.add_column(name, justify="right", no_wrap=True)
     shown.add_column("outcome", no_wrap=True)
-    for verdict in sorted(report["verdicts"], key=_urgency):
-        text, style = OUTCOMES[verdict["outcome"]]
-        needed = verdict["outcome"] != "open" or verdict["needed"]
+    for verdict in listed:
         shown.add_row(
-            verdict["against"],
             Text(f"{verdict['label']} {verdict['must'].replace('_', ' ')}"),
+            verdict["against"],
             _change(verdict if verdict["value"] is not None else None),
             "any" if verdict["margin"] is None else share(verdict["margin"]),
-            Text(text if needed else "not needed", style=style if needed else "dim"),
+            Text(verdict["outcome"], style=OUTCOMES[verdict["outcome"]][1]),
         )
     return shown
 
 
-def _urgency(verdict: dict[str, Any]) -> int:
-    return ("fails", "open", "holds").index(verdict["outcome"]) if verdict["needed"] else 3
+def _outcome(verdict: dict[str, Any]) -> str:
+    return verdict["outcome"] if verdict["needed"] or verdict["outcome"] == "holds" else "idle"
 
 
 def _change(change: dict[str, Any] | None) -> str:

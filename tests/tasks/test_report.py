@@ -4,6 +4,7 @@ import html
 import re
 from html.parser import HTMLParser
 
+import orjson
 import pytest
 from rich.console import Console
 
@@ -13,9 +14,10 @@ from tasks.report import ReportConfig, report
 from tasks.reporting import history
 from tasks.reporting.page import TEMPLATES
 from tasks.reporting.terminal import table
+from tasks.reporting.terminal import verdicts as verdict_table
 from tasks.reporting.trace import at
 from tests.tasks.evaluation import REFUSAL, poor, right, triplets
-from tests.tasks.reported import inputs, told, with_slices
+from tests.tasks.reported import inputs, record, told, with_slices, with_source
 
 
 def verdicts(found):
@@ -140,7 +142,7 @@ class Page(HTMLParser):
         self.links += [value for name, value in attrs if name in ("src", "href")]
         self.paths += [value for name, value in attrs if name == "data-path"]
         self.seen.add(tag)
-        if tag != "meta":
+        if tag not in ("meta", "br"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
@@ -249,6 +251,41 @@ def test_slices_are_reported_with_their_change(tmp_path):
     assert "## Harder questions" in (tmp_path / "report/report.md").read_text()
 
 
+def test_rows_in_doubt_and_what_failures_were_learnt_from_go_back_to_the_author(tmp_path):
+    rows = triplets(20)
+    rows[6] = rows[6]._replace(answer="It was opened in 1234 by the Duke of Nowhere.")
+
+    def tuned(number, row):
+        return REFUSAL if number == 4 else row.answer
+
+    places = with_source(tmp_path, inputs(tmp_path, rows, poor, tuned), triplets(8))
+    found = told(tmp_path, places)
+    assert [row["id"] for row in found["doubtful"]["listed"]] == [rows[6].id]
+    assert (found["doubtful"]["failing"], found["doubtful"]["rows"]) == (1, 40)
+    failure = next(each for each in found["learnt_from"] if each["id"] == rows[4].id)
+    assert failure["answer"] == REFUSAL and failure["nearest"][0]["id"] == rows[4].id
+    page = Page((tmp_path / "report/report.html").read_text())
+    for path in page.paths:
+        at(found, path)
+    assert {"doubtful.listed.0.query", "learnt_from.0.nearest.0.similarity"} <= set(page.paths)
+
+
+def test_judges_are_shown_and_decide_nothing(tmp_path):
+    places = inputs(tmp_path, triplets(12), poor, right)
+    figure = {"value": 0.5, "low": 0.4, "high": 0.6, "rows": 20, "missing": 4, "missing_rate": 0.17, "reasons": {}}
+    said = {"judge": "llm_faithfulness", "label": "Faithfulness, by a model", "model": "some/judge", "prompt": "abc"}
+    judges = [
+        said | {"base": figure, "tuned": figure | {"value": None}, "difference": None},
+        said | {"base": figure, "tuned": figure, "difference": {"value": 0.0, "low": -0.1, "high": 0.1}},
+    ]
+    (tmp_path / "judge").mkdir()
+    (tmp_path / "judge" / "judge.json").write_bytes(orjson.dumps({"rows": 24, "judges": judges, "cost": {}}))
+    found = told(tmp_path, places | {"judge": record(tmp_path / "judge", "judge")})
+    page = Page((tmp_path / "report/report.html").read_text())
+    assert {"judge.judges.0.model", "judge.judges.1.difference.value", "judge.judges.0.base.missing"} <= set(page.paths)
+    assert found["made_from"]["judge"].startswith("judge/")
+
+
 def test_a_new_metric_needs_no_change_here(tmp_path, monkeypatch):
     def shouting(row):
         """Share of capital letters, to see that a metric comes with its definition."""
@@ -287,6 +324,22 @@ def test_the_terminal_table_fits_in_a_hundred_columns(improved):
     assert max(map(len, plain.splitlines())) <= 100
     for metric in METRICS.values():
         assert metric.label in plain
+
+
+def test_the_terminal_tells_which_rules_do_not_hold(improved):
+    _, found = improved
+
+    def said(**changed):
+        console = Console(width=100)
+        with console.capture() as captured:
+            console.print(verdict_table(found | changed))
+        return captured.get()
+
+    holding = [verdict for verdict in found["verdicts"] if verdict["outcome"] == "holds"]
+    assert said(verdicts=holding) == f"What the gate asked: {len(holding)} hold\n"
+    failing = said(verdicts=[*holding, holding[0] | {"outcome": "fails"}])
+    assert failing.startswith(f"What the gate asked: {len(holding)} hold, 1 fail")
+    assert failing.count(holding[0]["label"]) == 1
 
 
 def test_the_same_inputs_give_the_same_bytes(tmp_path):
