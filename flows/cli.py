@@ -48,12 +48,13 @@ def _store(config: Path, overrides: Sequence[str] | None) -> "Store":
 
 @app.command()
 def retrain(config: ConfigFile = TINY, overrides: Overrides = None) -> None:
-    """Run what is stale: validate → build → train → export → answer → score → report.
+    """Run what is stale: validate → build → train → export → answer → score → gate → report → promote.
 
     A step whose data, config, code and libraries are as they were is taken from the store. When all are, nothing
-    is started, not even Prefect.
+    is started, not even Prefect. The adapter goes into service if its gate says so and `promotion.mode` is auto.
     """
     from flows.pipeline import pipeline
+    from flows.settle import settle
     from tasks.versioning.plan import Planner
 
     tree = load(config, overrides or ())
@@ -64,23 +65,28 @@ def retrain(config: ConfigFile = TINY, overrides: Overrides = None) -> None:
             display.step_done(console, step)
         planner.store.log_run(tree.name, planner.artifacts).end("completed")
         folder = outcome.report.folder
+        settled = settle(planner.store, tree.promotion, outcome)
     else:
-        folder = _run_flow(tree)
+        folder, settled = _run_flow(tree)
     display.comparison(console, orjson.loads((folder / "report.json").read_bytes()), folder)
+    console.print(settled, highlight=False)
 
 
-def _run_flow(tree: Retrain) -> Path:
-    """Run the flow in this process, on the Prefect server that is configured or else an ephemeral one."""
+def _run_flow(tree: Retrain) -> tuple[Path, str]:
+    """Run the flow in this process, on the Prefect server that is configured or else an ephemeral one.
+
+    Returns the report's folder and what became of the adapter.
+    """
     settings.for_terminal()
-    from flows.retrain import TELL
+    from flows.retrain import AND_SO, TELL
     from flows.retrain import retrain as flow
 
     def told(step: Any, done: bool) -> None:
         (display.step_done if done else display.step_starts)(console, step)
 
     TELL.set(told)
-    folder: Any = flow(tree)
-    return Path(folder)
+    state: Any = flow(tree, return_state=True)
+    return Path(state.result()), state.message.partition(AND_SO)[2]
 
 
 @app.command()
@@ -247,13 +253,115 @@ def _text(path: Path) -> str:
 
 
 @app.command()
+def promote(
+    adapter: Annotated[
+        str | None, typer.Argument(help="Key or alias of an adapter. Without it: the challenger.", show_default=False)
+    ] = None,
+    because: Annotated[str, typer.Option(help="Why; without it the gate's own reason. It stays in the log.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Against the gate, or what was rolled back; say why.")] = False,
+    mirror: Annotated[bool, typer.Option("--mirror", help="Only bring the MLflow registry up to date.")] = False,
+    config: WhichStore = TINY,
+    overrides: Overrides = None,
+) -> None:
+    """Put an adapter into service, if its gate says so.
+
+    It must be whole, and its gate must have compared it with the champion of now. `--force --because "…"` goes past
+    the gate, on the record. Exits with 0 if the adapter is in service, with 2 if it was not promoted.
+    """
+    from flows.decide import promote as decide
+
+    tree = load(config, overrides or ())
+    store = tree.open_store()
+    console.print("" if mirror else decide(store, adapter, because=because, force=force), highlight=False, end="")
+    _mirror(tree, store, required=mirror)
+
+
+@app.command()
+def rollback(
+    because: Annotated[str, typer.Option(help="Why; it stays in the log.")],
+    adapter: Annotated[
+        str | None, typer.Argument(help="The one to take out. Without it: the champion.", show_default=False)
+    ] = None,
+    config: WhichStore = TINY,
+    overrides: Overrides = None,
+) -> None:
+    """Take the champion out of service and bring back the adapter before it, at once.
+
+    No retraining promotes it again; only `reground promote --force --because "…"` does. A second rollback goes one
+    further back, and wants the name of the adapter that it takes out. Exits with 2 if nothing was changed.
+    """
+    from flows.decide import rollback as decide
+
+    tree = load(config, overrides or ())
+    store = tree.open_store()
+    console.print(decide(store, adapter, because=because), highlight=False, end="")
+    _mirror(tree, store)
+
+
+def _mirror(tree: Retrain, store: "Store", *, required: bool = False) -> None:
+    """Bring the MLflow registry up to date if the config names one, and end the line."""
+    if tree.promotion.mlflow:
+        from flows.registry import mirror, mirrored
+
+        told = mirror(store, tree.promotion.mlflow) if required else mirrored(store, tree.promotion.mlflow)
+        console.print(told, highlight=False, end="")
+    elif required:
+        raise UserError("promotion.mlflow names no registered model", "set it: `-s promotion.mlflow=NAME`")
+    console.print()
+
+
+@app.command()
 def versions(
+    config: WhichStore = TINY,
+    overrides: Overrides = None,
+    json: Annotated[bool, typer.Option("--json", help="The same for machines.")] = False,
+) -> None:
+    """List the adapters by what became of them: which is in service, since when, by whose decision and why.
+
+    `champion` is in service, `previous` comes back on a rollback, a `challenger` waits for a decision. Figures are
+    changes against the champion of then. `reground artifacts` lists everything else.
+    """
+    from flows import served
+    from flows.versions import versions as known
+
+    lines = known(_store(config, overrides))
+    if json:
+        _write_json([each.plain() for each in lines])
+    else:
+        served.versions(console, lines)
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="An adapter, gate, report or scores, by key or alias; or `base`.")],
+    second: Annotated[str, typer.Argument(help="Another one.")],
+    config: WhichStore = TINY,
+    overrides: Overrides = None,
+    json: Annotated[bool, typer.Option("--json", help="The same for machines.")] = False,
+) -> None:
+    """Tell which metrics differ between two adapters, e.g. `reground compare previous champion`.
+
+    From scores that are in the store, on the same questions; nothing is answered or scored for it. Exits with 2 if
+    the two were never scored on the same questions.
+    """
+    from flows import served
+    from flows.comparing import compare as compared
+
+    told = compared(_store(config, overrides), first, second)
+    if json:
+        _write_json(told)
+    else:
+        served.comparison(console, told)
+
+
+@app.command()
+def artifacts(
     step: Annotated[str | None, typer.Argument(help="Only this step, e.g. train.", show_default=False)] = None,
     config: WhichStore = TINY,
     overrides: Overrides = None,
 ) -> None:
     """List the artifacts in the store, oldest first."""
-    console.print(display.versions(_store(config, overrides).all(step)))
+    console.print(display.artifacts(_store(config, overrides).all(step)))
 
 
 @app.command()
@@ -273,16 +381,17 @@ def show(
 
 @app.command()
 def alias(
-    name: Annotated[str | None, typer.Argument(help="Such as champion.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(help="Such as baseline.", show_default=False)] = None,
     artifact: Annotated[
         str | None, typer.Argument(help="A key or its first digits, or a step: its newest artifact.")
     ] = None,
     config: WhichStore = TINY,
     overrides: Overrides = None,
 ) -> None:
-    """Give an artifact a name, or list the names. `champion` is the one that `train.start: champion` goes on from.
+    """Give an artifact a name, or list the names.
 
-    What has a name is kept by `reground gc`, with all that it was made from.
+    What has a name is kept by `reground gc`, with all that it was made from. champion, previous and challenger are
+    named by `reground promote` and `rollback` alone.
     """
     store = _store(config, overrides)
     if name and artifact:
@@ -299,7 +408,7 @@ def gc(
     config: WhichStore = TINY,
     overrides: Overrides = None,
 ) -> None:
-    """Free the space of what no alias, no recent run and nothing young needs.
+    """Free the space of what no alias, no adapter that may be served, no recent run and nothing young needs.
 
     It says of each thing why it stays or goes, and may run while other commands do.
     """

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, Field, PositiveInt, ValidationError
 
+from flows.settle import PromotionConfig
 from tasks.answer import AnswerConfig
 from tasks.build import BuildConfig
 from tasks.errors import UserError
@@ -85,6 +86,7 @@ class Retrain(Config):
     parity: ParityConfig = ParityConfig()
     gate: GateConfig = GateConfig()
     report: ReportConfig = ReportConfig()
+    promotion: PromotionConfig = PromotionConfig()
 
     def open_store(self) -> Store:
         return Store(self.store, cache=Path(self.cache) if self.cache else None)

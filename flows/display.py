@@ -158,11 +158,11 @@ def side_by_side(question: str, base: str, tuned: str, which: str) -> Table:
     return table
 
 
-def versions(artifacts: list[Artifact]) -> Table:
+def artifacts(found: list[Artifact]) -> Table:
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for name in ("step", "key", "made at", "size", "took", "why"):
         table.add_column(name, justify="right" if name in ("size", "took") else "left", no_wrap=name != "why")
-    for each in artifacts:
+    for each in found:
         record = each.record
         table.add_row(
             record["label"],

@@ -10,11 +10,14 @@ from prefect.states import Completed
 
 from flows.config import TINY, Retrain, load
 from flows.pipeline import pipeline
+from flows.promote import settle_and_ask
+from flows.versions import markdown, versions
 from tasks.versioning.as_task import TaskRunner, Tell, silent
 from tasks.versioning.lineage import lineage
 from tasks.versioning.runner import Runner
 
 SAMPLE = load(TINY)
+AND_SO = " → "  # in the state message, between what the adapter is worth and what became of it
 TELL: ContextVar[Tell] = ContextVar("tell", default=silent)  # the terminal sets it, to watch the steps
 
 
@@ -22,7 +25,8 @@ TELL: ContextVar[Tell] = ContextVar("tell", default=silent)  # the terminal sets
 def retrain(config: Retrain = SAMPLE) -> State[str]:
     """Validate, build, train, export, answer, score and report; each step only if something it is made from changed.
 
-    The run's state message is the report's headline, and its result is the report's folder.
+    The run's state message is the report's headline and what became of the adapter, and its result is the report's
+    folder.
     """
     return run(config)
 
@@ -38,4 +42,7 @@ def run(config: Retrain) -> State[str]:
     create_markdown_artifact(summary, key="comparison", description="Base against tuned")
     chart = lineage(outcome.report).mermaid()
     create_markdown_artifact(f"```mermaid\n{chart}\n```", key="lineage", description="What the report was made from")
-    return Completed(message=report["headline"], data=str(outcome.report.folder))
+    settled = settle_and_ask(store, config.promotion, outcome, cache=config.cache)
+    served = markdown(versions(store))
+    create_markdown_artifact(served, key="versions", description="Adapters by what became of them")
+    return Completed(message=f"{report['headline']}{AND_SO}{settled}", data=str(outcome.report.folder))

@@ -45,10 +45,10 @@ def champion(store: Store) -> WarmStart:
     if not alias:
         raise UserError(
             f"train.start is champion, and {store.url} has none yet",
-            "set train.start to base, or name one: `reground alias champion export/…`",
+            "set train.start to base, or promote one: `reground promote`",
         )
     served = _whole(store, alias.step, alias.key)
-    trained = served if served.step == "train" else _made_from(store, served, "training")
+    trained = _made_from(store, served, "training")
     return WarmStart(trained["adapter"], _made_from(store, trained, "train"))
 
 
@@ -56,7 +56,7 @@ def _made_from(store: Store, artifact: Artifact, name: str) -> Artifact:
     origin = artifact.record["inputs"].get(name)
     if not origin:
         raise UserError(
-            f"train.start is champion, and {artifact.about} was not trained here", "name an artifact of export or train"
+            f"train.start is champion, and {artifact.about} was not trained here", "set train.start to base"
         )
     found = _whole(store, origin["step"], origin["key"])
     return found[origin["part"]] if origin["part"] else found
@@ -67,7 +67,7 @@ def _whole(store: Store, step: str, key: str) -> Artifact:
     if not found:
         raise UserError(
             f"train.start is champion, and of it {step}/{key[:SHORT]} is {store.flaw(step, key)}",
-            "restore it from a backup, make another the champion, or set train.start to base",
+            "restore it from a backup, `reground rollback`, or set train.start to base",
         )
     return found
 

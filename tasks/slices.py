@@ -30,9 +30,9 @@ class SlicesConfig(Config):
     """How many questions are made harder, and how long they may get."""
 
     rows_per_slice: PositiveInt = Field(
-        12,
-        description="Most questions of a slice. With 12, answering the sample's slices costs two thirds of its plain "
-        "evaluation and tells no more than what breaks; intervals of ±.10 take some 100, of ±.05 some 400.",
+        10,
+        description="Most questions of a slice. With 10, answering the sample's slices costs about half of what its "
+        "plain evaluation does, and shows only what breaks; intervals of ±.10 take some 100, of ±.05 some 400.",
     )
     max_tokens: PositiveInt = Field(1024, description="Tokens of prompt and answer; build.max_tokens or less.")
     answer_room: PositiveInt = Field(

@@ -228,7 +228,7 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 def detectable_mean(error: float, clusters: int, *, tests: int = 1, jump: float = 0.0, rows: int = 1) -> float:
     """The least true change that a test at 5 %, the first of so many by Holm, finds four times out of five.
 
-    A gain comes from some rows that change by a `jump`, and so adds to the scatter: gain times jump to a row's variance.
+    A gain comes from some rows that change by a `jump`, and adds as much to a row's variance: gain times jump.
     """
     widths = student(1 - SIGNIFICANT / 2 / tests, clusters) + student(POWER, clusters)
     added = widths * widths * jump / rows

@@ -31,9 +31,17 @@ class Alias:
 
 
 def every(objects: Objects) -> dict[str, Alias]:
-    names = {path.removeprefix(f"{ALIASES}/").removesuffix(".json") for path in objects.glob(f"{ALIASES}/*.json")}
-    given = {name: alias for name in sorted(names - set(ROLES)) if (alias := read(objects, name))}
-    return {**_roles(objects), **given}
+    return {**_roles(objects), **given(objects)}
+
+
+def given(objects: Objects) -> dict[str, Alias]:
+    """Those that people gave. Raises UserError if one cannot be read, as `read` does."""
+    return {name: alias for name in _listed(objects) if name not in ROLES and (alias := read(objects, name))}
+
+
+def without_meaning(objects: Objects) -> list[str]:
+    """Files that give a name which only the promotion log gives."""
+    return [name for name in _listed(objects) if name in ROLES]
 
 
 def read(objects: Objects, name: str) -> Alias | None:
@@ -66,6 +74,10 @@ def _roles(objects: Objects) -> dict[str, Alias]:
         entry = promotion_log.entry(objects, role.since)
         found[name] = Alias(name, role.step, role.key, entry.at, entry.who)
     return found
+
+
+def _listed(objects: Objects) -> list[str]:
+    return [path.removeprefix(f"{ALIASES}/").removesuffix(".json") for path in objects.glob(f"{ALIASES}/*.json")]
 
 
 def _path(name: str) -> str:

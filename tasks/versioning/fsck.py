@@ -1,7 +1,8 @@
 """Check every byte of a store, and mend what can be mended.
 
 A harmed file is linked anew to its blob, a harmed blob of a bucket is uploaded anew, where a good copy is left. Where
-none is, the artifact is moved to `.flawed/`, so that the next run makes it again.
+none is, the artifact is moved to `.flawed/`, so that the next run makes it again. The promotion log is only checked: a
+lost entry is not to be guessed.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from tasks.versioning import aliases, promotion_log
 from tasks.versioning.artifact import MANIFEST, RECORD, SHORT, Artifact
 from tasks.versioning.blobs import BLOBS, blob_name
 from tasks.versioning.digests import Digests
@@ -48,11 +50,27 @@ def check(store: Store, told: Told = lambda _: None) -> Iterator[Finding]:
         if reader.digest(blob) != blob.name:
             blob.unlink()
             yield Finding(f"blob {blob.name[:SHORT]}…", "has other content than its name says", "removed")
-    for alias in store.aliases().values():
+    yield from _names(store)
+    store.digests.commit()
+
+
+def _names(store: Store) -> Iterator[Finding]:
+    """The promotion log, and what names mean; a log that is not whole tells no roles."""
+    objects = store.objects
+    for name in promotion_log.never_written(objects):
+        objects.delete(name)
+        yield Finding(name, "is empty", "removed: its writer died before it wrote a byte")
+    flaws = list(promotion_log.flaws(objects))
+    for name, flaw in flaws:
+        yield Finding(name, flaw, "restore it from a backup: nothing is promoted until then", mended=False)
+    for alias in aliases.given(objects).values() if flaws else store.aliases().values():
         if store.open(alias.step, alias.key) is None:
             flaw = f"means {alias.step}/{alias.key[:SHORT]}, which is not there or flawed"
             yield Finding(f"alias {alias.name}", flaw, "make that again, or point it elsewhere", mended=False)
-    store.digests.commit()
+    for name in aliases.without_meaning(objects):
+        flaw = "is from before there was a promotion log, and means nothing"
+        done = f"`reground promote` what it meant, by hand, and delete {aliases.ALIASES}/{name}.json"
+        yield Finding(f"alias {name}", flaw, done, mended=False)
 
 
 def _in_folder(store: Store, reader: "_Reader") -> Iterator[Finding]:

@@ -1,8 +1,10 @@
 """Garbage collection: what nobody needs any more goes, and for all else one can see why it stays.
 
-An artifact stays if an alias, one of the newest runs or an artifact younger than a day reaches it, through the inputs
-that the records name. A flow that runs meanwhile loses nothing: what it used is in its log, what it makes is young,
-and blobs go only while nobody publishes (see `tasks.versioning.mirror.publishing`).
+An artifact stays if an alias, a promoted adapter, one of the newest runs or an artifact younger than a day reaches it,
+through the inputs that the records name. Of adapters these are the champion, the one before it, the challenger and the
+last ones promoted, with the gate and the report that speak for them; the promotion log itself always stays. A flow that
+runs meanwhile loses nothing: what it used is in its log, what it makes is young, and blobs go only while nobody
+publishes (see `tasks.versioning.mirror.publishing`).
 """
 
 import os
@@ -19,13 +21,16 @@ from tasks import progress
 from tasks.versioning import lease
 from tasks.versioning.artifact import SHORT, Artifact
 from tasks.versioning.blobs import BLOBS, blob_name
+from tasks.versioning.history import History, same
 from tasks.versioning.objects import STAGING, remove
 from tasks.versioning.process import Process
+from tasks.versioning.promotion_log import Entry
 from tasks.versioning.runs import Run
 from tasks.versioning.store import Store
 
 DAY = 86_400.0  # seconds
 KEEP_RUNS = 10
+KEEP_PROMOTED = 3  # adapters: as far as one goes back in a bad week
 LONGEST_RUN = 14 * DAY  # a run on another machine that says `running` for longer was killed
 
 _Place = tuple[str, str]  # step, and the first digits of the key
@@ -80,7 +85,7 @@ def collect(store: Store, *, older_than: float = DAY, keep_runs: int = KEEP_RUNS
 
 def _needed(store: Store, artifacts: list[Artifact], older_than: float, keep_runs: int) -> dict[_Place, str]:
     """Where artifacts are that must stay, and why."""
-    needed: dict[_Place, str] = {}
+    needed = _promoted(store.promotions.entries())
     for alias in store.aliases().values():
         needed.setdefault((alias.step, alias.key[:SHORT]), f"alias {alias.name}")
     for run in _runs_that_count(store.runs(), keep_runs):
@@ -100,6 +105,22 @@ def _needed(store: Store, artifacts: list[Artifact], older_than: float, keep_run
                     needed[place] = f"input of {artifact.about}"
                     todo.append(place)
     return needed
+
+
+def _promoted(entries: list[Entry]) -> dict[_Place, str]:
+    """The adapters that may be served, and whom the champion was measured against; each with its proof."""
+    log = History(entries)
+    kept = [(version, "promoted lately") for version in log.promoted(KEEP_PROMOTED)]
+    if log.state.champion and (before := log.before_promotion(log.state.champion)):
+        kept.append((before, "champion before the champion"))
+    kept += [(version, name) for name, version in reversed(log.state.roles().items())]
+    needed = {}
+    for version, _ in kept:
+        about = [entry for entry in entries if same(entry, version)]
+        for proof in filter(None, (key for entry in about for key in (entry.gate, entry.report))):
+            step, _, key = proof.partition("/")
+            needed[step, key[:SHORT]] = f"proof of {version.about}"
+    return needed | {(version.step, version.key[:SHORT]): why for version, why in kept}
 
 
 def _runs_that_count(runs: list[Run], most: int) -> Iterator[Run]:

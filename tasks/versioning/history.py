@@ -35,6 +35,10 @@ class History:
         about = (e for e in reversed(self.entries) if same(e, adapter) and (not actions or e.action in actions))
         return next(about, None)
 
+    def last_judged(self, adapter: Version) -> Entry | None:
+        """The newest entry about the adapter that has a gate's word."""
+        return next((e for e in reversed(self.entries) if same(e, adapter) and e.decision), None)
+
     def last_change(self) -> Entry | None:
         """The newest entry that changed the champion."""
         return next((e for e in reversed(self.entries) if e.action in ("promote", "rollback")), None)

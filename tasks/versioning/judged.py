@@ -42,27 +42,35 @@ def decided(gate: Artifact) -> Decision:
 
 
 def judged(gate: Artifact) -> Judged:
-    """Whom the gate compared: from its scores to the answers, and from these to the adapter that gave them."""
+    """Whom the gate compared, told from the records of its scores. UserError if they no longer tell."""
     inputs = gate.record["inputs"]
     adapter = _behind(gate, inputs.get("tuned_scores"))
     champion = _behind(gate, inputs["champion_scores"]) if inputs.get("champion_scores") else None
     return Judged(adapter, champion)
 
 
-def _behind(gate: Artifact, scores: dict[str, Any] | None) -> str:
-    """The weights behind the scores that an input of the gate's record names."""
-    origin = scores
-    for name in ("answers", "adapter"):
-        found = _open(gate, origin)
-        origin = found.record["inputs"].get(name) if found else None
-    adapter = _open(gate, origin)
-    if not adapter:
+def adapter_of(scores: Artifact) -> tuple[bool, str | None]:
+    """Whether the records tell whose scores these are, and the SHA-256 of that adapter's weights: None for the base."""
+    given = scores.record["inputs"].get("answers")
+    answers = _open(scores, given)
+    if not answers:
+        return False, None
+    given = answers.record["inputs"].get("adapter")
+    adapter = _open(scores, given)
+    return (True, weights(adapter)) if adapter else (given is None, None)
+
+
+def _behind(gate: Artifact, given: dict[str, Any] | None) -> str:
+    scores = _open(gate, given)
+    known, adapter = adapter_of(scores) if scores else (False, None)
+    if not known or adapter is None:
         raise UserError(
             f"the records no longer tell which adapters {gate.about} compared",
             "run `reground retrain`, which compares anew, or promote by hand: `--force --because …`",
         )
-    return weights(adapter)
+    return adapter
 
 
-def _open(gate: Artifact, origin: dict[str, Any] | None) -> Artifact | None:
-    return gate.store.open(origin["step"], origin["key"]) if origin and origin["step"] else None
+def _open(artifact: Artifact, given: dict[str, Any] | None) -> Artifact | None:
+    """What an input of the artifact was made of; None if the store no longer has it."""
+    return artifact.store.open(given["step"], given["key"]) if given and given["step"] else None

@@ -6,6 +6,7 @@ harmed or from another log cannot pass unseen, and a log that is not whole is re
 """
 
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from tasks.versioning.inputs import sha256_json
 from tasks.versioning.objects import Info, Objects
 
 PROMOTIONS = "promotions"
+FILLING = 60.0  # seconds that a writer may take between making its entry and filling it
 DAMAGED = "has other content than was written"
 
 Action = Literal["challenge", "promote", "refuse", "rollback"]
@@ -63,7 +65,7 @@ class Entry:
     """One line of the log. `adapter` is the one that the action is about: for a rollback the one taken out of service.
 
     `decision` and `verdicts` are the gate's, shortened to what a person needs; `gate` and `report` are "step/key".
-    `by` holds user, host, pid and, if it was one, the Prefect flow run.
+    `by` holds user, host and pid, `flow_run` (its id) if Prefect ran it, and `approver` if a person was asked.
     """
 
     number: int
@@ -87,10 +89,14 @@ class Entry:
         return f"{step}/{key[:SHORT]}"
 
     @property
+    def day(self) -> str:
+        """`2026-11-24 15:30`, UTC."""
+        return self.at[:16].replace("T", " ")
+
+    @property
     def who(self) -> str:
-        """`anna@host`, and the flow run if there is one."""
-        run = f", flow run {self.by['flow_run']}" if self.by.get("flow_run") else ""
-        return f"{self.by['user']}@{self.by['host']}{run}"
+        """Who approved it, else `anna@host`; the log has the process and the flow run besides."""
+        return self.by["approver"] or f"{self.by['user']}@{self.by['host']}"
 
     @property
     def digest(self) -> str:
@@ -157,6 +163,15 @@ def flaws(objects: Objects) -> Iterator[tuple[str, str]]:
         elif (before or number == 1) and found.before != (before.digest if before else ""):
             yield name, "does not follow from the entry before it"
         before = found
+
+
+def never_written(objects: Objects) -> list[str]:
+    """The newest entry if it is empty: where there are no hard links, its writer may die between making and filling it.
+
+    Not one of the last minute, for that may be about to be filled.
+    """
+    listed = list(_listed(objects).items())[-1:]
+    return [name for name, info in listed if not info.size and time.time() - info.modified > FILLING]
 
 
 def name_of(number: int) -> str:

@@ -11,13 +11,15 @@ it lies the one before, and so on down; two rollbacks in a row go two steps down
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from tasks import progress
 from tasks.errors import UserError
-from tasks.versioning import promotion_log
+from tasks.versioning import lease, promotion_log
 from tasks.versioning.artifact import SHORT, Artifact
 from tasks.versioning.history import History, same
 from tasks.versioning.judged import Decision, decided, judged, weights
@@ -56,9 +58,9 @@ class Promotions:
         self, adapter: Artifact, *, gate: Artifact | None = None, report: Artifact | None = None, why: str = ""
     ) -> Entry:
         """The adapter waits for a decision; without a `why`, for the gate's."""
-        case = self._case(adapter, gate, report)
 
         def decide(log: History) -> Entry:
+            case = self._case(adapter, gate, report)
             waits = log.state.challenger
             last = log.last(case.version)
             if log.is_champion(case.version):
@@ -86,11 +88,11 @@ class Promotions:
         Without one, or with `force`, a person's `why` stands in for it, and the entry says so. Only `force` brings back
         what was rolled back.
         """
-        case = self._case(adapter, gate, report, approver)
         by_hand = force or gate is None
         _require_reason(why, f"{adapter.about} would be promoted")
 
         def decide(log: History) -> Entry:
+            case = self._case(adapter, gate, report, approver)
             if log.is_champion(case.version):
                 return log.of_champion()
             if not force and log.was_rolled_back(case.version):
@@ -99,7 +101,8 @@ class Promotions:
                 _require_proof(log.state.champion, case, gate)
             return case.entry(log, "promote", why, log.after_promotion(case.version), by_hand=by_hand)
 
-        return self._append(decide)
+        with self._kept_from_gc():
+            return self._append(decide)
 
     def refuse(
         self,
@@ -163,9 +166,28 @@ class Promotions:
 
     # Asking
 
+    def is_champion(self, adapter: Artifact) -> bool:
+        champion = self.state.champion
+        return champion is not None and self.is_same(champion, adapter)
+
+    def is_same(self, version: Version, adapter: Artifact) -> bool:
+        return same(version, _version(adapter))
+
+    def last_promotion(self, version: Version) -> Entry:
+        """The entry that promoted this adapter last. UserError if none did."""
+        entry = History(self.entries()).last(version, "promote")
+        if not entry:
+            raise UserError(f"{version.about} was never promoted", "see `reground versions`")
+        return entry
+
     def was_rolled_back(self, adapter: Artifact) -> bool:
         """Whether the adapter was taken out of service, and not promoted again since."""
-        return History(self.entries()).was_rolled_back(_version(adapter))
+        return self.rolled_back(adapter) is not None
+
+    def rolled_back(self, adapter: Artifact) -> Entry | None:
+        """The entry that took the adapter out of service, unless it was promoted again since."""
+        log, version = History(self.entries()), _version(adapter)
+        return log.last(version, "rollback") if log.was_rolled_back(version) else None
 
     def incumbent(self, adapter: Artifact | None) -> Artifact | None:
         """The champion that this adapter is to be compared with; None if there is none.
@@ -202,11 +224,17 @@ class Promotions:
             report=_name(report) if report else None,
         )
 
+    @contextmanager
+    def _kept_from_gc(self) -> Iterator[None]:
+        """No collection goes on meanwhile: one that has read the log already might take what is about to be named."""
+        if self._store.mirror:
+            self._store.mirror.require_exclusive_create()
+        with lease.held(self._store.objects, "gc", self._store.lease_seconds, progress.say):
+            yield
+
     def _append(self, decide: Callable[[History], Entry]) -> Entry:
         """Write the entry that `decide` makes of the log, or leave it at the one that it finds there."""
         objects = self._store.objects
-        if self._store.mirror:
-            self._store.mirror.require_exclusive_create()
         while True:
             log = History(self.entries())
             entry = decide(log)
@@ -214,6 +242,10 @@ class Promotions:
             if not new or objects.create(promotion_log.name_of(entry.number), entry.content(), durable=True):
                 return entry
             time.sleep(random.uniform(0, objects.patience))  # another took the number
+
+
+class Outdated(UserError):
+    """The gate compared with a champion that is not the one in service any more."""
 
 
 @dataclass(frozen=True)
@@ -260,7 +292,7 @@ def _require_proof(champion: Version | None, case: _Case, gate: Artifact) -> Non
         raise UserError(f"{gate.about} judged another adapter than {about}", "give the gate of this adapter")
     if compared.champion != (champion.weights if champion else None):
         now = f"{champion.about} is champion now" if champion else "there is no champion now"
-        raise UserError(
+        raise Outdated(
             f"{gate.about} compared {about} with another champion: {now}",
             "run `reground retrain`, which compares anew, or promote it by hand: `--force --because …`",
         )
@@ -272,7 +304,7 @@ def _require_reason(why: str, what: str) -> None:
 
 
 def _rolled_back(version: Version, entry: Entry | None) -> UserError:
-    when = f" on {entry.at[:16].replace('T', ' ')} by {entry.who}: {entry.why}" if entry else ""
+    when = f" on {entry.day} by {entry.who}: {entry.why}" if entry else ""
     return UserError(
         f"{version.about} was rolled back{when}", "bring it back only by hand: `reground promote --force --because …`"
     )
@@ -282,8 +314,7 @@ def _rolled_back_just_now(entry: Entry, state: State) -> UserError:
     champion = state.champion
     assert champion
     return UserError(
-        f"{entry.about} was rolled back already, on {entry.at[:16].replace('T', ' ')} by {entry.who}; "
-        f"{champion.about} is in service",
+        f"{entry.about} was rolled back already, on {entry.day} by {entry.who}; {champion.about} is in service",
         f"to take that one out as well, name it: `reground rollback {champion.about} --because …`",
     )
 

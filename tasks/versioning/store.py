@@ -132,7 +132,7 @@ class Store:
             a for a in self.all() if (fnmatch(a.step, step or "*") and a.key.startswith(start)) or a.step == pattern
         ]
         if not found:
-            raise UserError(f"no artifact matches {pattern!r} in {self.url}", "list them with `reground versions`")
+            raise UserError(f"no artifact matches {pattern!r} in {self.url}", "list them with `reground artifacts`")
         return found[-1]
 
     # Making

@@ -93,9 +93,9 @@ def test_a_question_without_an_adapter_says_how_to_get_one(reground, store, tmp_
     assert "reground retrain" in err
 
 
-def test_versions_and_show_tell_how_an_artifact_came_to_be(reground, rows, store):
+def test_artifacts_and_show_tell_how_an_artifact_came_to_be(reground, rows, store):
     reground("validate", str(rows), "-s", store)
-    _, out, _ = reground("versions", "-s", store)
+    _, out, _ = reground("artifacts", "-s", store)
     assert "validate" in out
     key = out.split()[out.split().index("validate") + 1]
     code, told, _ = reground("show", key[:6], "-s", store)

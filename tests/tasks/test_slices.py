@@ -246,35 +246,46 @@ def test_rows_that_cannot_be_made_are_counted_by_reason(tmp_path, base):
 
 def test_a_set_of_which_nothing_can_be_made_is_refused(tmp_path, base):
     with pytest.raises(UserError, match=r"no slice can be made .*does not fit max_tokens \(\d"):
-        made(tmp_path, base, PLANT, max_tokens=70)
+        made(tmp_path, base, PLANT[:60], max_tokens=70)
+
+
+def answered(folder: Path, rows: Path, base: Path, **inputs) -> dict[str, float]:
+    for place in ("out", "work"):
+        (folder / place).mkdir(parents=True)
+    how = AnswerConfig(max_new_tokens=5, model=ModelConfig(quantization="none", device="cpu"))
+    return answer(how, rows=rows, base=base, template=TEMPLATE, work=folder / "work", out=folder / "out", **inputs)
+
+
+def prompts(folder: Path) -> list[tuple]:
+    return [(row.context, row.query) for row in read_triplets(folder)]
 
 
 def test_slices_are_answered_and_scored_as_any_rows_and_reported_beside_the_untouched(tmp_path, base):
-    rows = triplets(12)
-    found = made(tmp_path, base, rows, rows_per_slice=4)
-    asked = {"whole": tmp_path / "rows", "slices": tmp_path / "out/rows"}
-    scores = {}
-    for name, folder in asked.items():
-        for place in ("answers", "scores", "work"):
-            (tmp_path / place / name).mkdir(parents=True)
-        told = answer(
-            AnswerConfig(max_new_tokens=5, model=ModelConfig(quantization="none", device="cpu")),
-            rows=folder,
-            base=base,
-            template=TEMPLATE,
-            work=tmp_path / "work" / name,
-            out=tmp_path / "answers" / name,
-        )
-        assert told["rows_generated"] == len(list(read_triplets(folder)))
-        score(
-            ScoreConfig(resamples=100), rows=folder, answers=tmp_path / "answers" / name, out=tmp_path / "scores" / name
-        )
-        scores[name] = Scores.read(tmp_path / "scores" / name / "scores.arrow")
-    both = (scores["whole"], scores["whole"], scores["slices"], scores["slices"])
-    entries = by_slice(*both, resamples=100, seed=0)
-    assert [entry["name"] for entry in entries] == list(SLICES)
-    assert all(entry["rows"] == len(found.get(entry["name"], ())) for entry in entries)
+    found = made(tmp_path, base, triplets(12), rows_per_slice=4)
+    scores = []
+    for name, rows in (("whole", tmp_path / "rows"), ("slices", tmp_path / "out/rows")):
+        told = answered(tmp_path / name, rows, base)
+        assert told["rows_generated"] == len(prompts(rows))
+        (tmp_path / name / "scores").mkdir()
+        score(ScoreConfig(resamples=100), rows=rows, answers=tmp_path / name / "out", out=tmp_path / name / "scores")
+        scores.append(Scores.read(tmp_path / name / "scores/scores.arrow"))
+    whole, sliced = scores
+    entries = by_slice(whole, whole, sliced, sliced, resamples=100, seed=0)
+    assert [(entry["name"], entry["rows"]) for entry in entries] == [
+        (name, len(found.get(name, ()))) for name in SLICES
+    ]
     assert all(figure["base"] == figure["tuned"] for entry in entries for figure in entry["figures"])
     obeyed = entries[-1]["figures"][-1]
     assert (obeyed["name"], obeyed["tuned"]["rows"]) == ("obeyed", 4)
     assert all(SLICES[name].label in markdown(entries) for name in SLICES)
+
+
+def test_of_a_grown_set_only_new_prompts_are_answered(tmp_path, base):
+    made(tmp_path / "before", base, PLANT[:60], rows_per_slice=4)
+    made(tmp_path / "after", base, PLANT[:66], rows_per_slice=4)
+    asked, now = (prompts(tmp_path / when / "out/rows") for when in ("before", "after"))
+    new = sum(prompt not in asked for prompt in now)
+    assert 0 < new < len(now) / 2
+    answered(tmp_path / "answers", tmp_path / "before/out/rows", base)
+    told = answered(tmp_path / "again", tmp_path / "after/out/rows", base, earlier=[tmp_path / "answers/out"])
+    assert told == {"rows_taken_over": len(now) - new, "rows_generated": new}

@@ -60,7 +60,8 @@ class World:
             hallucinated &= rng.random(count) >= gain / self.hallucination_rate
         f1 = np.where(answers, np.where(right > -0.5, 1.0, ndtr(right)), 0.0)
         if gain := gains.get("token_f1"):
-            f1 = np.where(rng.random(count) < gain / (1 - MEAN_F1), 1.0, f1)
+            end, room = (1.0, 1 - MEAN_F1) if gain > 0 else (0.0, MEAN_F1)
+            f1 = np.where(rng.random(count) < abs(gain) / room, end, f1)
         columns = {
             "faithfulness": np.where(answers, faithfulness, np.nan),
             "hallucination": hallucinated.astype(float),

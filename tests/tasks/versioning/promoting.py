@@ -46,13 +46,19 @@ def gate(
         "settings": {},
     }
     inputs = {
-        "base_scores": _origin(_scores(store, None)),
-        "tuned_scores": _origin(_scores(store, tuned)),
-        "champion_scores": _origin(_scores(store, champion)) if champion else None,
+        "base_scores": origin(_scores(store, None)),
+        "tuned_scores": origin(_scores(store, tuned)),
+        "champion_scores": origin(_scores(store, champion)) if champion else None,
         "shipped_scores": None,
     }
     files = {"gate.json": orjson.dumps(told)}
     return publish(store, number(f"gate {against}"), files, "gate", inputs=inputs, label="gate")
+
+
+def report(store: Store, gate: Artifact) -> Artifact:
+    """The report that shows what the gate decided."""
+    files = {"report.json": orjson.dumps({"headline": f"as {gate.about} says"})}
+    return publish(store, number(f"report {gate.about}"), files, "report", inputs={"gate": origin(gate)})
 
 
 def number(name: str) -> int:
@@ -62,11 +68,11 @@ def number(name: str) -> int:
 def _scores(store: Store, of: Artifact | None) -> Artifact:
     about = of.about if of else "base"
     files = {"answers.arrow": about.encode()}
-    given = {"adapter": _origin(of["adapter"]) if of else None}
+    given = {"adapter": origin(of["adapter"]) if of else None}
     answers = publish(store, number(f"answer {about}"), files, "answer", inputs=given)
     files = {"scores.arrow": about.encode()}
-    return publish(store, number(f"score {about}"), files, "score", inputs={"answers": _origin(answers)})
+    return publish(store, number(f"score {about}"), files, "score", inputs={"answers": origin(answers)})
 
 
-def _origin(artifact: Artifact) -> dict[str, Any]:
+def origin(artifact: Artifact) -> dict[str, Any]:
     return {"digest": artifact.digest, "step": artifact.step, "key": artifact.key, "part": artifact.part}

@@ -48,13 +48,13 @@ def test_young_artifacts_and_what_they_were_made_from_stay(store):
 
 def test_what_an_alias_or_a_recent_run_reaches_stays_and_the_rest_goes(store, tmp_path):
     champion, recent, old = chain(store, 1), chain(store, 11), chain(store, 21)
-    store.point("champion", "train", champion[1].key)
+    store.point("serving", "train", champion[1].key)
     store.log_run("old", {"train": old[1]}).end("completed")
     for _ in range(5):  # runs that found all fresh are one
         store.log_run("tiny", {"train": recent[1]}).end("completed")
     found = collect(store, older_than=0, keep_runs=1, delete=True)
     why = kept(found.items)
-    assert why[champion[1].about] == "alias champion"
+    assert why[champion[1].about] == "alias serving"
     assert why[champion[0].about] == f"input of {champion[1].about}"
     assert why[recent[1].about].startswith("run tiny, ")
     assert why[recent[0].about] == f"input of {recent[1].about}"
@@ -70,7 +70,7 @@ def test_what_an_alias_or_a_recent_run_reaches_stays_and_the_rest_goes(store, tm
 
 def test_what_goes_frees_only_what_nothing_kept_shares(store):
     first, second = chain(store, 1), chain(store, 11)
-    store.point("champion", "train", second[1].key)
+    store.point("serving", "train", second[1].key)
     found = collect(store, older_than=0, delete=True)
     assert gone(found.items) == {a.about for a in first}
     shared = first[0].files["shared"]
@@ -82,7 +82,7 @@ def test_what_goes_frees_only_what_nothing_kept_shares(store):
 def test_kept_files_are_known_still_and_not_read_again(tmp_path):
     store = Store(tmp_path / "store")
     first, second = publish(store, 1), publish(store, 2)
-    store.point("champion", "toy", second.key)
+    store.point("serving", "toy", second.key)
     time.sleep(0.2)
     store.find("toy", second.key)
     weights = second.folder / "model/weights.bin"

@@ -205,13 +205,16 @@ def test_a_store_without_hard_links_works_with_copies(tmp_path, monkeypatch):
 
 def test_aliases_are_replaced_and_match_like_keys(store, tmp_path):
     first, second = publish(store, 1), publish(store, 2)
-    assert store.alias("champion") is None
-    store.point("champion", "toy", first.key)
-    store.point("champion", "toy", second.key)
+    assert store.alias("serving") is None
+    store.point("serving", "toy", first.key)
+    store.point("serving", "toy", second.key)
     other = elsewhere(store, tmp_path)
-    assert other.alias("champion").key == second.key
-    assert set(other.aliases()) == {"champion"}
-    assert other.match("champion").key == second.key
+    assert other.alias("serving").key == second.key
+    assert set(other.aliases()) == {"serving"}
+    assert other.match("serving").key == second.key
+    with pytest.raises(UserError, match="'champion' is what the promotion log says") as error:
+        store.point("champion", "toy", first.key)
+    assert f"reground promote toy/{first.key[:16]} --force --because" in error.value.remedy
     with pytest.raises(UserError, match="no name for an artifact"):
         store.point("../escape", "toy", first.key)
 

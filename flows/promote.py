@@ -1,0 +1,146 @@
+"""Prefect flows that put an adapter into service and take it out again, with a person's approval where that is wanted.
+
+The retraining flow settles its own adapter (`flows/settle.py`); these are for whoever decides: from the UI, by a
+schedule, an automation, or asked by a retraining whose `promotion.mode` is approve.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
+from prefect.deployments import run_deployment
+from prefect.flow_runs import suspend_flow_run
+from prefect.input import RunInput
+from prefect.states import Completed
+from pydantic import Field
+
+from flows import decide
+from flows.settle import PromotionConfig, Settled, candidate, settle
+from flows.versions import markdown, versions
+from tasks.versioning import RUNTIME, Config
+from tasks.versioning.judged import decided
+from tasks.versioning.store import Store
+
+__all__ = ["PromotionConfig", "promote", "rollback", "settle", "settle_and_ask"]
+
+SERVED = "versions"  # key of the Markdown artifact
+
+
+class StoreConfig(Config):
+    """Which store, as `store` and `cache` of a retraining."""
+
+    store: Annotated[str, RUNTIME] = Field(
+        "artifacts", description="Where artifacts are kept: a folder, s3://bucket/prefix or gs://bucket/prefix."
+    )
+    cache: Annotated[str | None, RUNTIME] = Field(
+        None, description="The folder for what is fetched from a bucket; without it ~/.cache/reground."
+    )
+
+    def open_store(self) -> Store:
+        return Store(self.store, cache=Path(self.cache) if self.cache else None)
+
+
+class Promote(StoreConfig):
+    """What to promote, and on whose word."""
+
+    adapter: str | None = Field(None, description="Key or alias of an export artifact; without it the challenger.")
+    because: str = Field("", description="Why; without it the gate's own reason.")
+    force: bool = Field(False, description="Promote against the gate, or what was rolled back. Needs a reason.")
+    approval: bool = Field(False, description="Suspend this run until a person has approved, by its form.")
+    mlflow: str | None = Field(None, description="Registered model of MLflow to mirror champion and previous to.")
+
+
+class Rollback(StoreConfig):
+    """What to take out of service, and why."""
+
+    because: str = Field(..., min_length=1, description="Why; it stays in the promotion log.")
+    adapter: str | None = Field(None, description="Key or alias of the adapter to take out; without it the champion.")
+    mlflow: str | None = Field(None, description="Registered model of MLflow to mirror champion and previous to.")
+
+
+class Approval(RunInput):
+    """What the person who decides fills in."""
+
+    approve: bool = Field(description="Put this adapter into service.")
+    reason: str = Field(min_length=1, description="Why, or why not; it stays in the promotion log.")
+    name: str = Field(min_length=1, description="Who decides.")
+    adapter: str = Field(description="The adapter that this is about.")
+
+
+CHALLENGER = Promote()
+
+
+@flow(name="promote", validate_parameters=True)
+def promote(request: Promote = CHALLENGER) -> State[str]:
+    """Put an adapter into service, if its gate says so; with `approval`, only once a person has approved.
+
+    The state message tells the outcome. A run that waits for approval is suspended and needs no worker; resumed, it
+    goes on from the top.
+    """
+    store = request.open_store()
+    if request.approval:
+        told = _asked(store, request)
+    else:
+        told = decide.promote(store, request.adapter, because=request.because, force=request.force)
+    return _ended(store, told, request.mlflow)
+
+
+@flow(name="rollback", validate_parameters=True)
+def rollback(request: Rollback) -> State[str]:
+    """Take the champion out of service and bring back the adapter before it. The state message tells the outcome."""
+    store = request.open_store()
+    return _ended(store, decide.rollback(store, request.adapter, because=request.because), request.mlflow)
+
+
+def _asked(store: Store, request: Promote) -> str:
+    """Ask a person, and do as they say. The adapter is in the form: by the time of the answer another may wait."""
+    form: type[Approval] = Approval
+    if not _resumed():
+        adapter = candidate(store, request.adapter)
+        about = decide.described(store, adapter)
+        create_markdown_artifact(about, key="approval", description="What waits for approval")
+        form = Approval.with_initial_data(description=about, adapter=f"{adapter.step}/{adapter.key}")
+    answer = suspend_flow_run(wait_for_input=form, key="approval")
+    if not answer.approve:
+        return decide.refuse(store, answer.adapter, because=answer.reason, approver=answer.name)
+    return decide.promote(store, answer.adapter, because=answer.reason, force=request.force, approver=answer.name)
+
+
+def _resumed() -> bool:
+    context = FlowRunContext.get()
+    return bool(context and context.flow_run and context.flow_run.run_count > 1)
+
+
+def _ended(store: Store, told: str, mlflow: str | None) -> State[str]:
+    if mlflow:
+        from flows.registry import mirrored
+
+        told += mirrored(store, mlflow)
+    create_markdown_artifact(markdown(versions(store)), key=SERVED, description="Adapters by what became of them")
+    return Completed(message=told, data=told)
+
+
+def settle_and_ask(store: Store, config: PromotionConfig, outcome: Settled, *, cache: str | None = None) -> str:
+    """`settle`, and where a person is to approve start the deployment that asks; once for each adapter and gate."""
+    told = settle(store, config, outcome)
+    challenger = store.promotions.state.challenger
+    waits = challenger is not None and store.promotions.is_same(challenger, outcome.adapter)
+    if config.mode == "approve" and config.deployment and waits and decided(outcome.gate).decision == "promote":
+        request = Promote(
+            store=store.url,
+            cache=cache,
+            adapter=f"{outcome.adapter.step}/{outcome.adapter.key}",
+            approval=True,
+            mlflow=config.mlflow,
+        )
+        run_deployment(
+            config.deployment,
+            parameters={"request": request.model_dump(mode="json")},
+            timeout=0,
+            as_subflow=False,
+            idempotency_key=f"{outcome.adapter.key}-{outcome.gate.key}",
+        )
+    return told

@@ -1,0 +1,99 @@
+"""What becomes of a new adapter at the end of a retraining: promoted, put up for a decision, or refused.
+
+No Prefect in here: a run that finds everything fresh settles as well, and starts none.
+"""
+
+from typing import Any, Literal, Protocol
+
+from pydantic import Field
+
+from tasks.errors import UserError
+from tasks.versioning import Config
+from tasks.versioning.artifact import Artifact
+from tasks.versioning.judged import decided
+from tasks.versioning.promotions import Outdated
+from tasks.versioning.store import Store
+
+
+class PromotionConfig(Config):
+    """Who decides that an adapter which the gate would promote goes into service."""
+
+    mode: Literal["auto", "approve", "manual"] = Field(
+        "auto",
+        description="auto: the gate alone. approve: a person in Prefect, asked by `deployment`. manual: a person, by "
+        "`reground promote` or the flow promote.",
+    )
+    deployment: str | None = Field(
+        None, description="For approve: the deployment of the flow promote to start, such as promote/approve."
+    )
+    mlflow: str | None = Field(
+        None,
+        description="Registered model of MLflow that mirrors champion and previous; needs reground[mlflow].",
+    )
+
+
+class Settled(Protocol):
+    """What settling needs of a retraining's outcome: artifacts."""
+
+    @property
+    def adapter(self) -> Any: ...
+
+    @property
+    def gate(self) -> Any: ...
+
+    @property
+    def report(self) -> Any: ...
+
+
+def settle(store: Store, config: PromotionConfig, outcome: Settled) -> str:
+    """Do with the adapter what its gate and the config say, and tell it in one line.
+
+    May be called again for the same outcome: then it says nothing new in the log. What was rolled back stays out. An
+    MLflow registry that cannot be reached is told, and tried again the next time.
+    """
+    told = _settled(store, config, outcome.adapter, outcome.gate, outcome.report)
+    if config.mlflow:
+        from flows.registry import mirrored
+
+        told += mirrored(store, config.mlflow)
+    return told
+
+
+def _settled(store: Store, config: PromotionConfig, adapter: Artifact, gate: Artifact, report: Artifact) -> str:
+    log, gated = store.promotions, decided(gate)
+    if log.is_champion(adapter):
+        return f"{adapter.about} is in service."
+    if gated.decision == "refuse":
+        log.refuse(adapter, why=gated.why, gate=gate, report=report)
+        return f"{adapter.about} is refused: {gated.why}"
+    if back := log.rolled_back(adapter):
+        return f"{adapter.about} stays out of service: rolled back on {back.day} by {back.who}: {back.why}"
+    if gated.decision == "undecided":
+        log.challenge(adapter, gate=gate, report=report)
+        return f"{adapter.about} is not promoted, for the gate cannot decide: {gated.why}"
+    if config.mode != "auto":
+        log.challenge(adapter, gate=gate, report=report)
+        return f"{adapter.about} may be promoted, and waits for {_whom(config)}: {gated.why}"
+    try:
+        entry = log.promote(adapter, why=gated.why, gate=gate, report=report)
+    except Outdated as error:  # another run promoted its adapter while this one compared
+        log.challenge(adapter, gate=gate, report=report, why=error.what)
+        return f"{error.what}; the next run compares anew"
+    previous = entry.state.previous
+    return f"{adapter.about} is promoted{f' in place of {previous.about}' if previous else ''}: {gated.why}"
+
+
+def _whom(config: PromotionConfig) -> str:
+    if config.mode == "approve" and config.deployment:
+        return f"approval in a run of {config.deployment}"
+    return "`reground promote`" if config.mode == "manual" else "approval in the flow promote"
+
+
+def candidate(store: Store, name: str | None) -> Artifact:
+    """The adapter that a person means to promote: by key or alias, or the challenger."""
+    if name:
+        return store.match(name)
+    challenger = store.promotions.state.challenger
+    if not challenger:
+        raise UserError("no adapter waits for a decision", "name one: `reground promote export`, its newest, say")
+    return store.promotions.artifact(challenger)

@@ -1,0 +1,172 @@
+"""The Prefect flows promote and rollback, against a real server: a deployment, its runs in processes, a person's word."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from flows.settle import PromotionConfig
+from tasks.versioning.store import Store
+from tests.flows.test_settle import outcome
+from tests.tasks.versioning.promoting import adapter, gate
+
+pytestmark = pytest.mark.slow
+
+SERVE = """
+from prefect import serve
+from flows.promote import promote, rollback
+
+serve(promote.to_deployment("ask"), rollback.to_deployment("now"), query_seconds=1)
+"""
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture(scope="module")
+def served(prefect_server):
+    """A process that serves the deployments promote/ask and rollback/now."""
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME
+
+    environment = {
+        **os.environ,
+        "PREFECT_API_URL": PREFECT_API_URL.value(),
+        "PREFECT_HOME": str(PREFECT_HOME.value()),
+        "PREFECT_RUNNER_POLL_FREQUENCY": "1",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    }
+    process = subprocess.Popen([sys.executable, "-c", SERVE], env=environment, start_new_session=True)
+    with get_client(sync_client=True) as client:
+
+        def there() -> bool:
+            try:
+                client.read_deployment_by_name("rollback/now")
+                return True
+            except ObjectNotFound:
+                assert process.poll() is None
+                return False
+
+        wait_until(there)
+        yield client
+    os.killpg(process.pid, signal.SIGTERM)
+    process.wait(30)
+
+
+def wait_until(happened, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.3)
+
+
+def state(client, run_id):
+    return client.read_flow_run(run_id).state
+
+
+def wait_for(client, run_id, name: str):
+    """Wait until the run's state has this name; returns the state."""
+
+    def is_so() -> bool:
+        now = state(client, run_id)
+        assert now.name == name or not now.is_final(), f"{now.name}: {now.message}"
+        return now.name == name
+
+    wait_until(is_so)
+    return state(client, run_id)
+
+
+def start(client, deployment: str, **request) -> str:
+    found = client.read_deployment_by_name(deployment)
+    return client.create_flow_run_from_deployment(found.id, parameters={"request": request}).id
+
+
+def answer(client, run_id, **given) -> None:
+    client.resume_flow_run(run_id, run_input=given)
+
+
+def test_a_person_approves_in_a_form_and_the_log_says_who_and_why_then_rolls_back(served, store):
+    """Two runs of the flow wait at once: one is approved, the other refused; neither needs a process meanwhile."""
+    from flows.promote import settle_and_ask
+
+    first, second = outcome(store, "first"), outcome(store, "second")
+    config = PromotionConfig(mode="approve", deployment="promote/ask")
+    assert "waits for approval in a run of promote/ask" in settle_and_ask(store, config, first)
+    settle_and_ask(store, config, first)
+    (asked,) = runs_about(served, first.adapter.key)  # asked once, however often it settles
+    other = start(served, "promote/ask", store=store.url, adapter=second.adapter.about, approval=True)
+    for run in (asked, other):
+        wait_for(served, run, "Suspended")
+    form = served.read_flow_run_input(asked, "suspend-approval-schema")
+    assert {"approve", "reason", "name", "adapter"} <= set(json.loads(form)["properties"])
+    described = json.loads(served.read_flow_run_input(asked, "suspend-approval-description"))
+    assert first.adapter.about in described and "token F1 (answerable) rises by .20" in described
+
+    whole = f"export/{first.adapter.key}"
+    answer(served, asked, approve=True, reason="read forty answers", name="Anna", adapter=whole)
+    told = wait_for(served, asked, "Completed")
+    assert told.message == f"{first.adapter.about} is promoted: read forty answers"
+    entry = store.promotions.entries()[-1]
+    assert (entry.action, entry.why, entry.who) == ("promote", "read forty answers", "Anna")
+    assert entry.by["flow_run"] == str(asked)
+    assert not entry.by_hand
+
+    answer(served, other, approve=False, reason="too curt", name="Ben", adapter=f"export/{second.adapter.key}")
+    assert wait_for(served, other, "Completed").message == f"{second.adapter.about} is refused by Ben: too curt"
+    assert store.promotions.entries()[-1].action == "refuse"
+    assert store.alias("champion").key == first.adapter.key
+
+    third = adapter(store, "third")
+    store.promotions.promote(third, why="better", gate=gate(store, third, first.adapter))
+    back = start(served, "rollback/now", store=store.url, because="it invents pump names")
+    message = f"{third.about} is rolled back; {first.adapter.about} is in service: it invents pump names"
+    assert wait_for(served, back, "Completed").message == message
+    shown = artifact(served, back, "versions")
+    assert f"| {third.about} | rolled back |" in shown
+    assert f"| {first.adapter.about} | champion |" in shown
+
+
+def runs_about(client, key: str) -> list[str]:
+    found = client.read_flow_runs()
+    return [run.id for run in found if key in str(run.parameters)]
+
+
+def artifact(client, run_id, key: str) -> str:
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+
+    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[key]), flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]))
+    (found,) = client.read_artifacts(artifact_filter=wanted)
+    return found.data
+
+
+def test_a_flow_in_this_process_tells_its_outcome_or_what_to_do(prefect_server, store):
+    from pydantic import ValidationError
+
+    from flows.promote import Promote, Rollback, promote, rollback
+
+    first = adapter(store, "first")
+    store.promotions.challenge(first, gate=gate(store, first))
+    place = {"store": store.url}
+    assert promote(Promote(**place), return_state=True).message.startswith(f"{first.about} is promoted: ")
+    failed = rollback(Rollback(**place, because="no"), return_state=True)
+    assert failed.is_failed()
+    assert "no adapter was in service that could come back" in failed.message
+    with pytest.raises(ValidationError, match="because"):
+        Rollback(**place, because="")
+
+
+def test_a_rollback_flow_that_runs_again_does_not_go_a_second_step_down(prefect_server, store, monkeypatch):
+    names = ("first", "second", "third")
+    for name in names:
+        store.promotions.promote(adapter(store, name), why="by hand")
+    monkeypatch.setattr("prefect.runtime.flow_run.get_id", lambda: "the same run")
+    for _ in range(2):
+        assert store.promotions.rollback(why="no").number == 4
+    assert store.alias("champion").key == adapter(store, "second").key

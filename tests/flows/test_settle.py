@@ -1,0 +1,122 @@
+"""What becomes of a new adapter at the end of a retraining, and again when all was fresh."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from pydantic import ValidationError
+
+from flows.config import load
+from flows.settle import PromotionConfig, settle
+from tasks.errors import UserError
+from tasks.versioning.store import Store
+from tests.tasks.versioning.promoting import adapter, gate, report
+
+AUTO = PromotionConfig()
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+def outcome(store, name, champion=None, **how):
+    made = adapter(store, name)
+    judged = gate(store, made, champion, **how)
+    return SimpleNamespace(adapter=made, gate=judged, report=report(store, judged))
+
+
+def twice(store, config, what) -> str:
+    """Settled twice, for a run that finds all fresh settles again: the log says it once."""
+    told = settle(store, config, what)
+    entries = store.promotions.entries()
+    settle(store, config, what)
+    assert store.promotions.entries() == entries
+    return told
+
+
+def test_what_the_gate_would_promote_is_promoted_with_its_proof(store):
+    first = outcome(store, "first")
+    assert twice(store, AUTO, first) == f"{first.adapter.about} is promoted: {WHY}"
+    assert settle(store, AUTO, first) == f"{first.adapter.about} is in service."
+    (entry,) = store.promotions.entries()
+    assert (entry.gate, entry.report) == (f"gate/{first.gate.key}", f"report/{first.report.key}")
+    second = outcome(store, "second", first.adapter)
+    assert twice(store, AUTO, second).startswith(
+        f"{second.adapter.about} is promoted in place of {first.adapter.about}: "
+    )
+
+
+WHY = "promote: token F1 (answerable) +0.20 [+0.10, +0.30]"
+
+
+@pytest.mark.parametrize(
+    ("decision", "action", "says"),
+    [("refuse", "refuse", "is refused: refuse: token F1"), ("undecided", "challenge", "for the gate cannot decide")],
+)
+def test_what_the_gate_does_not_promote_stays_out_and_the_line_says_why(store, decision, action, says):
+    assert says in twice(store, AUTO, outcome(store, "first", decision=decision))
+    (entry,) = store.promotions.entries()
+    assert (entry.action, entry.decision) == (action, decision)
+    assert store.promotions.state.champion is None
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        (PromotionConfig(mode="manual"), "waits for `reground promote`"),
+        (PromotionConfig(mode="approve"), "waits for approval in the flow promote"),
+        (PromotionConfig(mode="approve", deployment="promote/ask"), "waits for approval in a run of promote/ask"),
+    ],
+)
+def test_where_a_person_decides_the_adapter_waits(store, config, says):
+    first = outcome(store, "first")
+    assert says in twice(store, config, first)
+    assert store.promotions.state.challenger.adapter == f"export/{first.adapter.key}"
+    assert store.promotions.state.champion is None
+
+
+def test_what_was_rolled_back_is_never_promoted_again_not_even_against_the_champion_of_now(store):
+    first = outcome(store, "first")
+    second = outcome(store, "second", first.adapter)
+    settle(store, AUTO, first)
+    settle(store, AUTO, second)
+    store.promotions.rollback(why="it invents pump names")
+    entries = store.promotions.entries()
+    for again in (second, outcome(store, "second", first.adapter, again=1)):
+        assert "stays out of service: rolled back on" in twice(store, AUTO, again)
+        assert settle(store, AUTO, again).endswith("it invents pump names")
+    assert store.promotions.entries() == entries
+
+
+def test_an_adapter_that_was_compared_with_a_champion_of_before_waits_for_the_next_run(store):
+    first, second = outcome(store, "first"), outcome(store, "second")
+    settle(store, AUTO, first)
+    assert f"another champion: {first.adapter.about} is champion now" in twice(store, AUTO, second)
+    assert [entry.action for entry in store.promotions.entries()] == ["promote", "challenge"]
+    anew = outcome(store, "second", first.adapter)
+    assert "is promoted in place of" in twice(store, AUTO, anew)
+
+
+def test_settling_starts_no_prefect():
+
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, flows.settle, flows.decide, flows.versions; print('prefect' in sys.modules)",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "False\n"
+
+
+def test_the_config_names_who_decides():
+    assert load(None, ["promotion.mode=approve", "promotion.deployment=promote/ask"]).promotion.mode == "approve"
+    with pytest.raises(UserError, match=r"promotion.mode: Input should be 'auto', 'approve' or 'manual'"):
+        load(None, ["promotion.mode=never"])
+    with pytest.raises(ValidationError):
+        PromotionConfig(mood="auto")

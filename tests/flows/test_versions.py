@@ -1,0 +1,182 @@
+"""`reground promote | rollback | versions | compare`: what they say and how they end."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from flows import cli
+from tasks.metrics import METRICS
+from tasks.metrics.scores import Scores
+from tasks.versioning.store import Store
+from tests.tasks.versioning.promoting import adapter, gate, origin, report
+from tests.tasks.versioning.test_store import key_of, publish
+
+
+@pytest.fixture
+def reground(monkeypatch, capsys, tmp_path):
+    """Run a command on the test's store; returns exit code, stdout with its white space as single spaces, stderr."""
+
+    def run(*words: str):
+        monkeypatch.setattr(sys, "argv", ["reground", *words, "-s", f"store={tmp_path / 'store'}"])
+        monkeypatch.setattr(cli.console, "_width", 200)
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        out, err = capsys.readouterr()
+        return SimpleNamespace(code=end.value.code or 0, out=" ".join(out.split()), err=" ".join(err.split()), raw=out)
+
+    return run
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+@pytest.mark.parametrize("command", ["promote", "rollback", "versions", "compare", "artifacts", "alias"])
+def test_every_command_explains_itself(reground, monkeypatch, command, capsys):
+    monkeypatch.setattr(sys, "argv", ["reground", command, "--help"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code in (0, None)
+    assert "Usage:" in capsys.readouterr().out
+
+
+def test_promote_takes_the_challenger_and_its_gates_word_and_rollback_takes_it_back(reground, store):
+    first, second = adapter(store, "first"), adapter(store, "second")
+    nobody = reground("promote")
+    assert (nobody.code, "no adapter waits for a decision" in nobody.err) == (2, True)
+    judged = gate(store, first)
+    shown = report(store, judged)
+    store.promotions.challenge(first, gate=judged)
+    done = reground("promote")
+    assert (done.code, done.out) == (
+        0,
+        f"{first.about} is promoted: promote: token F1 (answerable) +0.20 [+0.10, +0.30]",
+    )
+    assert store.promotions.entries()[-1].report == f"report/{shown.key}"
+    again = reground("promote", first.about)
+    assert (again.code, f"{first.about} is in service already" in again.out) == (0, True)
+    gate(store, second, first, decision="refuse")
+    refused = reground("promote", second.about)
+    assert refused.code == 2
+    assert "the gate refused it" in refused.err
+    assert "remedy: train a better one, or promote it by hand: `--force --because …`" in refused.err
+    unsaid = reground("promote", second.about, "--force")
+    assert (unsaid.code, "needs a reason" in unsaid.err) == (2, True)
+    forced = reground("promote", second.about, "--force", "--because", "the rows are stale")
+    assert (forced.code, forced.out) == (0, f"{second.about} is promoted in place of {first.about}: the rows are stale")
+    back = reground("rollback", "--because", "it invents pump names")
+    assert (back.code, back.out) == (
+        0,
+        f"{second.about} is rolled back; {first.about} is in service: it invents pump names",
+    )
+    more = reground("rollback", "--because", "again")
+    assert more.code == 2
+    assert f"name it: `reground rollback {first.about} --because …`" in more.err
+
+
+def test_an_adapter_that_no_gate_judged_is_promoted_by_hand_only(reground, store):
+    first = adapter(store, "first")
+    refused = reground("promote", first.about)
+    assert (refused.code, "was judged by no gate" in refused.err) == (2, True)
+    assert reground("promote", "export", "--force", "--because", "the first one").code == 0
+    assert store.alias("champion").key == first.key
+
+
+def test_versions_tells_what_became_of_each_adapter(reground, store):
+    assert "There is no adapter yet" in reground("versions").out
+    first, second, third = (adapter(store, name) for name in ("first", "second", "third"))
+    never = adapter(store, "never")
+    store.promotions.promote(first, why="better", gate=gate(store, first))
+    store.promotions.promote(second, why="better still", gate=gate(store, second, first))
+    store.promotions.refuse(third, why="worse", gate=gate(store, third, second, decision="refuse"))
+    store.promotions.rollback(why="it invents pump names")
+    shown = reground("versions")
+    assert shown.code == 0
+    assert "rolled back" in shown.out and "it invents pump names" in shown.out and "+0.20" in shown.out
+    lines = json.loads(reground("versions", "--json").raw)
+    told = {line["adapter"]: line for line in lines}
+    states = {about: line["state"] for about, line in told.items()}
+    assert states == {
+        first.about: "champion",
+        second.about: "rolled back",
+        third.about: "refused",
+        never.about: "made",
+    }
+    assert told[first.about]["why"] == "it invents pump names", "that is why it is champion again"
+    assert told[second.about]["by_hand"]
+    assert told[second.about]["decision"] == "promote"
+    assert told[second.about]["figures"] == ["Token F1 (answerable) +0.20 on base"]
+    assert told[first.about]["size"] == first.size
+
+
+def test_an_alias_of_the_log_is_refused_with_the_command_that_gives_it(reground, store):
+    first = adapter(store, "first")
+    refused = reground("alias", "champion", first.about)
+    assert refused.code == 2
+    assert f"`reground promote {first.about} --force --because …`" in refused.err
+    store.promotions.promote(first, why="by hand")
+    assert f"champion {first.about}" in reground("alias").out
+
+
+def test_artifacts_lists_all_there_is(reground, store):
+    made = publish(store, 1, label="toy", made_at="2026-11-24T15:00:00+00:00", measured={"seconds": 1.0}, why=["asked"])
+    assert made.key[:16] in reground("artifacts").out
+    assert made.key[:16] not in reground("artifacts", "train").out
+
+
+def scored(store, of, rows: str, good: float, *, number: int, documents: int = 150) -> None:
+    """Scores of an adapter, None for the base, on so many documents of two rows; token F1 is about `good`."""
+    chance = np.random.default_rng(number)
+    count = 2 * documents
+    columns = {name: np.full(count, np.nan) for name in METRICS}
+    columns["token_f1"] = np.clip(good + chance.normal(0, 0.1, count), 0, 1)
+    ids = [f"{rows}-{row}" for row in range(count)]
+    table = Scores(ids, [f"sheet {row // 2}" for row in range(count)], ids, columns)
+    about = of.about if of else "base"
+    answers = publish(
+        store,
+        1000 + number,
+        {"a": f"{about} {rows}".encode()},
+        "answer",
+        inputs={"adapter": of and origin(of["adapter"])},
+    )
+    given = {"answers": origin(answers), "rows": {"digest": rows, "step": None, "key": None, "part": None}}
+    with store.blobs.staging() as out:
+        table.write(out / "scores.arrow")
+        key = key_of(2000 + number)
+        record = {"label": "score", "key": key, "payload": {"step": "score", "inputs": {"of": number}}, "inputs": given}
+        store.publish("score", key, out, record)
+
+
+def test_compare_tells_which_metrics_differ_on_the_same_rows(reground, store):
+    first, second = adapter(store, "first"), adapter(store, "second")
+    for number, (of, rows, good) in enumerate(
+        [(first, "old", 0.9), (None, "new", 0.2), (first, "new", 0.5), (second, "new", 0.6)]
+    ):
+        scored(store, of, rows, good, number=number)
+    store.promotions.promote(first, why="by hand")
+    told = json.loads(reground("compare", "champion", second.about, "--json").raw)
+    assert told["names"] == ["champion", second.about]
+    assert (told["rows"], told["documents"]) == (300, 150)
+    (entry,) = [entry for entry in told["metrics"] if entry["verdict"] == "better"]
+    assert entry["name"] == "token_f1" == told["metrics"][0]["name"]
+    assert entry["difference"]["value"] == pytest.approx(0.1, abs=0.02)
+    shown = reground("compare", "base", "champion")
+    assert shown.code == 0
+    assert f"1 of {len(METRICS)} metrics differ, on the same 300 questions about 150 documents." in shown.out
+
+
+def test_compare_refuses_scores_of_different_rows_and_what_was_never_scored(reground, store):
+    first, second, third = (adapter(store, name) for name in ("first", "second", "third"))
+    scored(store, first, "old", 0.5, number=1)
+    scored(store, second, "new", 0.5, number=2)
+    refused = reground("compare", first.about, second.about)
+    assert refused.code == 2
+    assert f"{first.about} and {second.about} were scored on different rows" in refused.err
+    assert "remedy: run `reground retrain`" in refused.err
+    refused = reground("compare", first.about, third.about)
+    assert (refused.code, f"{third.about}: the store has no scores of it" in refused.err) == (2, True)
