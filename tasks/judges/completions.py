@@ -1,15 +1,19 @@
 """Completions that were paid for once: kept as they come, and carried on from artifact to artifact."""
 
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 from tasks.judges.endpoint import Completion
 from tasks.versioning.journal import Journal
 
 MOST = 200_000  # completions that an artifact carries: about 100 MB
 TABLE = "completions.arrow"
+JOURNAL = "completions.jsonl"
 COLUMNS = ("digest", "text", "prompt_tokens", "completion_tokens")
 
 
@@ -23,8 +27,8 @@ class Completions:
         self._known: dict[str, Completion] = {}
         self._lock = threading.Lock()
         self._asked: dict[str, Future[Completion]] = {}
-        self._journal = Journal(work / "completions.jsonl")
-        for digest, *told in self._journal.records:
+        self._journal = Journal(work / JOURNAL)
+        for digest, *told in (*self._journal.records, *_left_beside(work)):
             self._known[digest] = Completion(*told)
         for folder in earlier:
             for digest, completion in _read(folder / TABLE):
@@ -75,6 +79,17 @@ class Completions:
         )
         with pa.ipc.new_stream(str(folder / TABLE), table.schema) as stream:
             stream.write_table(table, max_chunksize=10_000)
+
+
+def _left_beside(work: Path) -> Iterator[list[Any]]:
+    """What killed runs of other keys had paid for, and what runs that go on have so far: a budget set late, say.
+
+    A journal mends itself when it is opened, which only its own run may do; so copies are opened.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for path in sorted(work.parent.glob(f"*/{JOURNAL}")):
+            if path.parent != work:
+                yield from Journal(Path(shutil.copy(path, folder))).records
 
 
 def _read(path: Path) -> Iterator[tuple[str, Completion]]:

@@ -9,13 +9,14 @@ import orjson
 
 from tasks.errors import UserError
 from tasks.judges.case import Case, Judgement
-from tasks.judges.local import Loaded, LocalModelConfig, by_length, load, recipe
+from tasks.judges.local import Loaded, LocalModelConfig, by_length, inference, load, recipe
 from tasks.judges.memory import Judged, Memory
 from tasks.text import sentences
 
 if TYPE_CHECKING:
     from tasks.statistics import Floats
 
+MOST = 50_000  # vectors that are kept: 150 MB of MiniLM's
 KNOWN = ("Transformer", "Pooling", "Normalize")  # modules of sentence-transformers that are done here
 POOLINGS = {"mean_tokens": "mean", "mean": "mean", "cls_token": "cls", "cls": "cls"}  # as older and newer ones name it
 
@@ -33,6 +34,7 @@ class Embedder:
     def __init__(self, folder: Path, config: EmbeddingConfig) -> None:
         self._pooling = _pooling(folder)
         self._batch_size = config.batch_size
+        self._known: dict[str, Floats] = {}  # a text is often answer, reference and the other system's answer at once
         self._loaded: Loaded = load(folder, config, kind="AutoModel", unused=("pooler.",))
 
     def __call__(self, texts: Sequence[str]) -> "Floats":
@@ -45,7 +47,7 @@ class Embedder:
         vectors = np.zeros((len(texts), model.config.hidden_size))
         for batch in by_length(list(map(len, encoded)), self._batch_size):
             given = tokenizer.pad({"input_ids": [encoded[at] for at in batch]}, return_tensors="pt").to(model.device)
-            with torch.inference_mode():
+            with inference(model):
                 hidden = model(**given).last_hidden_state
             if self._pooling == "cls":
                 pooled = hidden[:, 0]
@@ -56,10 +58,12 @@ class Embedder:
         return vectors
 
     def of(self, texts: Sequence[str]) -> Callable[[str], "Floats"]:
-        """Embed each distinct text once; what is returned gives a text's vector."""
-        distinct = list(dict.fromkeys(texts))
-        rows = dict(zip(distinct, self(distinct), strict=True)) if distinct else {}
-        return rows.__getitem__
+        """Embed what is new among these texts; what is returned gives a text's vector."""
+        if len(self._known) > MOST:
+            self._known.clear()
+        if new := [text for text in dict.fromkeys(texts) if text not in self._known]:
+            self._known |= zip(new, self(new), strict=True)
+        return self._known.__getitem__
 
 
 def by_embedding(

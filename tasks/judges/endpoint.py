@@ -159,21 +159,22 @@ class Endpoint:
 
         endpoint = self
 
-        class Metered(httpx2.HTTPTransport):
-            """Sends a request if there is budget for it, be it the client's first try or another."""
+        class Metered(httpx2.Client):
+            """Sends a request if there is budget for it, be it the first try or another."""
 
-            def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+            def send(self, request: httpx2.Request, **how: Any) -> httpx2.Response:
                 if endpoint._spend():
-                    return super().handle_request(request)
+                    return super().send(request, **how)
                 return httpx2.Response(402, headers={SPENT: "true", "x-should-retry": "false"}, request=request)
 
+        # Redirects are not followed: they could carry the key to another host.
         connections = httpx2.Limits(max_connections=config.concurrency)
         return OpenAI(
             base_url=config.url,
             api_key=self._key or "none",
             timeout=config.timeout,
             max_retries=config.retries,
-            http_client=httpx2.Client(transport=Metered(limits=connections), timeout=config.timeout),
+            http_client=Metered(limits=connections, timeout=config.timeout, follow_redirects=False),
         )
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from tasks.errors import UserError
 from tasks.judges.case import Case, Judgement
-from tasks.judges.local import Loaded, LocalModelConfig, by_length, load, recipe
+from tasks.judges.local import Loaded, LocalModelConfig, by_length, inference, load, recipe
 from tasks.judges.memory import Judged, Memory
 
 ENTAILS = ("entailment", "entailed", "entails", "supported", "consistent", "factual", "faithful")
@@ -57,14 +57,12 @@ class Entailment:
         return [best.get(at) for at in range(len(pairs))]
 
     def _probabilities(self, parts: Any) -> list[float]:
-        import torch
-
         tokenizer, model, _ = self._loaded
         found = [0.0] * len(parts["input_ids"])
         for batch in by_length(list(map(len, parts["input_ids"])), self._config.batch_size):
             given = {name: [column[at] for at in batch] for name, column in parts.items()}
             padded = tokenizer.pad(given, return_tensors="pt").to(model.device)
-            with torch.inference_mode():
+            with inference(model):
                 logits = model(**padded).logits.float()
             shares = logits.sigmoid()[:, 0] if logits.shape[1] == 1 else logits.softmax(1)[:, self._label]
             for at, share in zip(batch, shares.tolist(), strict=True):

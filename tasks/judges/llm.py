@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from tasks.errors import UserError
 from tasks.judges.case import Case, Judgement
@@ -37,7 +37,7 @@ class LlmConfig(Config):
     )
     json_mode: bool = Field(True, description="Ask for response_format json_object; not every server knows it.")
     attempts: PositiveInt = Field(2, description="How often a reply is asked for in all if it cannot be read.")
-    round: int = Field(0, description="Raise it to ask again for what stayed missing; what is judged stays judged.")
+    round: NonNegativeInt = Field(0, description="Raise it to ask again for what is missing; what is judged stays.")
     budget: BudgetConfig = BudgetConfig()
     endpoint: Annotated[EndpointConfig, RUNTIME] = EndpointConfig()
 
@@ -80,7 +80,7 @@ class Llm:
         }
         if config.json_mode:
             body["response_format"] = {"type": "json_object"}
-        for attempt in range(config.attempts):
+        for attempt in range(config.attempts * (1 + config.round)):  # those of earlier rounds are known
             digest = sha256_json((body, attempt))[:32]
             completion = self._completions.of(digest, lambda: self._endpoint.complete(**body))
             reply = read(completion.text, prompt.reply)
@@ -90,8 +90,8 @@ class Llm:
 
     def faithfulness(self, case: Case) -> Judgement:
         """Supported statements ÷ all, 0 to 1, up; None if the answer declines or states nothing."""
-        if case.refused:
-            return Judgement(None, "refusal")
+        if nothing := _nothing(case):
+            return nothing
         found = self.ask(STATEMENTS, question=case.question, answer=case.answer)
         statements = [text for text in found.statements if text.strip()]
         if not statements:
@@ -107,8 +107,8 @@ class Llm:
 
     def guess(self, case: Case) -> Said:
         """The questions behind an answer; a Judgement if the answer declines."""
-        if case.refused or not case.answer.strip():
-            return Judgement(None, "refusal" if case.refused else "no claim")
+        if nothing := _nothing(case):
+            return nothing
         told = self.ask(QUESTIONS, answer=case.answer, count=self._config.questions)
         return Guessed(told.questions[: self._config.questions], told.noncommittal)
 
@@ -141,6 +141,13 @@ class Llm:
         return {name: [found[alike[case.seen], name] for case in cases] for name in says}
 
 
+def _nothing(case: Case) -> Judgement | None:
+    """Why an answer is not put to the model, if it is not."""
+    if case.refused:
+        return Judgement(None, "refusal")
+    return None if case.answer.strip() else Judgement(None, "no claim")
+
+
 def scored(said: Sequence[Said], cases: Sequence[Case], embed: Callable[[], Embedder] | None) -> list[Judgement]:
     """Judgements as they are; of guessed questions the mean cosine with the one that was asked, -1 to 1, up.
 
@@ -153,9 +160,10 @@ def scored(said: Sequence[Said], cases: Sequence[Case], embed: Callable[[], Embe
     for at, each in enumerate(said):
         if isinstance(each, Judgement):
             judgements.append(each)
-        elif each.noncommittal or vector is None:
+        elif each.noncommittal:
             judgements.append(Judgement(0.0))
         else:
+            assert vector  # the step asks for an embedding model
             near = [float(vector(cases[at].question) @ vector(question)) for question in each.questions]
             judgements.append(Judgement(round(sum(near) / len(near), 6)))
     return judgements

@@ -197,7 +197,8 @@ def test_replies_are_carried_on_through_runs_that_do_not_need_them(tmp_path):
         assert not before & {json.dumps(each) for each in server.requests[asked:]}
 
 
-def test_a_killed_run_asks_no_reply_twice_but_those_on_the_way(tmp_path):
+@pytest.mark.parametrize("change", [{}, {"budget": {"requests": 500}}])  # the same key, and another
+def test_a_killed_run_asks_no_reply_twice_but_those_on_the_way(tmp_path, change):
     bench = Bench(tmp_path, triplets(12), base=right)
     with ChatServer() as server:
         server.slow = 0.05
@@ -224,7 +225,7 @@ def test_a_killed_run_asks_no_reply_twice_but_those_on_the_way(tmp_path):
         before = len(server.requests)
         assert 8 <= before < 16
         server.slow = 0
-        bench.judge(config)
+        bench.judge(llm(server, **change))
         distinct = len({json.dumps(each) for each in server.requests})
         assert distinct > before
         assert len(server.requests) <= distinct + 2  # the two that were on the way
@@ -290,6 +291,28 @@ def test_a_reply_that_cannot_be_read_is_asked_for_once_more_and_then_missing(tmp
         assert (figure["value"], figure["rows"], figure["missing_rate"]) == (None, 0, 1)
         assert figure["reasons"] == {"refusal": 4, "unreadable": 4}
         assert len(server.requests) == 2 * 4
+
+
+def test_a_further_round_asks_again_for_what_could_not_be_read_and_for_nothing_else(tmp_path):
+    bench = Bench(tmp_path, triplets(4), base=right)
+    with ChatServer(lambda number: (200, {}, completion("Hm.")) if number < 2 else None) as server:
+        one_by_one = {"endpoint": {"concurrency": 1}}
+        first = bench.judge(llm(server, **one_by_one))
+        assert told(first)[0]["llm_faithfulness"]["base"]["reasons"] == {"refusal": 4, "unreadable": 1}
+        asked = len(server.requests)
+        second = bench.judge(llm(server, round=1, **one_by_one))
+        assert told(second)[0]["llm_faithfulness"]["base"]["missing"] == 0
+        assert len(server.requests) == asked + 2  # its statements, and their verdicts
+
+
+def test_an_empty_answer_is_not_sent_and_not_zero(tmp_path):
+    with ChatServer() as server:
+        say = lambda number, row: " "  # noqa: E731
+        figure = told(Bench(tmp_path, triplets(2), base=say, tuned=say).judge(llm(server)))[0]["llm_faithfulness"][
+            "base"
+        ]
+        assert (figure["value"], figure["reasons"]) == (None, {"no claim": 4})
+        assert server.requests == []
 
 
 def test_verdicts_that_leave_a_statement_out_are_unreadable(tmp_path):

@@ -13,11 +13,14 @@ def minilm() -> Path:
     return Path(carrier.__file__).parent / "model"
 
 
-def toy_classifier(folder: Path, labels: list[str], *, positions: int = 64, seed: int = 0) -> Path:
-    """A random BERT of one layer over whole words, with these labels; a window of `positions` tokens."""
+def toy_classifier(
+    folder: Path, labels: list[str], *, positions: int = 64, seed: int = 0, family: str = "Bert"
+) -> Path:
+    """A random BERT (or RoBERTa) of one layer over whole words, with these labels and so many positions."""
     import torch
+    import transformers
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     vocabulary = {word: n for n, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
@@ -28,8 +31,9 @@ def toy_classifier(folder: Path, labels: list[str], *, positions: int = 64, seed
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]")
     fast.save_pretrained(folder)
     torch.manual_seed(seed)
-    config = BertConfig(
+    config = getattr(transformers, f"{family}Config")(
         vocab_size=len(vocabulary),
+        pad_token_id=0,
         hidden_size=32,
         num_hidden_layers=1,
         num_attention_heads=2,
@@ -39,5 +43,5 @@ def toy_classifier(folder: Path, labels: list[str], *, positions: int = 64, seed
         label2id={label: number for number, label in enumerate(labels)},
         initializer_range=0.5,  # so that inputs make a difference
     )
-    BertForSequenceClassification(config).save_pretrained(folder)
+    getattr(transformers, f"{family}ForSequenceClassification")(config).save_pretrained(folder)
     return folder

@@ -116,6 +116,14 @@ def test_a_request_that_the_server_refuses_is_missing_and_not_tried_again():
         assert len(server.requests) == 2
 
 
+def test_a_redirect_is_not_followed_with_the_key():
+    with ChatServer(always(*said())) as other:
+        elsewhere = {"Location": f"{other.url}/chat/completions"}
+        with ChatServer(always(307, elsewhere, b"")) as server, pytest.raises(NoReply, match="refused"):
+            endpoint(server, retries=0).complete(**BODY)
+        assert other.requests == []
+
+
 def test_the_budget_of_requests_counts_those_that_are_tried_again():
     with ChatServer(always(500, {}, error("oops"))) as server:
         with pytest.raises(NoReply, match="budget"):

@@ -58,6 +58,15 @@ def test_a_long_context_is_read_in_overlapping_parts_and_the_best_part_counts(nl
     assert sorted(expected)[-1] > 1.5 * sorted(expected)[-2]
 
 
+def test_a_long_context_fits_a_model_that_counts_positions_from_behind_the_padding(tmp_path):
+    folder = toy_classifier(tmp_path / "roberta", NLI, positions=33, family="Roberta")
+    entails = Entailment(folder, EntailmentConfig(overlap=8))
+    assert entails._loaded.window == 32  # with 33, the last position would not be there
+    long, short = entails([("the pump runs at 16 bar . " * 20, "the pump runs ."), ("steel", "the pump runs .")])
+    assert 0 < short < 1
+    assert 0 < long < 1
+
+
 def test_what_stands_at_the_end_of_a_long_context_is_seen(nli):
     entails = Entailment(nli, EntailmentConfig(window=24, overlap=8))
     start, end = "the valve is made of steel . " * 10, "the pump runs at 16 bar ."
