@@ -4,6 +4,7 @@ The promotion log is the truth and this its mirror: a registry that cannot be re
 to date the next time. Where it is, MLflow's own environment says (`MLFLOW_TRACKING_URI`, `MLFLOW_REGISTRY_URI`).
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import UserError
@@ -53,6 +54,8 @@ def _client() -> "MlflowClient":
         from mlflow import MlflowClient
     except ImportError:
         raise UserError("promotion.mlflow needs the library mlflow", "pip install 'reground[mlflow]'") from None
+    # MLflow's own default is 7, each after a longer wait: a run would stand still for minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     return MlflowClient()
 
 

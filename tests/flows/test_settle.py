@@ -1,5 +1,7 @@
 """What becomes of a new adapter at the end of a retraining, and again when all was fresh."""
 
+import json
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -10,7 +12,9 @@ from pydantic import ValidationError
 from flows.config import load
 from flows.settle import PromotionConfig, settle
 from tasks.errors import UserError
+from tasks.versioning.source import ROOT
 from tasks.versioning.store import Store
+from tests.faults.toy import project
 from tests.tasks.versioning.promoting import adapter, gate, report
 
 AUTO = PromotionConfig()
@@ -112,6 +116,40 @@ def test_settling_starts_no_prefect():
         check=True,
     )
     assert done.stdout == "False\n"
+
+
+@pytest.mark.slow
+def test_a_retraining_ends_with_the_line_that_its_adapter_came_to_and_again_when_all_is_fresh(tmp_path):
+    """Of so few documents that no gate could decide."""
+    config = project(tmp_path / "project")
+    place = [str(config), "-s", f"store={tmp_path / 'store'}"]
+    first = terminal("retrain", *place, home=tmp_path)
+    (adapter,) = Store(tmp_path / "store").all("export")
+    told = f"{adapter.about} is not promoted, for the gate cannot decide"
+    assert told in first
+    again = terminal("retrain", *place, home=tmp_path)
+    assert told in again
+    assert "Completed" not in again
+    (entry,) = Store(tmp_path / "store").promotions.entries()
+    assert (entry.action, entry.decision, entry.by["flow_run"] is not None) == ("challenge", "undecided", True)
+    store = ["--config", str(config), "-s", f"store={tmp_path / 'store'}", "--json"]
+    (line,) = json.loads(terminal("versions", *store, home=tmp_path))
+    assert (line["adapter"], line["state"]) == (adapter.about, "challenger")
+    compared = json.loads(terminal("compare", "base", "challenger", *store, home=tmp_path))
+    assert {"answer", "score"} & {path.name for path in (tmp_path / "store").iterdir()}
+    assert compared["rows"] == 8
+    terminal("promote", "--force", "--because", "to see it served", *store[:-1], home=tmp_path)
+    assert Store(tmp_path / "store").alias("champion").key == adapter.key
+    assert "All" in terminal("plan", *place, home=tmp_path), "its own promotion changes nothing that it is made from"
+
+
+def terminal(*words: str, home) -> str:
+    environment = {**os.environ, "PREFECT_HOME": str(home / "prefect")}
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", *words], capture_output=True, text=True, env=environment, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return " ".join(done.stdout.split())
 
 
 def test_the_config_names_who_decides():

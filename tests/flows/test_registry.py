@@ -1,0 +1,96 @@
+"""Champion and previous in an MLflow model registry: a real one, of SQLite and a folder."""
+
+import subprocess
+import sys
+
+import pytest
+
+from flows.registry import TAG, mirror, mirrored
+from flows.settle import PromotionConfig, settle
+from tasks.errors import UserError
+from tasks.versioning.store import Store
+from tests.flows.test_settle import outcome
+from tests.tasks.versioning.promoting import adapter
+
+MIRRORED = PromotionConfig(mlflow="answerer")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def client(tmp_path, monkeypatch):
+    """A registry of this test's own; MLflow's own environment names it."""
+    mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed: pip install 'reground[mlflow]'")
+    monkeypatch.chdir(tmp_path)  # artifacts go to ./mlruns
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    return mlflow.MlflowClient()
+
+
+def aliases(client) -> dict[str, str]:
+    """Alias → the adapter's tag, and that its files are there as they were exported."""
+    found = {}
+    for name, number in client.get_registered_model("answerer").aliases.items():
+        version = client.get_model_version("answerer", number)
+        found[name] = version.tags[TAG]
+    return found
+
+
+def test_what_is_promoted_and_rolled_back_is_so_in_the_registry_and_said_once(store, client, tmp_path):
+    import mlflow
+
+    first = outcome(store, "first")
+    told = settle(store, MIRRORED, first)
+    assert told.endswith(" MLflow model answerer: champion is version 1.")
+    assert settle(store, MIRRORED, first) == f"{first.adapter.about} is in service.", "nothing new to mirror"
+    second = outcome(store, "second", first.adapter)
+    assert settle(store, MIRRORED, second).endswith("champion is version 2, previous is version 1.")
+    assert aliases(client) == {"champion": f"export/{second.adapter.key}", "previous": f"export/{first.adapter.key}"}
+    champion = client.get_model_version_by_alias("answerer", "champion")
+    folder = mlflow.artifacts.download_artifacts(artifact_uri=champion.source, dst_path=str(tmp_path / "served"))
+    weights = (tmp_path / "served/adapter/adapter_model.safetensors").read_bytes()
+    assert folder and weights == (second.adapter.folder / "adapter/adapter_model.safetensors").read_bytes()
+    assert champion.description == second_why(store)
+    store.promotions.rollback(why="it invents pump names")
+    mirrored(store, "answerer")
+    assert aliases(client) == {"champion": f"export/{first.adapter.key}"}
+    mirror(store, "answerer")
+    assert len(client.search_model_versions("name = 'answerer'")) == 2
+
+
+def second_why(store) -> str:
+    return store.promotions.entries()[-1].why
+
+
+def test_a_registry_that_cannot_be_reached_loses_nothing_and_is_brought_up_to_date_the_next_time(
+    store, client, tmp_path, monkeypatch
+):
+    import mlflow
+
+    mlflow.set_tracking_uri("http://127.0.0.1:9")  # the discard port: nobody listens
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    first = outcome(store, "first")
+    told = settle(store, MIRRORED, first)
+    assert "is promoted" in told and "Not mirrored to MLflow: " in told
+    assert "`reground promote --mirror` tries again" in told
+    assert store.alias("champion").key == first.adapter.key
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    assert settle(store, MIRRORED, first).endswith("is in service. MLflow model answerer: champion is version 1.")
+    assert aliases(client) == {"champion": f"export/{first.adapter.key}"}
+
+
+def test_without_the_library_it_is_told_what_to_install(store, monkeypatch):
+    store.promotions.promote(adapter(store, "first"), why="by hand")
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(UserError, match=r"pip install 'reground\[mlflow\]'"):
+        mirror(store, "answerer")
+    assert "Not mirrored to MLflow: promotion.mlflow needs the library mlflow" in mirrored(store, "answerer")
+
+
+def test_without_the_setting_mlflow_is_not_imported():
+    script = "import sys, flows.cli, flows.settle, flows.registry; print('mlflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
