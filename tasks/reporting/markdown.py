@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tasks.reporting.figures import count, inline, interval, share, signed
+from tasks.reporting.judges import judges_section
 from tasks.reporting.slices import markdown as slices
 
 NOTE = (
@@ -22,6 +23,8 @@ def page(report: dict[str, Any]) -> str:
     parts += ["## What the gate asked", verdicts(report)]
     if report["slices"]:
         parts += ["## Harder questions", slices(report["slices"])]
+    if report["judge"]:
+        parts.append(judges_section(report["judge"]))
     return "\n\n".join(parts) + "\n"
 
 

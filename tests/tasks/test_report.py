@@ -9,6 +9,9 @@ import pytest
 from rich.console import Console
 
 from tasks.errors import UserError
+from tasks.judges.case import Judgement, read_cases
+from tasks.judges.figures import figures
+from tasks.judges.memory import Judged
 from tasks.metrics import METRICS, Metric
 from tasks.report import ReportConfig, report
 from tasks.reporting import history
@@ -272,17 +275,20 @@ def test_rows_in_doubt_and_what_failures_were_learnt_from_go_back_to_the_author(
 
 def test_judges_are_shown_and_decide_nothing(tmp_path):
     places = inputs(tmp_path, triplets(12), poor, right)
-    figure = {"value": 0.5, "low": 0.4, "high": 0.6, "rows": 20, "missing": 4, "missing_rate": 0.17, "reasons": {}}
-    said = {"judge": "llm_faithfulness", "label": "Faithfulness, by a model", "model": "some/judge", "prompt": "abc"}
-    judges = [
-        said | {"base": figure, "tuned": figure | {"value": None}, "difference": None},
-        said | {"base": figure, "tuned": figure, "difference": {"value": 0.0, "low": -0.1, "high": 0.1}},
-    ]
+    cases = read_cases(places["rows"], places["base_answers"], places["tuned_answers"])
+    missing, scored = Judgement(None, "budget"), Judgement(0.5)
+    judges = []
+    for name, said in {"faithfulness": [missing, scored], "relevance": [missing, missing]}.items():
+        about = {"label": f"{name} by a model", "model": "some/judge", "prompt": "0123456789abcdef"}
+        judged = Judged(name, about, [(said[at % 2], None) for at in range(len(cases))])
+        judges.append({"judge": name, **about, **figures(cases, judged, resamples=100, seed=0)})
     (tmp_path / "judge").mkdir()
     (tmp_path / "judge" / "judge.json").write_bytes(orjson.dumps({"rows": 24, "judges": judges, "cost": {}}))
     found = told(tmp_path, places | {"judge": record(tmp_path / "judge", "judge")})
     page = Page((tmp_path / "report/report.html").read_text())
-    assert {"judge.judges.0.model", "judge.judges.1.difference.value", "judge.judges.0.base.missing"} <= set(page.paths)
+    assert {"judge.judges.1.model", "judge.judges.0.difference.value", "judge.judges.1.base.missing"} <= set(page.paths)
+    assert "judge.judges.1.difference.value" not in page.paths
+    assert "## Judges" in (tmp_path / "report/report.md").read_text()
     assert found["made_from"]["judge"].startswith("judge/")
 
 
