@@ -135,8 +135,8 @@ class Endpoint:
 
     def _plain(self, error: Exception) -> str:
         """A message without the key, which some servers repeat."""
-        said = str(error).strip().split("\n")[0][:300] or type(error).__name__
-        return said.replace(self._key, "…") if self._key else said
+        said = str(error).replace(self._key, "…") if self._key else str(error)
+        return said.strip().split("\n")[0][:300] or type(error).__name__
 
     def _spend(self) -> bool:
         """Whether there is budget for one more request; counts it."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks.reporting.figures import count, interval, share, signed
+from tasks.statistics import MIN_CLUSTERS
 
 NOTE = (
     "Models judged the answers; they decide nothing. Means with 95 % intervals over source documents. Difference: "
@@ -26,7 +27,9 @@ def judges_section(judged: Mapping[str, Any]) -> str:
             f"| {each['label']} | {_figure(each['base'])} | {_figure(each['tuned'])} | {told} "
             f"| {count(change['rows'] if change else 0)} | {missing} |"
         )
-    return "\n\n".join(["## Judges", NOTE, "\n".join(lines), "\n".join(_details(judged))])
+    few = [each for each in judged["judges"] if each["difference"] and each["difference"]["documents"] < MIN_CLUSTERS]
+    note = NOTE + (f" Under {MIN_CLUSTERS} documents the intervals are too narrow to name a winner." if few else "")
+    return "\n\n".join(["## Judges", note, "\n".join(lines), "\n".join(_details(judged))])
 
 
 def _details(judged: Mapping[str, Any]) -> list[str]:

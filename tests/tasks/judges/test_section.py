@@ -38,6 +38,7 @@ def test_the_section_tells_figures_missing_rates_models_and_cost():
     cost = {"requests": 1234, "prompt_tokens": 99_000, "completion_tokens": 500, "replies_taken_over": 7}
     text = judges_section({"rows": 5, "judges": rows, "cost": cost, "settings": {}})
     assert text.startswith("## Judges\n\n")
+    assert "Under 100 documents the intervals are too narrow to name a winner." in text
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert table[2].startswith(
         "| Faithfulness (LLM) | 0.33 [0.00, 0.50] | 0.88 [0.62, 1.00] | +0.50 [0.00, +1.00] | 3 "
@@ -47,6 +48,13 @@ def test_the_section_tells_figures_missing_rates_models_and_cost():
     assert {line.count("|") for line in table} == {7}
     assert "`org/judge-1`, prompts `0123456789ab`. Without a score: base 1 budget, 1 refusal; tuned 1 refusal." in text
     assert "1,234 requests, 99,000 tokens in and 500 out; 7 replies were known." in text
+
+
+def test_enough_documents_need_no_warning():
+    told = judged("x", scores(*[0.5] * 100), scores(*[0.6] * 100))
+    text = judges_section({"rows": 100, "judges": [told], "cost": {}, "settings": {}})
+    assert "too narrow" not in text
+    assert "| x | 0.50 [0.50, 0.50] | 0.60 [0.60, 0.60] | +0.10 [+0.10, +0.10] | 100 | 0 % / 0 % |" in text
 
 
 def test_the_difference_is_of_the_questions_that_count_for_both():
