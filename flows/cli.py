@@ -205,6 +205,21 @@ def validate(
         console.print(artifact.folder / name, soft_wrap=True)
 
 
+@app.command("score")
+def score_answers(
+    source: Annotated[str, typer.Argument(help="JSONL of {query, context, answer[, reference, should_abstain, id]}.")],
+    out: Annotated[Path | None, typer.Option(help="Write the lines here instead of to the standard output.")] = None,
+    refusal: Annotated[str | None, typer.Option(help="The fixed sentence that refuses, if there is one.")] = None,
+) -> None:
+    """Score answers from anywhere: one line of JSON for each with every metric, and a table of means.
+
+    The same as functions of Python: `tasks.metrics.plain`.
+    """
+    from flows.scoring import score_file, show
+
+    show(score_file(source, out, refusal))
+
+
 @app.command()
 def ask(
     question: Annotated[str, typer.Argument(help="What to ask.")],

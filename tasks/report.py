@@ -1,4 +1,4 @@
-"""report: base against tuned, said plainly; as a page, as Markdown, as JSON, and in the model card."""
+"""report: what the gate decided and all that speaks for it; as a page, as Markdown, as JSON, and in the model card."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +10,14 @@ from pydantic import Field
 from tasks.errors import UserError
 from tasks.metrics.abstention import baselines
 from tasks.metrics.scores import Scores
-from tasks.reporting.examples import choose, describe, histogram, quality
-from tasks.reporting.headline import headline
+from tasks.reporting.areas import areas
+from tasks.reporting.behaviour import histogram, refusals
+from tasks.reporting.examples import choose, describe, failures, quality
+from tasks.reporting.feedback import Failure, doubtful, learnt_from
+from tasks.reporting.headline import summary
 from tasks.reporting.markdown import evaluation_section, page
-from tasks.reporting.page import html
+from tasks.reporting.page import PARTS, html
+from tasks.reporting.slices import by_slice
 from tasks.reporting.training import read_training
 from tasks.score import Answer, answered
 from tasks.text import words
@@ -27,12 +31,14 @@ class ReportConfig(Config):
     """How the comparison of base and tuned is shown."""
 
     examples: int = Field(10, ge=0, description="How many of the worst and of the best answers to show.")
+    reference_support: float = Field(
+        0.48, ge=0, le=1, description="Support under which an evaluation row's own reference answer is in doubt."
+    )
+    resamples: int = Field(10_000, ge=100, description="Bootstrap resamples of the source documents, for the slices.")
+    seed: int = Field(0, description="Seed of the bootstrap.")
 
 
-@step(
-    libraries=("jinja2", "numpy", "pyarrow", "pystemmer"),
-    resources=("tasks/reporting/report.html.jinja", "tasks/reporting/style.css.jinja"),
-)
+@step(libraries=("jinja2", "numpy", "pyarrow", "pystemmer", "scipy", "statsmodels"), resources=PARTS)
 def report(
     config: ReportConfig,
     *,
@@ -44,29 +50,42 @@ def report(
     gate: Path,
     training: Path,
     adapter: Path,
+    source: Path | None = None,
+    slices: Path | None = None,
+    base_slices: Path | None = None,
+    tuned_slices: Path | None = None,
+    judge: Path | None = None,
     out: Path,
 ) -> None:
-    """Show two systems' answers and scores on the same rows, as the gate compared them; all inputs are steps' folders.
+    """Show two systems' answers and scores on the same rows, and what the gate made of them.
 
-    Writes report.json (everything, for machines), report.html (self-contained), report.md, and model-card.md: the
-    card of the exported `adapter` with a section on this evaluation. Raises UserError if rows, answers and scores do
-    not belong together.
+    All inputs are the steps' output folders; `source` has the validated training rows, `base_slices` and `tuned_slices`
+    the scores on the rows of `slices`. Writes report.json (everything, for machines), report.html (self-contained),
+    report.md, and model-card.md: the card of the exported `adapter` with a section on this evaluation. Raises UserError
+    if rows, answers and scores do not belong together.
     """
     base, tuned = Scores.read(base_scores / "scores.arrow"), Scores.read(tuned_scores / "scores.arrow")
     if base.ids != tuned.ids:
         raise UserError(f"{base_scores} and {tuned_scores} score different rows", "score both on the same rows")
     judged = orjson.loads((gate / "gate.json").read_bytes())
-    metrics = judged["comparisons"]["base"]
+    against_base = judged["comparisons"]["base"]
     told = {
-        "headline": headline(metrics),
+        "headline": judged["why"],
         "decision": judged["decision"],
-        "why": judged["why"],
+        "verdicts": judged["verdicts"],
+        "comparisons": judged["comparisons"],
+        "summaries": {
+            against: summary(entries, against) for against, entries in judged["comparisons"].items() if entries
+        },
         "rows": len(base.ids),
         "documents": len(set(base.documents)),
         "unanswerable": int(base.columns["should_abstain"].sum()),
-        "metrics": metrics,
-        "abstention": _abstention(metrics, float(base.columns["should_abstain"].mean())),
+        "areas": areas(against_base, base, tuned),
+        "abstention": _abstention(against_base, float(base.columns["should_abstain"].mean())),
+        "refusals": refusals({"base": base, "tuned": tuned}),
         "training": read_training(training),
+        "slices": _slices(config, base, tuned, base_slices, tuned_slices),
+        "judge": orjson.loads((judge / "judge.json").read_bytes()) if judge else None,
         "settings": config.model_dump() | {"gate": judged["settings"]},
         "made_from": {
             name: _key(folder)
@@ -77,52 +96,72 @@ def report(
                 "base scores": base_scores,
                 "tuned scores": tuned_scores,
                 "gate": gate,
+                "slices": slices,
+                "base slices": base_slices,
+                "tuned slices": tuned_slices,
+                "judge": judge,
+                "source": source,
                 "training": training,
                 "adapter": adapter,
             }.items()
+            if folder
         },
     }
-    told |= _look(config, _joined(rows, base_answers, tuned_answers), base, tuned)
+    told |= _look(config, told["areas"], _joined(rows, base_answers, tuned_answers), base, tuned, source)
+    told["doubtful"] = doubtful(rows, threshold=config.reference_support, most=config.examples)
     (out / "report.json").write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
     (out / "report.md").write_text(page(told), encoding="utf-8")
     (out / "report.html").write_text(html(told), encoding="utf-8")
     (out / "model-card.md").write_text(_card(adapter) + evaluation_section(told), encoding="utf-8")
 
 
-def _abstention(metrics: list[dict[str, Any]], share: float) -> list[dict[str, Any]]:
+def _slices(
+    config: ReportConfig, base: Scores, tuned: Scores, base_slices: Path | None, tuned_slices: Path | None
+) -> list[dict[str, Any]] | None:
+    """What the slices do to both systems; None if they were not asked."""
+    if not base_slices or not tuned_slices:
+        return None
+    sliced = (Scores.read(folder / "scores.arrow") for folder in (base_slices, tuned_slices))
+    return by_slice(base, tuned, *sliced, resamples=config.resamples, seed=config.seed)
+
+
+def _abstention(entries: list[dict[str, Any]], share: float) -> list[dict[str, Any]]:
     """The abstention figures of base and tuned, beside those of always and of never refusing."""
-    figures = {entry["name"]: entry for entry in metrics}
+    figures = {entry["name"]: entry for entry in entries}
     systems = {which: {name: figures[name][which]["value"] for name in ABSTENTION} for which in ("base", "tuned")}
-    return [{"system": name.replace("_", " "), **values} for name, values in (systems | baselines(share)).items()]
+    return [{"name": name.replace("_", " "), **values} for name, values in (systems | baselines(share)).items()]
 
 
 def _look(
-    config: ReportConfig, joined: Iterator[tuple[Triplet, Answer, Answer]], base: Scores, tuned: Scores
+    config: ReportConfig,
+    areas: list[dict[str, Any]],
+    joined: Iterator[tuple[Triplet, Answer, Answer]],
+    base: Scores,
+    tuned: Scores,
+    source: Path | None,
 ) -> dict[str, Any]:
-    """One pass over the texts: lengths of all answers, and the chosen rows in full."""
+    """One pass over the texts: all answers' lengths, the rows shown in full, and what the failures learnt from."""
     worst, best = choose(base, tuned, config.examples)
+    failed = failures(tuned, config.examples) if source else []
     gain = quality(tuned) - quality(base)
+    wanted = {*worst, *best, *failed, *(area["row"] for area in areas)}
     lengths: dict[str, list[int]] = {"base": [], "tuned": [], "reference": []}
-    chosen: dict[int, dict[str, Any]] = {}
+    shown: dict[int | None, dict[str, Any]] = {}
+    texts: dict[int, Failure] = {}
     for number, (row, by_base, by_tuned) in enumerate(joined):
         for name, text in (("base", by_base.text), ("tuned", by_tuned.text), ("reference", row.answer)):
             lengths[name].append(len(words(text)))
-        if number in worst or number in best:
-            chosen[number] = {
-                "id": row.id,
-                "document": row.document,
-                "query": row.query,
-                "context": list(row.context),
-                "reference": row.answer,
-                "unanswerable": row.refusal,
-                "gain": round(float(gain[number]), 6),
-                "base": describe(base, number, by_base.text),
-                "tuned": describe(tuned, number, by_tuned.text),
+        if number in wanted:
+            shown[number] = describe(row, number, (by_base.text, base), (by_tuned.text, tuned)) | {
+                "gain": round(float(gain[number]), 6)
             }
+            texts[number] = Failure(row, by_tuned.text)
     return {
         "lengths": histogram(lengths),
-        "worst": [chosen[number] for number in worst],
-        "best": [chosen[number] for number in best],
+        "worst": [shown[number] for number in worst],
+        "best": [shown[number] for number in best],
+        "areas": [{**area, "example": shown.get(area["row"])} for area in areas],
+        "learnt_from": learnt_from([texts[number] for number in failed], source) if source else None,
     }
 
 

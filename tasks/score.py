@@ -42,7 +42,7 @@ class Answer(NamedTuple):
     truncated: bool
 
 
-@step(libraries=("numpy", "pyarrow", "pystemmer", "rapidfuzz"), grows=("rows", "answers"))
+@step(libraries=("fastchrf", "numpy", "pyarrow", "pystemmer", "rapidfuzz"), grows=("rows", "answers"))
 def score(
     config: ScoreConfig, *, rows: Path, answers: Path, earlier: Sequence[Path] = (), out: Path
 ) -> dict[str, float]:

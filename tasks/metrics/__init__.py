@@ -9,6 +9,9 @@ from tasks.metrics.abstention import (
     leaky_abstention,
     over_refusal,
 )
+from tasks.metrics.chrf import chrf
+from tasks.metrics.citations_exist import citations_exist
+from tasks.metrics.citations_supported import citations_supported
 from tasks.metrics.contains_value import contains_value
 from tasks.metrics.contrast_pairs import contrast_pairs
 from tasks.metrics.copy_density import copy_density
@@ -31,11 +34,18 @@ METRICS = {
         faithfulness, "Support by the context", "Faithfulness", "higher", primary=True, binary=False
     ),
     "copy_density": Metric(copy_density, "Copied in runs of five words", "Faithfulness", "none", binary=False),
+    "citations_exist": Metric(
+        citations_exist, "Cited passages exist", "Faithfulness", "higher", binary=False, same_rows=False
+    ),
+    "citations_supported": Metric(
+        citations_supported, "Cited passages say so", "Faithfulness", "higher", binary=False, same_rows=False
+    ),
     "hallucination": Metric(hallucination, "Hallucination rate", "Hallucination", "lower", primary=True),
     "unsupported_numbers": Metric(unsupported_numbers, "Absent number stated", "Hallucination", "lower"),
     "unsupported_entities": Metric(unsupported_entities, "Absent name stated", "Hallucination", "lower"),
     "relevance": Metric(relevance, "Coverage of the question", "Relevance", "higher", primary=True, binary=False),
     "rouge_l": Metric(rouge_l, "ROUGE-L to the reference", "Style / domain", "higher", binary=False),
+    "chrf": Metric(chrf, "chrF to the reference", "Style / domain", "higher", binary=False),
     "length_ratio": Metric(length_ratio, "Length over reference", "Style / domain", "none", binary=False),
     "truncated": Metric(truncated, "Answers cut off", "Style / domain", "lower"),
     "refusal_exactness": Metric(

@@ -5,7 +5,6 @@ over-refusal 1 and precision equal to the share of unanswerable questions; never
 """
 
 from tasks.metrics.row import Row
-from tasks.text import leaks
 
 
 def abstained(row: Row) -> float:
@@ -50,7 +49,7 @@ def leaky_abstention(row: Row) -> float | None:
 
     40 % of the refusals of four real systems held a "However" or "But".
     """
-    return float(leaks(row.answer, row.refusal)) if row.abstained else None
+    return float(row.leaks) if row.abstained else None
 
 
 def baselines(share: float) -> dict[str, dict[str, float | None]]:

@@ -1,9 +1,11 @@
 """Faithfulness: do the answer's sentences stand in the context?"""
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 from tasks.metrics.row import Row
 from tasks.text import ContextView
+from tasks.text.citations import without_citations
 
 ABSENT_NUMBER, ABSENT_ENTITY = 0.25, 0.15  # what an unsupported number or name in a sentence costs
 
@@ -13,8 +15,9 @@ def sentence_support(context: ContextView, sentence: str, query: str = "") -> fl
 
     ``(idf coverage + best two-sentence window's idf coverage + bigram coverage) / 3``, minus 0.25 if the sentence
     states a number and minus 0.15 if it names a name that the context does not. From -0.40 to 1; None if it has no
-    content word. AUROC .921 against human labels of 2,579 sentences.
+    content word. Citations ("[2]") are passed over. AUROC .921 against human labels of 2,579 sentences.
     """
+    sentence = without_citations(sentence)
     return _support(
         context,
         sentence,
@@ -36,6 +39,11 @@ def response_support(row: Row) -> float | None:
         )
         for claim in row.claims
     ]
+    return mean_of_lowest(supports)
+
+
+def mean_of_lowest(supports: Iterable[float | None]) -> float | None:
+    """The mean of the two lowest; None if there is none. One bad sentence counts, and one alone is often noise."""
     lowest = sorted(support for support in supports if support is not None)[:2]
     return sum(lowest) / len(lowest) if lowest else None
 

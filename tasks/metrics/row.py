@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tasks.text import ContextView, claims, is_refusal
+from tasks.text.citations import cited_sentences, numbered, without_citations
 from tasks.text.support import read
 
 
@@ -31,12 +32,27 @@ class Row:
 
     @cached_property
     def abstained(self) -> bool:
-        return is_refusal(self.answer, self.refusal)
+        return is_refusal(self.answer, self.refusal, self.context)
 
     @cached_property
     def claims(self) -> list[str]:
         """What of the answer can be checked: its sentences without refusals; of a clean refusal, nothing."""
-        return claims(self.answer, self.refusal)
+        return claims(without_citations(self.answer), self.refusal, self.context)
+
+    @cached_property
+    def leaks(self) -> bool:
+        """Whether it refuses and then claims something all the same."""
+        return self.abstained and bool(self.claims)
+
+    @cached_property
+    def cited(self) -> list[tuple[str, list[int]]]:
+        """Its sentences with the numbers of the passages that they cite."""
+        return cited_sentences(self.answer)
+
+    @cached_property
+    def numbered(self) -> dict[int, str]:
+        """The context's passages by their numbers, if they are numbered."""
+        return numbered(self.context.passages)
 
     @cached_property
     def unsupported_numbers(self) -> list[str]:

@@ -1,14 +1,16 @@
-"""Which answers to look at: the ten that got worse most, and the ten that got better most."""
+"""Which answers to look at: those that got worse most, those that got better most, and those that are poorest."""
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tasks.metrics.scores import Scores
+from tasks.triplets import Triplet
 
 if TYPE_CHECKING:
     from tasks.statistics import Floats
 
-SHOWN = ("faithfulness", "token_f1", "contains_value", "abstained", "hallucination")  # beside each answer
+System = tuple[str, Scores]  # its answer to a row, and the scores of all its answers
+SHOWN = ("faithfulness", "token_f1", "contains_value", "abstained", "hallucination")
+POOR = 0.5  # of `quality`
 
 
 def quality(scores: Scores) -> "Floats":
@@ -29,21 +31,34 @@ def quality(scores: Scores) -> "Floats":
 
 
 def choose(base: Scores, tuned: Scores, count: int) -> tuple[list[int], list[int]]:
-    """Row numbers of the worst and of the best: by gain over the base, then by the tuned answer itself.
+    """Row numbers of at most `count` of the worst and of the best: by gain over the base, then by the tuned answer.
 
-    No row is in both; where few answers got worse, poor answers that stayed poor fill the list of the worst. If both
-    answerable and unanswerable questions moved, each has its half, or refusals, worth 0 or 1, would crowd out the rest.
+    The worst got worse, or are poor and stayed so; the best got better. If both answerable and unanswerable questions
+    moved, each has its half, or refusals, worth 0 or 1, would crowd out the rest.
     """
     import numpy as np
 
     after = quality(tuned)
     gain = np.round(after - quality(base), 9)
     order = np.lexsort((after, gain)).tolist()  # by gain, then quality, then row number
-    count = min(count, len(order) // 2)
     refusable = tuned.columns["should_abstain"] == 1
-    worst = _balanced(order, [(gain < 0) & ~refusable, (gain < 0) & refusable], count)
-    best = [row for row in reversed(order) if row not in worst]
-    return worst, _balanced(best, [(gain > 0) & ~refusable, (gain > 0) & refusable], count)
+    poor = (gain < 0) | (gain == 0) & (after < POOR)
+    worst = [row for row in order if poor[row]]
+    best = [row for row in reversed(order) if gain[row] > 0]
+    return (
+        _balanced(worst, [(gain < 0) & ~refusable, (gain < 0) & refusable], count),
+        _balanced(best, [~refusable, refusable], count),
+    )
+
+
+def failures(tuned: Scores, count: int) -> list[int]:
+    """Row numbers of the tuned model's poorest answers, poorest first, half of them to questions without an answer."""
+    import numpy as np
+
+    after = quality(tuned)
+    order = [row for row in np.argsort(after, kind="stable").tolist() if after[row] < POOR]
+    refusable = tuned.columns["should_abstain"] == 1
+    return _balanced(order, [~refusable, refusable], count)
 
 
 def _balanced(order: list[int], kinds: list[Any], count: int) -> list[int]:
@@ -54,30 +69,22 @@ def _balanced(order: list[int], kinds: list[Any], count: int) -> list[int]:
     return [row for row in order if row in taken]
 
 
-def describe(scores: Scores, row: int, answer: str) -> dict[str, Any]:
-    """An answer and what was measured of it."""
+def describe(row: Triplet, number: int, base: System, tuned: System) -> dict[str, Any]:
+    """A row in full: what was asked, from which passages, what was answered and what was measured of it."""
+    return {
+        "id": row.id,
+        "document": row.document,
+        "query": row.query,
+        "context": list(row.context),
+        "reference": row.answer,
+        "unanswerable": row.refusal,
+        "base": _answer(number, *base),
+        "tuned": _answer(number, *tuned),
+    }
+
+
+def _answer(number: int, answer: str, scores: Scores) -> dict[str, Any]:
     import numpy as np
 
-    values = {name: float(scores.columns[name][row]) for name in SHOWN}
+    values = {name: float(scores.columns[name][number]) for name in SHOWN}
     return {"answer": answer, "scores": {name: round(v, 6) for name, v in values.items() if not np.isnan(v)}}
-
-
-def histogram(lengths: Mapping[str, Sequence[int]], bins: int = 12) -> dict[str, Any]:
-    """Counts of lengths in words: `edges` (the last bin is open) and per name its counts."""
-    import numpy as np
-
-    every = np.concatenate([np.asarray(each, dtype=float) for each in lengths.values()])
-    width = _round_up(float(np.quantile(every, 0.98)) / bins)
-    edges = np.arange(bins + 1) * width
-    counts = {name: np.histogram(np.clip(each, 0, edges[-1]), edges)[0].tolist() for name, each in lengths.items()}
-    return {"edges": edges.astype(int).tolist(), "counts": counts}
-
-
-def _round_up(width: float) -> int:
-    """To 1, 2, 3, 5 or 10, times a power of ten."""
-    scale = 1
-    while True:
-        for step in (1, 2, 3, 5):
-            if width <= step * scale:
-                return step * scale
-        scale *= 10

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 
+from tasks.text import claims
 from tasks.text.tokens import STOP_WORDS, content_stems, stem
 
 _WORD = re.compile(r"[^\W_]+")
@@ -11,15 +12,20 @@ Piece = tuple[str, bool]  # a stretch of text, and whether it is marked
 
 
 def supporting(passage: str, answer: str) -> list[Piece]:
-    """The passage in pieces; marked are the content words that the answer takes up."""
-    said = set(content_stems(answer))
+    """The passage in pieces; marked are the content words that the answer takes up in what it claims."""
+    said = _claimed(answer)
     return _pieces(passage, lambda stem: stem in said)
 
 
 def unsupported(answer: str, context: list[str], query: str) -> list[Piece]:
-    """The answer in pieces; marked are the content words that stand neither in the context nor in the question."""
-    held = set(content_stems(" ".join([*context, query])))
-    return _pieces(answer, lambda stem: stem not in held)
+    """The answer in pieces; marked are content words that it claims, and that neither context nor question holds."""
+    said, held = _claimed(answer), set(content_stems(" ".join([*context, query])))
+    return _pieces(answer, lambda stem: stem in said and stem not in held)
+
+
+def _claimed(answer: str) -> set[str]:
+    """The content stems of what an answer claims; a refusal claims nothing."""
+    return set(content_stems("\n".join(claims(answer))))
 
 
 def _pieces(text: str, marked: Callable[[str], bool]) -> list[Piece]:

@@ -1,29 +1,35 @@
-"""The comparison in Markdown: an artifact of Prefect's, and a section of the model card."""
+"""The report in Markdown: an artifact of Prefect's, in short, and a section of the model card."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tasks.reporting.figures import count, interval, share, signed
-from tasks.reporting.training import resampled
-
-CURVE_POINTS = 40  # as many as an xychart shows apart
+from tasks.reporting.figures import count, inline, interval, share, signed
+from tasks.reporting.judges import judges_section
+from tasks.reporting.slices import markdown as slices
 
 NOTE = (
     "Difference: tuned less base, on the same rows, with a 95 % interval over source documents. ↑ higher is better, "
     "↓ lower. **Bold**: primary metrics, corrected for being several (Holm)."
 )
+OUTCOMES = {"holds": "✓ holds", "fails": "✗ fails", "open": "? open"}
+AGAINST = {"base": "the base", "champion": "the champion", "trained": "what was trained"}
 
 
 def page(report: dict[str, Any]) -> str:
-    """The whole report.md: headline, comparison, baselines of abstention, loss curve."""
-    parts = ["# Base against tuned", f"**{report['headline']}**", facts(report), comparison(report), NOTE]
-    parts += ["## Abstention beside two systems that need no model", baselines(report)]
-    if report["training"]["loss"]:
-        parts += ["## Training loss", loss_chart(report["training"])]
+    """report.md: the decision, the four areas, every verdict, the slices; the rest is in report.html."""
+    parts = ["# Base against tuned", f"**{cell(report['headline'])}**", facts(report)]
+    parts += report["summaries"].values()
+    parts += ["## What the fine-tuning changed", areas(report), NOTE]
+    parts += ["## What the gate asked", verdicts(report)]
+    if report["slices"]:
+        parts += ["## Harder questions", slices(report["slices"])]
+    if report["judge"]:
+        parts.append(judges_section(report["judge"]))
     return "\n\n".join(parts) + "\n"
 
 
 def evaluation_section(report: dict[str, Any]) -> str:
-    """The model card's section on how the adapter compares with its base."""
+    """The model card's section on what the gate decided, and how the adapter compares with its base."""
     return "\n\n".join(["## Evaluation", report["headline"], facts(report), comparison(report), NOTE]) + "\n"
 
 
@@ -34,44 +40,62 @@ def facts(report: dict[str, Any]) -> str:
     )
 
 
+def areas(report: dict[str, Any]) -> str:
+    """Base against tuned on the leading metric of each area."""
+    entries = {entry["name"]: entry for entry in report["comparisons"]["base"]}
+    leading = [entries[area["metric"]] for area in report["areas"]]
+    return _compared(leading)
+
+
 def comparison(report: dict[str, Any]) -> str:
-    lines = [
-        "| | Metric | Base | Tuned | Difference [95 %] | Verdict | n |",
-        "|---|---|---:|---:|---:|---|---:|",
-    ]
+    """Base against tuned on every metric."""
+    return _compared(report["comparisons"]["base"])
+
+
+def _compared(entries: Sequence[dict[str, Any]]) -> str:
+    rows = []
     group = ""
-    for entry in report["metrics"]:
+    for entry in entries:
         name = f"**{entry['label']}**" if entry["primary"] else entry["label"]
-        arrow = {"higher": " ↑", "lower": " ↓"}.get(entry["direction"], "")
-        change = entry["difference"]
-        difference = f"{signed(change['value'])} {interval(change['low'], change['high'])}" if change else "–"
-        lines.append(
-            f"| {entry['group'] if entry['group'] != group else ''} | {name}{arrow} | {share(entry['base']['value'])} "
-            f"| {share(entry['tuned']['value'])} | {difference} | {entry['verdict']} | {count(entry['rows'])} |"
+        rows.append(
+            (
+                entry["group"] if entry["group"] != group else "",
+                name + {"higher": " ↑", "lower": " ↓"}.get(entry["direction"], ""),
+                share(entry["base"]["value"]),
+                share(entry["tuned"]["value"]),
+                _change(entry["difference"]),
+                entry["verdict"],
+                count(entry["rows"]),
+            )
         )
         group = entry["group"]
-    return "\n".join(lines)
+    return table("| | Metric | Base | Tuned | Difference [95 %] | Verdict | n |", "lrrrlr", rows)
 
 
-def baselines(report: dict[str, Any]) -> str:
-    lines = ["| System | F1 | Recall | Precision | Over-refusal |", "|---|---:|---:|---:|---:|"]
-    for system in report["abstention"]:
-        names = ("abstention_f1", "abstention_recall", "abstention_precision", "over_refusal")
-        lines.append(f"| {system['system']} | " + " | ".join(share(system[name]) for name in names) + " |")
-    return "\n".join(lines)
+def verdicts(report: dict[str, Any]) -> str:
+    """What each rule asked and whether it holds."""
+    rows = [
+        (
+            AGAINST[verdict["against"]],
+            f"{inline(verdict['label'])} {verdict['must'].replace('_', ' ')}",
+            OUTCOMES[verdict["outcome"]] if verdict["outcome"] != "open" or verdict["needed"] else "not needed",
+            cell(verdict["reason"]),
+        )
+        for verdict in report["verdicts"]
+    ]
+    return table("| Against | Rule | Outcome | Reason |", "lll", rows)
 
 
-def loss_chart(training: dict[str, Any]) -> str:
-    """A mermaid xychart of the training loss and, if there is one, of the held-out loss."""
-    points = training["loss"]
-    first, last = points[0][0], points[-1][0]
-    shown = min(CURVE_POINTS, len(points))
-    steps = [first + (last - first) * i / max(shown - 1, 1) for i in range(shown)]
-    curves = [resampled(points, steps)]
-    if len(training["held_out"]) > 1:
-        curves.append(resampled(training["held_out"], steps))
-    top = max(max(curve) for curve in curves)
-    title = "Loss by step: training" + (", held out" if len(curves) > 1 else "")
-    lines = ["```mermaid", "xychart-beta", f'    title "{title}"', f'    x-axis "step" {first:g} --> {last:g}']
-    lines += [f'    y-axis "loss" 0 --> {top * 1.05:.2f}', *(f"    line {curve}" for curve in curves), "```"]
-    return "\n".join(lines)
+def table(head: str, align: str, rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; `align` has l or r for each column behind the first."""
+    ruler = "|---|" + "".join({"l": "---|", "r": "---:|"}[each] for each in align)
+    return "\n".join([head, ruler, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def _change(change: dict[str, Any] | None) -> str:
+    return f"{signed(change['value'])} {interval(change['low'], change['high'])}" if change else "–"
+
+
+def cell(text: str) -> str:
+    """A text within a row of a table."""
+    return text.replace("|", "\\|").replace("\n", " ")

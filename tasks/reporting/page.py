@@ -1,63 +1,118 @@
 """The report as one self-contained HTML page."""
 
 import inspect
+from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.metrics import METRICS
 from tasks.reporting import figures
+from tasks.reporting.headline import SUBJECTS
 from tasks.reporting.highlight import Piece, supporting, unsupported
-from tasks.reporting.plots import HEIGHT, WIDTH, forest, lengths, loss_curve
+from tasks.reporting.plots import forest, lengths, loss_curve
+from tasks.reporting.trace import at, sources, traced
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent
+PARTS = (  # what the page is put together from, as paths from the project's root
+    "tasks/reporting/report.html.jinja",
+    "tasks/reporting/style.css.jinja",
+    *(
+        f"tasks/reporting/parts/{part}.jinja"
+        for part in (
+            "macros.html",
+            "decision.html",
+            "areas.html",
+            "verdicts.html",
+            "comparison.html",
+            "slices.html",
+            "behaviour.html",
+            "judge.html",
+            "examples.html",
+            "quality.html",
+            "definitions.html",
+            "made_from.html",
+            "narrow.css",
+        )
+    ),
+)
+AGAINST = {"base": ("base", "tuned"), "champion": ("champion", "tuned"), "trained": ("trained", "shipped")}
 
 
 def html(report: dict[str, Any]) -> str:
     """Render a report (as in report.json); every text in it is escaped, nothing is fetched."""
+    compared = {against: entries for against, entries in report["comparisons"].items() if entries}
+    page = environment()
+    page.globals |= {
+        "figure": lambda path, form="share": traced(report, path, form),
+        "at": partial(at, report),
+        "sources": sources,
+    }
+    return page.get_template("report.html.jinja").render(
+        report=report,
+        compared={
+            against: {
+                "names": AGAINST[against],
+                "groups": [(name, list(group)) for name, group in groupby(entries, lambda entry: entry["group"])],
+                "forest": forest(entries),
+            }
+            for against, entries in compared.items()
+        },
+        subjects=SUBJECTS,
+        verdicts=[(name, list(each)) for name, each in groupby(enumerate(report["verdicts"]), _against)],
+        slices={"forest": forest(_changes(report["slices"]))},
+        judges={"forest": forest([{**each, "name": at} for at, each in enumerate(_judges(report))])},
+        curve=loss_curve(report["training"]),
+        lengths=lengths(report["lengths"]),
+        explained={name: inspect.getdoc(metric.measure) or "" for name, metric in METRICS.items()},
+        labels={name: figures.inline(metric.label) for name, metric in METRICS.items()},
+        marked=_marked,
+        supporting=_supporting,
+    )
+
+
+def environment() -> "Environment":
+    """Templates of this folder: escaping, and strict about names that are not there."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
+    made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "share": figures.share,
-        "signed": figures.signed,
-        "count": figures.count,
-        "loss": figures.loss,
-        "points": lambda points: " ".join(f"{x},{y}" for x, y in points),
-    }
-    lead, stop, details = report["headline"].partition(". ")
-    return environment.get_template("report.html.jinja").render(
-        report=report,
-        lead=lead + stop.rstrip(),
-        details=details,
-        groups=[(name, list(entries)) for name, entries in groupby(report["metrics"], lambda entry: entry["group"])],
-        forest=forest(report["metrics"]),
-        curve=loss_curve(report["training"]),
-        lengths=lengths(report["lengths"]),
-        explained={name: inspect.getdoc(metric.measure) or "" for name, metric in METRICS.items()},
-        examples=[
-            ("Best: most gained on the base", [_shown(example) for example in report["best"]]),
-            ("Worst: most lost, or poor as before", [_shown(example) for example in report["worst"]]),
-        ],
-        size=(WIDTH, HEIGHT),
-    )
+    made.filters |= figures.FORMS | {"points": lambda points: " ".join(f"{x},{y}" for x, y in points)}
+    return made
 
 
-def _shown(example: dict[str, Any]) -> dict[str, Any]:
-    marked = {which: _marked(example, which) for which in ("base", "tuned")}
-    taken_up = "" if example["tuned"]["scores"]["abstained"] else example["tuned"]["answer"]
-    passages = [supporting(passage, taken_up) for passage in example["context"]]
-    return example | {"marked": marked, "passages": passages}
+def _against(numbered: tuple[int, dict[str, Any]]) -> str:
+    against: str = numbered[1]["against"]
+    return against
+
+
+def _changes(slices: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    """What each slice changes in each of the tuned model's figures, as entries of a forest."""
+    return [
+        {"name": f"{each['name']}.{figure['name']}", "difference": figure["tuned"]["change"]}
+        for each in slices or []
+        for figure in each["figures"]
+    ]
+
+
+def _judges(report: dict[str, Any]) -> list[dict[str, Any]]:
+    judges: list[dict[str, Any]] = report["judge"]["judges"] if report["judge"] else []
+    return judges
 
 
 def _marked(example: dict[str, Any], which: str) -> list[Piece]:
-    answer = example[which]
-    if answer["scores"]["abstained"]:
-        return [(answer["answer"], False)]
-    return unsupported(answer["answer"], example["context"], example["query"])
+    """The answer in pieces, what nothing supports marked."""
+    return unsupported(example[which]["answer"], example["context"], example["query"])
+
+
+def _supporting(example: dict[str, Any]) -> list[list[Piece]]:
+    """The passages in pieces, what the tuned answer takes up marked."""
+    return [supporting(passage, example["tuned"]["answer"]) for passage in example["context"]]

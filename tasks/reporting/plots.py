@@ -1,18 +1,21 @@
-"""Geometry of the page's plots: data in, coordinates out; the template draws them as inline SVG."""
+"""Geometry of the page's plots: data in, places out, in per cent of a plot's width and height.
 
+In per cent, so that a plot grows with the page while its text keeps its size. The templates draw them as inline SVG.
+"""
+
+from collections.abc import Sequence
 from math import ceil, floor, log10
 from typing import Any
 
-WIDTH, HEIGHT = 640, 260  # of a chart, in SVG user units
-LEFT, RIGHT, TOP, BOTTOM = 52, 22, 12, 34  # margins
+Tick = tuple[float, float]  # its place and its value
 
 
-def forest(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    """Per metric the place of its difference and interval on one axis, in per cent of the width; zero is at 50.
+def forest(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Per entry (a metric, a slice) the place of its difference and interval on one axis; zero is at 50.
 
-    The axis reaches as far as the widest interval of a metric that is judged; a diagnostic beyond it is cut off.
+    The axis reaches as far as the widest interval of what is judged; a diagnostic beyond it is cut off.
     """
-    judged = [e["difference"] for e in entries if e["difference"] and e["direction"] != "none"]
+    judged = [e["difference"] for e in entries if e["difference"] and e.get("direction") != "none"]
     furthest = max((abs(end) for change in judged for end in (change["low"], change["high"])), default=0.0)
     reach = max(0.1, ceil(furthest * 10) / 10)
 
@@ -24,50 +27,69 @@ def forest(entries: list[dict[str, Any]]) -> dict[str, Any]:
         for entry in entries
         if entry["difference"]
     }
-    return {"reach": reach, "ticks": [(place(x), x) for x in (-reach, -reach / 2, 0, reach / 2, reach)], "marks": marks}
+    return {"ticks": [(place(x), x) for x in (-reach, -reach / 2, 0, reach / 2, reach)], "marks": marks}
 
 
 def loss_curve(training: dict[str, Any]) -> dict[str, Any] | None:
-    """Polylines of the training and the held-out loss over steps, with ticks; None without any."""
+    """Curves of the training and the held-out loss over steps, with ticks; None without any."""
     curves = {name: training[name] for name in ("loss", "held_out") if training[name]}
-    if not curves:
-        return None
-    last = max(step for curve in curves.values() for step, _ in curve)
-    steps, losses = ticks(last, 5), ticks(max(loss for curve in curves.values() for _, loss in curve), 4)
-    across = max(last, 1)
+    return lines(curves) if curves else None
 
-    def point(step: float, loss: float) -> tuple[float, float]:
-        return _x(step / across), _y(loss / losses[-1])
 
+def lines(curves: dict[str, list[list[float]]], *, top: float | None = None) -> dict[str, Any]:
+    """Curves of [x, y] from the origin, with ticks; `top`: the highest y there can be, if it is known."""
+    last = max(x for curve in curves.values() for x, _ in curve) or 1
+    highest = top or max(y for curve in curves.values() for _, y in curve)
+    across, up = ticks(last, 5), ticks(highest, 4)
     return {
-        "curves": {name: [point(*each) for each in curve] for name, curve in curves.items()},
-        "x": [(_x(step / across), step) for step in steps if step <= last],
-        "y": [(_y(loss / losses[-1]), loss) for loss in losses],
+        "curves": {name: [(_x(x / last), _y(y / up[-1])) for x, y in curve] for name, curve in curves.items()},
+        "x": [(_x(x / last), x) for x in across if x <= last],
+        "y": [(_y(y / up[-1]), y) for y in up],
     }
 
 
 def lengths(histogram: dict[str, Any]) -> dict[str, Any]:
     """Bars of base and tuned side by side and a line for the reference, with ticks."""
     edges, counts = histogram["edges"], histogram["counts"]
-    top = ticks(max(max(each) for each in counts.values()), 4)
+    up = ticks(max(max(each) for each in counts.values()), 4)
     slot = 1 / (len(edges) - 1)
     bars = [
-        {
-            "name": name,
-            "x": _x((i + offset) * slot),
-            "y": _y(n / top[-1]),
-            "height": _y(0) - _y(n / top[-1]),
-            "count": n,
-        }
+        {"name": name, "bin": i, "x": _x((i + offset) * slot), "y": _y(n / up[-1]), "height": _x(n / up[-1])}
         for name, offset in (("base", 0.1), ("tuned", 0.5))
         for i, n in enumerate(counts[name])
+        if n
     ]
     return {
-        "bars": [{**bar, "height": round(bar["height"], 2)} for bar in bars],
-        "width": round((WIDTH - LEFT - RIGHT) * slot * 0.38, 2),
-        "reference": [(_x((i + 0.5) * slot), _y(n / top[-1])) for i, n in enumerate(counts["reference"])],
+        "bars": bars,
+        "width": _x(slot * 0.38),
+        "reference": [(_x((i + 0.5) * slot), _y(n / up[-1])) for i, n in enumerate(counts["reference"])],
         "x": [(_x(i * slot), edge) for i, edge in enumerate(edges) if i % 2 == 0],
-        "y": [(_y(n / top[-1]), n) for n in top],
+        "y": [(_y(n / up[-1]), n) for n in up],
+    }
+
+
+def history(gains: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Per metric the places of its points, one promotion beside the other, on an axis of its own that holds zero."""
+    return [_over_time(gain["points"]) for gain in gains]
+
+
+def _over_time(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    highest = max(0.0, *(point["high"] for point in points))
+    lowest = min(0.0, *(point["low"] for point in points))
+    step = ticks(highest - lowest, 4)[1]
+    first, last = floor(lowest / step), ceil(highest / step)
+    span = max(1, last - first) * step
+
+    def place(value: float) -> float:
+        return _y((value - first * step) / span)
+
+    return {
+        "points": [
+            {"x": _x((at + 0.5) / len(points)), **{end: place(point[end]) for end in ("value", "low", "high")}}
+            for at, point in enumerate(points)
+        ],
+        "y": [(place(at * step), round(at * step, 10)) for at in range(first, max(last, first + 1) + 1)],
+        "x": [],
     }
 
 
@@ -82,8 +104,8 @@ def ticks(top: float, count: int) -> list[float]:
 
 
 def _x(share: float) -> float:
-    return round(LEFT + share * (WIDTH - LEFT - RIGHT), 2)
+    return round(share * 100, 2)
 
 
 def _y(share: float) -> float:
-    return round(HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM), 2)
+    return round(100 - share * 100, 2)

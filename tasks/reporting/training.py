@@ -23,10 +23,3 @@ def read_training(folder: Path) -> dict[str, Any]:
         "held_out": held_out,
         "summary": orjson.loads(summary.read_bytes()) if summary.exists() else {},
     }
-
-
-def resampled(points: list[list[float]], steps: list[float]) -> list[float]:
-    """A curve's loss at other steps, on straight lines between its points."""
-    import numpy as np
-
-    return [round(float(y), 4) for y in np.interp(steps, [x for x, _ in points], [y for _, y in points])]

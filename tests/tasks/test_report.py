@@ -1,56 +1,30 @@
 """The report step on real files: what it concludes, what it shows, and that it is safe to open."""
 
-import json
+import html
 import re
 from html.parser import HTMLParser
 
+import orjson
 import pytest
 from rich.console import Console
 
 from tasks.errors import UserError
-from tasks.gate import GateConfig, gate
-from tasks.metrics import METRICS
+from tasks.judges.case import Judgement, read_cases
+from tasks.judges.figures import figures
+from tasks.judges.memory import Judged
+from tasks.metrics import METRICS, Metric
 from tasks.report import ReportConfig, report
+from tasks.reporting import history
+from tasks.reporting.page import TEMPLATES
 from tasks.reporting.terminal import table
-from tasks.score import ScoreConfig, score
-from tests.tasks.evaluation import (
-    REFUSAL,
-    poor,
-    right,
-    triplets,
-    write_adapter,
-    write_answers,
-    write_rows,
-    write_training,
-)
-
-CONFIG = ReportConfig()
-
-
-def inputs(folder, rows, base, tuned):
-    """The report step's inputs, every one as its step writes it."""
-    places = {"rows": write_rows(folder / "rows", rows)}
-    for name, say in (("base", base), ("tuned", tuned)):
-        answers = places[f"{name}_answers"] = write_answers(folder / f"{name}_answers", rows, say)
-        scores = places[f"{name}_scores"] = folder / f"{name}_scores"
-        scores.mkdir()
-        score(ScoreConfig(resamples=100), rows=places["rows"], answers=answers, out=scores)
-    places["gate"] = folder / "gate"
-    places["gate"].mkdir()
-    scored = {name: places[name] for name in ("base_scores", "tuned_scores")}
-    gate(GateConfig(resamples=300), **scored, out=places["gate"])
-    return places | {"training": write_training(folder / "training"), "adapter": write_adapter(folder / "export")}
-
-
-def told(folder, places, config=CONFIG):
-    out = folder / "report"
-    out.mkdir()
-    report(config, **places, out=out)
-    return json.loads((out / "report.json").read_text())
+from tasks.reporting.terminal import verdicts as verdict_table
+from tasks.reporting.trace import at
+from tests.tasks.evaluation import REFUSAL, poor, right, triplets
+from tests.tasks.reported import inputs, record, told, with_slices, with_source
 
 
 def verdicts(found):
-    return {entry["name"]: entry["verdict"] for entry in found["metrics"]}
+    return {entry["name"]: entry["verdict"] for entry in found["comparisons"]["base"]}
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +44,14 @@ def test_a_real_gain_is_called_better(improved):
     assert called["length_ratio"] == "diagnostic"
     assert "worse" not in called.values()
     assert re.match(
-        r"The tuned model is better on \d of 5 primary metrics and worse on none\. Better: ", found["headline"]
+        r"Against the base: better on \d of 5 primary metrics, worse on none\. Better: ", found["summaries"]["base"]
     )
+    assert set(found["summaries"]) == {"base"}
 
 
 def test_a_difference_is_tuned_less_base_with_an_interval_around_it(improved):
     _, found = improved
-    for entry in found["metrics"]:
+    for entry in found["comparisons"]["base"]:
         if change := entry["difference"]:
             assert change["value"] == pytest.approx(entry["tuned"]["value"] - entry["base"]["value"], abs=2e-6)
             assert change["low"] <= change["value"] <= change["high"]
@@ -84,24 +59,26 @@ def test_a_difference_is_tuned_less_base_with_an_interval_around_it(improved):
 
 def test_metrics_stand_in_the_order_of_their_table_with_counts(improved):
     _, found = improved
-    assert [entry["name"] for entry in found["metrics"]] == list(METRICS)
-    recall = next(entry for entry in found["metrics"] if entry["name"] == "abstention_recall")
+    assert [entry["name"] for entry in found["comparisons"]["base"]] == list(METRICS)
+    recall = next(entry for entry in found["comparisons"]["base"] if entry["name"] == "abstention_recall")
     assert (recall["rows"], recall["documents"]) == (120, 120)
 
 
 def test_primary_p_values_are_corrected_and_binary_ones_tested_exactly(improved):
     _, found = improved
-    for entry in found["metrics"]:
+    for entry in found["comparisons"]["base"]:
         if entry["primary"]:
             assert entry["difference"]["p_holm"] >= entry["difference"]["p"]
-    over_refusal = next(entry for entry in found["metrics"] if entry["name"] == "over_refusal")["difference"]
+    over_refusal = next(entry for entry in found["comparisons"]["base"] if entry["name"] == "over_refusal")[
+        "difference"
+    ]
     assert over_refusal["lost"] == 0 or over_refusal["gained"] == 0
     assert over_refusal["p"] >= over_refusal["mcnemar_p"]
 
 
 def test_abstention_stands_beside_always_and_never_refusing(improved):
     _, found = improved
-    figures = {system["system"]: system["abstention_f1"] for system in found["abstention"]}
+    figures = {system["name"]: system["abstention_f1"] for system in found["abstention"]}
     assert list(figures) == ["base", "tuned", "always refuse", "never refuse"]
     assert (figures["tuned"], figures["never refuse"]) == (1, 0)
     assert figures["always refuse"] == pytest.approx(2 / 3)
@@ -111,7 +88,8 @@ def test_the_same_answers_twice_are_no_significant_difference(tmp_path):
     found = told(tmp_path, inputs(tmp_path, triplets(110), poor, poor))
     assert not set(verdicts(found).values()) & {"better", "worse"}
     assert verdicts(found)["token_f1"] == "no significant difference"
-    assert found["headline"].startswith("No significant gain")
+    assert found["summaries"]["base"].startswith("Against the base: no difference beyond chance on any of ")
+    assert found["decision"] != "promote"
 
 
 def test_a_model_that_always_refuses_is_called_worse(tmp_path):
@@ -119,13 +97,18 @@ def test_a_model_that_always_refuses_is_called_worse(tmp_path):
     called = verdicts(found)
     assert called["token_f1"] == called["over_refusal"] == called["contrast_pairs"] == "worse"
     assert "better" not in called.values()
-    assert "worse on" in found["headline"]
+    assert found["summaries"]["base"].startswith("Against the base: better on none of ")
+    assert found["decision"] == "refuse"
+    assert found["headline"].count(".") == len(re.findall(r"\d\.\d", found["headline"])) + 1  # one sentence
+    for file in ("report.html", "report.md", "model-card.md"):
+        assert found["headline"] in html.unescape((tmp_path / "report" / file).read_text()), file
 
 
 def test_under_a_hundred_documents_nobody_wins(tmp_path):
     found = told(tmp_path, inputs(tmp_path, triplets(40), poor, right))
     assert set(verdicts(found).values()) <= {"inconclusive", "diagnostic", "not scored"}
-    assert found["headline"].startswith("Inconclusive: 40 source documents")
+    assert found["summaries"]["base"] == "Against the base: no primary metric can be judged on 40 documents."
+    assert found["decision"] == "undecided"
 
 
 def test_the_best_and_worst_rows_are_those_that_gained_and_lost_most(tmp_path):
@@ -155,13 +138,14 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.seen, self.links, self.text = [], set(), [], []
+        self.open, self.seen, self.links, self.text, self.paths = [], set(), [], [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         self.links += [value for name, value in attrs if name in ("src", "href")]
+        self.paths += [value for name, value in attrs if name == "data-path"]
         self.seen.add(tag)
-        if tag != "meta":
+        if tag not in ("meta", "br"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
@@ -178,10 +162,10 @@ def test_the_page_is_well_formed_and_fetches_nothing(improved):
     folder, found = improved
     text = (folder / "report.html").read_text()
     page = Page(text)
-    assert page.open == [] and page.links == []
+    assert page.open == [] and all(link.startswith("#from-") for link in page.links)
     assert not re.search(r"https?:|@import|url\(", text)
     shown = "".join(page.text)
-    assert found["headline"].split(". ")[0] in shown
+    assert found["headline"] in shown
     for metric in METRICS.values():
         assert metric.label in shown
     assert "held out: 3.200 → 0.900" in shown
@@ -204,15 +188,128 @@ def test_supported_words_are_marked_in_the_context_and_unsupported_ones_in_the_a
     assert not re.search(r'class="absent">[^<]*context|<mark>stated', text)  # a refusal claims nothing
 
 
-def test_markdown_has_the_table_and_the_loss_curve(improved):
+def test_markdown_has_decision_areas_and_verdicts(improved):
     folder, found = improved
     text = (folder / "report.md").read_text()
-    assert found["headline"] in text
+    assert f"**{found['headline']}**" in text
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in rows} <= {8, 6}
-    chart = re.search(r"```mermaid\nxychart-beta\n(.*?)```", text, re.DOTALL).group(1)
-    assert chart.count("line [") == 2
-    assert '"step" 1 --> 40' in chart
+    assert sorted({line.count("|") for line in rows}) == [5, 8]
+    assert sum(line.count("|") == 5 for line in rows) == len(found["verdicts"]) + 2
+    assert sum(line.count("|") == 8 for line in rows) == len(found["areas"]) + 2
+    assert len(text) < 8_000
+
+
+def test_each_area_shows_its_leading_metric_and_an_answer_that_moved_as_it_did(improved):
+    _, found = improved
+    areas = {area["name"]: area for area in found["areas"]}
+    assert list(areas) == ["Faithfulness", "Hallucination", "Relevance", "Style / domain"]
+    assert [METRICS[area["metric"]].group for area in areas.values()] == list(areas)
+    assert areas["Hallucination"]["metric"] == "hallucination"
+    marks = [areas["Hallucination"]["example"][which]["scores"]["hallucination"] for which in ("base", "tuned")]
+    assert marks == [1, 0]
+    assert len({area["row"] for area in areas.values()}) == 4
+
+
+def test_refusals_are_counted_by_what_is_asked(improved):
+    _, found = improved
+    kinds = {kind["name"]: kind for kind in found["refusals"]}
+    assert kinds["answerable"]["tuned"] == {"rows": 120, "answered": 120, "refused": 0, "leaky": 0}
+    assert kinds["unanswerable"]["tuned"] == {"rows": 120, "answered": 0, "refused": 120, "leaky": 0}
+    base = kinds["unanswerable"]["base"]
+    assert base["answered"] + base["refused"] + base["leaky"] == base["rows"] == 120
+    assert min(base.values()) > 0
+
+
+def test_what_the_page_shows_stands_in_the_json(improved):
+    folder, found = improved
+    page = Page((folder / "report.html").read_text())
+    assert len(page.paths) > 300
+    for path in page.paths:
+        at(found, path)
+    with pytest.raises(LookupError):
+        at(found, "comparisons.base.no_such_metric.tuned.value")
+
+
+def test_champion_and_what_ships_have_their_tables(tmp_path):
+    found = told(tmp_path, inputs(tmp_path, triplets(110), poor, right, champion=poor, shipped=right))
+    assert set(found["summaries"]) == {"base", "champion", "trained"}
+    page = Page((tmp_path / "report/report.html").read_text())
+    for path in ("champion.token_f1.champion.value", "champion.token_f1.tuned.value", "trained.token_f1.shipped.value"):
+        assert f"comparisons.{path}" in page.paths
+    assert found["comparisons"]["champion"][0]["difference"] == found["comparisons"]["base"][0]["difference"]
+
+
+def test_slices_are_reported_with_their_change(tmp_path):
+    rows = triplets(40)
+    places = with_slices(tmp_path, inputs(tmp_path, rows, poor, right), poor, poor, most=4)
+    found = told(tmp_path, places)
+    assert [entry["rows"] for entry in found["slices"] if entry["name"].startswith("gold_")]
+    change = next(e for e in found["slices"] if e["name"] == "gold_first")["figures"][1]["tuned"]["change"]
+    assert change["value"] < 0  # untouched all was right
+    assert {"slices", "base slices", "tuned slices"} <= set(found["made_from"])
+    assert (
+        "slices.gold_first.figures.token_f1.tuned.change.value"
+        in Page((tmp_path / "report/report.html").read_text()).paths
+    )
+    assert "## Harder questions" in (tmp_path / "report/report.md").read_text()
+
+
+def test_rows_in_doubt_and_what_failures_were_learnt_from_go_back_to_the_author(tmp_path):
+    rows = triplets(20)
+    rows[6] = rows[6]._replace(answer="It was opened in 1234 by the Duke of Nowhere.")
+
+    def tuned(number, row):
+        return REFUSAL if number == 4 else row.answer
+
+    places = with_source(tmp_path, inputs(tmp_path, rows, poor, tuned), triplets(8))
+    found = told(tmp_path, places)
+    assert [row["id"] for row in found["doubtful"]["listed"]] == [rows[6].id]
+    assert (found["doubtful"]["failing"], found["doubtful"]["rows"]) == (1, 40)
+    failure = next(each for each in found["learnt_from"] if each["id"] == rows[4].id)
+    assert failure["answer"] == REFUSAL and failure["nearest"][0]["id"] == rows[4].id
+    page = Page((tmp_path / "report/report.html").read_text())
+    for path in page.paths:
+        at(found, path)
+    assert {"doubtful.listed.0.query", "learnt_from.0.nearest.0.similarity"} <= set(page.paths)
+
+
+def test_judges_are_shown_and_decide_nothing(tmp_path):
+    places = inputs(tmp_path, triplets(12), poor, right)
+    cases = read_cases(places["rows"], places["base_answers"], places["tuned_answers"])
+    missing, scored = Judgement(None, "budget"), Judgement(0.5)
+    judges = []
+    for name, said in {"faithfulness": [missing, scored], "relevance": [missing, missing]}.items():
+        about = {"label": f"{name} by a model", "model": "some/judge", "prompt": "0123456789abcdef"}
+        judged = Judged(name, about, [(said[at % 2], None) for at in range(len(cases))])
+        judges.append({"judge": name, **about, **figures(cases, judged, resamples=100, seed=0)})
+    (tmp_path / "judge").mkdir()
+    (tmp_path / "judge" / "judge.json").write_bytes(orjson.dumps({"rows": 24, "judges": judges, "cost": {}}))
+    found = told(tmp_path, places | {"judge": record(tmp_path / "judge", "judge")})
+    page = Page((tmp_path / "report/report.html").read_text())
+    assert {"judge.judges.1.model", "judge.judges.0.difference.value", "judge.judges.1.base.missing"} <= set(page.paths)
+    assert "judge.judges.1.difference.value" not in page.paths
+    assert "## Judges" in (tmp_path / "report/report.md").read_text()
+    assert found["made_from"]["judge"].startswith("judge/")
+
+
+def test_a_new_metric_needs_no_change_here(tmp_path, monkeypatch):
+    def shouting(row):
+        """Share of capital letters, to see that a metric comes with its definition."""
+        return sum(map(str.isupper, row.answer)) / max(len(row.answer), 1)
+
+    metric = Metric(shouting, "Capital letters", "Style / domain", "lower", binary=False)
+    monkeypatch.setitem(METRICS, "shouting", metric)
+    found = told(tmp_path, inputs(tmp_path, triplets(12), poor, right))
+    assert "shouting" in next(area for area in found["areas"] if area["name"] == "Style / domain")["more"]
+    page = Page((tmp_path / "report/report.html").read_text())
+    assert "comparisons.base.shouting.tuned.value" in page.paths
+    assert "Share of capital letters, to see that a metric comes with its definition." in "".join(page.text)
+    assert "Capital letters" in (tmp_path / "report/model-card.md").read_text()
+
+
+def test_every_part_of_the_page_is_in_the_steps_key():
+    used = {str(path.relative_to(TEMPLATES.parents[1])) for path in TEMPLATES.rglob("*.jinja")}
+    assert set(report.resources) == used - set(history.PARTS)
 
 
 def test_the_card_of_the_adapter_gets_the_evaluation(improved):
@@ -235,6 +332,22 @@ def test_the_terminal_table_fits_in_a_hundred_columns(improved):
         assert metric.label in plain
 
 
+def test_the_terminal_tells_which_rules_do_not_hold(improved):
+    _, found = improved
+
+    def said(**changed):
+        console = Console(width=100)
+        with console.capture() as captured:
+            console.print(verdict_table(found | changed))
+        return captured.get()
+
+    holding = [verdict for verdict in found["verdicts"] if verdict["outcome"] == "holds"]
+    assert said(verdicts=holding) == f"What the gate asked: {len(holding)} hold\n"
+    failing = said(verdicts=[*holding, holding[0] | {"outcome": "fails"}])
+    assert failing.startswith(f"What the gate asked: {len(holding)} hold, 1 fail")
+    assert failing.count(holding[0]["label"]) == 1
+
+
 def test_the_same_inputs_give_the_same_bytes(tmp_path):
     rows = triplets(20)
     places = inputs(tmp_path, rows, poor, right)
@@ -254,8 +367,7 @@ def test_a_training_without_curve_or_summary_is_shown_as_it_is(tmp_path):
         file.unlink()
     found = told(tmp_path, places)
     assert found["training"] == {"loss": [], "held_out": [], "summary": {}}
-    assert "mermaid" not in (tmp_path / "report/report.md").read_text()
-    assert "Loss per answer token" not in (tmp_path / "report/report.html").read_text()
+    assert "loss per answer token" not in (tmp_path / "report/report.html").read_text()
 
 
 def test_no_examples_can_be_asked_for(tmp_path):

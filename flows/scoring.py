@@ -1,0 +1,169 @@
+"""`reground score`: every metric of answers that stand in a file, whoever gave them."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from tasks.errors import UserError
+from tasks.metrics import METRICS, Row
+from tasks.metrics.plain import faithfulness, sentences_faithfulness
+from tasks.readers.files import expand, read_lines
+from tasks.text import ContextView, is_refusal
+
+WRITE = 'write {"query": "…", "context": "…" or ["…", "…"], "answer": "…"} on one line, with "reference" if it is known'
+KINDS = {
+    **dict.fromkeys(("query", "answer", "reference", "value"), "a text"),
+    **dict.fromkeys(("should_abstain", "truncated"), "true or false"),
+    "context": "a text or a list of texts",
+    "id": "a text or a whole number",
+}
+# What cannot be told without these fields; all else that a row lacks is seen by the metrics themselves.
+NEEDS = {
+    "should_abstain": ("abstention_f1", "abstention_recall", "abstention_precision", "over_refusal"),
+    "truncated": ("truncated",),
+}
+
+
+class Answered(BaseModel):
+    """One line of the file. Other fields than these are passed over."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    query: str
+    context: str | list[str] = Field(description="One text, or the passages.")
+    answer: str
+    id: str | int | None = Field(None, description="Without one, the line's number.")
+    reference: str | None = Field(None, description="The right answer.")
+    should_abstain: bool | None = Field(
+        None, description="The context holds no answer. Without it: the reference is empty or a refusal."
+    )
+    value: str | None = Field(None, description="What a right answer contains.")
+    truncated: bool | None = Field(None, description="The answer was cut off.")
+
+    def row(self, refusal: str | None) -> Row:
+        return Row(
+            query=self.query,
+            context=ContextView([self.context] if isinstance(self.context, str) else self.context),
+            answer=self.answer,
+            reference=self.reference or "",
+            should_abstain=bool(self.unanswerable(refusal)),
+            value=self.value,
+            refusal=refusal,
+            truncated=bool(self.truncated),
+        )
+
+    def unanswerable(self, refusal: str | None) -> bool | None:
+        """Whether a refusal is the right answer; None if nobody says so."""
+        if self.should_abstain is not None or self.reference is None:
+            return self.should_abstain
+        return not self.reference.strip() or is_refusal(self.reference, refusal)
+
+
+class Mean(NamedTuple):
+    name: str
+    value: float | None
+    rows: int  # for which the metric applies
+
+
+def score_file(source: str, out: Path | None = None, refusal: str | None = None) -> list[Mean]:
+    """Score the rows of JSONL files and write one line of JSON for each, to `out` or the standard output.
+
+    A line has: id; metrics (name → number, null where it does not apply); abstained; support
+    (`tasks.metrics.plain.faithfulness`, a number for refusals too); sentences, each with its support; and the numbers
+    and names that the answer claims and the context does not hold. Returns each metric's weighted mean and row count.
+
+    Raises UserError with file and line for a row that cannot be read; `out` is then as it was.
+    """
+    from tqdm import tqdm
+
+    measured = {name: metric for name, metric in METRICS.items() if metric.level == "row"}
+    sums, weights, rows = dict.fromkeys(measured, 0.0), dict.fromkeys(measured, 0.0), dict.fromkeys(measured, 0)
+    with _lines(out) as file:
+        for name, given in tqdm(_read(source), desc="score", unit="row", file=sys.stderr, disable=None):
+            row = given.row(refusal)
+            unknown = [each for field in _lacks(given, refusal) for each in NEEDS[field]]
+            marks = {each: None if each in unknown else metric.measure(row) for each, metric in measured.items()}
+            file.write(orjson.dumps(_told(name, given, row, marks), option=orjson.OPT_APPEND_NEWLINE))
+            for each, mark in marks.items():
+                if mark is not None:
+                    weigh = measured[each].weight
+                    weight = weigh(row) if weigh else 1.0
+                    sums[each] += weight * mark
+                    weights[each] += weight
+                    rows[each] += 1
+    return [Mean(each, sums[each] / weights[each] if weights[each] else None, rows[each]) for each in measured]
+
+
+def show(means: list[Mean]) -> None:
+    """The means as a table, on the standard error, so that the standard output holds JSON alone."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in ("metric", "mean", "rows"):
+        table.add_column(title, justify="left" if title == "metric" else "right")
+    arrows = {"higher": " ↑", "lower": " ↓", "none": ""}
+    for name, value, rows in means:
+        metric = METRICS[name]
+        table.add_row(metric.label + arrows[metric.direction], "–" if value is None else f"{value:.3f}", f"{rows:,}")
+    Console(stderr=True, width=None if sys.stderr.isatty() else 100).print(table)
+
+
+def _lacks(given: Answered, refusal: str | None) -> list[str]:
+    known = {"should_abstain": given.unanswerable(refusal), "truncated": given.truncated}
+    return [field for field, value in known.items() if value is None]
+
+
+def _told(name: str, given: Answered, row: Row, marks: dict[str, float | None]) -> dict[str, Any]:
+    supports = sentences_faithfulness(given.query, given.context, given.answer)
+    return {
+        "id": name,
+        "metrics": marks,
+        "abstained": row.abstained,
+        "support": faithfulness(given.query, given.context, given.answer),
+        "sentences": [{"text": text, "support": support} for text, support in supports],
+        "absent_numbers": row.unsupported_numbers,
+        "absent_names": row.unsupported_entities,
+    }
+
+
+def _read(source: str) -> Iterator[tuple[str, Answered]]:
+    """The rows with their ids. UserError for what is none."""
+    empty = True
+    for path in expand(source):
+        for number, line in read_lines(path):
+            empty = False
+            where = f"{path.name}:{number}"
+            try:
+                given = Answered.model_validate(orjson.loads(line))
+            except orjson.JSONDecodeError as error:
+                raise UserError(f"{where}: no JSON: {error}", WRITE) from None
+            except ValidationError as error:
+                first = error.errors()[0]
+                field = first["loc"][0] if first["loc"] else "the line"
+                wrong = "is missing" if first["type"] == "missing" else f"is not {KINDS.get(str(field), 'an object')}"
+                raise UserError(f"{where}: {field} {wrong}", WRITE) from None
+            yield (where if given.id is None else str(given.id)), given
+    if empty:
+        raise UserError(f"{source}: no rows", WRITE)
+
+
+@contextmanager
+def _lines(out: Path | None) -> Iterator[BinaryIO]:
+    """Where lines go. A file takes its name when all are written, so that what is there is whole."""
+    if out is None:
+        yield sys.stdout.buffer
+        return
+    part = out.with_name(f".{out.name}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(out)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written: {error}", "name a file in a folder that you may write to") from None
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,57 @@
+"""Citations of numbered passages: "[2]", "[1, 3]", "【2】", and "(2)" at the end of a clause."""
+
+import re
+from collections.abc import Sequence
+
+from tasks.text.tokens import sentences
+
+_BRACKETED = re.compile(
+    r"\s*[\[【]\s*(?:(?:passages?|documents?|sources?|docs?) )?(\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*)\s*[\]】]", re.IGNORECASE
+)
+_ROUND = re.compile(r"\s*\((\d{1,2}(?:\s*,\s*\d{1,2})*)\)(?=\s*(?:[.!?,;:]|$))")
+_BEHIND = re.compile(r"([.!?])((?:\s*[\[【]\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*[\]】])+)")  # "… 1937. [2]"
+_NUMBERED = re.compile(
+    r"(?mi)^\s*(?:[\[(【](\d{1,3})[\])】]|(?:passage|document|source|context|excerpt|doc)\s+(\d{1,3})\s*[:.)-]"
+    r"|(\d{1,3})[.)]\s)"
+)
+
+
+def without_citations(text: str) -> str:
+    """The text without the marks of its citations in square brackets, which say nothing that a context could hold."""
+    return _BRACKETED.sub("", text) if "[" in text or "【" in text else text
+
+
+def cited_sentences(answer: str) -> list[tuple[str, list[int]]]:
+    """The sentences of an answer, without their marks, with the numbers that each cites, ranges told apart.
+
+    A mark behind a full stop belongs to the sentence before it.
+    """
+    if not (_BRACKETED.search(answer) or _ROUND.search(answer)):
+        return [(sentence, []) for sentence in sentences(answer)]
+    found: list[tuple[str, list[int]]] = []
+    for sentence in sentences(_BEHIND.sub(r"\2\1", answer)):
+        marks = _BRACKETED.findall(sentence) + _ROUND.findall(sentence)
+        found.append((_ROUND.sub("", _BRACKETED.sub("", sentence)), [n for mark in marks for n in _numbers(mark)]))
+    return found
+
+
+def numbered(passages: Sequence[str]) -> dict[int, str]:
+    """Passages by the numbers that stand in front of them ("[1] …", "Passage 2: …"); empty where there are none.
+
+    Passages may be apart or in one text, each on a line of its own. The first number must be 0 or 1, the others follow.
+    """
+    text = "\n".join(passages)
+    marks = list(_NUMBERED.finditer(text))
+    numbers = [int(next(filter(None, mark.groups()))) for mark in marks]
+    if not numbers or numbers[0] > 1 or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+        return {}
+    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    return {number: text[mark.end() : end].strip() for number, mark, end in zip(numbers, marks, ends, strict=True)}
+
+
+def _numbers(mark: str) -> list[int]:
+    numbers: list[int] = []
+    for part in re.split(r"\s*[,;]\s*", mark):
+        first, *last = re.split(r"\s*[–-]\s*", part)
+        numbers += range(int(first), int(last[0] if last else first) + 1)
+    return numbers
