@@ -16,7 +16,8 @@ _PATTERNS = [(frozenset(needs.split()), pattern) for needs, pattern in WORDINGS.
 _SIGNS = frozenset().union(*(words for name, words in GROUPS.items() if name not in TOPICS), GROUPS["question"])
 _ASIDE = (  # what may stand before a refusal and says nothing on the question itself
     r"^(?:thank|hello|hi\b|hey\b|sure\b|okay|ok\b|hmm|great|good question|let me|that is a|after|yes, i can help"
-    r"|(?:could|can|would) you .*(?:context|information|details?|clarif\w+|passages?)|please (?:provide|share|give|clarify))"
+    r"|(?:could|can|would) you .*(?:context|information|details?|clarif\w+|passages?)|please (?:provide|share|give"
+    r"|clarify))"
     rf"|^{CLAUSE}{THE_SOURCE} {gap(5)}(?:discuss|describ|mention|talk|focus|cover|provid|contain|is\b|are\b|give"
     r"|list|expla|refer|deal|relat|include|speak|state|say|outline|present|address|seem|appear)"
 )
@@ -37,7 +38,8 @@ _CONJUNCTION = re.compile(r"\w,? (?:but|although|though|however|yet)\b")  # some
 _WISH = re.compile(r"i(?:'d| would| wish| want)\b|unfortunately\b")
 _NAMES_SOURCE = rf"\b{SOURCE}"
 _CONCESSION = re.compile(
-    r"^(?:although|though|even though|while|whilst) ([^,]*), (?!it |they |the (?:passage|text|context|document)|this )"
+    r"^(?:although|though|even though|while|whilst) ([^,]*), (?!it |they |the (?:passage|text|context|document)"
+    r"|this )"
 )
 _ASIDES = re.compile(r", (?:however|though|unfortunately|therefore|as such|sadly),")
 _TITLE = re.compile(r'"(?:[A-Z][\w\']*[^\w"]*(?:(?:of|the|an?|in|to|me|and|is|with|for|you)\W+)*){2,}"(?=\W*\s\w)')

@@ -11,7 +11,12 @@ _SENTENCE_END = re.compile(  # one character class in front, so that the engine 
     r"[.!?\n](?:(?<!\n)[.!?]*[\"'”’)\]]*\s+(?=[\"'“‘(\[`]*[^\W_a-z])"  # an end, then anything but a small letter
     r"|(?<=\n)(?:\s*\n|(?=\s*(?:[-*•–]\s|\(?\d{1,2}[.)]\s|[A-Z]))))"  # a blank line, a list item, a new line
 )
-_SHORT_FORMS = ["Mr", "Mrs", "Ms", "Dr", "Prof", "St", "Mt", "Sr", "Jr", "Gen", "Col", "Capt", "Lt", "Sgt", "Rev", "Hon", "Gov", "Sen", "Rep", "Inc", "Ltd", "Co", "Corp", "No", "Nos", "Fig", "Figs", "Eq", "Sec", "Ch", "Vol", "vs", "cf", "approx", "ca", "al", "ed", "eds", "Jan", "Feb", "Aug", "Sept", "Oct", "Nov", "Dec"]
+_SHORT_FORMS = tuple(
+    """
+    Mr Mrs Ms Dr Prof St Mt Sr Jr Gen Col Capt Lt Sgt Rev Hon Gov Sen Rep Inc Ltd Co Corp No Nos Fig Figs Eq Sec Ch Vol
+    vs cf approx ca al ed eds Jan Feb Aug Sept Oct Nov Dec
+    """.split()  # noqa: SIM905
+)
 _MAYBE_SHORT = frozenset(_SHORT_FORMS)
 _ABBREVIATION = re.compile(  # a list marker, a title, an initial or a short form: a capital may stand behind it
     r"(?:^|\n)\s*\(?\d{1,2}$|(?:^|[\s(])(?:[A-Z]|(?:[A-Za-z]\.)+[A-Za-z]"

@@ -1,8 +1,8 @@
 """How refusals are worded: patterns over a sentence in lower case, with straight quotes and single spaces.
 
 Each entry of `WORDINGS` is one way of saying that the passages hold no answer. It is looked for only where the words
-that it cannot do without stand, which few sentences hold: 45 patterns at each place of a sentence take 600 µs. Long patterns stay text: `re` compiles
-them at first use and keeps them, and a plan does not wait 40 ms for it.
+that it cannot do without stand, which few sentences hold: 42 patterns at each place of a sentence take 600 µs. Long
+patterns stay text: `re` compiles them at first use and keeps them, and a plan does not wait 40 ms for it.
 """
 
 
@@ -15,7 +15,8 @@ CLAUSE = r"[^.!?;]{0,80}?"
 SOURCE = (  # what a refusal speaks of; a treaty or a law that "does not mention" something is none of these
     r"(?:contexts?|passages?|texts?|documents?|documentation|articles?|sources?|excerpts?|paragraphs?|snippets?"
     r"|(?:provided|given|supplied|reference) (?:materials?|contents?)|information|info|search results?|references?"
-    r"|(?:data ?)?sheets?|manuals?|extracts?)\b(?! (?:of|known|called|code|message|menu|in which|under|through|between|across"
+    r"|(?:data ?)?sheets?|manuals?|extracts?)\b(?! (?:of|known|called|code|message|menu|in which|under|through"
+    r"|between|across"
     r"|beneath|age|era|technology|theory|systems?|boards?|office|paradox|minister)\b)"
 )
 PASSAGES = (  # surely the ones that the answer is to come from, whatever it is that they do not do
@@ -24,7 +25,8 @@ PASSAGES = (  # surely the ones that the answer is to come from, whatever it is 
     r"|in which|under|through|between|across|beneath)\b)"
 )
 THE_SOURCE = (
-    rf"(?:\b(?:(?:the|this|that|these|those|your|my|given|provided|supplied|retrieved) {gap(4)}|(?:any|all|both|either)"
+    rf"(?:\b(?:(?:the|this|that|these|those|your|my|given|provided|supplied|retrieved) {gap(4)}|(?:any|all|both"
+    rf"|either)"
     rf" (?:of (?:the|these|those|your|my) {gap(3)})?(?:given |provided |supplied |retrieved |available )?){SOURCE}"
     r"|^(?:context|passages?|excerpts?)\b)"
 )
@@ -39,11 +41,13 @@ TELL = (
     r"(?:stat|mention|specif|provid|giv|contain|includ|address|discuss|say|said|indicat|describ|answer|cover|offer"
     r"|clarif|detail|list|expla|disclos|reveal|refer|present|tell|defin|identif|nam(?=e|i)|not(?=e|i)|report|record"
     r"|document|establish|have\b|hold\b|show|suppl|touch|talk|appear|elaborat|deal|make\b|allow|enough|sufficient"
-    r"|found|available|known|clear|determin|suggest|speak|help|confirm|quot|set out|relate|relevant|go into|compar)\w*"
+    r"|found|available|known|clear|determin|suggest|speak|help|confirm|quot|set out|relate|relevant|go into"
+    r"|compar)\w*"
 )
 FIND = (
     r"(?:answer|find|found|determin|provid|locat|say|said|giv|tell|told|confirm|identif|see|seen|infer|help|respond"
-    r"|offer|verif|know|establish|conclu|deduc|deriv|ascertain|state|assess|specif|assist|address|comment|extract|sure"
+    r"|offer|verif|know|establish|conclu|deduc|deriv|ascertain|state|assess|specif|assist|address|comment|extract"
+    r"|sure"
     r")\w*"
 )
 NEWS = (
@@ -59,7 +63,8 @@ GIVEN = (
 # "The passage mentions that he did not …" speaks of him; "… mentions that he did, but not when" of the passage.
 SAYS_OTHERWISE = (
     r"(?:\w+ ){0,3}?(?:states|mentions|says|notes|indicates|explains|suggests|tells)"
-    r"(?: (?:that|how)|(?! no\b)[^.!?;]{0,20} (?:who|which))\b(?![^.!?;]*\b(?:but|yet|however|though|although)\b|[^.!?;]*, (?:it|they) )"
+    r"(?: (?:that|how)|(?! no\b)[^.!?;]{0,20} (?:who|which))\b(?![^.!?;]*\b(?:but|yet|however|though|although)\b"
+    r"|[^.!?;]*, (?:it|they) )"
 )
 SUBJECT = r"(?<!according to )(?<!based on )(?<!\bin )(?<!\bfrom )(?<!\bby )(?<!\bon )(?<!\bof )"
 
@@ -77,7 +82,8 @@ WORDINGS = {  # what it is like: (the groups of words of which it holds one each
         "source else",
         rf"{SUBJECT}{THE_SOURCE} {CLAUSE}\b(?:but (?:not|nothing)\b(?! only)"
         rf"|only \w+{CLAUSE}(?:, so\b| and (?:not|nothing)\b)"
-        rf"|(?:is|are|seems?|appears?) (?:[\w'/-]+ ){{0,3}}?about (?:something else|(?:an)?other|a different|different))|\bquestion (?:asks|is)\b{CLAUSE}\bbut {THE_SOURCE}",
+        rf"|(?:is|are|seems?|appears?) (?:[\w'/-]+ ){{0,3}}?about (?:something else|(?:an)?other|a different"
+        rf"|different))|\bquestion (?:asks|is)\b{CLAUSE}\bbut {THE_SOURCE}",
     ),
     "the passages are not enough": (
         "source unclear",
@@ -88,7 +94,8 @@ WORDINGS = {  # what it is like: (the groups of words of which it holds one each
     "the passages say nothing": (
         "source lack",
         rf"{SUBJECT}{THE_SOURCE}(?! {SAYS_OTHERWISE}){CLAUSE}\b(?:lacks?|omits?|fails?"
-        r"|neglects?|leaves? (?:it )?open|(?:is|are) (?:silent|missing)|(?:say|stat|mention|provid|giv|contain|includ|offer"
+        r"|neglects?|leaves? (?:it )?open|(?:is|are) (?:silent|missing)|(?:say|stat|mention|provid|giv|contain"
+        r"|includ|offer"
         r"|ha[sd]|have|hold|ma[dk]e|present|list|show|suppl|reveal|shed|carr|report|disclos|tell)\w* (?:\w+ )?"
         r"(?:no|nothing|neither|little|insufficient|limited)\b)",
     ),
@@ -117,13 +124,16 @@ WORDINGS = {  # what it is like: (the groups of words of which it holds one each
     "according to the passages, nothing is known": (
         "source no",
         rf"^(?:according to|as per|per|based on|from|in) {THE_SOURCE}{CLAUSE}"
-        rf"(?:\b(?:there (?:is|are)|it is|it's) {gap(1)}(?:no|not|n't) {gap(2)}(?:{FACT}|known)|\bno {gap(2)}{FACT}{CLAUSE}"
+        rf"(?:\b(?:there (?:is|are)|it is|it's) {gap(1)}(?:no|not|n't) {gap(2)}(?:{FACT}|known)"
+        rf"|\bno {gap(2)}{FACT}{CLAUSE}"
         rf"\b(?:is|are) {gap(1)}{GIVEN})",
     ),
     "there is nothing on it": (
         "news no",
-        rf"(?:(?:^{gap(4)}|\b(?:and|but) |however,? |, )there(?: is|'s| are| was| were)(?: no|(?:n't| not) (?:any|an?))|^no)"
-        rf" (?!records?|single|simple|one|easy|universal){gap(3)}{NEWS}(?=\W*$|[,;]| (?:(?:is|are|was|were) )?{gap(1)}{GIVEN}\b"
+        rf"(?:(?:^{gap(4)}|\b(?:and|but) |however,? |, )there(?: is|'s| are| was| were)(?: no|(?:n't| not) (?:any"
+        rf"|an?))|^no)"
+        rf" (?!records?|single|simple|one|easy|universal){gap(3)}{NEWS}(?=\W*$|[,;]| (?:(?:is|are|was"
+        rf"|were) )?{gap(1)}{GIVEN}\b"
         rf"| {OF_IT}(?:(?! (?:was|were|is|are|has|had|can|could|will|may|survives?) )[^.!?;])*(?:$|[.!?;]"
         rf"| (?:is|are|was|were|has been|could be|can be) {gap(1)}{GIVEN}))",
     ),
@@ -180,7 +190,8 @@ WORDINGS = {  # what it is like: (the groups of words of which it holds one each
     "I cannot": (
         "I cannot",
         rf"\bi(?:'m|'ve|'d| am| was| have| had| would| must| have been)? {gap(3)}(?:{CANNOT}|(?:do|did|have|am|was"
-        r"|would|will|wo)(?: not|n't)\b(?! only)|not\b(?! only)|lack\b|have no(?:thing)?\b|had no\b|{CLAUSE}\bfound no(?:thing)?\b"
+        r"|would|will|wo)(?: not|n't)\b(?! only)|not\b(?! only)|lack\b|have no(?:thing)?\b|had no\b"
+        r"|{CLAUSE}\bfound no(?:thing)?\b"
         r"|see no(?:thing)?\b)",
     ),
     "I can only": (
@@ -194,7 +205,8 @@ WORDINGS = {  # what it is like: (the groups of words of which it holds one each
     "we do not know": (
         "we no",
         rf"\bwe {gap(2)}(?:do|did)(?: not|n't) {gap(2)}(?:have|see|find|possess|know\W*$)\b"
-        r"|\bwe (?:\w+ ){0,2}?(?:have (?:no|insufficient|nothing)|lack)\b|\bwe(?: are|'re) (?:\w+ )?not (?:sure|certain)\b",
+        r"|\bwe (?:\w+ ){0,2}?(?:have (?:no|insufficient|nothing)|lack)\b|\bwe(?: are|'re) (?:\w+ )?not (?:sure"
+        r"|certain)\b",
     ),
     "from the passages we do not know": (
         "source we not",
@@ -204,7 +216,8 @@ WORDINGS = {  # what it is like: (the groups of words of which it holds one each
     "cannot tell": (
         "cannot",
         rf"^(?:{CANNOT} (?:to )?(?:be )?{FIND}|it(?: is|'s) {CANNOT} to (?:answer|say|tell)\b"
-        rf"|(?:this|that|it|the answer) {CANNOT} be (?:answer|determin|infer|ascertain|verif|confirm)\w*(?=\W*$| from| with))",
+        rf"|(?:this|that|it|the answer) {CANNOT} be (?:answer|determin|infer|ascertain|verif|confirm)\w*(?=\W*$"
+        rf"| from| with))",
     ),
     "it does not say": (
         "not say",
@@ -264,7 +277,8 @@ WORDINGS = {  # what it is like: (the groups of words of which it holds one each
     ),
     "a word": (
         "word",
-        r"^(?:no (?:\w+ )?(?:answer|data|info|mention|passages?)(?: \w+)?|not (?:applicable|known|sure)|n/?a|unknown|none|no idea)\W*$",
+        r"^(?:no (?:\w+ )?(?:answer|data|info|mention|passages?)(?: \w+)?|not (?:applicable|known|sure)|n/?a|unknown"
+        r"|none|no idea)\W*$",
     ),
     "sorry": (
         "sorry",
@@ -276,13 +290,16 @@ WORDINGS = {  # what it is like: (the groups of words of which it holds one each
 GROUPS = {
     name: frozenset(words.split())
     for name, words in {
-        "source": "context contexts passage passages text texts document documents documentation article articles source"
-        " sources excerpt excerpts paragraph paragraphs snippet snippets material materials content contents information"
+        "source": "context contexts passage passages text texts document documents documentation article articles "
+        "source"
+        " sources excerpt excerpts paragraph paragraphs snippet snippets material materials content contents "
+        "information"
         " info result results reference references sheet sheets datasheet datasheets manual manuals extract extracts",
         "not": "not cannot never nowhere t",
         "no": "no none nothing neither nowhere not never cannot t any little insufficient enough lack",
         "cannot": "not cannot t unable impossible failed lack no nothing",
-        "unclear": "not cannot never nowhere t unable impossible failed unclear unknown unspecified unstated uncertain"
+        "unclear": "not cannot never nowhere t unable impossible failed unclear unknown unspecified unstated "
+        "uncertain"
         " difficult hard insufficient too",
         "lack": "lack lacks omit omits fail fails neglect neglects open silent missing no nothing neither little"
         " insufficient limited",
@@ -292,7 +309,8 @@ GROUPS = {
         "left": "leave leaves left stop stops remain remains goes",
         "outside": "outside beyond within",
         "only": "only",
-        "news": "information info mention detail details data answer answers indication reference references statement"
+        "news": "information info mention detail details data answer answers indication reference references "
+        "statement"
         " discussion explanation description context specifics record records clue clues fact facts",
         "given": "stated mentioned specified provided given said disclosed found available indicated included listed"
         " discussed addressed covered answered explained described revealed reported",
