@@ -98,7 +98,7 @@ def measure(config: ScoreConfig, rows: Path, answers: Path, known: Known) -> Sco
             scores, at = known[digest]
             marks = {name: column[at] for name, column in scores.columns.items()}
         else:
-            marks = _marks(_row(triplet, answer, refusal, config))
+            marks = marks_of(triplet, answer, refusal, config)
         ids.append(triplet.id)
         documents.append(triplet.document)
         digests.append(digest)
@@ -130,10 +130,10 @@ def _digest(triplet: Triplet, answer: Answer, refusal: str | None) -> str:
     return sha256_json((*asked, answer.text, answer.truncated))[:32]
 
 
-def _marks(row: Row) -> dict[str, float]:
+def marks_of(triplet: Triplet, answer: Answer, refusal: str | None, config: ScoreConfig) -> dict[str, float]:
     """A row's number in each column; NaN where a metric does not apply."""
-    alone = {name: metric for name, metric in METRICS.items() if metric.level == "row"}
-    marks = {name: metric.measure(row) for name, metric in alone.items()}
+    row = _row(triplet, answer, refusal, config)
+    marks = {name: metric.measure(row) for name, metric in METRICS.items() if metric.level == "row"}
     marks |= {f"{name}_weight": metric.weight(row) for name, metric in METRICS.items() if metric.weight}
     marks |= {"should_abstain": row.should_abstain, "handled": handled(row)}  # of the data, and for the contrast pairs
     return {name: math.nan if mark is None else float(mark) for name, mark in marks.items()}

@@ -2,13 +2,6 @@
 
 from tasks.metrics.row import Row
 
-ARTICLES = frozenset({"a", "an", "the"})
-
-
-def without_articles(words: list[str]) -> list[str]:
-    """Words as SQuAD's evaluation compares them; case and punctuation are gone already."""
-    return [word for word in words if word not in ARTICLES]
-
 
 def exact_match(row: Row) -> float | None:
     """1 if the answer equals the reference but for case, punctuation and articles, else 0; up.
@@ -18,4 +11,4 @@ def exact_match(row: Row) -> float | None:
     """
     if row.should_abstain or not row.reference:
         return None
-    return float(without_articles(row.answer_words) == without_articles(row.reference_words))
+    return float(row.answer_terms == row.reference_terms)

@@ -59,8 +59,7 @@ def faithfulness(row: Row) -> float | None:
 
 
 def _support(context: ContextView, sentence: str, *, new_number: bool, new_entity: bool) -> float | None:
-    idf = context.idf_coverage(sentence)
-    window = context.best_window_idf_coverage(sentence)
+    idf, window = context.idf_coverages(sentence)
     bigrams = context.bigram_coverage(sentence)
     if idf is None or window is None or bigrams is None:
         return None

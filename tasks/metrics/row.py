@@ -7,6 +7,8 @@ from tasks.text import ContextView, claims, is_refusal
 from tasks.text.citations import cited_sentences, numbered, without_citations
 from tasks.text.support import read
 
+ARTICLES = frozenset({"a", "an", "the"})
+
 
 @dataclass(frozen=True, eq=False)
 class Row:
@@ -29,6 +31,15 @@ class Row:
     @cached_property
     def reference_words(self) -> list[str]:
         return read(self.reference).words
+
+    @cached_property
+    def answer_terms(self) -> list[str]:
+        """Words as SQuAD's evaluation compares them, without articles; case and punctuation are gone already."""
+        return [word for word in self.answer_words if word not in ARTICLES]
+
+    @cached_property
+    def reference_terms(self) -> list[str]:
+        return [word for word in self.reference_words if word not in ARTICLES]
 
     @cached_property
     def abstained(self) -> bool:

@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-from tasks.metrics.exact_match import without_articles
 from tasks.metrics.row import Row
 
 
@@ -14,6 +13,7 @@ def token_f1(row: Row) -> float | None:
     """
     if row.should_abstain or not row.reference:
         return None
-    answer, reference = without_articles(row.answer_words), without_articles(row.reference_words)
-    common = (Counter(answer) & Counter(reference)).total()
+    answer, reference = row.answer_terms, row.reference_terms
+    said, wanted = Counter(answer), Counter(reference)
+    common = sum([min(count, wanted[word]) for word, count in said.items() if word in wanted])
     return 2 * common / (len(answer) + len(reference)) if common else 0.0

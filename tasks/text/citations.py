@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from tasks.text.tokens import sentences
 
 _BRACKETED = re.compile(
-    r"\s*[\[【]\s*(?:(?:passages?|documents?|sources?|docs?) )?(\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*)\s*[\]】]", re.IGNORECASE
+    r"\s*[\[【]\s*(?:(?:passages?|documents?|sources?|docs?) )?(\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*)\s*[\]】]",
+    re.IGNORECASE,
 )
 _ROUND = re.compile(r"\s*\((\d{1,2}(?:\s*,\s*\d{1,2})*)\)(?=\s*(?:[.!?,;:]|$))")
 _BEHIND = re.compile(r"([.!?])((?:\s*[\[【]\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*[\]】])+)")  # "… 1937. [2]"
+_MARK = re.compile(r"[\[【(]\s*(?:[a-z]+ )?\d", re.IGNORECASE)
 _NUMBERED = re.compile(
     r"(?mi)^\s*(?:[\[(【](\d{1,3})[\])】]|(?:passage|document|source|context|excerpt|doc)\s+(\d{1,3})\s*[:.)-]"
     r"|(\d{1,3})[.)]\s)"
@@ -26,7 +28,7 @@ def cited_sentences(answer: str) -> list[tuple[str, list[int]]]:
 
     A mark behind a full stop belongs to the sentence before it.
     """
-    if not (_BRACKETED.search(answer) or _ROUND.search(answer)):
+    if not _MARK.search(answer):
         return [(sentence, []) for sentence in sentences(answer)]
     found: list[tuple[str, list[int]]] = []
     for sentence in sentences(_BEHIND.sub(r"\2\1", answer)):

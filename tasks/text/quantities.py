@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from tasks.text.tokens import normalise
 
 _NUMBER = re.compile(r"\d(?<!\w\d)(?<!\d[.,:]\d)\d*(?:[.,:]\d+)*")  # the class in front lets the engine skip
+_DIGIT = re.compile(r"\d")
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _MARKER = re.compile(r"(?m)^\s*\(?\d{1,2}[.)]\s|\(\d{1,2}\)|\[\d{1,3}(?:\s*[,–-]\s*\d{1,3})*\]")
 
@@ -35,7 +36,8 @@ def numbers(text: str) -> list[str]:
     keeps its parts together (``7:30``, ``1.2.3``). Left out: list markers (``1.``, ``(2)``), citations (``[3]``),
     and digits glued behind a letter (``B12``), which are part of a name.
     """
-    return canonical(_NUMBER.findall(_MARKER.sub(" ", normalise(text))))
+    text = normalise(text)
+    return canonical(_NUMBER.findall(_MARKER.sub(" ", text))) if _DIGIT.search(text) else []
 
 
 def supported_numbers(text: str, tokens: Iterable[str]) -> frozenset[str]:
@@ -46,7 +48,7 @@ def supported_numbers(text: str, tokens: Iterable[str]) -> frozenset[str]:
     found = _NUMBER.findall(normalise(text))
     for number in [number for number in found if ":" in number or "," in number]:
         found += [*re.split("[,:]", number), number.replace(",", ".")]
-    spelled = [_SPELLED[token] for token in tokens if token in _SPELLED]
+    spelled = [_SPELLED[token] for token in _SPELLED.keys() & set(tokens)]
     if any(value in range(20, 100, 10) for value in spelled):
         spelled += [_SPELLED[ten.lower()] + _SPELLED[unit.lower()] for ten, unit in _COMPOUND.findall(text)]
     return frozenset([*canonical(found), *map(str, spelled)])

@@ -1,20 +1,23 @@
 """Refusals, recognised by their wording: the fixed sentence, and what models say in its place."""
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tasks.text.tokens import STOP_WORDS, content_stems, normalise, sentences, stem, words
-from tasks.text.wordings import CLAUSE, CUE, SOURCE, THE_SOURCE, WORDINGS, gap
+from tasks.text.wordings import CLAUSE, GROUPS, SOURCE, THE_SOURCE, TOPICS, WORDINGS, gap
 
 if TYPE_CHECKING:
     from tasks.text.support import ContextView
 
-_REFUSAL = "|".join(WORDINGS.values())
+_PATTERNS = [(frozenset(needs.split()), pattern) for needs, pattern in WORDINGS.values()]
+_SIGNS = frozenset().union(*(words for name, words in GROUPS.items() if name not in TOPICS), GROUPS["question"])
 _ASIDE = (  # what may stand before a refusal and says nothing on the question itself
     r"^(?:thank|hello|hi\b|hey\b|sure\b|okay|ok\b|hmm|great|good question|let me|that is a|after|yes, i can help"
-    r"|(?:could|can|would) you .*(?:context|information|details?|clarif\w+|passages?)|please (?:provide|share|give|clarify))"
+    r"|(?:could|can|would) you .*(?:context|information|details?|clarif\w+|passages?)|please (?:provide|share|give"
+    r"|clarify))"
     rf"|^{CLAUSE}{THE_SOURCE} {gap(5)}(?:discuss|describ|mention|talk|focus|cover|provid|contain|is\b|are\b|give"
     r"|list|expla|refer|deal|relat|include|speak|state|say|outline|present|address|seem|appear)"
 )
@@ -34,12 +37,15 @@ _PRONOUN = re.compile(r"^(?:(?:however|but|yet),? )?(?:it|they|these|this)\b ?")
 _CONJUNCTION = re.compile(r"\w,? (?:but|although|though|however|yet)\b")  # something was said before it
 _WISH = re.compile(r"i(?:'d| would| wish| want)\b|unfortunately\b")
 _NAMES_SOURCE = rf"\b{SOURCE}"
-_CONCESSION = re.compile(r"^(?:although|though|even though|while|whilst) ([^,]*), (?!it |they |the (?:passage|text|context|document)|this )")
+_CONCESSION = re.compile(
+    r"^(?:although|though|even though|while|whilst) ([^,]*), (?!it |they |the (?:passage|text|context|document)"
+    r"|this )"
+)
 _ASIDES = re.compile(r", (?:however|though|unfortunately|therefore|as such|sadly),")
 _TITLE = re.compile(r'"(?:[A-Z][\w\']*[^\w"]*(?:(?:of|the|an?|in|to|me|and|is|with|for|you)\W+)*){2,}"(?=\W*\s\w)')
 _QUOTED = re.compile(r'(?<=\w )"[^"]*\bI\b[^"]*"')  # said by somebody else
 _FIRST_PERSON_TITLE = re.compile(r"\bI (?=[A-Z][a-z]+(?:'t|not)?\b)|\bI'm (?=[A-Z])")  # I Can't Tell You Why
-_NEGATION = frozenset("no not t none nothing never neither cannot".split())
+_NEGATION = frozenset(["no", "not", "t", "none", "nothing", "never", "neither", "cannot"])
 
 
 @lru_cache(maxsize=16)  # a row asks several times
@@ -53,10 +59,15 @@ def is_refusal(answer: str, sentence: str | None = None, context: "ContextView |
     """
     if sentence and _opens_with(answer, sentence):
         return True
-    if not re.search(CUE, " " + _plain(answer.replace(";", " "))):
+    if not _cued(answer):
         return False
-    said = [_plain(part) for each in sentences(answer) for part in each.split(";")]
-    return any(_refuses(each, context) for each in _opening(said))
+    for position, said in enumerate(part for each in sentences(answer) for part in each.split(";")):
+        plain = _plain(said)
+        if _refuses(_PRONOUN.sub("the passages ", plain) if position else plain, context):
+            return True
+        if not re.search(_ASIDE, plain) or _TELLS.search(plain):
+            return False  # it speaks to the question
+    return False
 
 
 def leaks(answer: str, sentence: str | None = None, context: "ContextView | None" = None) -> bool:
@@ -76,16 +87,21 @@ def claims(answer: str, sentence: str | None = None, context: "ContextView | Non
     """
     if sentence and _opens_with(answer, sentence):
         found = [part for said in sentences(_behind(answer, sentence)) for part in _claiming(said, context)]
-    elif is_refusal(answer, None, context):
+    elif is_refusal(answer, sentence, context):
         clauses = [clause for said in sentences(answer) for clause in _clauses(said, context)]
         refusing = [_refuses(_PRONOUN.sub("the passages ", _plain(clause)), context) for clause in clauses]
         first = refusing.index(True) if any(refusing) else len(clauses)
         found = [clause for at, clause in enumerate(clauses) if at > first and not refusing[at]]
     else:
         said = sentences(answer)
-        cued = re.search(CUE, " " + _plain(answer))
-        return [re.sub(_FRAME, "", part) for each in said for part in (_claiming(each, context) if cued else (each,))]
+        cued = _cued(answer)
+        return [_unframed(part) for each in said for part in (_claiming(each, context) if cued else (each,))]
     return [part for part in found if len(content_stems(part)) >= 3 and not _is_polite(_plain(part))]
+
+
+def _unframed(said: str) -> str:
+    opening = words(said[:200])
+    return said if GROUPS["source"].isdisjoint(opening) else re.sub(_FRAME, "", said)
 
 
 def _is_polite(said: str) -> bool:
@@ -109,30 +125,34 @@ def _clauses(said: str, context: "ContextView | None") -> list[str]:
     return [said] if across else clauses
 
 
+@lru_cache(maxsize=64)
 def _plain(said: str) -> str:
-    text = normalise(said).replace("’", "'").replace(" n't", "n't").replace("“", '"').replace("”", '"')
+    text = said.replace(" n't", "n't")
+    if not text.isascii():
+        text = normalise(text).replace("’", "'").replace(" n't", "n't").replace("“", '"').replace("”", '"')
     if '"' in text:
         text = _QUOTED.sub("it", _TITLE.sub("it", text))
-    text = re.sub(r"^\s*(?:answer|response|a)\s*:\s*(?=\S)", "", text, flags=re.IGNORECASE)
-    text = _ASIDES.sub("", _FIRST_PERSON_TITLE.sub("it ", text))
+    if ":" in text[:12]:
+        text = re.sub(r"^\s*(?:answer|response|a)\s*:\s*(?=\S)", "", text, flags=re.IGNORECASE)
+    if "I" in text:
+        text = _FIRST_PERSON_TITLE.sub("it ", text)
+    if "," in text:
+        text = _ASIDES.sub("", text)
     return " ".join(text.replace('"', " ").lower().split())
 
 
-def _opening(spoken: list[str]) -> list[str]:
-    """The sentences up to and including the first one that speaks to the question."""
-    for position, said in enumerate(spoken):
-        if not re.search(_ASIDE, said) or _TELLS.search(said):
-            opening = spoken[: position + 1]
-            return [_PRONOUN.sub("the passages ", said) for said in opening] if position else opening
-    return spoken
+def _cued(answer: str) -> bool:
+    """Whether a word stands in the answer without which none refuses; the others are spared the reading."""
+    return not _SIGNS.isdisjoint(words(answer))
 
 
+@lru_cache(maxsize=64)  # a row asks for the same sentence and its clauses several times
 def _refuses(said: str, context: "ContextView | None" = None) -> bool:
     """Whether a sentence, as `_plain` gives it, refuses, alone or with more beside it."""
     if said.startswith("if ") and " i " not in said:
         return False
     concession = _CONCESSION.match(said)
-    for match in re.finditer(_REFUSAL, said):
+    for match in _wordings(said):
         before = said[: match.start()]
         told = context is not None and _says_itself(context, match.group())
         conceded = concession is not None and match.end() <= concession.end()
@@ -141,6 +161,15 @@ def _refuses(said: str, context: "ContextView | None" = None) -> bool:
         ):
             return True
     return False
+
+
+def _wordings(said: str) -> Iterator[re.Match[str]]:
+    """What is worded like a refusal."""
+    found = frozenset(words(said))
+    present = {name for name, group in GROUPS.items() if not group.isdisjoint(found)}
+    for needs, pattern in _PATTERNS:
+        if needs <= present:
+            yield from re.finditer(pattern, said)
 
 
 def _says_itself(context: "ContextView", wording: str) -> bool:

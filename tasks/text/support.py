@@ -8,7 +8,7 @@ from math import log
 
 from tasks.text.names import entities
 from tasks.text.quantities import numbers, stands, supported_numbers
-from tasks.text.tokens import STOP_WORDS, content_stems, normalise, sentences, stem, words
+from tasks.text.tokens import STOP_WORDS, content, distinct_content, normalise, sentences, stem, stems, words
 
 
 class Words:
@@ -18,8 +18,8 @@ class Words:
 
     def __init__(self, said: list[str]) -> None:
         self.words = said
-        self.stems = list(map(stem, self.words))
-        self.content = [s for word, s in zip(self.words, self.stems, strict=True) if word not in STOP_WORDS]
+        self.stems = stems(said)
+        self.content = content(said)
 
 
 @lru_cache(maxsize=256)  # an answer, its sentences and its query, for as long as their row is being read
@@ -39,9 +39,13 @@ class ContextView:
         self.passages = tuple(passages)
 
     @cached_property
+    def _text(self) -> str:
+        return "\n".join(self.passages)
+
+    @cached_property
     def _folded(self) -> str:
         """All passages in the case of `words`, to look for single words in."""
-        text = "\n".join(self.passages)
+        text = self._text
         return text.lower() if text.isascii() else normalise(text).casefold()
 
     def _has(self, word: str) -> bool:
@@ -54,64 +58,80 @@ class ContextView:
         return False
 
     @cached_property
-    def _words(self) -> list[list[str]]:
-        return list(map(words, self.passages))
+    def _words(self) -> list[list[list[str]]]:
+        """The words of each sentence of each passage."""
+        return [list(map(words, sentences(passage))) for passage in self.passages]
 
     @cached_property
-    def _read(self) -> list[Words]:
-        return list(map(Words, self._words))
+    def _said(self) -> set[str]:
+        """Every word once."""
+        return set(chain.from_iterable(chain.from_iterable(self._words)))
+
+    @cached_property
+    def _stems(self) -> list[list[str]]:
+        """The stems of each passage's words, in order."""
+        return [stems([word for said in passage for word in said]) for passage in self._words]
 
     @cached_property
     def word_counts(self) -> Counter[str]:
-        return Counter(chain.from_iterable(self._words))
+        return Counter(word for passage in self._words for said in passage for word in said)
 
     @cached_property
     def stems(self) -> frozenset[str]:
-        return frozenset([each for said in self._read for each in said.stems])
+        return frozenset(chain.from_iterable(self._stems))
 
     @cached_property
     def bigrams(self) -> frozenset[tuple[str, str]]:
-        return frozenset(chain.from_iterable([pairwise(said.stems) for said in self._read]))
+        return frozenset(chain.from_iterable(map(pairwise, self._stems)))
 
     @cached_property
-    def idf(self) -> dict[str, float]:
-        """Smoothed inverse document frequency over the passages: ``log((1 + n) / (1 + df)) + 1``, by content stem."""
+    def _places(self) -> dict[str, int]:
+        """By content stem, the sentences that hold it, each a bit; a passage leaves one bit free behind its last."""
+        places: dict[str, int] = {}
+        bit = 1
+        for passage in self._words:
+            for said in passage:
+                for each in distinct_content(said):
+                    places[each] = places.get(each, 0) | bit
+                bit <<= 1
+            bit <<= 1
+        return places
+
+    @cached_property
+    def _passages(self) -> list[int]:
+        """The bits of each passage's sentences."""
+        masks, start = [], 0
+        for passage in self._words:
+            masks.append((1 << len(passage)) - 1 << start)
+            start += len(passage) + 1
+        return masks
+
+    @cached_property
+    def _idf_by_frequency(self) -> list[float]:
+        """Smoothed inverse document frequency over the passages: ``log((1 + n) / (1 + df)) + 1``, by df."""
         count = len(self.passages)
-        weight = [log((1 + count) / (1 + frequency)) + 1 for frequency in range(count + 1)]
-        held = [set(map(stem, set(said) - STOP_WORDS)) for said in self._words]
-        if count == 1:
-            return dict.fromkeys(held[0], weight[1])
-        return {each: weight[frequency] for each, frequency in Counter(chain.from_iterable(held)).items()}
+        return [log((1 + count) / (1 + frequency)) + 1 for frequency in range(count + 1)]
 
     @cached_property
-    def _idf_of_absent(self) -> float:
-        return log(1 + len(self.passages)) + 1
+    def _weights(self) -> dict[str, float]:
+        return {}
 
     def weight(self, stem: str) -> float:
         """IDF of a stem; one that no passage holds weighs most."""
-        return self.idf.get(stem, self._idf_of_absent)
-
-    @cached_property
-    def _windows(self) -> tuple[dict[str, set[int]], int]:
-        """By content stem, the windows of two consecutive sentences that hold it; and a bound on their numbers."""
-        holding: dict[str, set[int]] = {each: set() for each in self.idf}
-        end = 0
-        for passage in self.passages:
-            for sentence in sentences(passage):
-                both = (end, end + 1)  # window i holds sentences i - 1 and i
-                for each in content_stems(sentence):
-                    holding[each].update(both)
-                end += 1
-            end += 1
-        return holding, end + 1
+        found = self._weights.get(stem)
+        if found is None:
+            place = self._places.get(stem, 0)
+            frequency = sum([place & mask > 0 for mask in self._passages])
+            self._weights[stem] = found = self._idf_by_frequency[frequency]
+        return found
 
     @cached_property
     def _running(self) -> str:
-        return "|".join([f" {' '.join(said)} " for said in self._words])
+        return "|".join([f" {' '.join(chain.from_iterable(passage))} " for passage in self._words])
 
     @cached_property
     def numbers(self) -> frozenset[str]:
-        return supported_numbers("\n".join(self.passages), self.word_counts)
+        return supported_numbers(self._text, self._said)
 
     def k_precision(self, answer: str) -> float | None:
         """Share of the answer's words that the context holds, each at most as often as the context does."""
@@ -123,7 +143,7 @@ class ContextView:
         said = read(answer)
         if said.content and all(word in STOP_WORDS or self._has(word) for word in said.words):
             return 1.0  # most answers; then no word of the context need be stemmed
-        return _share(sum(map(self.idf.__contains__, said.content)), len(said.content))
+        return _share(sum(map(self._places.__contains__, said.content)), len(said.content))
 
     def bigram_coverage(self, answer: str) -> float | None:
         """Share of the answer's pairs of stems, stop words kept, that the context holds; of one word, its stem."""
@@ -134,8 +154,7 @@ class ContextView:
 
     def idf_coverage(self, answer: str) -> float | None:
         """IDF mass of the answer's content stems that the context holds, over the mass of all of them."""
-        held, total = self._masses(answer)
-        return _share(held, total)
+        return self.idf_coverages(answer)[0]
 
     def most_coverage(self, answer: str) -> float:
         """At least `idf_coverage`, told without reading the context's words: 0 for an answer of no content.
@@ -148,27 +167,45 @@ class ContextView:
 
     def best_window_idf_coverage(self, answer: str) -> float | None:
         """The same for those two consecutive sentences of one passage that cover the answer best."""
-        idf, (holding, end) = self.idf, self._windows
-        masses = [0.0] * end
+        return self.idf_coverages(answer)[1]
+
+    def idf_coverages(self, answer: str) -> tuple[float | None, float | None]:
+        """IDF coverage by the whole context and by the best window, the mass of all the content stems taken once."""
+        places, weights = self._places, self._weights
+        windows: dict[int, float] = {}
+        held, absent = 0.0, 0
         for each in read(answer).content:
-            if each in idf:
-                weight = idf[each]
-                for window in holding[each]:
-                    masses[window] += weight
-        return _share(max(masses), self._masses(answer)[1])
+            place = places.get(each)
+            if place is None:
+                absent += 1
+                continue
+            weight = weights.get(each) or self.weight(each)
+            held += weight
+            place |= place << 1  # window i holds sentences i - 1 and i
+            while place:
+                window = place & -place
+                windows[window] = windows.get(window, 0.0) + weight
+                place ^= window
+        total = held + absent * self._idf_by_frequency[0]
+        return _share(held, total), _share(max(windows.values(), default=0.0), total)
 
     def copied(self, answer: str, run: int) -> float | None:
         """Share of the answer's words in runs of at least `run` words that stand so in a passage."""
-        said = read(answer).words
-        if len(said) < run:
+        said = read(answer)
+        if len(said.words) < run:
             return None
-        held = self._running
+        pairs, held = list(map(self.bigrams.__contains__, pairwise(said.stems))), self._running
         covered = copied = 0  # words before `covered` are counted
-        for start in range(len(said) - run + 1):
-            if f" {' '.join(said[start : start + run])} " in held:
+        start = 0
+        while start <= len(said.words) - run:
+            if False in pairs[start : start + run - 1]:  # cheaper than to look the words up
+                start = pairs.index(False, start) + 1
+                continue
+            if f" {' '.join(said.words[start : start + run])} " in held:
                 copied += start + run - max(start, covered)
                 covered = start + run
-        return copied / len(said)
+            start += 1
+        return copied / len(said.words)
 
     def unsupported_numbers(self, answer: str) -> list[str]:
         """Numbers in the answer that the context states neither in digits nor in words."""
@@ -176,7 +213,11 @@ class ContextView:
 
     def _states(self, number: str) -> bool:
         """Whether the context states a number; one that stands there as it is needs no reading of all the others."""
-        return any(stands(number, passage) for passage in self.passages) or number in self.numbers
+        if stands(number, self._text) or (
+            len(number) > 3 and number.isdecimal() and stands(f"{int(number):,}", self._text)
+        ):
+            return True
+        return number in self.numbers
 
     def unsupported_entities(self, answer: str, query: str = "") -> list[str]:
         """Names in the answer of which some word stands neither in the context nor in the query."""
@@ -187,13 +228,6 @@ class ContextView:
             return False
         each = stem(word)
         return each not in self.stems and each not in read(query).stems
-
-    def _masses(self, answer: str) -> tuple[float, float]:
-        """IDF mass of the answer's content stems: of those that the context holds, and of all."""
-        content, idf = read(answer).content, self.idf
-        weights = [idf[each] for each in content if each in idf]
-        held = sum(weights)
-        return held, held + (len(content) - len(weights)) * self._idf_of_absent
 
 
 def _share(part: float, whole: float) -> float | None:

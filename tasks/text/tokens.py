@@ -2,7 +2,6 @@
 
 import re
 import unicodedata
-from functools import lru_cache
 
 from Stemmer import Stemmer
 
@@ -12,10 +11,16 @@ _SENTENCE_END = re.compile(  # one character class in front, so that the engine 
     r"[.!?\n](?:(?<!\n)[.!?]*[\"'”’)\]]*\s+(?=[\"'“‘(\[`]*[^\W_a-z])"  # an end, then anything but a small letter
     r"|(?<=\n)(?:\s*\n|(?=\s*(?:[-*•–]\s|\(?\d{1,2}[.)]\s|[A-Z]))))"  # a blank line, a list item, a new line
 )
+_SHORT_FORMS = tuple(
+    """
+    Mr Mrs Ms Dr Prof St Mt Sr Jr Gen Col Capt Lt Sgt Rev Hon Gov Sen Rep Inc Ltd Co Corp No Nos Fig Figs Eq Sec Ch Vol
+    vs cf approx ca al ed eds Jan Feb Aug Sept Oct Nov Dec
+    """.split()  # noqa: SIM905
+)
+_MAYBE_SHORT = frozenset(_SHORT_FORMS)
 _ABBREVIATION = re.compile(  # a list marker, a title, an initial or a short form: a capital may stand behind it
-    r"(?:^|\n)\s*\(?\d{1,2}$|(?:^|[\s(])(?:[A-Z]|(?:[A-Za-z]\.)+[A-Za-z]|Mr|Mrs|Ms|Dr|Prof|St|Mt|Sr|Jr|Gen|Col|Capt|Lt"
-    r"|Sgt|Rev|Hon|Gov|Sen|Rep|Inc|Ltd|Co|Corp|Nos?|Figs?|Eq|Sec|Ch|Vol|vs|cf|approx|ca|al|eds?|Jan|Feb|Aug|Sept|Oct|Nov"
-    r"|Dec)$"
+    r"(?:^|\n)\s*\(?\d{1,2}$|(?:^|[\s(])(?:[A-Z]|(?:[A-Za-z]\.)+[A-Za-z]"
+    rf"|{'|'.join(_SHORT_FORMS)})$"
 )
 
 STOP_WORDS = frozenset(
@@ -46,19 +51,58 @@ def words(text: str) -> list[str]:
     return _WORD.findall(normalise(text).casefold())
 
 
-_porter = Stemmer("porter", 0)  # no cache of its own: Stemmer's is not safe between threads, lru_cache is
+_porter = Stemmer("porter", 0)  # no cache of its own: Stemmer's is not safe between threads, a dict is
 
 
-@lru_cache(maxsize=1 << 15)  # the words of a language that are used; some 8 MB
+class _Stems(dict[str, str]):
+    """Stems of the words met so far; emptied when there are more than a language has in use (some 8 MB)."""
+
+    def __missing__(self, word: str) -> str:
+        if len(self) >= 1 << 16:
+            self.clear()
+        self[word] = found = self.of(word)
+        return found
+
+    def of(self, word: str) -> str:
+        stemmed: str = _porter.stemWord(word)
+        return stemmed
+
+
+class _ContentStems(_Stems):
+    """The same, and nothing for a stop word."""
+
+    def of(self, word: str) -> str:
+        return "" if word in STOP_WORDS else _stems[word]
+
+
+_stems, _content_stems = _Stems(), _ContentStems()
+
+
 def stem(word: str) -> str:
     """The Porter stem of a case-folded word (Porter 1980)."""
-    stemmed: str = _porter.stemWord(word)
-    return stemmed
+    return _stems[word]
+
+
+def stems(said: list[str]) -> list[str]:
+    """The stem of each word."""
+    return [_stems[word] for word in said]
+
+
+def content(said: list[str]) -> list[str]:
+    """The stem of each word that is no stop word, in order, repeats kept."""
+    return [found for word in said if (found := _content_stems[word])]
+
+
+def distinct_content(said: list[str]) -> set[str]:
+    """The same, each once, in no order."""
+    found = {_content_stems[word] for word in said}
+    found.discard("")
+    return found
 
 
 def content_stems(text: str) -> list[str]:
     """Porter stems of the words that are not stop words, in order, repeats kept."""
-    return [stem(word) for word in words(text) if word not in STOP_WORDS]
+    return content(words(text))
 
 
 def sentences(text: str) -> list[str]:
@@ -71,9 +115,17 @@ def sentences(text: str) -> list[str]:
     found, start = [], 0
     for end in _SENTENCE_END.finditer(text):
         piece = text[start : end.start()]
-        if end.group()[0] == "." and _ABBREVIATION.search(piece[-12:]):
+        if text[end.start()] == "." and _is_short(piece[-12:]):
             continue
         found.append(text[start : end.end()])
         start = end.end()
     found.append(text[start:])
-    return [sentence for piece in found if (sentence := piece.strip()) and _WORD.search(sentence)]
+    stripped = [piece.strip() for piece in found]
+    return [each for each in stripped if each[:1].isalnum() or _WORD.search(each)]
+
+
+def _is_short(end: str) -> bool:
+    """Whether a full stop behind this ends no sentence; most words are seen not to be short without the pattern."""
+    word = end.split()[-1:] or [""]
+    may_be = len(word[0]) < 4 or word[0] in _MAYBE_SHORT or "." in word[0] or "(" in word[0]
+    return may_be and _ABBREVIATION.search(end) is not None

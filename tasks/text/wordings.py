@@ -1,7 +1,8 @@
 """How refusals are worded: patterns over a sentence in lower case, with straight quotes and single spaces.
 
-Each entry of `WORDINGS` is one way of saying that the passages hold no answer. Long patterns stay text: `re` compiles
-them at first use and keeps them, and a plan does not wait 40 ms for it.
+Each entry of `WORDINGS` is one way of saying that the passages hold no answer. It is looked for only where the words
+that it cannot do without stand, which few sentences hold: 42 patterns at each place of a sentence take 600 µs. Long
+patterns stay text: `re` compiles them at first use and keeps them, and a plan does not wait 40 ms for it.
 """
 
 
@@ -14,7 +15,8 @@ CLAUSE = r"[^.!?;]{0,80}?"
 SOURCE = (  # what a refusal speaks of; a treaty or a law that "does not mention" something is none of these
     r"(?:contexts?|passages?|texts?|documents?|documentation|articles?|sources?|excerpts?|paragraphs?|snippets?"
     r"|(?:provided|given|supplied|reference) (?:materials?|contents?)|information|info|search results?|references?"
-    r"|(?:data ?)?sheets?|manuals?|extracts?)\b(?! (?:of|code|message|menu|in which|under|through|between|across"
+    r"|(?:data ?)?sheets?|manuals?|extracts?)\b(?! (?:of|known|called|code|message|menu|in which|under|through"
+    r"|between|across"
     r"|beneath|age|era|technology|theory|systems?|boards?|office|paradox|minister)\b)"
 )
 PASSAGES = (  # surely the ones that the answer is to come from, whatever it is that they do not do
@@ -23,7 +25,8 @@ PASSAGES = (  # surely the ones that the answer is to come from, whatever it is 
     r"|in which|under|through|between|across|beneath)\b)"
 )
 THE_SOURCE = (
-    rf"(?:\b(?:(?:the|this|that|these|those|your|my|given|provided|supplied|retrieved) {gap(4)}|(?:any|all|both|either)"
+    rf"(?:\b(?:(?:the|this|that|these|those|your|my|given|provided|supplied|retrieved) {gap(4)}|(?:any|all|both"
+    rf"|either)"
     rf" (?:of (?:the|these|those|your|my) {gap(3)})?(?:given |provided |supplied |retrieved |available )?){SOURCE}"
     r"|^(?:context|passages?|excerpts?)\b)"
 )
@@ -31,16 +34,20 @@ OUT_OF = rf"(?:in|by|from|within|on|using|with|given|among) (?:just |only |solel
 NOT = r"\b(?:not|cannot|never|nowhere|\w+n't)\b"
 DO_NOT = r"(?:(?<!is )(?<!are )(?<!was )(?<!were )\b(?:not|cannot|never)|(?:do|does|did|ca|could|have|has)n't)\b"
 CANNOT = r"\b(?:can ?not|can't|could not|couldn't|unable|not able|n't able|impossible|(?:not|n't) possible|failed)\b"
-UNCLEAR = r"\b(?:unclear|(?:not|n't) (?:\w+ )?clear|unknown|unspecified|unstated|uncertain|difficult|hard|insufficient)\b"
+UNCLEAR = (
+    r"\b(?:unclear|(?:not|n't) (?:\w+ )?clear|unknown|unspecified|unstated|uncertain|difficult|hard|insufficient)\b"
+)
 TELL = (
     r"(?:stat|mention|specif|provid|giv|contain|includ|address|discuss|say|said|indicat|describ|answer|cover|offer"
     r"|clarif|detail|list|expla|disclos|reveal|refer|present|tell|defin|identif|nam(?=e|i)|not(?=e|i)|report|record"
     r"|document|establish|have\b|hold\b|show|suppl|touch|talk|appear|elaborat|deal|make\b|allow|enough|sufficient"
-    r"|found|available|known|clear|determin|suggest|speak|help|confirm|quot|set out|relate|relevant|go into|compar)\w*"
+    r"|found|available|known|clear|determin|suggest|speak|help|confirm|quot|set out|relate|relevant|go into"
+    r"|compar)\w*"
 )
 FIND = (
     r"(?:answer|find|found|determin|provid|locat|say|said|giv|tell|told|confirm|identif|see|seen|infer|help|respond"
-    r"|offer|verif|know|establish|conclu|deduc|deriv|ascertain|state|assess|specif|assist|address|comment|extract|sure"
+    r"|offer|verif|know|establish|conclu|deduc|deriv|ascertain|state|assess|specif|assist|address|comment|extract"
+    r"|sure"
     r")\w*"
 )
 NEWS = (
@@ -56,96 +63,271 @@ GIVEN = (
 # "The passage mentions that he did not …" speaks of him; "… mentions that he did, but not when" of the passage.
 SAYS_OTHERWISE = (
     r"(?:\w+ ){0,3}?(?:states|mentions|says|notes|indicates|explains|suggests|tells)"
-    r"(?: (?:that|how)|(?! no\b)[^.!?;]{0,20} (?:who|which))\b(?![^.!?;]*\b(?:but|yet|however|though|although)\b)"
+    r"(?: (?:that|how)|(?! no\b)[^.!?;]{0,20} (?:who|which))\b(?![^.!?;]*\b(?:but|yet|however|though|although)\b"
+    r"|[^.!?;]*, (?:it|they) )"
 )
 SUBJECT = r"(?<!according to )(?<!based on )(?<!\bin )(?<!\bfrom )(?<!\bby )(?<!\bon )(?<!\bof )"
 
-WORDINGS = {
-    "the passages do not say": rf"{SUBJECT}{THE_SOURCE}(?! {SAYS_OTHERWISE}){CLAUSE}{DO_NOT} {gap(3)}{TELL}",
-    "the passages do not do it": rf"{SUBJECT}\b(?:the|this|these|your) {gap(2)}{PASSAGES}(?! {SAYS_OTHERWISE})"
-    r"[^.!?;,]{0,60}?,? (?:do|does)(?: not|n't) ",
-    "the passages say something else": rf"{SUBJECT}{THE_SOURCE} {CLAUSE}\b(?:but (?:not|nothing)\b(?! only)"
-    rf"|only \w+{CLAUSE}(?:, so\b| and (?:not|nothing)\b)"
-    rf"|(?:is|are|seems?|appears?) (?:[\w'/-]+ ){{0,3}}?about (?:something else|(?:an)?other|a different|different))|\bquestion (?:asks|is)\b{CLAUSE}\bbut {THE_SOURCE}",
-    "the passages are not enough": rf"{THE_SOURCE}{CLAUSE}(?:(?:is|are) not|isn't|aren't) {gap(2)}"
-    r"(?:clear|sufficient|enough|relevant|explicit|specific|helpful|about|related)"
-    rf"|{THE_SOURCE}{CLAUSE}\b(?:is|are|seems?) (?:\w+ )?insufficient\b",
-    "the passages say nothing": rf"{SUBJECT}{THE_SOURCE}(?! {SAYS_OTHERWISE}){CLAUSE}\b(?:lacks?|omits?|fails?"
-    r"|neglects?|leaves? (?:it )?open|(?:is|are) (?:silent|missing)|(?:say|stat|mention|provid|giv|contain|includ|offer"
-    r"|ha[sd]|have|hold|ma[dk]e|present|list|show|suppl|reveal|shed|carr|report|disclos|tell)\w* (?:\w+ )?"
-    r"(?:no|nothing|neither|little|insufficient|limited)\b)",
-    "none of them says": rf"{SOURCE}{CLAUSE}\bnone of (?:them|these|those) {gap(1)}{TELL}",
-    "no passage says": rf"\b(?:no|none|neither|nothing|nowhere) {gap(3)}(?!information|info){SOURCE}{CLAUSE}\b{TELL}"
-    rf"|\bnone of {THE_SOURCE}",
-    "not said in the passages": rf"{NOT} {gap(3)}{TELL} {gap(4)}{OUT_OF}",
-    "nothing on it in the passages": rf"\b(?:no|any|little|insufficient|enough) {gap(3)}{FACT}{CLAUSE}"
-    rf"\b{OUT_OF}",
-    "nothing on it is said in the passages": rf"\b(?:no|nothing)\b{CLAUSE}\b{GIVEN}\b{CLAUSE}\b{OUT_OF}",
-    "according to the passages, nothing is known": rf"^(?:according to|as per|per|based on|from|in) {THE_SOURCE}{CLAUSE}"
-    rf"(?:\b(?:there (?:is|are)|it is|it's) {gap(1)}(?:no|not|n't) {gap(2)}(?:{FACT}|known)|\bno {gap(2)}{FACT}{CLAUSE}"
-    rf"\b(?:is|are) {gap(1)}{GIVEN})",
-    "there is nothing on it": rf"(?:(?:^{gap(4)}|\b(?:and|but) |however,? |, )there(?: is|'s| are| was| were)(?: no|(?:n't| not) (?:any|an?))|^no)"
-    rf" (?!records?|single|simple|one|easy|universal){gap(3)}{NEWS}(?=\W*$|[,;]| (?:(?:is|are|was|were) )?{gap(1)}{GIVEN}\b"
-    rf"| {OF_IT}(?:(?! (?:was|were|is|are|has|had|can|could|will|may|survives?) )[^.!?;])*(?:$|[.!?;]"
-    rf"| (?:is|are|was|were|has been|could be|can be) {gap(1)}{GIVEN}))",
-    "no mention is made": rf"\bno {gap(1)}(?:mention|reference) is made\b(?! .*\bin (?:its|the (?!{gap(2)}{SOURCE})))",
-    "nothing in the passages": rf"\b(?:nothing|anything) in {THE_SOURCE}|\bnothing here\b"
-    rf"|\bnothing is {gap(1)}(?:said|mentioned|stated)\b",
-    "no way to tell": rf"\bno way (?:to|of) {FIND}",
-    "the answer is unknown": r"^(?:the )?(?:answer|information)(?: to \w+ question)?(?: is)?:? (?:unknown|unclear|not known"
-    r"|not (?:in|within)\b)",
-    "not stated": rf"^(?:(?:this|that|it|the answer|(?:the )?information|answer)(?: is|'s)? )?(?:not|isn't) {gap(2)}{GIVEN}"
-    rf"\b(?! (?:in|by|on|to) (?!context|{gap(4)}{SOURCE}))",
-    "it is not stated": rf"(?:{NOT} {gap(2)}(?<!was not )(?<!were not )(?<!never been )|^nothing (?:is|was) )"
-    rf"(?!found|avail|answered|covered|report|includ){GIVEN}(?: (?:about|on|regarding)\b.*|\W*)$",
-    "it was not stated": r"\b(?:was|were) not (?:explicitly |specifically )?(?:stated|mentioned|specified|provided|given)"
-    r"(?: (?:about|on|regarding)\b.*|\W*)$",
-    "it is absent": rf"\b{NEWS}{CLAUSE}\b(?:is|are) (?:absent|missing|lacking|(?:not|n't) (?:there|here))\b"
-    r"|\b(?:information|answer)\b[^.!?;]{0,80}?n't (?:there|here)\b",
-    "it is left open": rf"{THE_SOURCE}{CLAUSE}\b(?:(?:leaves?|left) (?:\w+ )?(?:out|open|un(?:said|stated|explained|answered"
-    r"|clear|specified|named))|stops? short)\b"
-    rf"|\b(?:left|remains?|goes) (?:un(?:said|stated|explained|answered|clear|specified)\b{CLAUSE}{OUT_OF}"
-    rf"|open\b{CLAUSE}{OUT_OF})|\bthe question (?:of|as to){CLAUSE}\bremains? open\W*$",
-    "the answer is not given": rf"\b(?:information|answer)\b{CLAUSE}\b(?:is|are|was|were)"
-    rf"(?:n't| not) {gap(2)}(?:present|contained|{GIVEN})",
-    "I cannot": rf"\bi(?:'m|'ve|'d| am| was| have| had| would| must| have been)? {gap(3)}(?:{CANNOT}|(?:do|did|have|am|was"
-    r"|would|will|wo)(?: not|n't)\b(?! only)|not\b(?! only)|lack\b|have no(?:thing)?\b|had no\b|{CLAUSE}\bfound no(?:thing)?\b"
-    r"|see no(?:thing)?\b)",
-    "I can only": r"\bi(?:'m| am| can)? only (?:able|answer|have|use)\b",
-    "we cannot tell": rf"\bwe(?:'re|'ve| are| were| have been)? {gap(3)}(?:{CANNOT}|won't be able) {gap(4)}{FIND}",
-    "we do not know": rf"\bwe {gap(2)}(?:do|did)(?: not|n't) {gap(2)}(?:have|see|find|possess|know\W*$)\b"
-    r"|\bwe (?:\w+ ){0,2}?(?:have (?:no|insufficient|nothing)|lack)\b|\bwe(?: are|'re) (?:\w+ )?not (?:sure|certain)\b",
-    "from the passages we do not know": rf"^(?:based|going|according|judging|from|given|with|using){CLAUSE}{SOURCE}"
-    rf"{CLAUSE}\bwe (?:do not|don't|cannot|can't) (?:know|tell)\b",
-    "cannot tell": rf"^(?:{CANNOT} (?:to )?(?:be )?{FIND}|it(?: is|'s) {CANNOT} to (?:answer|say|tell)\b"
-    rf"|(?:this|that|it|the answer) {CANNOT} be (?:answer|determin|infer|ascertain|verif|confirm)\w*(?=\W*$| from| with))",
-    "it does not say": rf"^(?:it|they|this|that) (?:\w+ )?{DO_NOT} (?:say|state|mention|specify|tell)\w*(?: \w+)?\W*$",
-    "we are not told": r"\bwe (?:(?:were|are|have) not|aren't|weren't|haven't) (?:been )?(?:given|provided|told)\b",
-    "it is missing": rf"\b(?:missing|absent) from {THE_SOURCE}|{THE_SOURCE}{CLAUSE}\b(?:unrelated|irrelevant) to",
-    "not in the passages": rf"{NOT} (?:in|part of|something|a detail|a topic|a question) {THE_SOURCE}",
-    "it cannot be told from the passages": rf"(?:{CANNOT}|{UNCLEAR}|{NOT} {gap(2)}{FIND}){CLAUSE}\b"
-    rf"(?:{OUT_OF}|based (?:solely |only )?on {THE_SOURCE})",
-    "from the passages it cannot be told": rf"^(?:based|going|according|judging|from|given|with|using){CLAUSE}"
-    rf"{SOURCE}{CLAUSE}(?:(?:{CANNOT}|{UNCLEAR}) {gap(2)}{FIND}|{UNCLEAR})",
-    "the question cannot be answered": rf"\b(?:question|query)\b{CLAUSE}(?:\bleft\b|{CANNOT}"
-    rf"|\b(?:is not|isn't|remains|goes)\b) (?:be )?{gap(2)}(?:un)?(?:answer|address|determin|cover|found)\w*\b"
-    rf"(?! until| by (?!{THE_SOURCE}))",
-    "unable to answer": rf"(?:{CANNOT}|(?:not enough|insufficient|too little) {gap(3)})(?: to)? (?:\w+ )?"
-    r"(?:answer\b|respond to the)",
-    "not enough information": rf"(?:\b(?:not|without)|n't|\bin(?=suff|adeq))[ -]?{gap(1)}"
-    rf"(?:enough|sufficient|adequate) (?:{gap(2)}{NEWS}|to {FIND})",
-    "more would be needed": r"\bi(?:'d| would| will) need (?:more|further|additional) "
-    rf"|\b(?:more|further|additional) {gap(1)}(?:information|context|details?)"
-    r" (?:is|are|would be) (?:needed|required|necessary)",
-    "out of scope": rf"\b(?:outside|beyond|not within) (?:of )?(?:the scope of|what) {THE_SOURCE}",
-    "a machine": r"\bas an ai\b|\bunanswerable\b|\bnot answerable\b",
-    "a word": r"^(?:no (?:\w+ )?(?:answer|data|info|mention|passages?)(?: \w+)?|not (?:applicable|known|sure)|n/?a|unknown|none|no idea)\W*$",
-    "sorry": r"^(?:(?:i am|i'm|we are|we're) (?:\w+ )?(?:sorry|afraid)|sorry[,.!]|(?:i|we) (?:do |must )?apologi[sz]e"
-    r"|(?:my )?apologies)",
+WORDINGS = {  # what it is like: (the groups of words of which it holds one each, the pattern)
+    "the passages do not say": (
+        "source not",
+        rf"{SUBJECT}{THE_SOURCE}(?! {SAYS_OTHERWISE}){CLAUSE}{DO_NOT} {gap(3)}{TELL}",
+    ),
+    "the passages do not do it": (
+        "source not",
+        rf"{SUBJECT}\b(?:the|this|these|your) {gap(2)}{PASSAGES}(?! {SAYS_OTHERWISE})"
+        r"[^.!?;,]{0,60}?,? (?:do|does)(?: not|n't) ",
+    ),
+    "the passages say something else": (
+        "source else",
+        rf"{SUBJECT}{THE_SOURCE} {CLAUSE}\b(?:but (?:not|nothing)\b(?! only)"
+        rf"|only \w+{CLAUSE}(?:, so\b| and (?:not|nothing)\b)"
+        rf"|(?:is|are|seems?|appears?) (?:[\w'/-]+ ){{0,3}}?about (?:something else|(?:an)?other|a different"
+        rf"|different))|\bquestion (?:asks|is)\b{CLAUSE}\bbut {THE_SOURCE}",
+    ),
+    "the passages are not enough": (
+        "source unclear",
+        rf"{THE_SOURCE}{CLAUSE}(?:(?:is|are) not|isn't|aren't) {gap(2)}"
+        r"(?:clear|sufficient|enough|relevant|explicit|specific|helpful|about|related)"
+        rf"|{THE_SOURCE}{CLAUSE}\b(?:is|are|seems?) (?:\w+ )?insufficient\b",
+    ),
+    "the passages say nothing": (
+        "source lack",
+        rf"{SUBJECT}{THE_SOURCE}(?! {SAYS_OTHERWISE}){CLAUSE}\b(?:lacks?|omits?|fails?"
+        r"|neglects?|leaves? (?:it )?open|(?:is|are) (?:silent|missing)|(?:say|stat|mention|provid|giv|contain"
+        r"|includ|offer"
+        r"|ha[sd]|have|hold|ma[dk]e|present|list|show|suppl|reveal|shed|carr|report|disclos|tell)\w* (?:\w+ )?"
+        r"(?:no|nothing|neither|little|insufficient|limited)\b)",
+    ),
+    "none of them says": (
+        "source no",
+        rf"{SOURCE}{CLAUSE}\bnone of (?:them|these|those) {gap(1)}{TELL}",
+    ),
+    "no passage says": (
+        "source no",
+        rf"\b(?:no|none|neither|nothing|nowhere) {gap(3)}(?!information|info){SOURCE}{CLAUSE}\b{TELL}"
+        rf"|\bnone of {THE_SOURCE}",
+    ),
+    "not said in the passages": (
+        "source not",
+        rf"{NOT} {gap(3)}{TELL} {gap(4)}{OUT_OF}",
+    ),
+    "nothing on it in the passages": (
+        "source no",
+        rf"\b(?:no|any|little|insufficient|enough) {gap(3)}{FACT}{CLAUSE}"
+        rf"\b{OUT_OF}",
+    ),
+    "nothing on it is said in the passages": (
+        "source no",
+        rf"\b(?:no|nothing)\b{CLAUSE}\b{GIVEN}\b{CLAUSE}\b{OUT_OF}",
+    ),
+    "according to the passages, nothing is known": (
+        "source no",
+        rf"^(?:according to|as per|per|based on|from|in) {THE_SOURCE}{CLAUSE}"
+        rf"(?:\b(?:there (?:is|are)|it is|it's) {gap(1)}(?:no|not|n't) {gap(2)}(?:{FACT}|known)"
+        rf"|\bno {gap(2)}{FACT}{CLAUSE}"
+        rf"\b(?:is|are) {gap(1)}{GIVEN})",
+    ),
+    "there is nothing on it": (
+        "news no",
+        rf"(?:(?:^{gap(4)}|\b(?:and|but) |however,? |, )there(?: is|'s| are| was| were)(?: no|(?:n't| not) (?:any"
+        rf"|an?))|^no)"
+        rf" (?!records?|single|simple|one|easy|universal){gap(3)}{NEWS}(?=\W*$|[,;]| (?:(?:is|are|was"
+        rf"|were) )?{gap(1)}{GIVEN}\b"
+        rf"| {OF_IT}(?:(?! (?:was|were|is|are|has|had|can|could|will|may|survives?) )[^.!?;])*(?:$|[.!?;]"
+        rf"| (?:is|are|was|were|has been|could be|can be) {gap(1)}{GIVEN}))",
+    ),
+    "no mention is made": (
+        "news no",
+        rf"\bno {gap(1)}(?:mention|reference) is made\b(?! .*\bin (?:its|the (?!{gap(2)}{SOURCE})))",
+    ),
+    "nothing in the passages": (
+        "nothing",
+        rf"\b(?:nothing|anything) in {THE_SOURCE}|\bnothing here\b"
+        rf"|\bnothing is {gap(1)}(?:said|mentioned|stated)\b",
+    ),
+    "no way to tell": (
+        "no way",
+        rf"\bno way (?:to|of) {FIND}",
+    ),
+    "the answer is unknown": (
+        "news unclear",
+        r"^(?:the )?(?:answer|information)(?: to \w+ question)?(?: is)?:? (?:unknown|unclear|not known"
+        r"|not (?:in|within)\b)",
+    ),
+    "not stated": (
+        "not given",
+        rf"^(?:(?:this|that|it|the answer|(?:the )?information|answer)(?: is|'s)? )?(?:not|isn't) {gap(2)}{GIVEN}"
+        rf"\b(?! (?:in|by|on|to) (?!context|{gap(4)}{SOURCE}))",
+    ),
+    "it is not stated": (
+        "no given",
+        rf"(?:{NOT} {gap(2)}(?<!was not )(?<!were not )(?<!never been )|^nothing (?:is|was) )"
+        rf"(?!found|avail|answered|covered|report|includ){GIVEN}(?: (?:about|on|regarding)\b.*|\W*)$",
+    ),
+    "it was not stated": (
+        "not given",
+        r"\b(?:was|were) not (?:explicitly |specifically )?(?:stated|mentioned|specified|provided|given)"
+        r"(?: (?:about|on|regarding)\b.*|\W*)$",
+    ),
+    "it is absent": (
+        "news absent",
+        rf"\b{NEWS}{CLAUSE}\b(?:is|are) (?:absent|missing|lacking|(?:not|n't) (?:there|here))\b"
+        r"|\b(?:information|answer)\b[^.!?;]{0,80}?n't (?:there|here)\b",
+    ),
+    "it is left open": (
+        "left",
+        rf"{THE_SOURCE}{CLAUSE}\b(?:(?:leaves?|left) (?:\w+ )?(?:out|open|un(?:said|stated|explained|answered"
+        r"|clear|specified|named))|stops? short)\b"
+        rf"|\b(?:left|remains?|goes) (?:un(?:said|stated|explained|answered|clear|specified)\b{CLAUSE}{OUT_OF}"
+        rf"|open\b{CLAUSE}{OUT_OF})|\bthe question (?:of|as to){CLAUSE}\bremains? open\W*$",
+    ),
+    "the answer is not given": (
+        "news not",
+        rf"\b(?:information|answer)\b{CLAUSE}\b(?:is|are|was|were)"
+        rf"(?:n't| not) {gap(2)}(?:present|contained|{GIVEN})",
+    ),
+    "I cannot": (
+        "I cannot",
+        rf"\bi(?:'m|'ve|'d| am| was| have| had| would| must| have been)? {gap(3)}(?:{CANNOT}|(?:do|did|have|am|was"
+        r"|would|will|wo)(?: not|n't)\b(?! only)|not\b(?! only)|lack\b|have no(?:thing)?\b|had no\b"
+        r"|{CLAUSE}\bfound no(?:thing)?\b"
+        r"|see no(?:thing)?\b)",
+    ),
+    "I can only": (
+        "I only",
+        r"\bi(?:'m| am| can)? only (?:able|answer|have|use)\b",
+    ),
+    "we cannot tell": (
+        "we cannot",
+        rf"\bwe(?:'re|'ve| are| were| have been)? {gap(3)}(?:{CANNOT}|won't be able) {gap(4)}{FIND}",
+    ),
+    "we do not know": (
+        "we no",
+        rf"\bwe {gap(2)}(?:do|did)(?: not|n't) {gap(2)}(?:have|see|find|possess|know\W*$)\b"
+        r"|\bwe (?:\w+ ){0,2}?(?:have (?:no|insufficient|nothing)|lack)\b|\bwe(?: are|'re) (?:\w+ )?not (?:sure"
+        r"|certain)\b",
+    ),
+    "from the passages we do not know": (
+        "source we not",
+        rf"^(?:based|going|according|judging|from|given|with|using){CLAUSE}{SOURCE}"
+        rf"{CLAUSE}\bwe (?:do not|don't|cannot|can't) (?:know|tell)\b",
+    ),
+    "cannot tell": (
+        "cannot",
+        rf"^(?:{CANNOT} (?:to )?(?:be )?{FIND}|it(?: is|'s) {CANNOT} to (?:answer|say|tell)\b"
+        rf"|(?:this|that|it|the answer) {CANNOT} be (?:answer|determin|infer|ascertain|verif|confirm)\w*(?=\W*$"
+        rf"| from| with))",
+    ),
+    "it does not say": (
+        "not say",
+        rf"^(?:it|they|this|that) (?:\w+ )?{DO_NOT} (?:say|state|mention|specify|tell)\w*(?: \w+)?\W*$",
+    ),
+    "we are not told": (
+        "we not",
+        r"\bwe (?:(?:were|are|have) not|aren't|weren't|haven't) (?:been )?(?:given|provided|told)\b",
+    ),
+    "it is missing": (
+        "source absent",
+        rf"\b(?:missing|absent) from {THE_SOURCE}|{THE_SOURCE}{CLAUSE}\b(?:unrelated|irrelevant) to",
+    ),
+    "not in the passages": (
+        "source not",
+        rf"{NOT} (?:in|part of|something|a detail|a topic|a question) {THE_SOURCE}",
+    ),
+    "it cannot be told from the passages": (
+        "source unclear",
+        rf"(?:{CANNOT}|{UNCLEAR}|{NOT} {gap(2)}{FIND}){CLAUSE}\b"
+        rf"(?:{OUT_OF}|based (?:solely |only )?on {THE_SOURCE})",
+    ),
+    "from the passages it cannot be told": (
+        "source unclear",
+        rf"^(?:based|going|according|judging|from|given|with|using){CLAUSE}"
+        rf"{SOURCE}{CLAUSE}(?:(?:{CANNOT}|{UNCLEAR}) {gap(2)}{FIND}|{UNCLEAR})",
+    ),
+    "the question cannot be answered": (
+        "question",
+        rf"\b(?:question|query)\b{CLAUSE}(?:\bleft\b|{CANNOT}"
+        rf"|\b(?:is not|isn't|remains|goes)\b) (?:be )?{gap(2)}(?:un)?(?:answer|address|determin|cover|found)\w*\b"
+        rf"(?! until| by (?!{THE_SOURCE}))",
+    ),
+    "unable to answer": (
+        "answer unclear",
+        rf"(?:{CANNOT}|(?:not enough|insufficient|too little) {gap(3)})(?: to)? (?:\w+ )?"
+        r"(?:answer\b|respond to the)",
+    ),
+    "not enough information": (
+        "enough",
+        rf"(?:\b(?:not|without)|n't|\bin(?=suff|adeq))[ -]?{gap(1)}"
+        rf"(?:enough|sufficient|adequate) (?:{gap(2)}{NEWS}|to {FIND})",
+    ),
+    "more would be needed": (
+        "more needed",
+        r"\bi(?:'d| would| will) need (?:more|further|additional) "
+        rf"|\b(?:more|further|additional) {gap(1)}(?:information|context|details?)"
+        r" (?:is|are|would be) (?:needed|required|necessary)",
+    ),
+    "out of scope": (
+        "source outside",
+        rf"\b(?:outside|beyond|not within) (?:of )?(?:the scope of|what) {THE_SOURCE}",
+    ),
+    "a machine": (
+        "machine",
+        r"\bas an ai\b|\bunanswerable\b|\bnot answerable\b",
+    ),
+    "a word": (
+        "word",
+        r"^(?:no (?:\w+ )?(?:answer|data|info|mention|passages?)(?: \w+)?|not (?:applicable|known|sure)|n/?a|unknown"
+        r"|none|no idea)\W*$",
+    ),
+    "sorry": (
+        "sorry",
+        r"^(?:(?:i am|i'm|we are|we're) (?:\w+ )?(?:sorry|afraid)|sorry[,.!]|(?:i|we) (?:do |must )?apologi[sz]e"
+        r"|(?:my )?apologies)",
+    ),
 }
-CUE = (  # every wording holds one of these; most answers hold none, and are spared the rest
-    r"n't\b| (?:not?|none|nothing|nowhere|neither|never|cannot|neglects?|n/?a\W*$"
-    r"|un(?:able|clear|known|specified|stated|certain|answer\w*)|insufficient|inadequate|impossible|failed|fails?|lacks?|omits?"
-    r"|silent|little|limited|sorry|afraid|apolog\w+|an ai|missing|absent|irrelevant|unrelated|open|difficult|hard"
-    r"|outside|beyond|only able|only have|can only|left|leaves|stops? short|absent|else|different|other|another|lacking|more|further|additional|without|but the|question asks)\b"
-)
+
+GROUPS = {
+    name: frozenset(words.split())
+    for name, words in {
+        "source": "context contexts passage passages text texts document documents documentation article articles "
+        "source"
+        " sources excerpt excerpts paragraph paragraphs snippet snippets material materials content contents "
+        "information"
+        " info result results reference references sheet sheets datasheet datasheets manual manuals extract extracts",
+        "not": "not cannot never nowhere t",
+        "no": "no none nothing neither nowhere not never cannot t any little insufficient enough lack",
+        "cannot": "not cannot t unable impossible failed lack no nothing",
+        "unclear": "not cannot never nowhere t unable impossible failed unclear unknown unspecified unstated "
+        "uncertain"
+        " difficult hard insufficient too",
+        "lack": "lack lacks omit omits fail fails neglect neglects open silent missing no nothing neither little"
+        " insufficient limited",
+        "else": "not nothing so else other another different asks question",
+        "nothing": "nothing anything",
+        "absent": "absent missing lacking not t unrelated irrelevant",
+        "left": "leave leaves left stop stops remain remains goes",
+        "outside": "outside beyond within",
+        "only": "only",
+        "news": "information info mention detail details data answer answers indication reference references "
+        "statement"
+        " discussion explanation description context specifics record records clue clues fact facts",
+        "given": "stated mentioned specified provided given said disclosed found available indicated included listed"
+        " discussed addressed covered answered explained described revealed reported",
+        "question": "question query",
+        "answer": "answer respond",
+        "way": "way",
+        "say": "say says said state states stated mention mentions mentioned specify tell tells telling saying",
+        "enough": "enough sufficient adequate insufficient inadequate",
+        "more": "more further additional",
+        "needed": "need needed required necessary",
+        "I": "i",
+        "we": "we",
+        "machine": "ai unanswerable answerable",
+        "word": "answer data info mention passage passages applicable known sure n na unknown none idea",
+        "sorry": "sorry afraid apologize apologise apologizes apologises apologies apologized apologised",
+    }.items()
+}
+TOPICS = frozenset(
+    ("source", "news", "given", "question", "answer", "way", "say", "needed", "I", "we")
+)  # no sign alone

@@ -24,7 +24,6 @@ from tasks.text import (
 )
 from tasks.text.quantities import stands, supported_numbers
 from tasks.text.tokens import stem
-from tests.tasks.wordings import ANSWERS, REFUSALS
 
 SENTENCE = "Not stated in the context."
 
@@ -113,13 +112,6 @@ def test_entities_are_known_by_their_capitals(text, expected):
 )
 def test_a_value_is_found_however_it_is_spelled(text, value, expected):
     assert holds(text, value) is expected
-
-
-def test_refusals_are_recognised_and_answers_are_not_taken_for_them():
-    missed = [answer for answer in REFUSALS if not is_refusal(answer)]
-    false_alarms = [answer for answer in ANSWERS if is_refusal(answer)]
-    assert len(missed) <= 0.02 * len(REFUSALS), missed
-    assert len(false_alarms) <= 0.02 * len(ANSWERS), false_alarms
 
 
 @pytest.mark.parametrize(

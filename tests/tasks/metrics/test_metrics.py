@@ -22,6 +22,11 @@ def unanswerable(answer: str, **facts) -> Row:
     return row(answer, **({"reference": REFUSAL, "should_abstain": True, "value": None} | facts))
 
 
+def numbered(answer: str) -> Row:
+    context = ContextView([f"[{at}] {passage}" for at, passage in enumerate(CONTEXT.passages, 1)])
+    return Row(query="At what speed does the feed pump run?", context=context, answer=answer)
+
+
 ANSWERED, WRONG = row("It runs at 1,450 rpm."), row("It runs at 3000 rpm.")
 REFUSED, PARAPHRASED = row(REFUSAL), row("The passages do not mention the speed.")
 
@@ -41,6 +46,23 @@ CASES = [
     ("contains_value", unanswerable("1450 rpm", value="1450 rpm"), None),
     ("rouge_l", row("It runs at rpm 1450."), 2 * 4 / 10),
     ("rouge_l", REFUSED, None),
+    ("chrf", row("It runs at 1450 rpm."), 1),
+    ("chrf", row("xyz"), 0),
+    ("chrf", REFUSED, None),
+    ("chrf", unanswerable("1450 rpm"), None),
+    ("citations_exist", numbered("It runs at 1,450 rpm [1]. It is grey [2, 5]."), 2 / 3),
+    ("citations_exist", numbered("It runs at 1,450 rpm. [1] It is grey (2)."), 1),
+    ("citations_exist", numbered("It runs at 1,450 rpm."), None),
+    ("citations_exist", row("It runs at 1,450 rpm [1]."), None),
+    ("citations_supported", numbered("It runs at 1,450 rpm [1]. Paint it grey [2]."), 1),
+    (
+        "citations_supported",
+        numbered("The feed pump runs at 1,450 rpm [2]. Paint it grey after every repair [1-2]."),
+        0.5,
+    ),
+    ("citations_supported", numbered("The feed pump runs at 1,450 rpm [7]."), 0),
+    ("citations_supported", numbered("It runs at 1,450 rpm."), None),
+    ("citations_supported", row("It runs at 1,450 rpm [1]."), None),
     ("length_ratio", row("It runs."), 2 / 5),
     ("length_ratio", REFUSED, None),
     ("unsupported_numbers", ANSWERED, 0),

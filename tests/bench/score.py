@@ -1,0 +1,60 @@
+"""Every offline metric of answers of two or three sentences, on one core, against rouge-score's ROUGE-1, -2 and -L.
+
+Both get the same answers; ours reads some 200 words of passages for each beside. Rates are by CPU time, which a busy
+machine falsifies less than the wall; the wall is told too.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.bench._answers import asked
+from tests.bench.harness import Measured, alternate, measure, peer, seconds, table, verdict
+
+ROWS = int(os.environ.get("BENCH_ROWS", 6_000))
+ROUNDS = 5
+TARGET = 2_000  # answers a second and core
+ROUGE = "rouge-score==0.1.2"
+PEER = Path(__file__).with_name("_rouge.py")
+
+
+def main() -> None:
+    rouge = peer(ROUGE) / "python"
+    with tempfile.TemporaryDirectory() as name:
+        rows = Path(name) / "rows.jsonl"
+        rows.write_text("".join(json.dumps(row._asdict()) + "\n" for row in asked(ROWS)))
+        words = [len(" ".join(row.context).split()) for row in asked(ROWS)]
+        walls: dict[str, list[float]] = {}
+
+        def timed(label: str, command: list[str | Path]) -> Measured:
+            run = measure([*command, rows])
+            told = json.loads(run.out.splitlines()[-1])
+            walls.setdefault(label, []).append(told["wall"])
+            return Measured(told["cpu"], run.peak)
+
+        ours, theirs = "reground, 22 metrics", "rouge-score, ROUGE-1, -2, -L"
+        samples = alternate(
+            {
+                ours: lambda: timed(ours, [sys.executable, "-m", "tests.bench._score_rows"]),
+                theirs: lambda: timed(theirs, [rouge, PEER]),
+            },
+            rounds=ROUNDS,
+        )
+    table(f"{ROWS:,} answers, CPU seconds", samples)
+    rate = ROWS / min(each.seconds for each in samples[ours])
+    verdict(
+        "score",
+        ratio=TARGET / rate,
+        target=1.0,
+        answers_per_second=round(rate),
+        answers_per_second_median=round(ROWS / seconds(samples, ours)),
+        answers_per_second_by_the_wall=round(ROWS / min(walls[ours])),
+        answers_per_second_rouge_score=round(ROWS / min(each.seconds for each in samples[theirs])),
+        words_of_context=round(sum(words) / ROWS),
+    )
+
+
+if __name__ == "__main__":
+    main()
