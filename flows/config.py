@@ -13,6 +13,7 @@ from tasks.answer import AnswerConfig
 from tasks.build import BuildConfig
 from tasks.errors import UserError
 from tasks.gate import GateConfig
+from tasks.judge import JudgeConfig
 from tasks.report import ReportConfig
 from tasks.score import ScoreConfig
 from tasks.training.config import TrainConfig
@@ -56,6 +57,18 @@ class ParityConfig(Config):
     )
 
 
+class HarderConfig(Config):
+    """Slices of the evaluation questions, each harder in one respect, as the report shows them; they do not gate."""
+
+    enabled: bool = Field(True, description="Have base and tuned answer them.")
+    rows_per_slice: PositiveInt = Field(
+        10,
+        description="Most questions of a slice. With 10, answering the sample's slices costs about half of what its "
+        "plain evaluation does, and shows only what breaks; intervals of ±.10 take some 100, of ±.05 some 400.",
+    )
+    salt: str = Field("reground", description="Another salt chooses other questions, passages and values.")
+
+
 class Retrain(Config):
     """Everything that a retraining run can be told."""
 
@@ -85,6 +98,8 @@ class Retrain(Config):
     score: ScoreConfig = ScoreConfig()
     parity: ParityConfig = ParityConfig()
     gate: GateConfig = GateConfig()
+    slices: HarderConfig = HarderConfig()
+    judge: JudgeConfig = JudgeConfig()
     report: ReportConfig = ReportConfig()
     promotion: PromotionConfig = PromotionConfig()
 

@@ -9,12 +9,16 @@ from typing import Any, Protocol
 
 from flows.config import Retrain
 from flows.sources import base_model, champion, incumbent, template, triplets
+from tasks import progress
 from tasks.answer import AnswerConfig, answer
 from tasks.build import build
+from tasks.errors import UserError
 from tasks.export import ExportConfig, export
 from tasks.gate import GateConfig, gate
+from tasks.judge import judge
 from tasks.report import report
 from tasks.score import score
+from tasks.slices import SlicesConfig, slices
 from tasks.train import train
 from tasks.validate import validate
 from tasks.versioning import Config, Step
@@ -39,7 +43,7 @@ class Outcome:
 
 
 def pipeline(config: Retrain, run: Run) -> Outcome:
-    """validate → build → train → export → answer → score → gate → report."""
+    """validate → build → train → export → answer → score → gate → slices → judge → report."""
     base = base_model(config.base)
     prompt = template(config.prompt)
 
@@ -77,7 +81,7 @@ def pipeline(config: Retrain, run: Run) -> Outcome:
         by_champion = run(answer, config.answer, label="answer champion", rows=questions, **served.how)
         champion_scores = run(score, config.score, label="score champion", rows=questions, answers=by_champion)
 
-    judged = run(
+    decided = run(
         gate,
         _gate(config, served.missing if served else None),
         base_scores=base_scores,
@@ -85,6 +89,18 @@ def pipeline(config: Retrain, run: Run) -> Outcome:
         champion_scores=champion_scores,
         shipped_scores=shipped_scores,
     )
+
+    # Beside the decision: how the answers stand harder questions, and what other models think of them.
+    sliced = base_sliced = tuned_sliced = None
+    if config.slices.enabled:
+        sliced = run(slices, _slices(config), rows=questions, base=base, template=prompt)
+        how |= {"rows": sliced["rows"]}
+        by_base = run(answer, config.answer, label="answer slices base", **how, adapter=None)
+        by_tuned = run(answer, config.answer, label="answer slices tuned", **how, adapter=trained["adapter"])
+        base_sliced = run(score, config.score, label="score slices base", rows=sliced["rows"], answers=by_base)
+        tuned_sliced = run(score, config.score, label="score slices tuned", rows=sliced["rows"], answers=by_tuned)
+    judged = _judge(config, run, rows=questions, base_answers=base_answers, tuned_answers=tuned_answers)
+
     compared = run(
         report,
         config.report,
@@ -93,11 +109,16 @@ def pipeline(config: Retrain, run: Run) -> Outcome:
         tuned_answers=tuned_answers,
         base_scores=base_scores,
         tuned_scores=tuned_scores,
-        gate=judged,
+        gate=decided,
         training=trained,
         adapter=exported,
+        source=valid["rows"],
+        slices=sliced,
+        base_slices=base_sliced,
+        tuned_slices=tuned_sliced,
+        judge=judged,
     )
-    return Outcome(exported, judged, compared)
+    return Outcome(exported, decided, compared)
 
 
 def _export(config: Retrain) -> ExportConfig:
@@ -109,6 +130,24 @@ def _shipped(config: Retrain) -> AnswerConfig:
     whole = {"quantization": "none", "compute_dtype": config.parity.compute_dtype}
     model = config.answer.model.model_copy(update=whole)
     return config.answer.model_copy(update={"merge": True, "model": model})
+
+
+def _slices(config: Retrain) -> SlicesConfig:
+    """As long as the rows themselves may be."""
+    room = {"max_tokens": config.build.max_tokens, "answer_room": config.build.answer_room}
+    return SlicesConfig(rows_per_slice=config.slices.rows_per_slice, salt=config.slices.salt, **room)
+
+
+def _judge(config: Retrain, run: Run, **answers: Any) -> Any:
+    """What the judges say, if any is on; None if they cannot: they must not hold up a promotion."""
+    if not config.judge.on:
+        return None
+    answers |= config.judge.models()
+    try:
+        return run(judge, config.judge, **answers)
+    except UserError as error:
+        progress.say(f"judge: {error}. The report goes without; the next run asks again.")
+        return None
 
 
 def _gate(config: Retrain, champion_missing: str | None) -> GateConfig:

@@ -96,8 +96,8 @@ def one_sentence(why: str) -> bool:
     ("spoil", "failing", "settings"),
     [
         (shuffled, "over_refusal", ()),  # learns the one answer that is often right; with what ships, too
-        (refusing, "over_refusal", ("parity.enabled=false",)),
-        (ungrounded, "hallucination", ("parity.enabled=false",)),
+        (refusing, "over_refusal", ("parity.enabled=false", "slices.enabled=false")),
+        (ungrounded, "hallucination", ("parity.enabled=false", "slices.enabled=false")),
     ],
 )
 def test_an_adapter_trained_on_spoilt_answers_is_refused_and_one_sentence_says_why(place, spoil, failing, settings):
@@ -109,5 +109,5 @@ def test_an_adapter_trained_on_spoilt_answers_is_refused_and_one_sentence_says_w
     assert found.champion is None
     print(f"\n{spoil.__name__}: {found.why}")
     if not settings:
-        assert {"answer shipped", "score shipped"} <= found.made
+        assert {"answer shipped", "score shipped", "slices", "score slices base", "score slices tuned"} <= found.made
         assert "trained" in {each["against"] for each in found.verdicts}

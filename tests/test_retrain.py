@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SHORT = (
     *("train.max_steps=10", "train.save_steps=4", "train.logging_steps=2", "train.eval_steps=4"),
     "parity.enabled=false",  # tests/test_gate.py has it
+    "slices.enabled=false",
 )
 STEPS = 11
 BEHIND_TRAIN = {"export", "answer tuned", "score tuned", "gate", "report"}

@@ -145,6 +145,7 @@ def configured(folder: Path) -> Path:
         "answer": {"max_new_tokens": 4},
         "gate": {"resamples": 200},
         "parity": {"enabled": False},
+        "slices": {"enabled": False},
     }
     path = folder / "noop.yaml"
     path.write_text(yaml.safe_dump(sections))

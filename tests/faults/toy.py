@@ -23,6 +23,7 @@ SETTINGS = {
     "answer": {"max_new_tokens": 4, "batch_tokens": 2_000},
     "score": {"resamples": 100},
     "parity": {"enabled": False},
+    "slices": {"enabled": False},
     "gate": {"resamples": 100},
 }
 

@@ -27,6 +27,7 @@ TINY = (
     "train.logging_steps=1",
     "answer.max_new_tokens=8",
     "parity.enabled=false",
+    "slices.enabled=false",
 )
 
 
