@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
 REFUSAL = "Not stated in the sheet."
 SHORT = (
-    *("train.max_steps=40", "train.accumulation=4", "train.eval_steps=40"),
+    *("train.max_steps=25", "train.accumulation=4", "train.eval_steps=25"),
     *(f"validate.rules.{rule}='off'" for rule in ("absent_number", "absent_entity", "duplicate", "conflict")),
     *(f"validate.rules.{rule}.level='off'" for rule in ("k_precision", "content_coverage", "bigram_coverage")),
 )
