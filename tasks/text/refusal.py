@@ -146,7 +146,6 @@ def _cued(answer: str) -> bool:
     return not _SIGNS.isdisjoint(words(answer))
 
 
-@lru_cache(maxsize=64)  # a row asks for the same sentence and its clauses several times
 def _refuses(said: str, context: "ContextView | None" = None) -> bool:
     """Whether a sentence, as `_plain` gives it, refuses, alone or with more beside it."""
     if said.startswith("if ") and " i " not in said:
