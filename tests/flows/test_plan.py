@@ -23,7 +23,10 @@ NEEDS = {
     "score base": ["build", "answer base"],
     "score tuned": ["build", "answer tuned"],
     "gate": ["score base", "score tuned"],
-    "report": ["build", "answer base", "answer tuned", "score base", "score tuned", "gate", "train", "export"],
+    "report": [
+        *("build", "answer base", "answer tuned", "score base", "score tuned", "gate", "train", "export"),
+        "validate",
+    ],
 }
 CHANGES: dict[str, tuple[Callable[[Project], object], dict[str, list[str]]]] = {
     # A config field of each step
