@@ -32,8 +32,8 @@ plan: install  ## Say what retrain would run, and why
 tiny-base: install  ## Make the tiny base model anew, in data/tiny-base; resumes if stopped
 	$(BIN)/python data/tiny_base/make.py --out data/tiny-base --work data/.tiny-base
 
-test: install  ## Run the tests
-	$(BIN)/python -m pytest -m 'not slow'
+test: install  ## Run the tests, a file at a time on each core
+	$(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: install  ## Run the end-to-end tests as well: real runs, killed and resumed
 	$(BIN)/python -m pytest -m slow

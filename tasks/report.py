@@ -38,7 +38,7 @@ class ReportConfig(Config):
     seed: int = Field(0, description="Seed of the bootstrap.")
 
 
-@step(libraries=("jinja2", "numpy", "pyarrow", "pystemmer", "scipy", "statsmodels"), resources=PARTS)
+@step(libraries=("jinja2", "numpy", "pyarrow", "pystemmer", "scipy"), resources=PARTS)
 def report(
     config: ReportConfig,
     *,
