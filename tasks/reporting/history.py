@@ -11,7 +11,7 @@ from tasks.reporting.figures import interval, signed
 from tasks.reporting.markdown import cell, table
 from tasks.reporting.plots import history as places
 
-PARTS = ("tasks/reporting/history.html.jinja",)
+PARTS = ("tasks/reporting/history.html.jinja",)  # and of `tasks.reporting.page`, style and macros
 SHORT = 16  # characters of a key
 
 Entry = Mapping[str, Any]

@@ -302,8 +302,8 @@ def _config_class(node: ast.ClassDef, *, fields: bool) -> ast.ClassDef:
 
     body = [each for each in node.body if is_field(each) == fields]
     if fields:
-        return ast.ClassDef(node.name, [], [], body, [])
-    return ast.ClassDef(node.name, node.bases, node.keywords, body, node.decorator_list)
+        return ast.copy_location(ast.ClassDef(node.name, [], [], body, []), node)
+    return ast.copy_location(ast.ClassDef(node.name, node.bases, node.keywords, body, node.decorator_list), node)
 
 
 def _shaping(module: str) -> bool:

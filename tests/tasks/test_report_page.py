@@ -10,9 +10,7 @@ from tasks.judges.case import Judgement, read_cases
 from tasks.judges.figures import figures
 from tasks.judges.memory import Judged
 from tasks.metrics import METRICS, Metric
-from tasks.report import ReportConfig, report
-from tasks.reporting import history
-from tasks.reporting.page import TEMPLATES
+from tasks.report import ReportConfig
 from tasks.reporting.trace import at
 from tests.tasks.evaluation import REFUSAL, poor, right, triplets
 from tests.tasks.reported import inputs, record, told, with_slices, with_source
@@ -165,11 +163,6 @@ def test_a_new_metric_needs_no_change_here(tmp_path, monkeypatch):
     assert "comparisons.base.shouting.tuned.value" in page.paths
     assert "Share of capital letters, to see that a metric comes with its definition." in "".join(page.text)
     assert "Capital letters" in (tmp_path / "report/model-card.md").read_text()
-
-
-def test_every_part_of_the_page_is_in_the_steps_key():
-    used = {str(path.relative_to(TEMPLATES.parents[1])) for path in TEMPLATES.rglob("*.jinja")}
-    assert set(report.resources) == used - set(history.PARTS)
 
 
 def test_no_examples_can_be_asked_for(tmp_path):

@@ -353,6 +353,12 @@ DEPENDENCIES = {
         "from tasks.versioning import Config\nclass RunConfig(Config):\n  limit: int = 1",
         "from tasks.versioning import Config\nclass RunConfig(Config):\n  limit: int = 2",
     ),
+    "config that the code makes by itself, where sources are read": (
+        "import inspect\nfrom tasks.far import RunConfig\ndef run(x): return inspect.getsource(x), RunConfig().limit",
+        "tasks/far.py",
+        "from tasks.versioning import Config\nclass RunConfig(Config):\n  limit: int = 1",
+        "from tasks.versioning import Config\nclass RunConfig(Config):\n  limit: int = 2",
+    ),
     "a class that only looks like a config": (
         "from tasks.far import Own\ndef run(x: Own): return x.r",
         "tasks/far.py",
@@ -453,8 +459,9 @@ def test_an_edit_within_a_running_process_is_seen(project):
 def test_every_file_that_is_no_python_is_a_resource_or_an_input():
     """What a step reads beside it would not be in its key."""
     from tasks.report import report
+    from tasks.reporting.history import PARTS  # of the promotion log, which no step reads
     from tasks.versioning.source import ROOT
 
     found = {p.relative_to(ROOT).as_posix() for p in (ROOT / "tasks").rglob("*") if p.is_file() and p.suffix != ".pyc"}
     templates = {name for name in found if name.startswith("tasks/prompts/templates/")}
-    assert {name for name in found if not name.endswith(".py")} - templates == set(report.resources)
+    assert {name for name in found if not name.endswith(".py")} - templates == {*report.resources, *PARTS}
