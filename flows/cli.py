@@ -315,6 +315,7 @@ def versions(
     config: WhichStore = TINY,
     overrides: Overrides = None,
     json: Annotated[bool, typer.Option("--json", help="The same for machines.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write a page with the champions' gains over time.")] = None,
 ) -> None:
     """List the adapters by what became of them: which is in service, since when, by whose decision and why.
 
@@ -324,7 +325,12 @@ def versions(
     from flows import served
     from flows.versions import versions as known
 
-    lines = known(_store(config, overrides))
+    store = _store(config, overrides)
+    lines = known(store)
+    if html:
+        from tasks.reporting import history
+
+        html.write_text(history.html([each.plain() for each in store.promotions.entries()]), encoding="utf-8")
     if json:
         _write_json([each.plain() for each in lines])
     else:

@@ -12,6 +12,7 @@ from flows.config import TINY, Retrain, load
 from flows.pipeline import pipeline
 from flows.promote import settle_and_ask
 from flows.versions import markdown, versions
+from tasks.reporting import history
 from tasks.versioning.as_task import TaskRunner, Tell, silent
 from tasks.versioning.lineage import lineage
 from tasks.versioning.runner import Runner
@@ -43,6 +44,6 @@ def run(config: Retrain) -> State[str]:
     chart = lineage(outcome.report).mermaid()
     create_markdown_artifact(f"```mermaid\n{chart}\n```", key="lineage", description="What the report was made from")
     settled = settle_and_ask(store, config.promotion, outcome, cache=config.cache)
-    served = markdown(versions(store))
+    served = f"{markdown(versions(store))}\n{history.markdown([e.plain() for e in store.promotions.entries()])}"
     create_markdown_artifact(served, key="versions", description="Adapters by what became of them")
     return Completed(message=f"{report['headline']}{AND_SO}{settled}", data=str(outcome.report.folder))

@@ -23,6 +23,7 @@ SIGNIFICANT = 0.05  # two-sided
 POWER = 0.8
 MIN_CLUSTERS = 100  # below it intervals are too narrow to name a winner
 FEW_CHANGED = 20  # documents; with fewer, a resample may draw next to none of them
+LEAST_ERROR = 1e-12  # of a change that is the same in all documents
 
 
 Span = tuple[float, float]  # the least and the greatest value that a row can have
@@ -117,7 +118,8 @@ def mean_change(change: "Floats", drawn: "Floats") -> Difference | None:
     clusters = int(np.count_nonzero(change[:, 1]))
     (value,), (error,) = _ratios(with_squares(change).sum(axis=0)[None], clusters)
     values, errors = _ratios(drawn, clusters)
-    t = (values - value) / np.maximum(errors, 1e-12)
+    error, errors = max(error, LEAST_ERROR), np.maximum(errors, LEAST_ERROR)
+    t = (values - value) / errors
     low, high = np.quantile(t, [SIGNIFICANT / 2, 1 - SIGNIFICANT / 2])
     tail = min(np.count_nonzero(t >= value / error), np.count_nonzero(t <= value / error))
     p = float(min(1.0, 2 * (tail + 1) / (len(t) + 1)))

@@ -106,12 +106,7 @@ class _Fields(Definition):
     def __init__(self, whole: Definition) -> None:
         super().__init__(whole.source)
         self.is_config = False  # they count in full
-        classes = [_config_class(s, fields=True) for s in whole.statements if isinstance(s, ast.ClassDef)]
-        self.statements, self._written = [*classes], [field for each in classes for field in each.body]
-
-    @cached_property
-    def verbatim(self) -> str:
-        return _sha256("\n".join(map(self.source.lines, self._written)))
+        self.statements = [_config_class(s, fields=True) for s in whole.statements if isinstance(s, ast.ClassDef)]
 
 
 @dataclass
