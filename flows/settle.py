@@ -46,7 +46,7 @@ class Settled(Protocol):
 
 
 def settle(store: Store, config: PromotionConfig, outcome: Settled) -> str:
-    """Do with the adapter what its gate and the config say, and tell it in one line.
+    """Do with the adapter what its gate and the config say, and tell it in one line; why, the report's headline tells.
 
     May be called again for the same outcome: then it says nothing new in the log. What was rolled back stays out. An
     MLflow registry that cannot be reached is told, and tried again the next time.
@@ -65,22 +65,22 @@ def _settled(store: Store, config: PromotionConfig, adapter: Artifact, gate: Art
         return f"{adapter.about} is in service."
     if gated.decision == "refuse":
         log.refuse(adapter, why=gated.why, gate=gate, report=report)
-        return f"{adapter.about} is refused: {gated.why}"
+        return f"{adapter.about} is refused."
     if back := log.rolled_back(adapter):
         return f"{adapter.about} stays out of service: rolled back on {back.day} by {back.who}: {back.why}"
     if gated.decision == "undecided":
         log.challenge(adapter, gate=gate, report=report)
-        return f"{adapter.about} is not promoted, for the gate cannot decide: {gated.why}"
+        return f"{adapter.about} is not promoted, for the gate cannot decide."
     if config.mode != "auto":
         log.challenge(adapter, gate=gate, report=report)
-        return f"{adapter.about} may be promoted, and waits for {_whom(config)}: {gated.why}"
+        return f"{adapter.about} may be promoted, and waits for {_whom(config)}."
     try:
         entry = log.promote(adapter, why=gated.why, gate=gate, report=report)
     except Outdated as error:  # another run promoted its adapter while this one compared
         log.challenge(adapter, gate=gate, report=report, why=error.what)
         return f"{error.what}; the next run compares anew"
     previous = entry.state.previous
-    return f"{adapter.about} is promoted{f' in place of {previous.about}' if previous else ''}: {gated.why}"
+    return f"{adapter.about} is promoted{f' in place of {previous.about}' if previous else ''}."
 
 
 def _whom(config: PromotionConfig) -> str:

@@ -23,7 +23,7 @@ class Opened:
         return self.page.evaluate(f"() => {{ {MEASURES}; return {what}(); }}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # not longer: meanwhile there is an event loop, in which Prefect's calls are others
 def chromium():
     """Playwright drives the Chromium of the system, with an empty profile of its own."""
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
