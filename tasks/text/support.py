@@ -70,7 +70,7 @@ class ContextView:
     @cached_property
     def _stems(self) -> list[list[str]]:
         """The stems of each passage's words, in order."""
-        return [stems([word for said in passage for word in said]) for passage in self._words]
+        return [stems(chain.from_iterable(passage)) for passage in self._words]
 
     @cached_property
     def word_counts(self) -> Counter[str]:
