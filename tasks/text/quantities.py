@@ -70,6 +70,9 @@ def canonical(found: list[str]) -> list[str]:
     """Numbers in their one spelling; those joined by a comma, unless it groups thousands, apart."""
     spelled: list[str] = []
     for number in found:
+        if number.isdecimal():
+            spelled.append(number.lstrip("0") or "0")
+            continue
         if _GROUPED.fullmatch(number):
             number = number.replace(",", "")
         for part in number.split(","):

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 from Stemmer import Stemmer
 
@@ -114,6 +115,11 @@ def sentences(text: str) -> list[str]:
     before list items; not after list markers, titles, initials and common abbreviations. Tokenised text
     (``a word .``) works too.
     """
+    return list(_sentences(text))
+
+
+@lru_cache(maxsize=64)  # an answer's are asked for by many
+def _sentences(text: str) -> tuple[str, ...]:
     found, start = [], 0
     for end in _SENTENCE_END.finditer(text):
         piece = text[start : end.start()]
@@ -123,7 +129,7 @@ def sentences(text: str) -> list[str]:
         start = end.end()
     found.append(text[start:])
     stripped = [piece.strip() for piece in found]
-    return [each for each in stripped if each[:1].isalnum() or _WORD.search(each)]
+    return tuple(each for each in stripped if each[:1].isalnum() or _WORD.search(each))
 
 
 def _is_short(end: str) -> bool:
