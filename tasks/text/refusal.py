@@ -51,7 +51,7 @@ _FIRST_PERSON_TITLE = re.compile(r"\bI (?=[A-Z][a-z]+(?:'t|not)?\b)|\bI'm (?=[A-
 _NEGATION = frozenset(["no", "not", "t", "none", "nothing", "never", "neither", "cannot"])
 
 
-@lru_cache(maxsize=16)  # a row asks several times
+@lru_cache(maxsize=2)  # a row asks with its citations and without; contexts are freed while they are warm
 def is_refusal(answer: str, sentence: str | None = None, context: "ContextView | None" = None) -> bool:
     """Whether an answer declines to answer, in the fixed refusal `sentence` or in words of its own.
 

@@ -96,13 +96,6 @@ def content(said: list[str]) -> list[str]:
     return list(filter(None, map(_content_stems.__getitem__, said)))
 
 
-def distinct_content(said: list[str]) -> set[str]:
-    """The same, each once, in no order."""
-    found = set(map(_content_stems.__getitem__, said))
-    found.discard("")
-    return found
-
-
 def content_stems(text: str) -> list[str]:
     """Porter stems of the words that are not stop words, in order, repeats kept."""
     return content(words(text))
