@@ -1,6 +1,7 @@
 """Names in text, found by their letters' case: no model, English only."""
 
 import re
+from collections.abc import Iterator
 
 from tasks.text.tokens import STOP_WORDS, normalise, sentences
 
@@ -20,16 +21,26 @@ def _names(sentence: str) -> list[str]:
     names: list[str] = []
     end = -1  # of the last word of the name being read
     bare = not any(map(str.islower, sentence.split()))
-    for match in _TOKEN.finditer(sentence):
-        token = match.group()
-        if token.islower() or not _is_name(token, opens=end < 0 and match.start() < 3 and not bare):
-            continue
-        if names and sentence[end : match.start()] == " ":
-            names[-1] += " " + token
-        else:
-            names.append(token)
-        end = match.end()
+    for start, stop in _capitalised(sentence):
+        for match in _TOKEN.finditer(sentence, start, stop):
+            token = match.group()
+            if not _is_name(token, opens=end < 0 and match.start() < 3 and not bare):
+                continue
+            if names and sentence[end : match.start()] == " ":
+                names[-1] += " " + token
+            else:
+                names.append(token)
+            end = match.end()
     return names
+
+
+def _capitalised(sentence: str) -> Iterator[tuple[int, int]]:
+    """Where the pieces between blanks begin and end that are not all in small letters, as most are."""
+    start = 0
+    for piece in sentence.split(" "):
+        if not piece.islower():
+            yield start, start + len(piece)
+        start += len(piece) + 1
 
 
 def _is_name(token: str, *, opens: bool) -> bool:

@@ -48,7 +48,7 @@ def supported_numbers(text: str, tokens: Iterable[str]) -> frozenset[str]:
     found = _NUMBER.findall(normalise(text))
     for number in [number for number in found if ":" in number or "," in number]:
         found += [*re.split("[,:]", number), number.replace(",", ".")]
-    spelled = [_SPELLED[token] for token in _SPELLED.keys() & set(tokens)]
+    spelled = [_SPELLED[token] for token in _SPELLED.keys() & tokens]
     if any(value in range(20, 100, 10) for value in spelled):
         spelled += [_SPELLED[ten.lower()] + _SPELLED[unit.lower()] for ten, unit in _COMPOUND.findall(text)]
     return frozenset([*canonical(found), *map(str, spelled)])
@@ -70,6 +70,9 @@ def canonical(found: list[str]) -> list[str]:
     """Numbers in their one spelling; those joined by a comma, unless it groups thousands, apart."""
     spelled: list[str] = []
     for number in found:
+        if number.isdecimal():
+            spelled.append(number.lstrip("0") or "0")
+            continue
         if _GROUPED.fullmatch(number):
             number = number.replace(",", "")
         for part in number.split(","):

@@ -7,18 +7,20 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tasks.text.tokens import STOP_WORDS, content_stems, normalise, sentences, stem, words
-from tasks.text.wordings import CLAUSE, GROUPS, SOURCE, THE_SOURCE, TOPICS, WORDINGS, gap
+from tasks.text.wordings import CLAUSE, GROUPS, SOURCE, THE_SOURCE, WORDINGS, gap
 
 if TYPE_CHECKING:
     from tasks.text.support import ContextView
 
 _PATTERNS = [(frozenset(needs.split()), pattern) for needs, pattern in WORDINGS.values()]
-_SIGNS = frozenset().union(*(words for name, words in GROUPS.items() if name not in TOPICS), GROUPS["question"])
-_ASIDE = (  # what may stand before a refusal and says nothing on the question itself
+_NEEDED = frozenset().union(*GROUPS.values())
+_OPENING = (  # what may stand before a refusal and says nothing on the question itself
     r"^(?:thank|hello|hi\b|hey\b|sure\b|okay|ok\b|hmm|great|good question|let me|that is a|after|yes, i can help"
     r"|(?:could|can|would) you .*(?:context|information|details?|clarif\w+|passages?)|please (?:provide|share|give"
     r"|clarify))"
-    rf"|^{CLAUSE}{THE_SOURCE} {gap(5)}(?:discuss|describ|mention|talk|focus|cover|provid|contain|is\b|are\b|give"
+)
+_OF_THE_SOURCE = (  # the same, of what the passages are about
+    rf"^{CLAUSE}{THE_SOURCE} {gap(5)}(?:discuss|describ|mention|talk|focus|cover|provid|contain|is\b|are\b|give"
     r"|list|expla|refer|deal|relat|include|speak|state|say|outline|present|address|seem|appear)"
 )
 _COURTESY = (
@@ -33,6 +35,7 @@ _FRAME = (
     r"|explains|specifies)(?: that)? )"
 )
 _TELLS = re.compile(r"^(?!.*\bonly\b).*(?: that |\w: )")  # what the passages say, which may be the answer
+_PRONOUNS = frozenset(["it", "they", "these", "this"])
 _PRONOUN = re.compile(r"^(?:(?:however|but|yet),? )?(?:it|they|these|this)\b ?")  # the passages, named just before
 _CONJUNCTION = re.compile(r"\w,? (?:but|although|though|however|yet)\b")  # something was said before it
 _WISH = re.compile(r"i(?:'d| would| wish| want)\b|unfortunately\b")
@@ -48,7 +51,7 @@ _FIRST_PERSON_TITLE = re.compile(r"\bI (?=[A-Z][a-z]+(?:'t|not)?\b)|\bI'm (?=[A-
 _NEGATION = frozenset(["no", "not", "t", "none", "nothing", "never", "neither", "cannot"])
 
 
-@lru_cache(maxsize=16)  # a row asks several times
+@lru_cache(maxsize=2)  # a row asks with its citations and without; contexts are freed while they are warm
 def is_refusal(answer: str, sentence: str | None = None, context: "ContextView | None" = None) -> bool:
     """Whether an answer declines to answer, in the fixed refusal `sentence` or in words of its own.
 
@@ -65,7 +68,7 @@ def is_refusal(answer: str, sentence: str | None = None, context: "ContextView |
         plain = _plain(said)
         if _refuses(_PRONOUN.sub("the passages ", plain) if position else plain, context):
             return True
-        if not re.search(_ASIDE, plain) or _TELLS.search(plain):
+        if not _is_aside(plain) or _TELLS.search(plain):
             return False  # it speaks to the question
     return False
 
@@ -107,12 +110,21 @@ def _unframed(said: str) -> str:
 def _is_polite(said: str) -> bool:
     """Whether what stands behind a refusal is a courtesy, or tells what the passages are about instead."""
     return re.search(_COURTESY, said) is not None or (
-        re.search(_ASIDE, said) is not None and " that " not in said and not said.startswith(("however", "but", "yet"))
+        _is_aside(said) and " that " not in said and not said.startswith(("however", "but", "yet"))
     )
+
+
+def _is_aside(said: str) -> bool:
+    """Whether a sentence says nothing on the question, so that a refusal may still follow."""
+    if re.search(_OPENING, said):
+        return True
+    return not GROUPS["source"].isdisjoint(words(said)) and re.search(_OF_THE_SOURCE, said) is not None
 
 
 def _claiming(said: str, context: "ContextView | None") -> list[str]:
     """A sentence as it is, or if some of its clauses refuse, the others."""
+    if not _possible(_NEEDED.intersection(words(said))):
+        return [said]
     clauses = _clauses(said, context)
     kept = [clause for clause in clauses if not _refuses(_plain(clause), context)]
     return kept if len(kept) < len(clauses) else [said]
@@ -142,16 +154,18 @@ def _plain(said: str) -> str:
 
 
 def _cued(answer: str) -> bool:
-    """Whether a word stands in the answer without which none refuses; the others are spared the reading."""
-    return not _SIGNS.isdisjoint(words(answer))
+    """Whether the words stand in the answer that some pattern needs; the others are spared the reading."""
+    said = words(answer)
+    telling = _NEEDED.intersection(said)
+    return bool(_possible(telling if _PRONOUNS.isdisjoint(said) else telling | {"passages"}))
 
 
 def _refuses(said: str, context: "ContextView | None" = None) -> bool:
     """Whether a sentence, as `_plain` gives it, refuses, alone or with more beside it."""
     if said.startswith("if ") and " i " not in said:
         return False
-    concession = _CONCESSION.match(said)
     for match in _wordings(said):
+        concession = _CONCESSION.match(said)
         before = said[: match.start()]
         told = context is not None and _says_itself(context, match.group())
         conceded = concession is not None and match.end() <= concession.end()
@@ -164,11 +178,15 @@ def _refuses(said: str, context: "ContextView | None" = None) -> bool:
 
 def _wordings(said: str) -> Iterator[re.Match[str]]:
     """What is worded like a refusal."""
-    found = frozenset(words(said))
-    present = {name for name, group in GROUPS.items() if not group.isdisjoint(found)}
-    for needs, pattern in _PATTERNS:
-        if needs <= present:
-            yield from re.finditer(pattern, said)
+    for pattern in _possible(_NEEDED.intersection(words(said))):
+        yield from re.finditer(pattern, said)
+
+
+@lru_cache(maxsize=1 << 12)  # sentences hold few such words, and the same ones again and again
+def _possible(telling: frozenset[str]) -> tuple[str, ...]:
+    """The patterns that need no other words of `GROUPS` than these."""
+    present = {name for name, group in GROUPS.items() if not group.isdisjoint(telling)}
+    return tuple(pattern for needs, pattern in _PATTERNS if needs <= present)
 
 
 def _says_itself(context: "ContextView", wording: str) -> bool:

@@ -8,7 +8,7 @@ from math import log
 
 from tasks.text.names import entities
 from tasks.text.quantities import numbers, stands, supported_numbers
-from tasks.text.tokens import STOP_WORDS, content, distinct_content, normalise, sentences, stem, stems, words
+from tasks.text.tokens import STOP_WORDS, content, normalise, sentences, stem, stems, words
 
 
 class Words:
@@ -22,7 +22,7 @@ class Words:
         self.content = content(said)
 
 
-@lru_cache(maxsize=256)  # an answer, its sentences and its query, for as long as their row is being read
+@lru_cache(maxsize=32)  # an answer, its sentences and its query, for as long as their row is being read
 def read(text: str) -> Words:
     return Words(words(text))
 
@@ -70,7 +70,7 @@ class ContextView:
     @cached_property
     def _stems(self) -> list[list[str]]:
         """The stems of each passage's words, in order."""
-        return [stems([word for said in passage for word in said]) for passage in self._words]
+        return [stems(chain.from_iterable(passage)) for passage in self._words]
 
     @cached_property
     def word_counts(self) -> Counter[str]:
@@ -91,7 +91,7 @@ class ContextView:
         bit = 1
         for passage in self._words:
             for said in passage:
-                for each in distinct_content(said):
+                for each in content(said):
                     places[each] = places.get(each, 0) | bit
                 bit <<= 1
             bit <<= 1
@@ -121,7 +121,7 @@ class ContextView:
         found = self._weights.get(stem)
         if found is None:
             place = self._places.get(stem, 0)
-            frequency = sum([place & mask > 0 for mask in self._passages])
+            frequency = sum([1 for mask in self._passages if place & mask])
             self._weights[stem] = found = self._idf_by_frequency[frequency]
         return found
 

@@ -2,11 +2,14 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
+from functools import lru_cache
 
 from Stemmer import Stemmer
 
 _WORD = re.compile(r"[^\W_]+")
-_ASCII_WORD = re.compile(r"[a-z0-9]+")  # the same for lower-case ASCII, in 60 % of the time
+# The same for ASCII, in 40 % of the time: letters in small, blanks for all that is neither letter nor digit.
+_ASCII = bytes(code if chr(code).isalnum() else ord(" ") for code in range(128)).lower().ljust(256)
 _SENTENCE_END = re.compile(  # one character class in front, so that the engine skips to it: 4 times as fast
     r"[.!?\n](?:(?<!\n)[.!?]*[\"'”’)\]]*\s+(?=[\"'“‘(\[`]*[^\W_a-z])"  # an end, then anything but a small letter
     r"|(?<=\n)(?:\s*\n|(?=\s*(?:[-*•–]\s|\(?\d{1,2}[.)]\s|[A-Z]))))"  # a blank line, a list item, a new line
@@ -47,7 +50,7 @@ def normalise(text: str) -> str:
 def words(text: str) -> list[str]:
     """Case-folded runs of letters and digits: ``"Don't, 3.5 m²"`` gives ``don t 3 5 m2``."""
     if text.isascii():
-        return _ASCII_WORD.findall(text.lower())
+        return text.encode().translate(_ASCII).decode().split()
     return _WORD.findall(normalise(text).casefold())
 
 
@@ -83,21 +86,14 @@ def stem(word: str) -> str:
     return _stems[word]
 
 
-def stems(said: list[str]) -> list[str]:
+def stems(said: Iterable[str]) -> list[str]:
     """The stem of each word."""
-    return [_stems[word] for word in said]
+    return list(map(_stems.__getitem__, said))
 
 
 def content(said: list[str]) -> list[str]:
     """The stem of each word that is no stop word, in order, repeats kept."""
-    return [found for word in said if (found := _content_stems[word])]
-
-
-def distinct_content(said: list[str]) -> set[str]:
-    """The same, each once, in no order."""
-    found = {_content_stems[word] for word in said}
-    found.discard("")
-    return found
+    return list(filter(None, map(_content_stems.__getitem__, said)))
 
 
 def content_stems(text: str) -> list[str]:
@@ -112,6 +108,11 @@ def sentences(text: str) -> list[str]:
     before list items; not after list markers, titles, initials and common abbreviations. Tokenised text
     (``a word .``) works too.
     """
+    return list(_sentences(text))
+
+
+@lru_cache(maxsize=64)  # an answer's are asked for by many
+def _sentences(text: str) -> tuple[str, ...]:
     found, start = [], 0
     for end in _SENTENCE_END.finditer(text):
         piece = text[start : end.start()]
@@ -121,7 +122,7 @@ def sentences(text: str) -> list[str]:
         start = end.end()
     found.append(text[start:])
     stripped = [piece.strip() for piece in found]
-    return [each for each in stripped if each[:1].isalnum() or _WORD.search(each)]
+    return tuple(each for each in stripped if each[:1].isalnum() or _WORD.search(each))
 
 
 def _is_short(end: str) -> bool:

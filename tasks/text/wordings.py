@@ -328,6 +328,3 @@ GROUPS = {
         "sorry": "sorry afraid apologize apologise apologizes apologises apologies apologized apologised",
     }.items()
 }
-TOPICS = frozenset(
-    ("source", "news", "given", "question", "answer", "way", "say", "needed", "I", "we")
-)  # no sign alone

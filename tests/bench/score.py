@@ -1,11 +1,13 @@
 """Every offline metric of answers of two or three sentences, on one core, against rouge-score's ROUGE-1, -2 and -L.
 
 Both get the same answers; ours reads some 200 words of passages for each beside. Rates are by CPU time, which a busy
-machine falsifies less than the wall; the wall is told too.
+machine falsifies less than the wall; the wall is told too. The target goes by the median of the rounds. No two
+contexts are alike: what a cache by document would spare is not counted.
 """
 
 import json
 import os
+import statistics
 import sys
 import tempfile
 from pathlib import Path
@@ -24,8 +26,10 @@ def main() -> None:
     rouge = peer(ROUGE) / "python"
     with tempfile.TemporaryDirectory() as name:
         rows = Path(name) / "rows.jsonl"
-        rows.write_text("".join(json.dumps(row._asdict()) + "\n" for row in asked(ROWS)))
-        words = [len(" ".join(row.context).split()) for row in asked(ROWS)]
+        asked_rows = list(asked(ROWS))
+        rows.write_text("".join(json.dumps(row._asdict()) + "\n" for row in asked_rows))
+        words = [len(" ".join(row.context).split()) for row in asked_rows]
+        distinct = len({row.context for row in asked_rows})
         walls: dict[str, list[float]] = {}
 
         def timed(label: str, command: list[str | Path]) -> Measured:
@@ -43,16 +47,17 @@ def main() -> None:
             rounds=ROUNDS,
         )
     table(f"{ROWS:,} answers, CPU seconds", samples)
-    rate = ROWS / min(each.seconds for each in samples[ours])
+    rate = ROWS / seconds(samples, ours)
     verdict(
         "score",
         ratio=TARGET / rate,
         target=1.0,
         answers_per_second=round(rate),
-        answers_per_second_median=round(ROWS / seconds(samples, ours)),
-        answers_per_second_by_the_wall=round(ROWS / min(walls[ours])),
-        answers_per_second_rouge_score=round(ROWS / min(each.seconds for each in samples[theirs])),
+        answers_per_second_fastest=round(ROWS / min(each.seconds for each in samples[ours])),
+        answers_per_second_by_the_wall=round(ROWS / statistics.median(walls[ours][1:])),  # the first round warms up
+        answers_per_second_rouge_score=round(ROWS / seconds(samples, theirs)),
         words_of_context=round(sum(words) / ROWS),
+        distinct_contexts=distinct,
     )
 
 

@@ -246,3 +246,8 @@ def test_a_word_that_stands_in_a_context_is_found_without_reading_it(context: st
 def test_a_number_that_stands_in_a_text_is_one_that_it_states(text: str, number: str) -> None:
     if stands(number, text):
         assert number in supported_numbers(text, words(text))
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=127)))
+def test_ascii_words_are_what_the_pattern_for_all_letters_finds(text: str) -> None:
+    assert words(text) == re.findall(r"[^\W_]+", text.casefold())
