@@ -48,22 +48,23 @@ class Answered(BaseModel):
     truncated: bool | None = Field(None, description="The answer was cut off.")
 
     def row(self, refusal: str | None) -> Row:
+        context = ContextView([self.context] if isinstance(self.context, str) else self.context)
         return Row(
             query=self.query,
-            context=ContextView([self.context] if isinstance(self.context, str) else self.context),
+            context=context,
             answer=self.answer,
             reference=self.reference or "",
-            should_abstain=bool(self.unanswerable(refusal)),
+            should_abstain=bool(self.unanswerable(refusal, context)),
             value=self.value,
             refusal=refusal,
             truncated=bool(self.truncated),
         )
 
-    def unanswerable(self, refusal: str | None) -> bool | None:
-        """Whether a refusal is the right answer; None if nobody says so."""
+    def unanswerable(self, refusal: str | None, context: ContextView) -> bool | None:
+        """Whether a refusal is the right answer, which what the context says itself is none; None if nobody says so."""
         if self.should_abstain is not None or self.reference is None:
             return self.should_abstain
-        return not self.reference.strip() or is_refusal(self.reference, refusal)
+        return not self.reference.strip() or is_refusal(self.reference, refusal, context)
 
 
 class Mean(NamedTuple):
@@ -88,7 +89,7 @@ def score_file(source: str, out: Path | None = None, refusal: str | None = None)
     with _lines(out) as file:
         for name, given in tqdm(_read(source), desc="score", unit="row", file=sys.stderr, disable=None):
             row = given.row(refusal)
-            unknown = [each for field in _lacks(given, refusal) for each in NEEDS[field]]
+            unknown = [each for field in _lacks(given, row) for each in NEEDS[field]]
             marks = {each: None if each in unknown else metric.measure(row) for each, metric in measured.items()}
             file.write(orjson.dumps(_told(name, given, row, marks), option=orjson.OPT_APPEND_NEWLINE))
             for each, mark in marks.items():
@@ -113,8 +114,8 @@ def show(means: list[Mean]) -> None:
     Console(stderr=True, width=None if sys.stderr.isatty() else 100).print(table)
 
 
-def _lacks(given: Answered, refusal: str | None) -> list[str]:
-    known = {"should_abstain": given.unanswerable(refusal), "truncated": given.truncated}
+def _lacks(given: Answered, row: Row) -> list[str]:
+    known = {"should_abstain": given.unanswerable(row.refusal, row.context), "truncated": given.truncated}
     return [field for field, value in known.items() if value is None]
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import time
 from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -11,7 +10,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from tasks.dataset.refusal import refusal_of
 from tasks.errors import UserError
-from tasks.model import ModelConfig, attach_adapter, load_base, load_tokenizer, merge_adapter
+from tasks.model import ModelConfig, attach_adapter, inference, load_base, load_tokenizer, merge_adapter
 from tasks.prompts import Prompt
 from tasks.triplets import read_triplets
 from tasks.versioning import Config, step
@@ -20,7 +19,6 @@ from tasks.versioning.journal import Journal
 if TYPE_CHECKING:
     import numpy as np
 
-SMALL = 50_000_000  # weights
 Question = tuple[Sequence[str], str]  # passages, query
 Name = TypeVar("Name", bound=Hashable)
 
@@ -221,27 +219,9 @@ def _generate(model: Any, prompt: Prompt, prompts: "list[np.ndarray]") -> list[A
     for row, ids in enumerate(prompts):
         padded[row, width - len(ids) :] = torch.from_numpy(ids)
         mask[row, width - len(ids) :] = 1
-    with torch.inference_mode(), _threads(model):
+    with inference(model):
         made = model.generate(input_ids=padded.to(model.device), attention_mask=mask.to(model.device))
     return [_answer(tokens, prompt) for tokens in made[:, width:].tolist()]
-
-
-@contextmanager
-def _threads(model: Any) -> Iterator[None]:
-    """One thread for a small model on a CPU, whose threads would mostly wait for each other.
-
-    284 answers of the tiny base on two busy cores: 8 s with one thread, 28 to 60 s with two that spin while they wait,
-    OpenMP's default, and 5 s with two that sleep. With one, answers do not depend on the number of cores, either.
-    """
-    import torch
-
-    threads = torch.get_num_threads()
-    if model.device.type == "cpu" and sum(weight.numel() for weight in model.parameters()) < SMALL:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _answer(tokens: list[int], prompt: Prompt) -> Answer:

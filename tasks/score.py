@@ -42,7 +42,7 @@ class Answer(NamedTuple):
     truncated: bool
 
 
-@step(libraries=("fastchrf", "numpy", "pyarrow", "pystemmer", "rapidfuzz"), grows=("rows", "answers"))
+@step(libraries=("fastchrf", "numpy", "pyarrow", "pystemmer", "rapidfuzz", "scipy"), grows=("rows", "answers"))
 def score(
     config: ScoreConfig, *, rows: Path, answers: Path, earlier: Sequence[Path] = (), out: Path
 ) -> dict[str, float]:
@@ -143,14 +143,19 @@ def summarise(config: ScoreConfig, scores: Scores) -> dict[str, Any]:
     """One system's figures, and those of two systems that need no model, to read the abstention figures against."""
     import numpy as np
 
-    from tasks.statistics import bootstrap, cluster_codes, estimate, weighted_sums
+    from tasks.statistics import bootstrap, cluster_codes, estimate, rate, weighted_sums
 
     codes = cluster_codes(scores.documents)
     sums = {name: weighted_sums(scores.columns[name], scores.weights(name), codes) for name in METRICS}
-    drawn = bootstrap(np.concatenate(list(sums.values()), axis=1), resamples=config.resamples, seed=config.seed)
+    means = [name for name in sums if not METRICS[name].is_rate]
+    drawn = bootstrap(
+        np.concatenate([sums[name] for name in means], axis=1), resamples=config.resamples, seed=config.seed
+    )
+    figures = {name: rate(sums[name]) for name in sums if METRICS[name].is_rate}
+    figures |= {name: estimate(sums[name], drawn[:, 2 * at : 2 * at + 2]) for at, name in enumerate(means)}
     metrics: dict[str, Any] = {}
-    for position, name in enumerate(sums):
-        figure = estimate(sums[name], drawn[:, 2 * position : 2 * position + 2])
+    for name in METRICS:
+        figure = figures[name]
         counted = ~np.isnan(scores.columns[name])
         metrics[name] = {
             "value": figure and round(figure.value, 6),

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
+from tasks.metrics.row import Row
 from tasks.score import answered, refusal_sentence
-from tasks.text import claims, is_refusal
+from tasks.text import ContextView
 from tasks.versioning.inputs import sha256_json
 
 System = Literal["base", "tuned"]
@@ -57,6 +58,7 @@ def read_cases(rows: Path, base_answers: Path, tuned_answers: Path) -> list[Case
 def _cases(rows: Path, answers: Path, system: System) -> Iterator[Case]:
     refusal = refusal_sentence(rows)
     for row, answer in answered(rows, answers / "answers.arrow"):
+        said = Row(row.query, ContextView(row.context), answer.text, refusal=refusal)
         yield Case(
             id=row.id,
             document=row.document,
@@ -65,6 +67,6 @@ def _cases(rows: Path, answers: Path, system: System) -> Iterator[Case]:
             context=row.context,
             answer=answer.text,
             reference=None if row.refusal else row.answer,
-            refused=is_refusal(answer.text, refusal),
-            claims=tuple(claims(answer.text, refusal)),
+            refused=said.abstained,
+            claims=tuple(said.claims),
         )

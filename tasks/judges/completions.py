@@ -5,6 +5,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ class Completions:
         """Write an Arrow IPC stream: digest, text, prompt_tokens, completion_tokens; the newest `MOST`, those first."""
         import pyarrow as pa
 
-        new = [digest for digest in self._asked if digest in self._known]
+        new = sorted(digest for digest in self._asked if digest in self._known)  # threads ask in any order
         kept = [*new, *(digest for digest in self._known if digest not in self._asked)][:MOST]
         told = [self._known[digest] for digest in kept]
         table = pa.table(
@@ -87,9 +88,11 @@ def _left_beside(work: Path) -> Iterator[list[Any]]:
     A journal mends itself when it is opened, which only its own run may do; so copies are opened.
     """
     with tempfile.TemporaryDirectory() as folder:
-        for path in sorted(work.parent.glob(f"*/{JOURNAL}")):
-            if path.parent != work:
-                yield from Journal(Path(shutil.copy(path, folder))).records
+        for beside in sorted(work.parent.iterdir()):
+            if beside == work:
+                continue
+            with suppress(FileNotFoundError, NotADirectoryError):  # there is none, or its run has ended meanwhile
+                yield from Journal(Path(shutil.copy(beside / JOURNAL, folder))).records
 
 
 def _read(path: Path) -> Iterator[tuple[str, Completion]]:

@@ -9,8 +9,9 @@ import orjson
 
 from tasks.errors import UserError
 from tasks.judges.case import Case, Judgement
-from tasks.judges.local import Loaded, LocalModelConfig, by_length, inference, load, recipe
+from tasks.judges.local import Loaded, LocalModelConfig, by_length, load, recipe
 from tasks.judges.memory import Judged, Memory
+from tasks.model import inference
 from tasks.text import sentences
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from pydantic import Field
 
 from tasks.errors import UserError
 from tasks.judges.case import Case, Judgement
-from tasks.judges.local import Loaded, LocalModelConfig, by_length, inference, load, recipe
+from tasks.judges.local import Loaded, LocalModelConfig, by_length, load, recipe
 from tasks.judges.memory import Judged, Memory
+from tasks.model import inference
 
 ENTAILS = ("entailment", "entailed", "entails", "supported", "consistent", "factual", "faithful")
 

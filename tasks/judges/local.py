@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 LIBRARIES = ("tokenizers", "torch", "transformers")
 VOCABULARIES = ("tokenizer.json", "tokenizer.model", "spm.model", "sentencepiece.bpe.model", "vocab.txt", "vocab.json")
-SMALL = 50_000_000  # weights
 UNBOUNDED = 100_000  # a tokenizer without a length of its own names 10^30
 
 
@@ -100,24 +98,6 @@ def by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
     order = sorted(range(len(lengths)), key=lambda at: -lengths[at])
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
-
-
-@contextmanager
-def inference(model: Any) -> Iterator[None]:
-    """Without gradients; for a small model on a CPU with one thread, as for answers: more would mostly wait.
-
-    832 short texts through MiniLM on two busy cores: 2.8 s with one thread, 17.9 s with two.
-    """
-    import torch
-
-    threads = torch.get_num_threads()
-    if model.device.type == "cpu" and sum(weight.numel() for weight in model.parameters()) < SMALL:
-        torch.set_num_threads(1)
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _float32() -> Any:

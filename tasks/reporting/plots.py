@@ -36,10 +36,10 @@ def loss_curve(training: dict[str, Any]) -> dict[str, Any] | None:
     return lines(curves) if curves else None
 
 
-def lines(curves: dict[str, list[list[float]]], *, top: float | None = None) -> dict[str, Any]:
-    """Curves of [x, y] from the origin, with ticks; `top`: the highest y there can be, if it is known."""
+def lines(curves: dict[str, list[list[float]]]) -> dict[str, Any]:
+    """Curves of [x, y] from the origin, with ticks."""
     last = max(x for curve in curves.values() for x, _ in curve) or 1
-    highest = top or max(y for curve in curves.values() for _, y in curve)
+    highest = max(y for curve in curves.values() for _, y in curve)
     across, up = ticks(last, 5), ticks(highest, 4)
     return {
         "curves": {name: [(_x(x / last), _y(y / up[-1])) for x, y in curve] for name, curve in curves.items()},

@@ -92,8 +92,8 @@ def _value(name: str, scores: Scores, resamples: int, seed: int) -> dict[str, An
     if not counted:
         return {"value": None, "low": None, "high": None, "rows": 0}
     sums = weighted_sums(values, scores.weights(name), cluster_codes(scores.documents))
-    binary = METRICS[name].binary and not METRICS[name].weight
-    figure = rate(sums) if binary else estimate(sums, bootstrap(sums, resamples=resamples, seed=seed))
+    drawn = None if METRICS[name].is_rate else bootstrap(sums, resamples=resamples, seed=seed)
+    figure = rate(sums) if drawn is None else estimate(sums, drawn)
     return {each: figure and round(getattr(figure, each), 6) for each in ("value", "low", "high")} | {"rows": counted}
 
 

@@ -46,12 +46,13 @@ def _changed(question: Question, old: str) -> Made:
 
 
 def _others(question: Question, old: str) -> Iterator[str]:
-    """Values to put in its place, none of which the context holds yet."""
+    """Values to put in its place, none of which the context holds yet, or the question, which an answer may echo."""
     if any(map(str.isdigit, old)):
         tries = [_renumbered(question, old, number) for number in range(DRAWS)]
     else:
         tries = [value for value in question.values if shape(value) == shape(old)]
-    return (new for new in tries if not any(holds(passage, new) for passage in question.row.context))
+    said = (*question.row.context, question.row.query)
+    return (new for new in tries if not any(holds(text, new) for text in said))
 
 
 def _renumbered(question: Question, old: str, number: int) -> str:

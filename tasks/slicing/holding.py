@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tasks.metrics.faithfulness import sentence_support
-from tasks.text import ContextView, holds, sentences
+from tasks.text import ContextView, content_stems, holds, sentences
 from tasks.triplets import Triplet
 
 HOLDS = 0.60  # support of a sentence; 80 % of faithful sentences reach it, and 13 % of hallucinated ones
@@ -31,8 +31,11 @@ def may_hold(passages: Sequence[str], row: Triplet) -> bool:
 
 
 def _says(passage: str, row: Triplet, least: float) -> bool:
-    """A known value decides, else one supported sentence; an answer of no content ("Yes.") may be anywhere."""
-    if row.value:
+    """A known value decides, else one supported sentence; an answer of no content ("Yes.") may be anywhere.
+
+    Nor does a value of no content decide: no passage holds "yes", and many that hold "no" say something else.
+    """
+    if row.value and content_stems(row.value):
         return holds(passage, row.value)
     view = ContextView([passage])
     supports = [sentence_support(view, sentence, row.query) for sentence in sentences(row.answer)]

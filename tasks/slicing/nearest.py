@@ -20,7 +20,7 @@ class Nearest:
     A likeness is of a question and a thing alone, and lots, drawn from both, settle ties. So beside n documents, one
     more takes a place among a question's k with a chance of k / (n + 1): less can be had only by preferring what came
     first, and rows have no order. Weights over the whole set (IDF) would move every question's list with each row.
-    Memory holds `most` things a question.
+    Memory holds `most` things a question, and three numbers of each offer.
     """
 
     def __init__(self, rows: Sequence[Triplet], *, salt: str, most: int) -> None:
@@ -38,16 +38,17 @@ class Nearest:
         self._salt, self._most = salt, most
         self._found: list[dict[int, tuple[float, str]]] = [{} for _ in rows]  # by document
         self._least = np.full(len(rows), -1.0)  # likeness that a thing must exceed to be kept
-        self._seen: set[tuple[int, int]] = set()
+        self._seen: set[tuple[int, int, int]] = set()
 
     def offer(self, document: str, text: str, thing: str) -> None:
-        """Look at a `thing` of a document, compared by `text`; the same one again changes nothing."""
+        """Look at a `thing` of a document, compared by `text`; both again change nothing."""
         import numpy as np
 
         of, lot = draw(document), draw(self._salt, thing)
-        if (of, lot) in self._seen:
+        offer = (of, lot, draw(text))
+        if offer in self._seen:
             return
-        self._seen.add((of, lot))
+        self._seen.add(offer)
         held = [self._holding[stem] for stem in set(content_stems(text)) if stem in self._holding]
         shared = np.bincount(np.concatenate([np.zeros(0, np.int64), *held]), minlength=len(self._words))
         like = shared / self._words + LOT * self._lot(lot)

@@ -13,6 +13,9 @@ import pytest
 
 from tasks.errors import UserError
 from tasks.judge import JudgeConfig, judge
+from tasks.judges.case import read_cases
+from tasks.judges.completions import Completions
+from tasks.judges.endpoint import Completion
 from tasks.judges.prompts import STATEMENTS, VERDICTS, prompt_hash
 from tasks.triplets import Triplet
 from tasks.versioning.inputs import Local
@@ -370,6 +373,41 @@ def test_refusals_are_not_sent(tmp_path):
     with ChatServer() as server:
         Bench(tmp_path, triplets(3), base=lambda n, row: REFUSAL, tuned=lambda n, row: REFUSAL).judge(llm(server))
         assert server.requests == []
+
+
+def test_what_only_sounds_like_a_refusal_is_judged_if_the_context_says_it_itself(tmp_path):
+    said = "The price of the mill was not specified."
+    row = Triplet("price", "A", "What did the mill cost?", ("In 1990 it was sold. " + said,), said)
+    rows = [row, *triplets(2)]
+    answers = write_answers(tmp_path / "answers", rows, lambda n, each: said)
+    first, *others = read_cases(write_rows(tmp_path / "rows", rows), answers, answers)
+    assert (first.refused, first.claims) == (False, (said,))
+    assert all(case.refused for case in others if case.id != "price")
+
+
+def test_a_run_beside_that_ends_meanwhile_hinders_none(tmp_path):
+    """Its folder is listed, and gone when its journal is to be read: as a link to nothing is."""
+    (tmp_path / "ended").symlink_to(tmp_path / "gone")
+    (tmp_path / "a file").touch()
+    (tmp_path / "other").mkdir()
+    reply = Completion("yes", 1, 1)
+    Completions(tmp_path / "other", ()).of("digest", lambda: reply)
+    (tmp_path / "own").mkdir()
+    found = Completions(tmp_path / "own", ())
+    assert found.of("digest", lambda: Completion("asked again", 1, 1)) == reply
+
+
+def test_replies_are_written_alike_in_whatever_order_they_came(tmp_path):
+    tables = []
+    for order in ("abc", "cba"):
+        work = tmp_path / order / "work"
+        work.mkdir(parents=True)
+        replies = Completions(work, ())
+        for digest in order:
+            replies.of(digest, lambda digest=digest: Completion(digest.upper(), 1, 1))
+        replies.write(work)
+        tables.append((work / "completions.arrow").read_bytes())
+    assert tables[0] == tables[1]
 
 
 def test_instructions_in_a_document_stay_data(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tasks.errors import UserError
-from tasks.model import ModelConfig, attach_adapter, compute_dtype, load_base, load_tokenizer
+from tasks.model import ModelConfig, attach_adapter, compute_dtype, inference, load_base, load_tokenizer
 from tests.tasks.tiny import toy_base
 
 PLAIN = ModelConfig(quantization="none", device="cpu")
@@ -124,3 +124,18 @@ def test_an_adapter_of_another_shape_does_not_fit(original, tmp_path):
     peft.get_peft_model(other, peft.LoraConfig(target_modules=["q_proj"])).save_pretrained(tmp_path / "adapter")
     with pytest.raises(UserError, match="does not fit this base model"):
         attach_adapter(load_base(original, PLAIN), tmp_path / "adapter")
+
+
+def test_a_small_model_on_a_cpu_runs_in_one_thread_and_leaves_the_number_as_it_was():
+    model = torch.nn.Module()
+    model.register_parameter("weight", torch.nn.Parameter(torch.zeros(2)))
+    model.device = torch.device("cpu")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(KeyError), inference(model):
+            assert torch.get_num_threads() == 1 and torch.is_inference_mode_enabled()
+            raise KeyError
+        assert torch.get_num_threads() == 3 and not torch.is_inference_mode_enabled()
+    finally:
+        torch.set_num_threads(threads)

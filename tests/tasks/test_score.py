@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -10,6 +11,7 @@ from tasks.errors import UserError
 from tasks.metrics import METRICS
 from tasks.metrics.scores import Scores
 from tasks.score import ScoreConfig, score
+from tasks.statistics import rate
 from tasks.triplets import Triplet
 from tests.tasks.evaluation import REFUSAL, poor, right, triplets, write_answers, write_rows
 
@@ -80,6 +82,16 @@ def test_every_figure_comes_with_its_count_and_interval(tmp_path):
     assert (recall["rows"], recall["documents"]) == (30, 30)
     assert recall["low"] <= recall["value"] <= recall["high"]
     assert recall["low"] < recall["high"]
+
+
+def test_a_rate_of_which_no_row_is_left_in_doubt_has_an_interval_all_the_same(tmp_path):
+    """A bootstrap draws nothing but ones from ones; Wilson knows that there are only so many documents."""
+    _, summary = scored(tmp_path, triplets(24), right)
+    told = summary["metrics"]["abstention_recall"]
+    of_all = rate(np.stack([np.ones(24), np.ones(24)], axis=1))
+    assert (told["value"], told["rows"]) == (1, 24)
+    assert (told["low"], told["high"]) == (round(of_all.low, 6), 1)
+    assert 0.8 < told["low"] < 0.9
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path):

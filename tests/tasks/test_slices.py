@@ -244,6 +244,29 @@ def test_rows_that_cannot_be_made_are_counted_by_reason(tmp_path, base):
     assert told["injection"]["rows"] == 3
 
 
+def test_where_yes_or_no_is_the_value_another_passage_may_answer_too(tmp_path, base):
+    """Neither word stands in what answers, so that its absence shows nothing."""
+    rows = [
+        Triplet("yes", "A", "Is it sealed?", ("The casing is sealed.", "Seals keep water out."), "Yes.", (0,), "yes"),
+        Triplet("said", "A", "Sealed?", ("The casing is sealed.", "No oil is in it."), "It is sealed.", (0,), "no"),
+        Triplet("other", "B", "How long is it?", ("The length of the belt is 40 m.",), "40 m.", (0,), "40 m"),
+    ]
+    assert may_hold(rows[0].context[1:], rows[0])
+    assert not may_hold(rows[1].context[1:], rows[1])
+    found = made(tmp_path, base, rows)
+    assert "yes" not in found.get("gold_removed", {})
+
+
+def test_no_value_is_swapped_in_that_the_question_names(tmp_path, base):
+    """Who echoes the question would seem to have read it from the passage."""
+    query = "Is the lid red, or what is its colour?"
+    asked = Triplet("asked", "A", query, ("The colour of the lid is blue.",), "It is blue.", (0,), "blue")
+    other = Triplet("other", "B", query, ("The colour of the lid is red.",), "It is red.", (0,), "red")
+    third = Triplet("third", "C", "What colour?", ("Its colour is green.",), "It is green.", (0,), "green")
+    found = made(tmp_path, base, [asked, other, third])
+    assert found["counterfactual"]["asked"].value == "green"
+
+
 def test_a_set_of_which_nothing_can_be_made_is_refused(tmp_path, base):
     with pytest.raises(UserError, match=r"no slice can be made .*does not fit max_tokens \(\d"):
         made(tmp_path, base, PLANT[:60], max_tokens=70)

@@ -132,3 +132,13 @@ def test_a_line_that_cannot_be_read_is_named_and_nothing_is_left(file, line, mes
         score_file(str(file), out)
     assert out.read_text() == "as it was"
     assert {path.name for path in file.parent.iterdir()} == {"answers.jsonl", "out.jsonl"}
+
+
+def test_a_reference_that_the_context_says_itself_is_an_answer_however_much_it_sounds_like_a_refusal(tmp_path):
+    said = "The price of the mill was not specified."
+    row = {"query": "What did it cost?", "context": "It was sold in 1990. " + said, "answer": said, "reference": said}
+    given = tmp_path / "answers.jsonl"
+    given.write_text(json.dumps(row) + "\n")
+    means = {mean.name: mean for mean in score_file(str(given), tmp_path / "out.jsonl")}
+    assert means["token_f1"][1:] == (1.0, 1)
+    assert means["abstention_recall"][1:] == (None, 0)

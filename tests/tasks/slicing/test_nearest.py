@@ -48,6 +48,17 @@ def test_neither_the_order_nor_repeats_nor_other_questions_matter(offers, lots):
     assert found(asked[2:3], offers) == found(asked, offers)[2:3]
 
 
+def test_a_thing_that_answers_two_questions_of_a_document_is_as_near_as_the_nearer_one():
+    offers = [("a", "What is the colour of the belt?", "black"), ("a", "What is the weight of the label?", "black")]
+    likeness = []
+    for order in (offers, offers[::-1]):
+        nearest = Nearest([question(1, "What is the weight of the label?")], salt="s", most=1)
+        for offer in (*order, ("b", "How heavy is the label?", "red")):
+            nearest.offer(*offer)
+        likeness.append(nearest.of(0))
+    assert likeness == [["black"], ["black"]]
+
+
 def test_a_document_more_seldom_changes_what_is_nearest():
     """Beside n documents a new one takes one of k places with a chance of k / (n + 1)."""
     lots = random.Random(0)
