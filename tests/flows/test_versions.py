@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from flows import cli
+from flows.doors import shell
 from tasks.metrics import METRICS
 from tasks.metrics.scores import Scores
 from tasks.versioning.store import Store
@@ -21,7 +22,7 @@ def reground(monkeypatch, capsys, tmp_path):
 
     def run(*words: str):
         monkeypatch.setattr(sys, "argv", ["reground", *words, "-s", f"store={tmp_path / 'store'}"])
-        monkeypatch.setattr(cli.console, "_width", 200)
+        monkeypatch.setattr(shell.console, "_width", 200)
         with pytest.raises(SystemExit) as end:
             cli.main()
         out, err = capsys.readouterr()
