@@ -1,5 +1,7 @@
 """`reground …`: the terminal's door. Imports nothing heavy, so that `plan` answers in under a second."""
 
+from collections.abc import Callable
+
 import typer
 import yaml
 from rich.console import Console
@@ -22,11 +24,28 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (retrain, plan, adopt, why, lineage, validate):
-    app.command()(command)
-app.command("score")(score_answers)
-for command in (ask, promote, rollback, versions, compare, artifacts, show, alias, gc, fsck):
-    app.command()(command)
+# Help lists them in this order.
+COMMANDS: dict[str, Callable[..., None]] = {
+    "retrain": retrain,
+    "plan": plan,
+    "adopt": adopt,
+    "why": why,
+    "lineage": lineage,
+    "validate": validate,
+    "score": score_answers,
+    "ask": ask,
+    "promote": promote,
+    "rollback": rollback,
+    "versions": versions,
+    "compare": compare,
+    "artifacts": artifacts,
+    "show": show,
+    "alias": alias,
+    "gc": gc,
+    "fsck": fsck,
+}
+for name, command in COMMANDS.items():
+    app.command(name)(command)
 
 
 @app.command("config")
