@@ -34,7 +34,7 @@ def promote(
         approver=approver,
     )
     if before and store.promotions.is_same(before, found):
-        return f"{entry.about} is in service already, since {entry.day}: {entry.why}"
+        return f"{found.about} is in service already, since {entry.day}: {entry.why}"
     return f"{entry.about} is promoted{_instead(entry)}: {entry.why}"
 
 

@@ -48,8 +48,9 @@ class Settled(Protocol):
 def settle(store: Store, config: PromotionConfig, outcome: Settled) -> str:
     """Do with the adapter what its gate and the config say, and tell it in one line; why, the report's headline tells.
 
-    May be called again for the same outcome: then it says nothing new in the log. What was rolled back stays out. An
-    MLflow registry that cannot be reached is told, and tried again the next time.
+    May be called again for the same outcome: then it says nothing new in the log. What was rolled back, or refused by a
+    person, stays out until a person promotes it. An MLflow registry that cannot be reached is told, and tried again the
+    next time.
     """
     told = _settled(store, config, outcome.adapter, outcome.gate, outcome.report)
     if config.mlflow:
@@ -68,6 +69,8 @@ def _settled(store: Store, config: PromotionConfig, adapter: Artifact, gate: Art
         return f"{adapter.about} is refused."
     if back := log.rolled_back(adapter):
         return f"{adapter.about} stays out of service: rolled back on {back.day} by {back.who}: {back.why}"
+    if no := log.refused_by_hand(adapter):
+        return f"{adapter.about} stays out of service: refused on {no.day} by {no.who}: {no.why}"
     if gated.decision == "undecided":
         log.challenge(adapter, gate=gate, report=report)
         return f"{adapter.about} is not promoted, for the gate cannot decide."

@@ -7,7 +7,7 @@ from typing import Any
 from tasks.errors import UserError
 from tasks.versioning.artifact import Artifact
 from tasks.versioning.history import History, same
-from tasks.versioning.judged import judged, weights
+from tasks.versioning.judged import Judged, judged, weights
 from tasks.versioning.promotion_log import Entry, Version
 from tasks.versioning.promotions import ADAPTERS
 from tasks.versioning.store import SHORT, Store
@@ -56,14 +56,23 @@ def versions(store: Store) -> list[Line]:
 
 
 def gate_of(store: Store, adapter: Artifact) -> Artifact | None:
-    """The newest gate that judged this adapter; None if none did."""
+    """The newest gate that judged this adapter against the champion of now, else the newest one; None if none did.
+
+    After a rollback an older one may be the proof that counts: a run that finds it fresh makes no newer one.
+    """
+    champion = store.promotions.state.champion
+    wanted = Judged(weights(adapter), champion.weights if champion else None)
+    found = None
     for gate in store.recent("gate", most=50):
         try:
-            if judged(gate).adapter == weights(adapter):
-                return gate
+            told = judged(gate)
         except UserError:  # its scores are no longer there to tell of whom they are
             continue
-    return None
+        if told == wanted:
+            return gate
+        if told.adapter == wanted.adapter:
+            found = found or gate
+    return found
 
 
 def report_of(store: Store, gate: Artifact) -> Artifact | None:

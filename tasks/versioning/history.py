@@ -47,6 +47,12 @@ class History:
         entry = self.last(adapter, "promote", "rollback")
         return entry is not None and entry.action == "rollback"
 
+    def refused_by_hand(self, adapter: Version) -> Entry | None:
+        """The newest entry by which a person refused the adapter, unless it was promoted since."""
+        about = (e for e in reversed(self.entries) if same(e, adapter))
+        entry = next((e for e in about if e.action == "promote" or (e.action == "refuse" and e.by_hand)), None)
+        return entry if entry and entry.action == "refuse" else None
+
     def before_promotion(self, champion: Version) -> Version | None:
         """Who was champion when this one was promoted."""
         entry = self.last(champion, "promote")

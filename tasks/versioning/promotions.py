@@ -188,6 +188,10 @@ class Promotions:
         log, version = History(self.entries()), promotion_case.version(adapter)
         return log.last(version, "rollback") if log.was_rolled_back(version) else None
 
+    def refused_by_hand(self, adapter: Artifact) -> Entry | None:
+        """The entry by which a person refused the adapter, unless it was promoted since."""
+        return History(self.entries()).refused_by_hand(promotion_case.version(adapter))
+
     def incumbent(self, adapter: Artifact | None) -> Artifact | None:
         """The champion that this adapter is to be compared with; None if there is none.
 

@@ -152,21 +152,20 @@ def test_what_was_never_made_cannot_be_adopted(project, tmp_path):
 
 # Why
 
+# What runs anew when a row of the evaluation goes.
+ALL_BUT_TRAINING = (
+    "validate evaluation",
+    "build",
+    *(f"{step} {system}" for step in ("answer", "score") for system in ("base", "tuned")),
+    "gate",
+    "report",
+)
+
 
 def test_why_follows_a_reason_back_to_the_edit_behind_it(project):
     project.own_store()
     project.lines("evaluation.jsonl", lambda rows: rows[:-1])
-    made = run(
-        project,
-        "validate evaluation",
-        "build",
-        "answer base",
-        "answer tuned",
-        "score base",
-        "score tuned",
-        "gate",
-        "report",
-    )
+    made = run(project, *ALL_BUT_TRAINING)
     cause = why(made["score base"])
     assert set(cause.inputs) == {"rows", "answers"}
     build = cause.inputs["rows"]
@@ -192,17 +191,7 @@ def test_why_follows_a_reason_back_to_the_edit_behind_it(project):
 def test_why_ends_where_the_store_ends(project):
     store = project.own_store()
     project.lines("evaluation.jsonl", lambda rows: rows[:-1])
-    run(
-        project,
-        "validate evaluation",
-        "build",
-        "answer base",
-        "answer tuned",
-        "score base",
-        "score tuned",
-        "gate",
-        "report",
-    )
+    run(project, *ALL_BUT_TRAINING)
     made = project.config.open_store().match("build")
     for each in (store / "validate").iterdir():
         for file in each.iterdir():

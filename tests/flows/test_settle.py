@@ -90,6 +90,18 @@ def test_what_was_rolled_back_is_never_promoted_again_not_even_against_the_champ
     assert store.promotions.entries() == entries
 
 
+@pytest.mark.parametrize("mode", ["auto", "approve", "manual"])
+def test_what_a_person_refused_stays_out_until_a_person_promotes_it(store, mode):
+    first = outcome(store, "first")
+    settle(store, PromotionConfig(mode="approve"), first)
+    store.promotions.refuse(first.adapter, why="too curt", gate=first.gate, approver="Ben")
+    entries = store.promotions.entries()
+    assert twice(store, PromotionConfig(mode=mode), first).endswith("by Ben: too curt")
+    assert store.promotions.entries() == entries
+    store.promotions.promote(first.adapter, why="it grew on us", gate=first.gate)
+    assert settle(store, AUTO, first) == f"{first.adapter.about} is in service."
+
+
 def test_an_adapter_that_was_compared_with_a_champion_of_before_waits_for_the_next_run(store):
     first, second = outcome(store, "first"), outcome(store, "second")
     settle(store, AUTO, first)

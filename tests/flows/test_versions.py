@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from flows import cli
+from flows.doors import shell
 from tasks.metrics import METRICS
 from tasks.metrics.scores import Scores
 from tasks.versioning.store import Store
@@ -21,7 +22,7 @@ def reground(monkeypatch, capsys, tmp_path):
 
     def run(*words: str):
         monkeypatch.setattr(sys, "argv", ["reground", *words, "-s", f"store={tmp_path / 'store'}"])
-        monkeypatch.setattr(cli.console, "_width", 200)
+        monkeypatch.setattr(shell.console, "_width", 200)
         with pytest.raises(SystemExit) as end:
             cli.main()
         out, err = capsys.readouterr()
@@ -73,6 +74,8 @@ def test_promote_takes_the_challenger_and_its_gates_word_and_rollback_takes_it_b
         0,
         f"{second.about} is rolled back; {first.about} is in service: it invents pump names",
     )
+    again = reground("promote", first.about)  # which the rollback brought back
+    assert (again.code, f"{first.about} is in service already" in again.out) == (0, True)
     more = reground("rollback", "--because", "again")
     assert more.code == 2
     assert f"name it: `reground rollback {first.about} --because …`" in more.err
@@ -84,6 +87,17 @@ def test_an_adapter_that_no_gate_judged_is_promoted_by_hand_only(reground, store
     assert (refused.code, "was judged by no gate" in refused.err) == (2, True)
     assert reground("promote", "export", "--force", "--because", "the first one").code == 0
     assert store.alias("champion").key == first.key
+
+
+def test_after_a_rollback_the_gate_that_counts_is_that_against_the_champion_of_now(reground, store):
+    first, second, third = (adapter(store, name) for name in ("first", "second", "third"))
+    store.promotions.promote(first, why="better", gate=gate(store, first))
+    proof = gate(store, third, first)
+    store.promotions.promote(second, why="better still", gate=gate(store, second, first))
+    gate(store, third, second)  # newer, and outdated by the rollback
+    store.promotions.rollback(why="it invents pump names")
+    assert reground("promote", third.about).code == 0
+    assert store.promotions.entries()[-1].gate == f"gate/{proof.key}"
 
 
 def test_versions_tells_what_became_of_each_adapter(reground, store):
