@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from flows.config import Retrain
-from flows.sources import base_model, champion, incumbent, template, triplets
+from flows.sources import WarmStart, base_model, champion, incumbent, template, triplets, went_on_from
 from tasks import progress
 from tasks.answer import AnswerConfig, answer
 from tasks.build import build
@@ -23,7 +23,10 @@ from tasks.train import train
 from tasks.validate import validate
 from tasks.versioning import Config, Step
 from tasks.versioning.inputs import Input
-from tasks.versioning.store import Store
+from tasks.versioning.plan import Planner
+from tasks.versioning.store import Artifact, Store
+
+Given = dict[str, Any]  # what training is made from: rows, evaluation, base and template
 
 
 class Run(Protocol):
@@ -52,13 +55,8 @@ def pipeline(config: Retrain, run: Run) -> Outcome:
     if config.data.evaluation:
         asked = run(validate, config.validation, label="validate evaluation", rows=triplets(config.data.evaluation))
         held_back = asked["rows"]
-    warm = champion(run.store) if config.train.start == "champion" else None
-    known, start = (warm.dataset, warm.adapter) if warm else (None, None)
-    dataset = run(
-        build, config.build, rows=valid["rows"], evaluation=held_back, known=known, base=base, template=prompt
-    )
-
-    trained = run(train, config.train, train=dataset["train"], heldout=dataset["heldout"], base=base, start=start)
+    given = {"rows": valid["rows"], "evaluation": held_back, "base": base, "template": prompt}
+    dataset, trained = _trained(config, run, given, _warm_start(config, run.store, given))
     exported = run(export, _export(config), training=trained, base=base, template=prompt)
 
     # One artifact each, so that a new adapter never has the base answer again.
@@ -119,6 +117,27 @@ def pipeline(config: Retrain, run: Run) -> Outcome:
         judge=judged,
     )
     return Outcome(exported, decided, compared)
+
+
+def _trained(config: Retrain, run: Run, given: Given, warm: WarmStart | None) -> tuple[Any, Any]:
+    """build → train, from the base or from where a warm start goes on."""
+    dataset = run(build, config.build, **given, known=warm.dataset if warm else None)
+    start = warm.adapter if warm else None
+    kept = {"train": dataset["train"], "heldout": dataset["heldout"], "base": given["base"]}
+    return dataset, run(train, config.train, **kept, start=start)
+
+
+def _warm_start(config: Retrain, store: Store, given: Given) -> WarmStart | None:
+    """The champion. If it was made by this very training, what that went on from: so a rerun finds all as it was."""
+    if config.train.start == "base":
+        return None
+    served = champion(store)
+    before = went_on_from(store, served)
+    if before:
+        _, trained = _trained(config, Planner(store), given, before)
+        if isinstance(trained, Artifact) and trained.key == served.adapter.key:
+            return before
+    return served
 
 
 def _export(config: Retrain) -> ExportConfig:

@@ -52,6 +52,16 @@ def champion(store: Store) -> WarmStart:
     return WarmStart(trained["adapter"], _made_from(store, trained, "train"))
 
 
+def went_on_from(store: Store, warm: WarmStart) -> WarmStart | None:
+    """What the training of an adapter went on from itself; None if from the base, or if it is not whole any more."""
+    origin = warm.adapter.record["inputs"].get("start")
+    trained = store.find(origin["step"], origin["key"]) if origin else None
+    try:
+        return WarmStart(trained["adapter"], _made_from(store, trained, "train")) if trained else None
+    except UserError:
+        return None
+
+
 def _made_from(store: Store, artifact: Artifact, name: str) -> Artifact:
     origin = artifact.record["inputs"].get(name)
     if not origin:

@@ -101,3 +101,17 @@ def test_a_base_of_the_hub_is_had_by_its_commit():
     assert _base_of(record, today) == HubModel("org/model", COMMIT)
     gone = {"inputs": {"base": {"digest": "0" * 64}}, "config": {"base_model": "/no/such/folder"}}
     assert _base_of(gone, today) is None
+
+
+def test_a_warm_start_that_made_the_champion_is_found_again_and_does_not_go_on_from_itself(served):
+    served.set("train.start=champion")
+    first = served.config.open_store().alias("champion").key
+    used = run(served, "build", "train", "export", "answer tuned", "score tuned", "gate", "report")
+    assert used["train"].record["inputs"]["start"]["key"]
+    store = served.config.open_store()
+    store.promotions.promote(store.find("export", used["export"].key), why="better")
+    assert store.alias("champion").key != first
+    assert {each.status for each in planned(served).values()} == {"fresh"}
+    served.set("train.seed=7")  # another training goes on from the champion of now
+    start = planned(served)["train"].request.inputs["start"]
+    assert start.key == used["train"].key
