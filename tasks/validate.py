@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
-from operator import itemgetter
+from itertools import chain
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -106,30 +107,24 @@ class _Source:
         self._places: list[tuple[Sequence[int], list[tuple[int, int]]]] = []
 
     def cut(self, seen: Iterable[Seen]) -> Iterator[Shard | SeenShard]:
-        shards = cut(self.files, seen)
-        with ThreadPoolExecutor(2) as pool:
-            pool.submit(
-                import_module, "pandas"
-            )  # pyarrow does at the first array of a list; .35 s, here beside reading
-            ahead = pool.submit(_next, shards)
-            while shard := ahead.result():
-                ahead = pool.submit(_next, shards)
-                self.digests.append(shard.digest)
-                self.seen += filter(None, [shard.seen])
-                self._places.append((shard.lines, shard.files))
-                yield shard
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(import_module, "pandas")  # .35 s; pyarrow does at the first array of a list
+            before: Shard | SeenShard | None = None
+            for shard in chain(cut(self.files, seen), [None]):
+                if shard:
+                    pool.submit(attrgetter("seen"), shard)  # hashes it while the next one is read
+                if before:
+                    self.digests.append(before.digest)
+                    self.seen += filter(None, [before.seen])
+                    self._places.append((before.lines, before.files))
+                    yield before
+                before = shard
 
     def place(self, shard: int, number: int) -> tuple[str, int]:
         """File name and line of a row."""
         lines, starts = self._places[shard]
         index = next(index for first, index in reversed(starts) if first <= number)
         return self.files[index].name, lines[number]
-
-
-def _next(shards: Iterator[Shard | SeenShard]) -> Shard | SeenShard | None:
-    """The next shard, hashed."""
-    shard = next(shards, None)
-    return shard if shard and shard.digest else None
 
 
 class _Repeated(NamedTuple):
