@@ -36,7 +36,7 @@ test: install  ## Run the tests, a file at a time on each core
 	$(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: install  ## Run the end-to-end tests as well: real runs, killed and resumed
-	$(BIN)/python -m pytest -m slow -n auto --maxprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m slow
 
 bench: install  ## Measure against peers: make bench NAME=noop; without NAME the list
 	@$(BIN)/python -m tests.bench $(NAME)

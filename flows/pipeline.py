@@ -56,7 +56,7 @@ def pipeline(config: Retrain, run: Run) -> Outcome:
         asked = run(validate, config.validation, label="validate evaluation", rows=triplets(config.data.evaluation))
         held_back = asked["rows"]
     given = {"rows": valid["rows"], "evaluation": held_back, "base": base, "template": prompt}
-    dataset, trained = _trained(config, run, given, _warm_start(config, run.store, given))
+    dataset, trained = _trained(config, run, given, _warm_start(config, run, given))
     exported = run(export, _export(config), training=trained, base=base, template=prompt)
 
     # One artifact each, so that a new adapter never has the base answer again.
@@ -127,14 +127,14 @@ def _trained(config: Retrain, run: Run, given: Given, warm: WarmStart | None) ->
     return dataset, run(train, config.train, **kept, start=start)
 
 
-def _warm_start(config: Retrain, store: Store, given: Given) -> WarmStart | None:
+def _warm_start(config: Retrain, run: Run, given: Given) -> WarmStart | None:
     """The champion. If it was made by this very training, what that went on from: so a rerun finds all as it was."""
     if config.train.start == "base":
         return None
-    served = champion(store)
-    before = went_on_from(store, served)
+    served = champion(run.store)
+    before = went_on_from(run.store, served)
     if before:
-        _, trained = _trained(config, Planner(store), given, before)
+        _, trained = _trained(config, Planner(run.store), given, before)
         if isinstance(trained, Artifact) and trained.key == served.adapter.key:
             return before
     return served
