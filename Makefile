@@ -5,9 +5,10 @@ BIN    := $(VENV)/bin
 CONFIG ?=
 SET    ?=
 NAME   ?=
+PORT   ?= 4200
 
 .DEFAULT_GOAL := help
-.PHONY: help install retrain plan tiny-base test test-slow bench lint format lock clean
+.PHONY: help install retrain plan up down tiny-base test test-slow bench lint format lock clean
 
 help:  ## Explain what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +29,13 @@ retrain: install  ## Run what is stale, on the sample data and the tiny base mod
 
 plan: install  ## Say what retrain would run, and why
 	@$(BIN)/reground plan $(CONFIG) $(foreach setting,$(SET),--set '$(setting)')
+
+up: install  ## Start Reground as a service: Prefect server, deployments, workers; CONFIG, PORT, DATABASE, NOTIFY, PRODUCTION=1
+	@$(BIN)/reground up $(CONFIG) --port $(PORT) $(if $(DATABASE),--database '$(DATABASE)') \
+	  $(if $(NOTIFY),--notify '$(NOTIFY)') $(if $(PRODUCTION),--production)
+
+down: install  ## End the service and what it runs; a training keeps its last checkpoint
+	@$(BIN)/reground down
 
 tiny-base: install  ## Make the tiny base model anew, in data/tiny-base; resumes if stopped
 	$(BIN)/python data/tiny_base/make.py --out data/tiny-base --work data/.tiny-base

@@ -13,6 +13,7 @@ from flows.doors.keeping import alias, artifacts, fsck, gc, show
 from flows.doors.origins import lineage, why
 from flows.doors.retraining import adopt, plan, retrain
 from flows.doors.service import compare, promote, rollback, versions
+from flows.doors.serving import down, refresh, up
 from flows.doors.shell import ConfigFile, Overrides
 from tasks.errors import UserError
 
@@ -38,6 +39,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "rollback": rollback,
     "versions": versions,
     "compare": compare,
+    "up": up,
+    "down": down,
+    "refresh": refresh,
     "artifacts": artifacts,
     "show": show,
     "alias": alias,

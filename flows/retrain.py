@@ -1,9 +1,11 @@
 """The retraining pipeline as a Prefect flow: what a schedule, the UI, an event or the terminal starts."""
 
+import os
 from contextvars import ContextVar
+from pathlib import Path
 
 import orjson
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
@@ -17,18 +19,24 @@ from tasks.versioning.as_task import TaskRunner, Tell, silent
 from tasks.versioning.lineage import lineage
 from tasks.versioning.runner import Runner
 
-SAMPLE = load(TINY)
+SAMPLE = load(Path(os.environ.get("REGROUND_CONFIG") or TINY))  # what the run form begins with
 AND_SO = " → "  # in the state message, between what the adapter is worth and what became of it
 TELL: ContextVar[Tell] = ContextVar("tell", default=silent)  # the terminal sets it, to watch the steps
 
 
 @flow(name="retrain", flow_run_name="retrain {config.name}", validate_parameters=True)
-def retrain(config: Retrain = SAMPLE) -> State[str]:
+def retrain(config: Retrain = SAMPLE, because: str = "") -> State[str]:
     """Validate, build, train, export, answer, score and report; each step only if something it is made from changed.
 
     The run's state message is the report's headline and what became of the adapter, and its result is the report's
     folder.
+
+    Args:
+        config: What to make, from what, and how; where a section says nothing, its defaults hold.
+        because: Why the run was started, for its log and the records of what it makes; an event says which data came.
     """
+    if because:
+        get_run_logger().info("started because %s", because)
     return run(config)
 
 

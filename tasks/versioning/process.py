@@ -26,7 +26,11 @@ class Process:
 
     @classmethod
     def this(cls) -> Self:
-        pid = os.getpid()
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> Self:
+        """A process of this user's on this machine, as it is just now."""
         return cls(_user(), socket.gethostname(), _place(), pid, _started(pid) or 0)
 
     @classmethod

@@ -1,0 +1,122 @@
+"""Announce data that changed: the event dataset.refreshed, on which a retraining is run.
+
+The event says which content was found (`digest`), so that a run can say what it was started for; what it trains on is
+whatever is newest when it starts.
+"""
+
+import re
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, Self
+from uuid import uuid4
+
+import orjson
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.states import Completed
+from pydantic import Field
+
+from flows.config import DataConfig, Retrain
+from flows.promote import StoreConfig
+from flows.retrain import SAMPLE
+from flows.sources import triplets
+from tasks.errors import UserError
+from tasks.versioning.inputs import sha256_json
+from tasks.versioning.store import SHORT, Store
+
+EVENT = "dataset.refreshed"
+RESOURCE = "reground.dataset."  # and the name
+
+
+class Refresh(StoreConfig):
+    """Whose data to look at; `name`, `data`, `store` and `cache` of a retraining."""
+
+    name: str = Field("tiny", pattern=r"^[\w.-]+$", description="The event is of the resource reground.dataset.NAME.")
+    data: DataConfig = DataConfig()
+    force: bool = Field(False, description="Announce the data even if it is as it was.")
+
+    @classmethod
+    def of(cls, config: Retrain) -> Self:
+        name = re.sub(r"[^\w.-]", "-", config.name)
+        return cls(name=name, data=config.data, store=config.store, cache=config.cache)
+
+
+class Announced(NamedTuple):
+    """The payload of the event, None if there was nothing new; and the same in words."""
+
+    payload: dict[str, Any] | None
+    words: str
+
+
+OURS = Refresh.of(SAMPLE)
+
+
+@flow(name="refresh", flow_run_name="refresh {request.name}", validate_parameters=True)
+def refresh(request: Refresh = OURS) -> State[str]:
+    """Look whether the data differs from what was last announced, and if so emit dataset.refreshed.
+
+    The state message tells what was found.
+    """
+    told = announce(request)
+    return Completed(message=told.words, data=told.words)
+
+
+def announce(request: Refresh, *, force: bool = False) -> Announced:
+    """Emit the event if the data's content is other than was last announced from this store.
+
+    It is remembered only once the server has taken the event: asked again after a failure, it is emitted again. Raises
+    UserError if the data cannot be read or the server cannot be reached.
+    """
+    store, data = request.open_store(), request.data
+    parts = {"train": triplets(data.train).digest, "evaluation": None}
+    if data.evaluation:
+        parts["evaluation"] = triplets(data.evaluation).digest
+    digest = sha256_json(parts)
+    before = _last(store, request.name)
+    if before and before["digest"] == digest and not (force or request.force):
+        return Announced(None, f"{request.name}: as it was announced on {before['at']} ({digest[:SHORT]}); no event")
+    changed = [name for name, of in parts.items() if of != (before or {}).get("parts", {}).get(name)]
+    payload = {
+        "digest": digest,
+        "before": before["digest"] if before else None,
+        "changed": changed,
+        "train": data.train,
+        "evaluation": data.evaluation,
+    }
+    _emit(request.name, payload)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    store.objects.write(_where(request.name), orjson.dumps({"digest": digest, "parts": parts, "at": now}))
+    what = f"{' and '.join(changed) or 'nothing'} changed" if before else "announced for the first time"
+    return Announced(payload, f"{request.name}: {what} ({digest[:SHORT]}); {EVENT} emitted")
+
+
+def _emit(name: str, payload: dict[str, Any]) -> None:
+    """By a request that is answered, and not by `emit_event`, which leaves it to a thread and reports no failure."""
+    event = {
+        "id": str(uuid4()),
+        "occurred": datetime.now(UTC).isoformat(),
+        "event": EVENT,
+        "resource": {"prefect.resource.id": f"{RESOURCE}{name}", "prefect.resource.name": name},
+        "payload": payload,
+    }
+    from httpx import HTTPError
+
+    with get_client(sync_client=True) as client:
+        try:
+            client.request("POST", "/events", json=[event]).raise_for_status()
+        except (HTTPError, PrefectHTTPStatusError) as error:
+            raise UserError(
+                f"the Prefect server at {client.api_url} did not take the event: {error}",
+                "check PREFECT_API_URL and that the server runs; nothing was marked as announced",
+            ) from error
+
+
+def _last(store: Store, name: str) -> dict[str, Any] | None:
+    content = store.objects.read(_where(name))
+    told: dict[str, Any] | None = orjson.loads(content) if content else None
+    return told
+
+
+def _where(name: str) -> str:
+    return f".refreshed/{name}.json"
