@@ -1,7 +1,6 @@
 """Reground as a service on this machine: started, ended, told of new data."""
 
 import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,7 +17,7 @@ def up(
         str | None,
         typer.Option(
             envvar="REGROUND_DATABASE",
-            help="postgresql+asyncpg://user:password@host/name; without it SQLite. PostgreSQL 14 or newer, with pg_trgm.",
+            help="postgresql+asyncpg://user:password@host/name; without it SQLite. PostgreSQL from 14 on, with pg_trgm.",
         ),
     ] = None,
     production: Annotated[
