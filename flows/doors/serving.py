@@ -17,7 +17,7 @@ def up(
         str | None,
         typer.Option(
             envvar="REGROUND_DATABASE",
-            help="postgresql+asyncpg://user:password@host/name; without it SQLite. PostgreSQL from 14 on, with pg_trgm.",
+            help="postgresql+asyncpg://user:password@host/name; without it SQLite. PostgreSQL from 14 on with pg_trgm.",
         ),
     ] = None,
     production: Annotated[

@@ -77,7 +77,7 @@ def _deploy() -> None:
 
 
 def _alerts(client: SyncPrefectClient, notify: str | None) -> UUID | None:
-    """The block that alerts go through: made for the address that is given, else the one of its name if there is any."""
+    """The block that alerts go through: made for the address given, else the one of its name if there is any."""
     if notify:
         block: NotificationBlock
         if notify.startswith("https://hooks.slack.com/"):
