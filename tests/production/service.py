@@ -27,7 +27,7 @@ class Service:
         self.state = folder / "state"
         self.port = free_port()
         self.words = ["--port", str(self.port), *(["--database", database] if database else []), *words]
-        self.api = httpx.Client(base_url=f"http://127.0.0.1:{self.port}/api", timeout=30)
+        self.api = httpx.Client(base_url=f"http://127.0.0.1:{self.port}/api", timeout=120)
         for name, rows in (("train", 80), ("evaluation", 24)):
             lines = (ROOT / f"data/plant/{name}.jsonl").read_text().splitlines(keepends=True)
             (folder / f"{name}.jsonl").write_text("".join(lines[:rows]))

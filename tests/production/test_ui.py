@@ -1,4 +1,89 @@
 """A person at the UI that ships as default: the run form, a field changed, the run watched, its artifacts opened.
 
-Screenshots are kept in the folder that REGROUND_SCREENSHOTS names, else in the test's own.
+Screenshots are kept in the folder that REGROUND_SCREENSHOTS names, else in pytest's.
 """
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.browser.conftest import chromium  # noqa: F401
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def shots(request, tmp_path) -> Path:
+    folder = Path(os.environ.get("REGROUND_SCREENSHOTS") or tmp_path) / request.node.callspec.id
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def page(chromium, service):  # noqa: F811
+    page = chromium.new_page(viewport={"width": 1400, "height": 1000}, base_url=f"http://127.0.0.1:{service.port}")
+    page.set_default_timeout(60_000)
+    yield page
+    page.close()
+
+
+def fill(page, label: str, value: str) -> None:
+    """Into the field of the run form that this label is of."""
+    field = page.locator(".schema-form-property").filter(has_text=re.compile(rf"^{label}")).last
+    field.scroll_into_view_if_needed()
+    field.locator("input, textarea").first.fill(value)
+
+
+def test_a_run_started_by_the_form_is_watched_to_its_end_and_its_artifacts_open(page, service, shots):
+    page.goto("/deployments")
+    page.get_by_role("link", name="retrain", exact=True).first.click()
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_text("Custom run").click()
+    page.get_by_text("Rank of the update matrices").wait_for()
+    form = page.locator("body").inner_text()
+    assert "Triplets to train on." in form and "Peak learning rate." in form
+    fill(page, "R \\(Optional\\)", "4")
+    page.screenshot(path=shots / "1-form.png")
+    page.get_by_role("button", name="Submit").click()
+    (run,) = service.until(service.runs, 30)
+    assert run["parameters"]["config"]["train"]["lora"]["r"] == 4
+    page.goto(f"/runs/flow-run/{run['id']}")
+    page.get_by_text("Beginning flow run").first.wait_for(timeout=90_000)
+    page.screenshot(path=shots / "2-running.png")
+    page.get_by_text("Completed", exact=True).first.wait_for(timeout=180_000)
+    page.screenshot(path=shots / "3-completed.png")
+    page.get_by_text("Artifacts", exact=True).first.click()
+    page.get_by_text("comparison", exact=True).first.wait_for()
+    page.screenshot(path=shots / "4-artifacts.png")
+    page.get_by_text("comparison", exact=True).first.click()
+    page.get_by_role("heading", name="Base against tuned").wait_for()
+    assert "Faithfulness" in page.locator("body").inner_text()
+    page.screenshot(path=shots / "5-comparison.png", full_page=True)
+    page.go_back()
+    page.get_by_text("lineage", exact=True).first.click()
+    page.locator("svg [id*=flowchart]").first.wait_for()  # mermaid drew it
+    page.screenshot(path=shots / "6-lineage.png", full_page=True)
+
+
+def test_what_the_form_does_not_allow_is_refused_at_submit(page, service, shots):
+    before = len(service.runs())
+    page.goto(f"/deployments/deployment/{service.deployment('retrain/retrain')['id']}/run")
+    page.get_by_text("Rank of the update matrices").wait_for()
+    fill(page, "R \\(Optional\\)", "0")
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_text(re.compile("greater than|minimum|must be", re.I)).first.wait_for()
+    page.screenshot(path=shots / "refused.png")
+    assert len(service.runs()) == before
+
+
+def test_of_two_runs_on_one_place_the_second_waits_and_takes_what_the_first_made(service):
+    config = service.tree(seed=11)
+    first, second = (service.start(config=config) for _ in range(2))
+    done = service.ended(first), service.ended(second)
+    assert [each["state_name"] for each in done] == ["Completed", "Completed"]
+    early, late = sorted(done, key=lambda each: each["start_time"])
+    assert late["start_time"] >= early["end_time"]
+    assert service.tasks(early["id"])["train"] == "Completed"
+    assert set(service.tasks(late["id"]).values()) == {"Cached"}

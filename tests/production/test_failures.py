@@ -1,0 +1,107 @@
+"""What fails in production, done to real processes: nothing is orphaned, nothing keeps the GPU, nothing is lost.
+
+One training of 400 steps that leaves a checkpoint at every tenth goes through all of it: each test ends its run in
+another way, and the next one's goes on from where that left off.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.production.service import children
+
+pytestmark = pytest.mark.slow
+
+LONG = {"max_steps": 400, "save_steps": 10, "logging_steps": 10, "eval_steps": 200}
+
+
+def start(service) -> tuple[str, int]:
+    """A run of the long training that has written a checkpoint of its own: its id, and the training child's number."""
+    whole = "store/.work/train/*/checkpoints/checkpoint-*/whole.json"
+    before = set(service.folder.glob(whole))
+    run = service.start(config=service.tree(**LONG))
+    child = service.training(run)
+    service.until(lambda: set(service.folder.glob(whole)) - before, 60)
+    return run, child
+
+
+def steps(service) -> list[int]:
+    """The steps of the checkpoints that are there."""
+    found = service.folder.glob("store/.work/train/*/checkpoints/checkpoint-*/whole.json")
+    return sorted(int(path.parent.name.rpartition("-")[2]) for path in found)
+
+
+def gone(service, child: int, within: float = 10) -> float:
+    """Seconds until a training child has ended."""
+    start = time.monotonic()
+    service.until(lambda: child not in children(service.folder), within)
+    return time.monotonic() - start
+
+
+def flow_of(child: int) -> int:
+    """The flow's process, the parent of the training child."""
+    return int(Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def resumed(service, run: str) -> bool:
+    found = service.post("/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}, "limit": 200})
+    return any("resuming from checkpoint-" in each["message"] for each in found)
+
+
+def test_cancel_ends_the_training_within_10_s_and_keeps_its_checkpoint(service):
+    run, child = start(service)
+    service.post(
+        f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+    )  # as the UI does
+    assert gone(service, child) < 10
+    assert service.ended(run, 60)["state_type"] == "CANCELLED"
+    assert steps(service)
+
+
+def test_a_killed_training_child_fails_the_run_with_words_and_the_next_goes_on(service, alerts):
+    before = steps(service)[-1]
+    run, child = start(service)
+    os.kill(child, signal.SIGKILL)
+    ended = service.ended(run, 60)
+    assert ended["state_type"] == "FAILED"
+    assert "SIGKILL" in ended["state"]["message"] and "run again" in ended["state"]["message"]
+    assert resumed(service, run) and steps(service)[-1] > before
+    service.until(lambda: any("Failed" in each["subject"] for each in alerts), 60)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_flow_that_is_killed_leaves_no_training_behind_and_the_next_goes_on(service, number):
+    run, child = start(service)
+    os.kill(flow_of(child), number)
+    gone(service, child)
+    assert service.ended(run, 60)["state_type"] == "CRASHED"
+    assert resumed(service, run)
+
+
+def test_a_run_outlives_its_worker_and_a_restart_of_the_server(service):
+    run, child = start(service)
+    found = service.processes()
+    os.kill(found["worker of reground-gpu"], signal.SIGKILL)
+    os.kill(found["server"], signal.SIGTERM)
+    service.until(lambda: not Path(f"/proc/{found['server']}").exists(), 60)
+    service.up()
+    assert service.processes().keys() == found.keys()
+    assert child in children(service.folder), "the training did not notice"
+    assert service.ended(run, 300)["state_name"] == "Completed"
+    assert resumed(service, run)
+
+
+def test_a_run_whose_worker_and_flow_are_killed_is_crashed_and_gives_up_its_place(service):
+    run = service.start(config=service.tree(**LONG | {"seed": 7}))
+    child = service.training(run)
+    flow = flow_of(child)
+    os.kill(service.processes()["worker of reground-gpu"], signal.SIGKILL)
+    os.kill(flow, signal.SIGKILL)
+    gone(service, child)
+    assert service.run(run)["state_type"] == "RUNNING"  # nobody was left to tell
+    service.up()
+    ended = service.ended(run, 240)
+    assert ended["state_type"] == "CRASHED" and "no sign of life" in ended["state"]["message"]
