@@ -1,6 +1,6 @@
 """What a metric is: a function over one row, and how to read its figure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ class Metric:
     binary: bool = True  # a row counts 0 or 1, so that the figure is a rate
     same_rows: bool = True  # base and tuned are compared on rows that count for both; else each on its own rows
     weight: Callable[[Row], float] | None = None  # of a row, kept in a column of its own; None: all rows weigh the same
+    many: Callable[[Sequence[Row]], list[float | None]] | None = None  # `measure` of each row, where together is faster
 
     @property
     def is_rate(self) -> bool:
