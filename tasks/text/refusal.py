@@ -1,16 +1,13 @@
 """Refusals, recognised by their wording: the fixed sentence, and what models say in its place."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
+from tasks.text.support import ContextView, read
 from tasks.text.tokens import STOP_WORDS, content_stems, normalise, sentences, stem, words
 from tasks.text.wordings import CLAUSE, GROUPS, SOURCE, THE_SOURCE, WORDINGS, gap
-
-if TYPE_CHECKING:
-    from tasks.text.support import ContextView
 
 _PATTERNS = [(frozenset(needs.split()), pattern) for needs, pattern in WORDINGS.values()]
 _NEEDED = frozenset().union(*GROUPS.values())
@@ -52,7 +49,7 @@ _NEGATION = frozenset(["no", "not", "t", "none", "nothing", "never", "neither", 
 
 
 @lru_cache(maxsize=2)  # a row asks with its citations and without; contexts are freed while they are warm
-def is_refusal(answer: str, sentence: str | None = None, context: "ContextView | None" = None) -> bool:
+def is_refusal(answer: str, sentence: str | None = None, context: ContextView | None = None) -> bool:
     """Whether an answer declines to answer, in the fixed refusal `sentence` or in words of its own.
 
     It does if it opens with a refusal, be it after an apology or a sentence about what the passages do hold, and
@@ -73,7 +70,7 @@ def is_refusal(answer: str, sentence: str | None = None, context: "ContextView |
     return False
 
 
-def leaks(answer: str, sentence: str | None = None, context: "ContextView | None" = None) -> bool:
+def leaks(answer: str, sentence: str | None = None, context: ContextView | None = None) -> bool:
     """Whether a refusal goes on to answer all the same: "Not stated in the context. However, it is often 16 bar."
 
     It does if, behind the refusal, something is left to check: see `claims`.
@@ -81,7 +78,7 @@ def leaks(answer: str, sentence: str | None = None, context: "ContextView | None
     return is_refusal(answer, sentence, context) and bool(claims(answer, sentence, context))
 
 
-def claims(answer: str, sentence: str | None = None, context: "ContextView | None" = None) -> list[str]:
+def claims(answer: str, sentence: str | None = None, context: ContextView | None = None) -> list[str]:
     """The sentences of an answer that claim something about the world, and so can be checked against a context.
 
     Without refusals, and without frames such as "According to the passage, ". Of an answer that refuses, only what
@@ -97,14 +94,13 @@ def claims(answer: str, sentence: str | None = None, context: "ContextView | Non
         found = [clause for at, clause in enumerate(clauses) if at > first and not refusing[at]]
     else:
         said = sentences(answer)
-        cued = _cued(answer)
-        return [_unframed(part) for each in said for part in (_claiming(each, context) if cued else (each,))]
+        return [_unframed(part) for each in said for part in _claiming(each, context)]
     return [part for part in found if len(content_stems(part)) >= 3 and not _is_polite(_plain(part))]
 
 
 def _unframed(said: str) -> str:
-    opening = words(said[:200])
-    return said if GROUPS["source"].isdisjoint(opening) else re.sub(_FRAME, "", said)
+    frame = None if GROUPS["source"].isdisjoint(_telling(said)) else re.match(_FRAME, said)
+    return said[frame.end() :] if frame else said
 
 
 def _is_polite(said: str) -> bool:
@@ -118,21 +114,23 @@ def _is_aside(said: str) -> bool:
     """Whether a sentence says nothing on the question, so that a refusal may still follow."""
     if re.search(_OPENING, said):
         return True
-    return not GROUPS["source"].isdisjoint(words(said)) and re.search(_OF_THE_SOURCE, said) is not None
+    return not GROUPS["source"].isdisjoint(_telling(said)) and re.search(_OF_THE_SOURCE, said) is not None
 
 
-def _claiming(said: str, context: "ContextView | None") -> list[str]:
+def _claiming(said: str, context: ContextView | None) -> list[str]:
     """A sentence as it is, or if some of its clauses refuse, the others."""
-    if not _possible(_NEEDED.intersection(words(said))):
+    if not _possible(_telling(said)):
         return [said]
     clauses = _clauses(said, context)
     kept = [clause for clause in clauses if not _refuses(_plain(clause), context)]
     return kept if len(kept) < len(clauses) else [said]
 
 
-def _clauses(said: str, context: "ContextView | None") -> list[str]:
+def _clauses(said: str, context: ContextView | None) -> list[str]:
     """A sentence in parts, each beginning with a "but" or the like; whole if it refuses across the parts."""
     clauses = _TURN.split(said)
+    if len(clauses) == 1:
+        return clauses
     across = _refuses(_plain(said), context) and not any(_refuses(_plain(clause), context) for clause in clauses)
     return [said] if across else clauses
 
@@ -155,12 +153,11 @@ def _plain(said: str) -> str:
 
 def _cued(answer: str) -> bool:
     """Whether the words stand in the answer that some pattern needs; the others are spared the reading."""
-    said = words(answer)
-    telling = _NEEDED.intersection(said)
-    return bool(_possible(telling if _PRONOUNS.isdisjoint(said) else telling | {"passages"}))
+    telling = _telling(answer)
+    return bool(_possible(telling if _PRONOUNS.isdisjoint(read(answer).words) else telling | {"passages"}))
 
 
-def _refuses(said: str, context: "ContextView | None" = None) -> bool:
+def _refuses(said: str, context: ContextView | None = None) -> bool:
     """Whether a sentence, as `_plain` gives it, refuses, alone or with more beside it."""
     if said.startswith("if ") and " i " not in said:
         return False
@@ -176,20 +173,26 @@ def _refuses(said: str, context: "ContextView | None" = None) -> bool:
     return False
 
 
-def _wordings(said: str) -> Iterator[re.Match[str]]:
+@lru_cache(maxsize=64)  # the sentences of an answer, asked about by several
+def _telling(text: str) -> frozenset[str]:
+    """Its words that some pattern needs."""
+    return _NEEDED.intersection(words(text))
+
+
+@lru_cache(maxsize=64)
+def _wordings(said: str) -> tuple[re.Match[str], ...]:
     """What is worded like a refusal."""
-    for pattern in _possible(_NEEDED.intersection(words(said))):
-        yield from re.finditer(pattern, said)
+    return tuple([match for found in _possible(_telling(said)) for match in found(said)])
 
 
 @lru_cache(maxsize=1 << 12)  # sentences hold few such words, and the same ones again and again
-def _possible(telling: frozenset[str]) -> tuple[str, ...]:
-    """The patterns that need no other words of `GROUPS` than these."""
+def _possible(telling: frozenset[str]) -> tuple[Callable[[str], Iterator[re.Match[str]]], ...]:
+    """What looks for the patterns that need no other words of `GROUPS` than these."""
     present = {name for name, group in GROUPS.items() if not group.isdisjoint(telling)}
-    return tuple(pattern for needs, pattern in _PATTERNS if needs <= present)
+    return tuple(re.compile(pattern).finditer for needs, pattern in _PATTERNS if needs <= present)
 
 
-def _says_itself(context: "ContextView", wording: str) -> bool:
+def _says_itself(context: ContextView, wording: str) -> bool:
     """Whether the words that look like a refusal, and each negation with the word behind it, are the context's own."""
     said = words(wording)
     if "i" in said or any(word not in STOP_WORDS and stem(word) not in context.stems for word in said):
@@ -199,8 +202,8 @@ def _says_itself(context: "ContextView", wording: str) -> bool:
 
 
 def _opens_with(answer: str, sentence: str) -> bool:
-    opening = words(sentence)
-    return words(answer[: 2 * len(sentence) + 20])[: len(opening)] == opening
+    opening = read(sentence).words
+    return read(answer).words[: len(opening)] == opening
 
 
 def _behind(answer: str, sentence: str) -> str:
