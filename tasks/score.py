@@ -136,21 +136,19 @@ def _digest(triplet: Triplet, answer: Answer, refusal: str | None) -> str:
 
 def marks_of(batch: Iterable[Answered], refusal: str | None, config: ScoreConfig) -> list[dict[str, float]]:
     """Each row's number in each column; NaN where a metric does not apply."""
-    rows = [_row(triplet, answer, refusal, config) for triplet, answer in batch]
-    together = {name: iter(metric.many(rows)) for name, metric in METRICS.items() if metric.many}
-    rows.reverse()  # and taken from the end, so that what a row has read is forgotten before the next one reads
-    marked = []
-    while rows:
-        row = rows.pop()
-        marks = {
-            name: next(together[name]) if name in together else metric.measure(row)
-            for name, metric in METRICS.items()
-            if metric.level == "row"
-        }
-        marks |= {f"{name}_weight": metric.weight(row) for name, metric in METRICS.items() if metric.weight}
-        marks |= {"should_abstain": row.should_abstain, "handled": handled(row)}  # of the data; for the contrast pairs
-        marked.append({name: math.nan if mark is None else float(mark) for name, mark in marks.items()})
-    return marked
+    measures = {name: metric.taken or metric.measure for name, metric in METRICS.items() if metric.level == "row"}
+    weights = {f"{name}_weight": metric.weight for name, metric in METRICS.items() if metric.weight}
+    marked: list[dict[str, Any]] = []
+    for triplet, answer in batch:
+        row = _row(triplet, answer, refusal, config)
+        marks = {name: measure(row) for name, measure in measures.items()}
+        marks |= {name: weigh(row) for name, weigh in weights.items()}
+        marked.append(marks | {"should_abstain": row.should_abstain, "handled": handled(row)})  # for the contrast pairs
+    for name, metric in METRICS.items():
+        if metric.together:
+            for marks, mark in zip(marked, metric.together([marks[name] for marks in marked]), strict=True):
+                marks[name] = mark
+    return [{name: math.nan if mark is None else float(mark) for name, mark in marks.items()} for marks in marked]
 
 
 def batches(answered: Iterable[Answered]) -> Iterator[list[Answered]]:

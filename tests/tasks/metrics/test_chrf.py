@@ -4,7 +4,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from sacrebleu.metrics.chrf import CHRF
 
-from tasks.metrics.chrf import chrf, chrfs
+from tasks.metrics.chrf import chrf, chrf_of, texts
 from tasks.metrics.row import Row
 from tasks.text import ContextView
 from tests.tasks.metrics.grounded import GROUNDED
@@ -39,7 +39,7 @@ def test_chrf_of_whole_answers_is_what_sacrebleu_computes() -> None:
 
 def test_answers_measured_together_get_what_each_gets_alone() -> None:
     letters = "".join(map(chr, range(0x4E00, 0x4E00 + 1_500)))  # more than a key has bits for
-    texts = [
+    said = [
         "",
         "16 bar",
         "a\0b",
@@ -49,9 +49,9 @@ def test_answers_measured_together_get_what_each_gets_alone() -> None:
         letters[700:],
         *(one.answer for one in GROUNDED),
     ]
-    pairs = [(answer, reference) for answer in texts for reference in texts if reference]
+    pairs = [(answer, reference) for answer in said for reference in said if reference]
     rows = [Row(query="", context=ContextView([]), answer=answer, reference=reference) for answer, reference in pairs]
-    found = chrfs(rows)
+    found = chrf_of([texts(row) for row in rows])
     assert found == [chrf(row) for row in rows]
     for (answer, reference), score in zip(pairs, found, strict=True):
         assert abs((score or 0) - expected(answer, reference)) < 1e-6
