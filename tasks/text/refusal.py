@@ -59,9 +59,10 @@ def is_refusal(answer: str, sentence: str | None = None, context: ContextView | 
     """
     if sentence and _opens_with(answer, sentence):
         return True
-    if not _cued(answer):
+    parts = [part for said in sentences(answer) for part in said.split(";")]
+    if not any([_cued(part, position) for position, part in enumerate(parts)]):
         return False
-    for position, said in enumerate(part for each in sentences(answer) for part in each.split(";")):
+    for position, said in enumerate(parts):
         plain = _plain(said)
         if _refuses(_PRONOUN.sub("the passages ", plain) if position else plain, context):
             return True
@@ -112,9 +113,9 @@ def _is_polite(said: str) -> bool:
 
 def _is_aside(said: str) -> bool:
     """Whether a sentence says nothing on the question, so that a refusal may still follow."""
-    if re.search(_OPENING, said):
+    if re.match(_OPENING, said):
         return True
-    return not GROUPS["source"].isdisjoint(_telling(said)) and re.search(_OF_THE_SOURCE, said) is not None
+    return not GROUPS["source"].isdisjoint(_telling(said)) and re.match(_OF_THE_SOURCE, said) is not None
 
 
 def _claiming(said: str, context: ContextView | None) -> list[str]:
@@ -151,10 +152,12 @@ def _plain(said: str) -> str:
     return " ".join(text.replace('"', " ").lower().split())
 
 
-def _cued(answer: str) -> bool:
-    """Whether the words stand in the answer that some pattern needs; the others are spared the reading."""
-    telling = _telling(answer)
-    return bool(_possible(telling if _PRONOUNS.isdisjoint(read(answer).words) else telling | {"passages"}))
+def _cued(said: str, position: int) -> bool:
+    """Whether the words stand in a part of an answer that some pattern needs; other answers are spared the reading."""
+    telling = _telling(said)
+    if position and not _PRONOUNS.isdisjoint(read(said).words[:2]):
+        telling |= {"passages"}
+    return bool(_possible(telling))
 
 
 def _refuses(said: str, context: ContextView | None = None) -> bool:
@@ -176,7 +179,7 @@ def _refuses(said: str, context: ContextView | None = None) -> bool:
 @lru_cache(maxsize=64)  # the sentences of an answer, asked about by several
 def _telling(text: str) -> frozenset[str]:
     """Its words that some pattern needs."""
-    return _NEEDED.intersection(words(text))
+    return _NEEDED.intersection(read(text).words)
 
 
 @lru_cache(maxsize=64)

@@ -86,7 +86,7 @@ WORDINGS = {  # what it is like: (the groups of words of which it holds one each
         rf"|different))|\bquestion (?:asks|is)\b{CLAUSE}\bbut {THE_SOURCE}",
     ),
     "the passages are not enough": (
-        "source unclear",
+        "source unclear fitting",
         rf"{THE_SOURCE}{CLAUSE}(?:(?:is|are) not|isn't|aren't) {gap(2)}"
         r"(?:clear|sufficient|enough|relevant|explicit|specific|helpful|about|related)"
         rf"|{THE_SOURCE}{CLAUSE}\b(?:is|are|seems?) (?:\w+ )?insufficient\b",
@@ -100,11 +100,11 @@ WORDINGS = {  # what it is like: (the groups of words of which it holds one each
         r"(?:no|nothing|neither|little|insufficient|limited)\b)",
     ),
     "none of them says": (
-        "source no",
+        "source none",
         rf"{SOURCE}{CLAUSE}\bnone of (?:them|these|those) {gap(1)}{TELL}",
     ),
     "no passage says": (
-        "source no",
+        "source none",
         rf"\b(?:no|none|neither|nothing|nowhere) {gap(3)}(?!information|info){SOURCE}{CLAUSE}\b{TELL}"
         rf"|\bnone of {THE_SOURCE}",
     ),
@@ -176,11 +176,15 @@ WORDINGS = {  # what it is like: (the groups of words of which it holds one each
         r"|\b(?:information|answer)\b[^.!?;]{0,80}?n't (?:there|here)\b",
     ),
     "it is left open": (
-        "left",
+        "source left",
         rf"{THE_SOURCE}{CLAUSE}\b(?:(?:leaves?|left) (?:\w+ )?(?:out|open|un(?:said|stated|explained|answered"
         r"|clear|specified|named))|stops? short)\b"
         rf"|\b(?:left|remains?|goes) (?:un(?:said|stated|explained|answered|clear|specified)\b{CLAUSE}{OUT_OF}"
-        rf"|open\b{CLAUSE}{OUT_OF})|\bthe question (?:of|as to){CLAUSE}\bremains? open\W*$",
+        rf"|open\b{CLAUSE}{OUT_OF})",
+    ),
+    "the question remains open": (
+        "question left",
+        rf"\bthe question (?:of|as to){CLAUSE}\bremains? open\W*$",
     ),
     "the answer is not given": (
         "news not",
@@ -214,7 +218,7 @@ WORDINGS = {  # what it is like: (the groups of words of which it holds one each
         rf"{CLAUSE}\bwe (?:do not|don't|cannot|can't) (?:know|tell)\b",
     ),
     "cannot tell": (
-        "cannot",
+        "unable",
         rf"^(?:{CANNOT} (?:to )?(?:be )?{FIND}|it(?: is|'s) {CANNOT} to (?:answer|say|tell)\b"
         rf"|(?:this|that|it|the answer) {CANNOT} be (?:answer|determin|infer|ascertain|verif|confirm)\w*(?=\W*$"
         rf"| from| with))",
@@ -298,6 +302,10 @@ GROUPS = {
         "not": "not cannot never nowhere t",
         "no": "no none nothing neither nowhere not never cannot t any little insufficient enough lack",
         "cannot": "not cannot t unable impossible failed lack no nothing",
+        "none": "no none neither nothing nowhere",
+        "unable": "not cannot t unable impossible failed",
+        "fitting": "clear clearly sufficient sufficiently enough relevant explicit explicitly specific specifically"
+        " helpful about related insufficient",
         "unclear": "not cannot never nowhere t unable impossible failed unclear unknown unspecified unstated "
         "uncertain"
         " difficult hard insufficient too",
@@ -324,7 +332,7 @@ GROUPS = {
         "I": "i",
         "we": "we",
         "machine": "ai unanswerable answerable",
-        "word": "answer data info mention passage passages applicable known sure n na unknown none idea",
+        "word": "no not n na unknown none",
         "sorry": "sorry afraid apologize apologise apologizes apologises apologies apologized apologised",
     }.items()
 }
