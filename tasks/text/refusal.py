@@ -7,9 +7,10 @@ from itertools import pairwise
 
 from tasks.text.support import ContextView, read
 from tasks.text.tokens import STOP_WORDS, content_stems, normalise, sentences, stem, words
-from tasks.text.wordings import CLAUSE, GROUPS, SOURCE, THE_SOURCE, WORDINGS, gap
+from tasks.text.wordings import CLAUSE, GROUPS, NEWS_OF_THE_WORLD, SOURCE, THE_SOURCE, WORDINGS, gap
 
 _PATTERNS = [(frozenset(needs.split()), pattern) for needs, pattern in WORDINGS.values()]
+_OF_THE_WORLD = frozenset(pattern for _, pattern in NEWS_OF_THE_WORLD.values())
 _NEEDED = frozenset().union(*GROUPS.values())
 _OPENING = (  # what may stand before a refusal and says nothing on the question itself
     r"^(?:thank|hello|hi\b|hey\b|sure\b|okay|ok\b|hmm|great|good question|let me|that is a|after|yes, i can help"
@@ -32,8 +33,10 @@ _FRAME = (
     r"|explains|specifies)(?: that)? )"
 )
 _TELLS = re.compile(r"^(?!.*\bonly\b).*(?: that |\w: )")  # what the passages say, which may be the answer
-_PRONOUNS = frozenset(["it", "they", "these", "this"])
-_PRONOUN = re.compile(r"^(?:(?:however|but|yet),? )?(?:it|they|these|this)\b ?")  # the passages, named just before
+_PRONOUNS = frozenset(["it", "they", "these", "this", "none", "neither"])
+_PRONOUN = re.compile(  # the passages, named just before
+    r"^(?:(?:however|but|yet|and),? )?(?:(?:it|they|these|this)\b ?|(?=(?:none|neither) of (?:them|these|those)\b))"
+)
 _CONJUNCTION = re.compile(r"\w,? (?:but|although|though|however|yet)\b")  # something was said before it
 _WISH = re.compile(r"i(?:'d| would| wish| want)\b|unfortunately\b")
 _NAMES_SOURCE = rf"\b{SOURCE}"
@@ -42,6 +45,7 @@ _CONCESSION = re.compile(
     r"|this )"
 )
 _ASIDES = re.compile(r", (?:however|though|unfortunately|therefore|as such|sadly),")
+_BRACKETS = re.compile(r"(?<=[\w.%°'\"]) ?\([^()]*\)")  # "12 kg (the passages do not say if with the motor)"
 _TITLE = re.compile(r'"(?:[A-Z][\w\']*[^\w"]*(?:(?:of|the|an?|in|to|me|and|is|with|for|you)\W+)*){2,}"(?=\W*\s\w)')
 _QUOTED = re.compile(r'(?<=\w )"[^"]*\bI\b[^"]*"')  # said by somebody else
 _FIRST_PERSON_TITLE = re.compile(r"\bI (?=[A-Z][a-z]+(?:'t|not)?\b)|\bI'm (?=[A-Z])")  # I Can't Tell You Why
@@ -141,6 +145,8 @@ def _plain(said: str) -> str:
     text = said.replace(" n't", "n't")
     if not text.isascii():
         text = normalise(text).replace("’", "'").replace(" n't", "n't").replace("“", '"').replace("”", '"')
+    if "(" in text:
+        text = _BRACKETS.sub("", text)
     if '"' in text:
         text = _QUOTED.sub("it", _TITLE.sub("it", text))
     if ":" in text[:12]:
@@ -162,12 +168,12 @@ def _cued(said: str, position: int) -> bool:
 
 def _refuses(said: str, context: ContextView | None = None) -> bool:
     """Whether a sentence, as `_plain` gives it, refuses, alone or with more beside it."""
-    if said.startswith("if ") and " i " not in said:
+    if said.startswith(("if ", "partially", "partly")) and " i " not in said:
         return False
     for match in _wordings(said):
         concession = _CONCESSION.match(said)
         before = said[: match.start()]
-        told = context is not None and _says_itself(context, match.group())
+        told = _is_told(match, context)
         conceded = concession is not None and match.end() <= concession.end()
         if not (told or conceded) and (
             not _CONJUNCTION.search(before) or re.search(_NAMES_SOURCE, before) or _WISH.match(before)
@@ -193,6 +199,13 @@ def _possible(telling: frozenset[str]) -> tuple[Callable[[str], Iterator[re.Matc
     """What looks for the patterns that need no other words of `GROUPS` than these."""
     present = {name for name, group in GROUPS.items() if not group.isdisjoint(telling)}
     return tuple(re.compile(pattern).finditer for needs, pattern in _PATTERNS if needs <= present)
+
+
+def _is_told(match: re.Match[str], context: ContextView | None) -> bool:
+    """Whether what looks like a refusal is an answer: said by the context, or perhaps, where that would be no wonder."""
+    if match.re.pattern in _OF_THE_WORLD:
+        return context is None or context.stems.issuperset(content_stems(match.group()))
+    return context is not None and _says_itself(context, match.group())
 
 
 def _says_itself(context: ContextView, wording: str) -> bool:
