@@ -9,7 +9,7 @@ from tasks.metrics.abstention import (
     leaky_abstention,
     over_refusal,
 )
-from tasks.metrics.chrf import chrf
+from tasks.metrics.chrf import chrf, chrf_of, texts
 from tasks.metrics.citations_exist import citations_exist
 from tasks.metrics.citations_supported import citations_supported
 from tasks.metrics.contains_value import contains_value
@@ -45,7 +45,9 @@ METRICS = {
     "unsupported_entities": Metric(unsupported_entities, "Absent name stated", "Hallucination", "lower"),
     "relevance": Metric(relevance, "Coverage of the question", "Relevance", "higher", primary=True, binary=False),
     "rouge_l": Metric(rouge_l, "ROUGE-L to the reference", "Style / domain", "higher", binary=False),
-    "chrf": Metric(chrf, "chrF to the reference", "Style / domain", "higher", binary=False),
+    "chrf": Metric(
+        chrf, "chrF to the reference", "Style / domain", "higher", binary=False, taken=texts, together=chrf_of
+    ),
     "length_ratio": Metric(length_ratio, "Length over reference", "Style / domain", "none", binary=False),
     "truncated": Metric(truncated, "Answers cut off", "Style / domain", "lower"),
     "refusal_exactness": Metric(

@@ -30,6 +30,8 @@ def sentence_support(context: ContextView, sentence: str, query: str = "") -> fl
 def response_support(row: Row) -> float | None:
     """S of an answer: the mean of its two least supported claims. None if it claims nothing."""
     view = row.context
+    if row.claims:
+        view.expect(row.answer, row.query)
     supports = [
         _support(
             view,

@@ -1,6 +1,6 @@
 """What a metric is: a function over one row, and how to read its figure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,6 +26,9 @@ class Metric:
     binary: bool = True  # a row counts 0 or 1, so that the figure is a rate
     same_rows: bool = True  # base and tuned are compared on rows that count for both; else each on its own rows
     weight: Callable[[Row], float] | None = None  # of a row, kept in a column of its own; None: all rows weigh the same
+    # Where many rows are measured faster together: what is taken of each, and all their numbers from that.
+    taken: Callable[[Row], Any] | None = None
+    together: Callable[[Sequence[Any]], list[float | None]] | None = None
 
     @property
     def is_rate(self) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from tasks.text import ContextView, claims, is_refusal
+from tasks.text import ContextView, claims, is_refusal, words
 from tasks.text.citations import cited_sentences, numbered, without_citations
 from tasks.text.support import read
 
@@ -30,7 +30,7 @@ class Row:
 
     @cached_property
     def reference_words(self) -> list[str]:
-        return read(self.reference).words
+        return words(self.reference)
 
     @cached_property
     def answer_terms(self) -> list[str]:

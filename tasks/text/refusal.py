@@ -1,18 +1,16 @@
 """Refusals, recognised by their wording: the fixed sentence, and what models say in its place."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
+from tasks.text.support import ContextView, read
 from tasks.text.tokens import STOP_WORDS, content_stems, normalise, sentences, stem, words
-from tasks.text.wordings import CLAUSE, GROUPS, SOURCE, THE_SOURCE, WORDINGS, gap
-
-if TYPE_CHECKING:
-    from tasks.text.support import ContextView
+from tasks.text.wordings import CLAUSE, GROUPS, NEWS_OF_THE_WORLD, SOURCE, THE_SOURCE, WORDINGS, gap
 
 _PATTERNS = [(frozenset(needs.split()), pattern) for needs, pattern in WORDINGS.values()]
+_OF_THE_WORLD = frozenset(pattern for _, pattern in NEWS_OF_THE_WORLD.values())
 _NEEDED = frozenset().union(*GROUPS.values())
 _OPENING = (  # what may stand before a refusal and says nothing on the question itself
     r"^(?:thank|hello|hi\b|hey\b|sure\b|okay|ok\b|hmm|great|good question|let me|that is a|after|yes, i can help"
@@ -35,8 +33,10 @@ _FRAME = (
     r"|explains|specifies)(?: that)? )"
 )
 _TELLS = re.compile(r"^(?!.*\bonly\b).*(?: that |\w: )")  # what the passages say, which may be the answer
-_PRONOUNS = frozenset(["it", "they", "these", "this"])
-_PRONOUN = re.compile(r"^(?:(?:however|but|yet),? )?(?:it|they|these|this)\b ?")  # the passages, named just before
+_PRONOUNS = frozenset(["it", "they", "these", "this", "none", "neither"])
+_PRONOUN = re.compile(  # the passages, named just before
+    r"^(?:(?:however|but|yet|and),? )?(?:(?:it|they|these|this)\b ?|(?=(?:none|neither) of (?:them|these|those)\b))"
+)
 _CONJUNCTION = re.compile(r"\w,? (?:but|although|though|however|yet)\b")  # something was said before it
 _WISH = re.compile(r"i(?:'d| would| wish| want)\b|unfortunately\b")
 _NAMES_SOURCE = rf"\b{SOURCE}"
@@ -45,6 +45,7 @@ _CONCESSION = re.compile(
     r"|this )"
 )
 _ASIDES = re.compile(r", (?:however|though|unfortunately|therefore|as such|sadly),")
+_BRACKETS = re.compile(r"(?<=[\w.%°'\"]) ?\([^()]*\)")  # "12 kg (the passages do not say if with the motor)"
 _TITLE = re.compile(r'"(?:[A-Z][\w\']*[^\w"]*(?:(?:of|the|an?|in|to|me|and|is|with|for|you)\W+)*){2,}"(?=\W*\s\w)')
 _QUOTED = re.compile(r'(?<=\w )"[^"]*\bI\b[^"]*"')  # said by somebody else
 _FIRST_PERSON_TITLE = re.compile(r"\bI (?=[A-Z][a-z]+(?:'t|not)?\b)|\bI'm (?=[A-Z])")  # I Can't Tell You Why
@@ -52,7 +53,7 @@ _NEGATION = frozenset(["no", "not", "t", "none", "nothing", "never", "neither", 
 
 
 @lru_cache(maxsize=2)  # a row asks with its citations and without; contexts are freed while they are warm
-def is_refusal(answer: str, sentence: str | None = None, context: "ContextView | None" = None) -> bool:
+def is_refusal(answer: str, sentence: str | None = None, context: ContextView | None = None) -> bool:
     """Whether an answer declines to answer, in the fixed refusal `sentence` or in words of its own.
 
     It does if it opens with a refusal, be it after an apology or a sentence about what the passages do hold, and
@@ -62,9 +63,10 @@ def is_refusal(answer: str, sentence: str | None = None, context: "ContextView |
     """
     if sentence and _opens_with(answer, sentence):
         return True
-    if not _cued(answer):
+    parts = [part for said in sentences(answer) for part in said.split(";")]
+    if not any([_cued(part, position) for position, part in enumerate(parts)]):
         return False
-    for position, said in enumerate(part for each in sentences(answer) for part in each.split(";")):
+    for position, said in enumerate(parts):
         plain = _plain(said)
         if _refuses(_PRONOUN.sub("the passages ", plain) if position else plain, context):
             return True
@@ -73,7 +75,7 @@ def is_refusal(answer: str, sentence: str | None = None, context: "ContextView |
     return False
 
 
-def leaks(answer: str, sentence: str | None = None, context: "ContextView | None" = None) -> bool:
+def leaks(answer: str, sentence: str | None = None, context: ContextView | None = None) -> bool:
     """Whether a refusal goes on to answer all the same: "Not stated in the context. However, it is often 16 bar."
 
     It does if, behind the refusal, something is left to check: see `claims`.
@@ -81,7 +83,7 @@ def leaks(answer: str, sentence: str | None = None, context: "ContextView | None
     return is_refusal(answer, sentence, context) and bool(claims(answer, sentence, context))
 
 
-def claims(answer: str, sentence: str | None = None, context: "ContextView | None" = None) -> list[str]:
+def claims(answer: str, sentence: str | None = None, context: ContextView | None = None) -> list[str]:
     """The sentences of an answer that claim something about the world, and so can be checked against a context.
 
     Without refusals, and without frames such as "According to the passage, ". Of an answer that refuses, only what
@@ -97,14 +99,13 @@ def claims(answer: str, sentence: str | None = None, context: "ContextView | Non
         found = [clause for at, clause in enumerate(clauses) if at > first and not refusing[at]]
     else:
         said = sentences(answer)
-        cued = _cued(answer)
-        return [_unframed(part) for each in said for part in (_claiming(each, context) if cued else (each,))]
+        return [_unframed(part) for each in said for part in _claiming(each, context)]
     return [part for part in found if len(content_stems(part)) >= 3 and not _is_polite(_plain(part))]
 
 
 def _unframed(said: str) -> str:
-    opening = words(said[:200])
-    return said if GROUPS["source"].isdisjoint(opening) else re.sub(_FRAME, "", said)
+    frame = None if GROUPS["source"].isdisjoint(_telling(said)) else re.match(_FRAME, said)
+    return said[frame.end() :] if frame else said
 
 
 def _is_polite(said: str) -> bool:
@@ -116,23 +117,25 @@ def _is_polite(said: str) -> bool:
 
 def _is_aside(said: str) -> bool:
     """Whether a sentence says nothing on the question, so that a refusal may still follow."""
-    if re.search(_OPENING, said):
+    if re.match(_OPENING, said):
         return True
-    return not GROUPS["source"].isdisjoint(words(said)) and re.search(_OF_THE_SOURCE, said) is not None
+    return not GROUPS["source"].isdisjoint(_telling(said)) and re.match(_OF_THE_SOURCE, said) is not None
 
 
-def _claiming(said: str, context: "ContextView | None") -> list[str]:
+def _claiming(said: str, context: ContextView | None) -> list[str]:
     """A sentence as it is, or if some of its clauses refuse, the others."""
-    if not _possible(_NEEDED.intersection(words(said))):
+    if not _possible(_telling(said)):
         return [said]
     clauses = _clauses(said, context)
     kept = [clause for clause in clauses if not _refuses(_plain(clause), context)]
     return kept if len(kept) < len(clauses) else [said]
 
 
-def _clauses(said: str, context: "ContextView | None") -> list[str]:
+def _clauses(said: str, context: ContextView | None) -> list[str]:
     """A sentence in parts, each beginning with a "but" or the like; whole if it refuses across the parts."""
     clauses = _TURN.split(said)
+    if len(clauses) == 1:
+        return clauses
     across = _refuses(_plain(said), context) and not any(_refuses(_plain(clause), context) for clause in clauses)
     return [said] if across else clauses
 
@@ -142,6 +145,8 @@ def _plain(said: str) -> str:
     text = said.replace(" n't", "n't")
     if not text.isascii():
         text = normalise(text).replace("’", "'").replace(" n't", "n't").replace("“", '"').replace("”", '"')
+    if "(" in text:
+        text = _BRACKETS.sub("", text)
     if '"' in text:
         text = _QUOTED.sub("it", _TITLE.sub("it", text))
     if ":" in text[:12]:
@@ -153,21 +158,22 @@ def _plain(said: str) -> str:
     return " ".join(text.replace('"', " ").lower().split())
 
 
-def _cued(answer: str) -> bool:
-    """Whether the words stand in the answer that some pattern needs; the others are spared the reading."""
-    said = words(answer)
-    telling = _NEEDED.intersection(said)
-    return bool(_possible(telling if _PRONOUNS.isdisjoint(said) else telling | {"passages"}))
+def _cued(said: str, position: int) -> bool:
+    """Whether the words stand in a part of an answer that some pattern needs; other answers are spared the reading."""
+    telling = _telling(said)
+    if position and not _PRONOUNS.isdisjoint(read(said).words[:2]):
+        telling |= {"passages"}
+    return bool(_possible(telling))
 
 
-def _refuses(said: str, context: "ContextView | None" = None) -> bool:
+def _refuses(said: str, context: ContextView | None = None) -> bool:
     """Whether a sentence, as `_plain` gives it, refuses, alone or with more beside it."""
-    if said.startswith("if ") and " i " not in said:
+    if said.startswith(("if ", "partially", "partly")) and " i " not in said:
         return False
     for match in _wordings(said):
         concession = _CONCESSION.match(said)
         before = said[: match.start()]
-        told = context is not None and _says_itself(context, match.group())
+        told = _is_told(match, context)
         conceded = concession is not None and match.end() <= concession.end()
         if not (told or conceded) and (
             not _CONJUNCTION.search(before) or re.search(_NAMES_SOURCE, before) or _WISH.match(before)
@@ -176,20 +182,33 @@ def _refuses(said: str, context: "ContextView | None" = None) -> bool:
     return False
 
 
-def _wordings(said: str) -> Iterator[re.Match[str]]:
+@lru_cache(maxsize=64)  # the sentences of an answer, asked about by several
+def _telling(text: str) -> frozenset[str]:
+    """Its words that some pattern needs."""
+    return _NEEDED.intersection(read(text).words)
+
+
+@lru_cache(maxsize=64)
+def _wordings(said: str) -> tuple[re.Match[str], ...]:
     """What is worded like a refusal."""
-    for pattern in _possible(_NEEDED.intersection(words(said))):
-        yield from re.finditer(pattern, said)
+    return tuple([match for found in _possible(_telling(said)) for match in found(said)])
 
 
 @lru_cache(maxsize=1 << 12)  # sentences hold few such words, and the same ones again and again
-def _possible(telling: frozenset[str]) -> tuple[str, ...]:
-    """The patterns that need no other words of `GROUPS` than these."""
+def _possible(telling: frozenset[str]) -> tuple[Callable[[str], Iterator[re.Match[str]]], ...]:
+    """What looks for the patterns that need no other words of `GROUPS` than these."""
     present = {name for name, group in GROUPS.items() if not group.isdisjoint(telling)}
-    return tuple(pattern for needs, pattern in _PATTERNS if needs <= present)
+    return tuple(re.compile(pattern).finditer for needs, pattern in _PATTERNS if needs <= present)
 
 
-def _says_itself(context: "ContextView", wording: str) -> bool:
+def _is_told(match: re.Match[str], context: ContextView | None) -> bool:
+    """Whether what looks like a refusal is an answer: said by the context, or perhaps, where that would be no wonder."""
+    if match.re.pattern in _OF_THE_WORLD:
+        return context is None or context.stems.issuperset(content_stems(match.group()))
+    return context is not None and _says_itself(context, match.group())
+
+
+def _says_itself(context: ContextView, wording: str) -> bool:
     """Whether the words that look like a refusal, and each negation with the word behind it, are the context's own."""
     said = words(wording)
     if "i" in said or any(word not in STOP_WORDS and stem(word) not in context.stems for word in said):
@@ -199,8 +218,8 @@ def _says_itself(context: "ContextView", wording: str) -> bool:
 
 
 def _opens_with(answer: str, sentence: str) -> bool:
-    opening = words(sentence)
-    return words(answer[: 2 * len(sentence) + 20])[: len(opening)] == opening
+    opening = read(sentence).words
+    return read(answer).words[: len(opening)] == opening
 
 
 def _behind(answer: str, sentence: str) -> str:

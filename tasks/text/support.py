@@ -1,14 +1,14 @@
 """What a context says, read once, so that many measures of an answer can ask it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
 from itertools import chain, pairwise
 from math import log
 
 from tasks.text.names import entities
 from tasks.text.quantities import numbers, stands, supported_numbers
-from tasks.text.tokens import STOP_WORDS, content, normalise, sentences, stem, stems, words
+from tasks.text.tokens import STOP_WORDS, content, content_among, normalise, stem, stems, words, words_by_sentence
 
 
 class Words:
@@ -37,6 +37,15 @@ class ContextView:
 
     def __init__(self, passages: Sequence[str]) -> None:
         self.passages = tuple(passages)
+        self._windows: dict[str, list[int]] = {}  # what was asked for: see `_look_up`
+        self._weights: dict[str, float] = {}
+        self._pairs: dict[tuple[str, str], bool] = {}
+
+    def expect(self, *texts: str) -> None:
+        """Look up all that these texts, or parts of them, will ask for in one go, which is faster than bit by bit."""
+        said = [read(text) for text in texts]
+        self._look_up(chain.from_iterable([each.content for each in said]))
+        self._look_up_pairs(chain.from_iterable([pairwise(each.stems) for each in said]))
 
     @cached_property
     def _text(self) -> str:
@@ -60,7 +69,7 @@ class ContextView:
     @cached_property
     def _words(self) -> list[list[list[str]]]:
         """The words of each sentence of each passage."""
-        return [list(map(words, sentences(passage))) for passage in self.passages]
+        return list(map(words_by_sentence, self.passages))
 
     @cached_property
     def _said(self) -> set[str]:
@@ -84,27 +93,45 @@ class ContextView:
     def bigrams(self) -> frozenset[tuple[str, str]]:
         return frozenset(chain.from_iterable(map(pairwise, self._stems)))
 
-    @cached_property
-    def _places(self) -> dict[str, int]:
-        """By content stem, the sentences that hold it, each a bit; a passage leaves one bit free behind its last."""
-        places: dict[str, int] = {}
-        bit = 1
-        for passage in self._words:
-            for said in passage:
-                for each in content(said):
-                    places[each] = places.get(each, 0) | bit
-                bit <<= 1
-            bit <<= 1
-        return places
+    def _look_up(self, wanted: Iterable[str]) -> None:
+        """Note the windows that hold these content stems; no other stem of the context is looked at.
 
-    @cached_property
-    def _passages(self) -> list[int]:
-        """The bits of each passage's sentences."""
-        masks, start = [], 0
+        A window is two consecutive sentences of a passage, or its first or last one: sentence i of all is in windows
+        i and i + 1, and each passage begins a window anew.
+        """
+        new = frozenset(wanted).difference(self._windows)
+        if not new:
+            return
+        windows: dict[str, list[int]] = {each: [] for each in new}
+        frequency = dict.fromkeys(new, 0)  # passages that hold it
+        window = 0
         for passage in self._words:
-            masks.append((1 << len(passage)) - 1 << start)
-            start += len(passage) + 1
-        return masks
+            first = window
+            for said in passage:
+                for each in content_among(new, said):
+                    held = windows[each]
+                    if not held or held[-1] < first:
+                        frequency[each] += 1
+                    if held and held[-1] == window:
+                        held.append(window + 1)
+                    else:
+                        held += (window, window + 1)
+                window += 1
+            window += 1
+        self._windows |= windows
+        self._weights |= {each: self._idf_by_frequency[count] for each, count in frequency.items()}
+
+    def _look_up_pairs(self, wanted: Iterable[tuple[str, str]]) -> None:
+        """Note which of these pairs of stems the context holds."""
+        new = frozenset(wanted).difference(self._pairs)
+        if new:
+            held = new.intersection(chain.from_iterable(map(pairwise, self._stems)))
+            self._pairs |= dict.fromkeys(new, False) | dict.fromkeys(held, True)
+
+    def _pairs_held(self, stems: list[str]) -> list[bool]:
+        """For each pair of stems, one behind the other, whether the context holds it."""
+        self._look_up_pairs(pairwise(stems))
+        return list(map(self._pairs.__getitem__, pairwise(stems)))
 
     @cached_property
     def _idf_by_frequency(self) -> list[float]:
@@ -112,18 +139,11 @@ class ContextView:
         count = len(self.passages)
         return [log((1 + count) / (1 + frequency)) + 1 for frequency in range(count + 1)]
 
-    @cached_property
-    def _weights(self) -> dict[str, float]:
-        return {}
-
     def weight(self, stem: str) -> float:
-        """IDF of a stem; one that no passage holds weighs most."""
-        found = self._weights.get(stem)
-        if found is None:
-            place = self._places.get(stem, 0)
-            frequency = sum([1 for mask in self._passages if place & mask])
-            self._weights[stem] = found = self._idf_by_frequency[frequency]
-        return found
+        """IDF of a content stem; one that no passage holds weighs most."""
+        if stem not in self._weights:
+            self._look_up([stem])
+        return self._weights[stem]
 
     @cached_property
     def _running(self) -> str:
@@ -143,14 +163,15 @@ class ContextView:
         said = read(answer)
         if said.content and all(word in STOP_WORDS or self._has(word) for word in said.words):
             return 1.0  # most answers; then no word of the context need be stemmed
-        return _share(sum(map(self._places.__contains__, said.content)), len(said.content))
+        self._look_up(said.content)
+        return _share(sum([1 for each in said.content if self._windows[each]]), len(said.content))
 
     def bigram_coverage(self, answer: str) -> float | None:
         """Share of the answer's pairs of stems, stop words kept, that the context holds; of one word, its stem."""
         stems = read(answer).stems
         if len(stems) == 1:
             return float(stems[0] in self.stems)
-        return _share(sum(map(self.bigrams.__contains__, pairwise(stems))), len(stems) - 1)
+        return _share(sum(self._pairs_held(stems)), len(stems) - 1)
 
     def idf_coverage(self, answer: str) -> float | None:
         """IDF mass of the answer's content stems that the context holds, over the mass of all of them."""
@@ -171,37 +192,35 @@ class ContextView:
 
     def idf_coverages(self, answer: str) -> tuple[float | None, float | None]:
         """IDF coverage by the whole context and by the best window, the mass of all the content stems taken once."""
-        places, weights = self._places, self._weights
-        windows: dict[int, float] = {}
+        content = read(answer).content
+        self._look_up(content)
+        windows = [0.0] * (sum(map(len, self._words)) + len(self._words))
         held, absent = 0.0, 0
-        for each in read(answer).content:
-            place = places.get(each)
-            if place is None:
+        for each in content:
+            places = self._windows[each]
+            if not places:
                 absent += 1
                 continue
-            weight = weights.get(each) or self.weight(each)
+            weight = self._weights[each]
             held += weight
-            place |= place << 1  # window i holds sentences i - 1 and i
-            while place:
-                window = place & -place
-                windows[window] = windows.get(window, 0.0) + weight
-                place ^= window
+            for window in places:
+                windows[window] += weight
         total = held + absent * self._idf_by_frequency[0]
-        return _share(held, total), _share(max(windows.values(), default=0.0), total)
+        return _share(held, total), _share(max(windows, default=0.0), total)
 
     def copied(self, answer: str, run: int) -> float | None:
         """Share of the answer's words in runs of at least `run` words that stand so in a passage."""
         said = read(answer)
         if len(said.words) < run:
             return None
-        pairs, held = list(map(self.bigrams.__contains__, pairwise(said.stems))), self._running
+        pairs = self._pairs_held(said.stems)
         covered = copied = 0  # words before `covered` are counted
         start = 0
         while start <= len(said.words) - run:
             if False in pairs[start : start + run - 1]:  # cheaper than to look the words up
                 start = pairs.index(False, start) + 1
                 continue
-            if f" {' '.join(said.words[start : start + run])} " in held:
+            if f" {' '.join(said.words[start : start + run])} " in self._running:
                 copied += start + run - max(start, covered)
                 covered = start + run
             start += 1

@@ -96,6 +96,11 @@ def content(said: list[str]) -> list[str]:
     return list(filter(None, map(_content_stems.__getitem__, said)))
 
 
+def content_among(wanted: frozenset[str], said: Iterable[str]) -> frozenset[str]:
+    """Those of the stems `wanted` that some of these words has, being no stop word."""
+    return wanted.intersection(map(_content_stems.__getitem__, said))
+
+
 def content_stems(text: str) -> list[str]:
     """Porter stems of the words that are not stop words, in order, repeats kept."""
     return content(words(text))
@@ -111,22 +116,36 @@ def sentences(text: str) -> list[str]:
     return list(_sentences(text))
 
 
+def words_by_sentence(text: str) -> list[list[str]]:
+    """The words of each of its `sentences`."""
+    if not text.isascii():
+        return list(map(words, sentences(text)))
+    plain = text.encode().translate(_ASCII).decode()  # as long as the text
+    return [said for start, end in _bounds(text) if (said := plain[start:end].split())]
+
+
 @lru_cache(maxsize=64)  # an answer's are asked for by many
 def _sentences(text: str) -> tuple[str, ...]:
-    found, start = [], 0
-    for end in _SENTENCE_END.finditer(text):
-        piece = text[start : end.start()]
-        if text[end.start()] == "." and _is_short(piece[-12:]):
+    found = [text[start:end].strip() for start, end in _bounds(text)]
+    return tuple([each for each in found if each[:1].isalnum() or _WORD.search(each)])
+
+
+def _bounds(text: str) -> list[tuple[int, int]]:
+    """Where sentences begin and end; some may be without a word."""
+    bounds, start = [], 0
+    for match in _SENTENCE_END.finditer(text):
+        at = match.start()
+        if text[at] == "." and _is_short(text[max(start, at - 12) : at]):
             continue
-        found.append(text[start : end.end()])
-        start = end.end()
-    found.append(text[start:])
-    stripped = [piece.strip() for piece in found]
-    return tuple(each for each in stripped if each[:1].isalnum() or _WORD.search(each))
+        end = match.end()
+        bounds.append((start, end))
+        start = end
+    bounds.append((start, len(text)))
+    return bounds
 
 
 def _is_short(end: str) -> bool:
     """Whether a full stop behind this ends no sentence; most words are seen not to be short without the pattern."""
-    word = end.split()[-1:] or [""]
-    may_be = len(word[0]) < 4 or word[0] in _MAYBE_SHORT or "." in word[0] or "(" in word[0]
+    word = (end.split() or [""])[-1]
+    may_be = len(word) < 4 or word in _MAYBE_SHORT or "." in word or "(" in word
     return may_be and _ABBREVIATION.search(end) is not None

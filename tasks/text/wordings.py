@@ -11,11 +11,21 @@ def gap(most: int) -> str:
     return rf"(?:[\w'/-]+,? ){{0,{most}}}?"
 
 
+def none_stated(tense: str) -> str:
+    """ "No weight is given for the pump.", the verb in a tense."""
+    return (
+        rf"^(?:(?:so|but|and|however),? )?no (?!refund|credit|discount|warranty|guarantee){gap(4)}(?:{tense})"
+        r" (?:\w+ly )?(?:given|stated|mentioned|specified|disclosed|indicated|listed|named)"
+        r"(?: for (?:the|this|that|these|it)\b[^.!?;]*)?\W*$"
+    )
+
+
 CLAUSE = r"[^.!?;]{0,80}?"
 SOURCE = (  # what a refusal speaks of; a treaty or a law that "does not mention" something is none of these
     r"(?:contexts?|passages?|texts?|documents?|documentation|articles?|sources?|excerpts?|paragraphs?|snippets?"
     r"|(?:provided|given|supplied|reference) (?:materials?|contents?)|information|info|search results?|references?"
-    r"|(?:data ?)?sheets?|manuals?|extracts?)\b(?! (?:of|known|called|code|message|menu|in which|under|through"
+    r"|(?:data ?)?sheets?|tables?|charts?|manuals?|extracts?)\b(?! (?:of|known|called|code|message|menu|numbers?|ids?"
+    r"|titles?|types?|formats?|sizes?|in which|under|through"
     r"|between|across"
     r"|beneath|age|era|technology|theory|systems?|boards?|office|paradox|minister)\b)"
 )
@@ -34,6 +44,9 @@ OUT_OF = rf"(?:in|by|from|within|on|using|with|given|among) (?:just |only |solel
 NOT = r"\b(?:not|cannot|never|nowhere|\w+n't)\b"
 DO_NOT = r"(?:(?<!is )(?<!are )(?<!was )(?<!were )\b(?:not|cannot|never)|(?:do|does|did|ca|could|have|has)n't)\b"
 CANNOT = r"\b(?:can ?not|can't|could not|couldn't|unable|not able|n't able|impossible|(?:not|n't) possible|failed)\b"
+CANNOT_NOW = (  # not of a minister who could not answer
+    r"\b(?:can ?not|can't|(?<!was )(?<!were )(?<!been )(?:unable|not able)|n't able|impossible|(?:not|n't) possible)\b"
+)
 UNCLEAR = (
     r"\b(?:unclear|(?:not|n't) (?:\w+ )?clear|unknown|unspecified|unstated|uncertain|difficult|hard|insufficient)\b"
 )
@@ -60,6 +73,14 @@ GIVEN = (
     r"(?:stated|mentioned|specified|provided|given|said|disclosed|found|available|indicated|included|listed|discussed"
     r"|addressed|covered|answered|explained|described|revealed|reported)"
 )
+WORTH_SAYING = r"(?! (?:only|recommend|advise|suggest)\b)"
+# What somebody else was not told is no refusal: "The information was not available to investigators until 1990."
+TO_SOMEBODY = rf" to (?!me\b|us\b|{FIND})"
+NOT_TO = rf"(?!{TO_SOMEBODY}| (?:until|before|online|at the time)\b)"
+IN_REPORT = (  # of these, only what is said to be not stated in them
+    r" in (?:the|this|that) (?:report|minutes|study|records?|data|letter|contract|specifications?|brochure|description"
+    r"|review|paper|log|notes?|list|listing|catalogue|file|page|summary)\W*"
+)
 # "The passage mentions that he did not …" speaks of him; "… mentions that he did, but not when" of the passage.
 SAYS_OTHERWISE = (
     r"(?:\w+ ){0,3}?(?:states|mentions|says|notes|indicates|explains|suggests|tells)"
@@ -68,6 +89,15 @@ SAYS_OTHERWISE = (
 )
 SUBJECT = r"(?<!according to )(?<!based on )(?<!\bin )(?<!\bfrom )(?<!\bby )(?<!\bon )(?<!\bof )"
 
+# Said of the passages or of the world: only beside a context can one tell.
+NEWS_OF_THE_WORLD = {
+    "none was stated": ("no given", none_stated("was|were|has been|have been")),
+    "it was not disclosed": (
+        "not given",
+        r"\b(?:was|were|has been|have been) not (?:\w+ly )?(?:disclosed|revealed|indicated|listed)"
+        rf"(?:{IN_REPORT}|\W*)$",
+    ),
+}
 WORDINGS = {  # what it is like: (the groups of words of which it holds one each, the pattern)
     "the passages do not say": (
         "source not",
@@ -81,30 +111,32 @@ WORDINGS = {  # what it is like: (the groups of words of which it holds one each
     "the passages say something else": (
         "source else",
         rf"{SUBJECT}{THE_SOURCE} {CLAUSE}\b(?:but (?:not|nothing)\b(?! only)"
-        rf"|only \w+{CLAUSE}(?:, so\b| and (?:not|nothing)\b)"
+        rf"|only \w+{CLAUSE}(?:, so\b|,? and (?:not|no|nothing)\b|, not\b)"
+        rf"|(?:is|are|talks?|speaks?|deals?) (?:[\w'/-]+ ){{0,3}}?(?:about|with|of|on) {CLAUSE}, (?:and )?not\b(?! only)"
+        rf"|(?:list|cover|discuss|describe|give|mention|address|contain|show|name)s? {CLAUSE}\bonly\W*$"
         rf"|(?:is|are|seems?|appears?) (?:[\w'/-]+ ){{0,3}}?about (?:something else|(?:an)?other|a different"
-        rf"|different))|\bquestion (?:asks|is)\b{CLAUSE}\bbut {THE_SOURCE}",
+        rf"|different))|\bquestion (?:asks|is)\b{CLAUSE}\b(?:but|whereas|while) {THE_SOURCE}",
     ),
     "the passages are not enough": (
-        "source unclear",
+        "source unclear fitting",
         rf"{THE_SOURCE}{CLAUSE}(?:(?:is|are) not|isn't|aren't) {gap(2)}"
         r"(?:clear|sufficient|enough|relevant|explicit|specific|helpful|about|related)"
         rf"|{THE_SOURCE}{CLAUSE}\b(?:is|are|seems?) (?:\w+ )?insufficient\b",
     ),
     "the passages say nothing": (
         "source lack",
-        rf"{SUBJECT}{THE_SOURCE}(?! {SAYS_OTHERWISE}){CLAUSE}\b(?:lacks?|omits?|fails?"
+        rf"{SUBJECT}{THE_SOURCE}(?! {SAYS_OTHERWISE}){CLAUSE}\b(?:lacks?\b(?! of)|omits?|fails?"
         r"|neglects?|leaves? (?:it )?open|(?:is|are) (?:silent|missing)|(?:say|stat|mention|provid|giv|contain"
         r"|includ|offer"
         r"|ha[sd]|have|hold|ma[dk]e|present|list|show|suppl|reveal|shed|carr|report|disclos|tell)\w* (?:\w+ )?"
         r"(?:no|nothing|neither|little|insufficient|limited)\b)",
     ),
     "none of them says": (
-        "source no",
+        "source none",
         rf"{SOURCE}{CLAUSE}\bnone of (?:them|these|those) {gap(1)}{TELL}",
     ),
     "no passage says": (
-        "source no",
+        "source none",
         rf"\b(?:no|none|neither|nothing|nowhere) {gap(3)}(?!information|info){SOURCE}{CLAUSE}\b{TELL}"
         rf"|\bnone of {THE_SOURCE}",
     ),
@@ -158,17 +190,25 @@ WORDINGS = {  # what it is like: (the groups of words of which it holds one each
     "not stated": (
         "not given",
         rf"^(?:(?:this|that|it|the answer|(?:the )?information|answer)(?: is|'s)? )?(?:not|isn't) {gap(2)}{GIVEN}"
-        rf"\b(?! (?:in|by|on|to) (?!context|{gap(4)}{SOURCE}))",
+        rf"\b(?! (?:in|by|on|to) (?!context|{gap(4)}{SOURCE})| for (?:use|operation|service|export)\b)",
     ),
     "it is not stated": (
         "no given",
         rf"(?:{NOT} {gap(2)}(?<!was not )(?<!were not )(?<!never been )|^nothing (?:is|was) )"
-        rf"(?!found|avail|answered|covered|report|includ){GIVEN}(?: (?:about|on|regarding)\b.*|\W*)$",
+        rf"(?!found|avail|answered|covered|report|includ){GIVEN}(?: (?:about|on|regarding)\b.*|{IN_REPORT}|\W*)$",
     ),
     "it was not stated": (
         "not given",
         r"\b(?:was|were) not (?:explicitly |specifically )?(?:stated|mentioned|specified|provided|given)"
-        r"(?: (?:about|on|regarding)\b.*|\W*)$",
+        rf"(?: (?:about|on|regarding)\b.*|{IN_REPORT}|\W*)$",
+    ),
+    "none is stated": ("no given", none_stated("is|are")),
+    "none appears": ("no given", rf"^(?:(?:so|but|and|however),? )?no {gap(4)}appears?\W*$"),
+    **NEWS_OF_THE_WORLD,
+    "a label": (
+        "word",
+        r"^[\w /'-]{1,40}: (?:n/?a|unknown|unspecified|(?:not|none) (?:stated|specified|given|available|mentioned|provided"
+        r"|found|listed|known|disclosed|applicable|indicated))(?: (?:in|by|on) .*)?\W*$",
     ),
     "it is absent": (
         "news absent",
@@ -176,23 +216,32 @@ WORDINGS = {  # what it is like: (the groups of words of which it holds one each
         r"|\b(?:information|answer)\b[^.!?;]{0,80}?n't (?:there|here)\b",
     ),
     "it is left open": (
-        "left",
+        "source left",
         rf"{THE_SOURCE}{CLAUSE}\b(?:(?:leaves?|left) (?:\w+ )?(?:out|open|un(?:said|stated|explained|answered"
         r"|clear|specified|named))|stops? short)\b"
         rf"|\b(?:left|remains?|goes) (?:un(?:said|stated|explained|answered|clear|specified)\b{CLAUSE}{OUT_OF}"
-        rf"|open\b{CLAUSE}{OUT_OF})|\bthe question (?:of|as to){CLAUSE}\bremains? open\W*$",
+        rf"|open\b{CLAUSE}{OUT_OF})",
+    ),
+    "the question remains open": (
+        "question left",
+        rf"\bthe question (?:of|as to){CLAUSE}\bremains? open\W*$",
     ),
     "the answer is not given": (
         "news not",
-        rf"\b(?:information|answer)\b{CLAUSE}\b(?:is|are|was|were)"
-        rf"(?:n't| not) {gap(2)}(?:present|contained|{GIVEN})",
+        rf"\b(?:information|answer)\b(?! (?:that|which)\b){CLAUSE}\b(?:is|are|was|were)"
+        rf"(?:n't| not) {gap(2)}(?:present|contained|{GIVEN})\b{NOT_TO}",
     ),
     "I cannot": (
         "I cannot",
         rf"\bi(?:'m|'ve|'d| am| was| have| had| would| must| have been)? {gap(3)}(?:{CANNOT}|(?:do|did|have|am|was"
-        r"|would|will|wo)(?: not|n't)\b(?! only)|not\b(?! only)|lack\b|have no(?:thing)?\b|had no\b"
+        rf"|would|will|wo)(?: not|n't)\b{WORTH_SAYING}|not\b{WORTH_SAYING}|lack\b|have no(?:thing)?\b|had no\b"
         r"|{CLAUSE}\bfound no(?:thing)?\b"
         r"|see no(?:thing)?\b)",
+    ),
+    "I looked in vain": (
+        "I looked no",
+        r"\bi(?:'ve| have)? (?:\w+ly )?(?:looked|searched|checked|read|reviewed|went|gone|examined|scanned)\b[^.!?;]*"
+        r"\b(?:but|and|yet|without)\b[^.!?;]*(?:n't|\b(?:not|no|none|nothing|neither|unable|without))\b",
     ),
     "I can only": (
         "I only",
@@ -214,8 +263,9 @@ WORDINGS = {  # what it is like: (the groups of words of which it holds one each
         rf"{CLAUSE}\bwe (?:do not|don't|cannot|can't) (?:know|tell)\b",
     ),
     "cannot tell": (
-        "cannot",
-        rf"^(?:{CANNOT} (?:to )?(?:be )?{FIND}|it(?: is|'s) {CANNOT} to (?:answer|say|tell)\b"
+        "unable",
+        rf"^(?:{CANNOT} (?:to )?(?:be )?{FIND}(?![^.!?;]*, (?:he|she|they)\b)"
+        rf"|it(?: is|'s) {CANNOT} to (?:answer|say|tell)\b(?![^.!?;]*, but\b)"
         rf"|(?:this|that|it|the answer) {CANNOT} be (?:answer|determin|infer|ascertain|verif|confirm)\w*(?=\W*$"
         rf"| from| with))",
     ),
@@ -233,7 +283,7 @@ WORDINGS = {  # what it is like: (the groups of words of which it holds one each
     ),
     "not in the passages": (
         "source not",
-        rf"{NOT} (?:in|part of|something|a detail|a topic|a question) {THE_SOURCE}",
+        rf"{NOT} (?:anywhere )?(?:in|part of|something|a detail|a topic|a question) {THE_SOURCE}",
     ),
     "it cannot be told from the passages": (
         "source unclear",
@@ -243,7 +293,8 @@ WORDINGS = {  # what it is like: (the groups of words of which it holds one each
     "from the passages it cannot be told": (
         "source unclear",
         rf"^(?:based|going|according|judging|from|given|with|using){CLAUSE}"
-        rf"{SOURCE}{CLAUSE}(?:(?:{CANNOT}|{UNCLEAR}) {gap(2)}{FIND}|{UNCLEAR})",
+        rf"{SOURCE}{CLAUSE}(?:(?:{CANNOT}|{UNCLEAR}) {gap(2)}{FIND}|{UNCLEAR}"
+        rf"|\b(?:is|are) not (?:\w+ly )?(?:identified|named|defined|quantified|detailed|{GIVEN})\W*$)",
     ),
     "the question cannot be answered": (
         "question",
@@ -253,13 +304,13 @@ WORDINGS = {  # what it is like: (the groups of words of which it holds one each
     ),
     "unable to answer": (
         "answer unclear",
-        rf"(?:{CANNOT}|(?:not enough|insufficient|too little) {gap(3)})(?: to)? (?:\w+ )?"
+        rf"(?:{CANNOT_NOW}|(?:not enough|insufficient|too little) {gap(3)})(?: to)? (?:\w+ )?"
         r"(?:answer\b|respond to the)",
     ),
     "not enough information": (
         "enough",
         rf"(?:\b(?:not|without)|n't|\bin(?=suff|adeq))[ -]?{gap(1)}"
-        rf"(?:enough|sufficient|adequate) (?:{gap(2)}{NEWS}|to {FIND})",
+        rf"(?:enough|sufficient|adequate) (?:{gap(2)}{NEWS}(?! (?:is|are|was|were) \w+{TO_SOMEBODY})|to {FIND})",
     ),
     "more would be needed": (
         "more needed",
@@ -294,16 +345,21 @@ GROUPS = {
         "source"
         " sources excerpt excerpts paragraph paragraphs snippet snippets material materials content contents "
         "information"
-        " info result results reference references sheet sheets datasheet datasheets manual manuals extract extracts",
+        " info result results reference references sheet sheets datasheet datasheets table tables chart charts manual"
+        " manuals extract extracts",
         "not": "not cannot never nowhere t",
         "no": "no none nothing neither nowhere not never cannot t any little insufficient enough lack",
         "cannot": "not cannot t unable impossible failed lack no nothing",
+        "none": "no none neither nothing nowhere",
+        "unable": "not cannot t unable impossible failed",
+        "fitting": "clear clearly sufficient sufficiently enough relevant explicit explicitly specific specifically"
+        " helpful about related insufficient",
         "unclear": "not cannot never nowhere t unable impossible failed unclear unknown unspecified unstated "
         "uncertain"
         " difficult hard insufficient too",
         "lack": "lack lacks omit omits fail fails neglect neglects open silent missing no nothing neither little"
         " insufficient limited",
-        "else": "not nothing so else other another different asks question",
+        "else": "not no nothing so only else other another different asks question",
         "nothing": "nothing anything",
         "absent": "absent missing lacking not t unrelated irrelevant",
         "left": "leave leaves left stop stops remain remains goes",
@@ -313,7 +369,7 @@ GROUPS = {
         "statement"
         " discussion explanation description context specifics record records clue clues fact facts",
         "given": "stated mentioned specified provided given said disclosed found available indicated included listed"
-        " discussed addressed covered answered explained described revealed reported",
+        " discussed addressed covered answered explained described revealed reported named appears appear",
         "question": "question query",
         "answer": "answer respond",
         "way": "way",
@@ -324,7 +380,8 @@ GROUPS = {
         "I": "i",
         "we": "we",
         "machine": "ai unanswerable answerable",
-        "word": "answer data info mention passage passages applicable known sure n na unknown none idea",
+        "word": "no not n na unknown unspecified none",
+        "looked": "looked searched checked read reviewed went gone examined scanned",
         "sorry": "sorry afraid apologize apologise apologizes apologises apologies apologized apologised",
     }.items()
 }

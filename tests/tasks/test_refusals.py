@@ -9,7 +9,7 @@ import pytest
 from tasks.text import ContextView, is_refusal, refusal, sentences
 from tests.tasks.wordings import BLIND, wordings
 
-SETS = (1, 2, 3, 4, 5)
+SETS = (1, 2, 3, 4, 5, 6, 7)
 SAMPLE = Path(__file__).parents[2] / "data/plant/train.jsonl"
 
 

@@ -4,7 +4,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from sacrebleu.metrics.chrf import CHRF
 
-from tasks.metrics.chrf import chrf
+from tasks.metrics.chrf import chrf, chrf_of, texts
 from tasks.metrics.row import Row
 from tasks.text import ContextView
 from tests.tasks.metrics.grounded import GROUNDED
@@ -35,3 +35,23 @@ def test_chrf_of_whole_answers_is_what_sacrebleu_computes() -> None:
     for one in GROUNDED:
         for other in GROUNDED:
             assert abs((measured(one.answer, other.answer) or 0) - expected(one.answer, other.answer)) < 1e-6
+
+
+def test_answers_measured_together_get_what_each_gets_alone() -> None:
+    letters = "".join(map(chr, range(0x4E00, 0x4E00 + 1_500)))  # more than a key has bits for
+    said = [
+        "",
+        "16 bar",
+        "a\0b",
+        "日本語のテキスト 😀",
+        "x" * 40,
+        letters,
+        letters[700:],
+        *(one.answer for one in GROUNDED),
+    ]
+    pairs = [(answer, reference) for answer in said for reference in said if reference]
+    rows = [Row(query="", context=ContextView([]), answer=answer, reference=reference) for answer, reference in pairs]
+    found = chrf_of([texts(row) for row in rows])
+    assert found == [chrf(row) for row in rows]
+    for (answer, reference), score in zip(pairs, found, strict=True):
+        assert abs((score or 0) - expected(answer, reference)) < 1e-6
