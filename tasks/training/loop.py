@@ -62,7 +62,7 @@ def _run(job: Job) -> None:
     if not len(train):
         raise UserError("no row is new since the champion", "raise train.replay above 0, or set train.start: base")
     heldout = load(job.heldout) if job.heldout else None
-    tokenizer = load_tokenizer(job.base, trust_remote_code=job.config.model.trust_remote_code)
+    tokenizer = load_tokenizer(job.base)
     trainer = _trainer(job, _adapted(job), tokenizer, train, heldout or None)
     with _explained(job.config):
         if trainer.eval_dataset is not None and checkpoint is None:
@@ -113,7 +113,7 @@ def _adapted(job: Job) -> Any:
     """The base model, quantized and frozen, with a LoRA adapter: a fresh one, or the champion's."""
     import peft
 
-    from tasks.model import load_base
+    from tasks.model import load_base, require_lora
 
     config = job.config
     model: Any = load_base(job.base, config.model)
@@ -136,6 +136,7 @@ def _adapted(job: Job) -> Any:
         task_type="CAUSAL_LM",
     )
     if job.start:
+        require_lora(job.start)
         _check_same_shape(job.start, lora)
         model = peft.PeftModel.from_pretrained(model, str(job.start), config=shape, is_trainable=True)
     else:

@@ -53,9 +53,11 @@ def test_a_harmed_artifact_runs_again_although_prefect_has_a_record_of_it(prefec
 def test_a_whole_artifact_that_prefect_never_heard_of_shows_cached(prefect_server, tmp_path, rows):
     import shutil
 
+    from prefect.settings import PREFECT_LOCAL_STORAGE_PATH
+
     store = Store(tmp_path / "store")
     run(store, rows)
-    shutil.rmtree(store.root / ".prefect")
+    shutil.rmtree(PREFECT_LOCAL_STORAGE_PATH.value())
     assert run(store, rows) == "Cached"
 
 
