@@ -11,7 +11,7 @@ class UserError(Exception):
     """
 
     def __init__(self, what: str, remedy: str) -> None:
-        what = redacted(what)
+        what, remedy = redacted(what), redacted(remedy)
         super().__init__(what, remedy)
         self.what = what
         self.remedy = remedy
