@@ -21,7 +21,7 @@ def check(config: Retrain) -> Iterator[Finding]:
     folder = Path(config.store).expanduser()
     there = existing(folder)
     if there != folder.absolute():
-        yield _to_be_made(folder, there)
+        yield _to_be_made(folder.absolute(), there)
         return
     store = config.open_store()
     try:
@@ -31,6 +31,9 @@ def check(config: Retrain) -> Iterator[Finding]:
 
 
 def _to_be_made(folder: Path, there: Path) -> Finding:
+    first = there / folder.relative_to(there).parts[0]
+    if first.exists():
+        return bad("store", f"{first} is no folder", "name another")
     if os.access(there, os.W_OK | os.X_OK):
         return ok("store", f"{folder} is not there yet, and can be made")
     return bad("store", f"{folder} is not there, and this user may not make it in {there}", "make it, or name another")

@@ -54,7 +54,6 @@ def test_what_lies_below_is_taken(refused, data):
         "{}/data/link.jsonl",
         "{}/data/*",
         "{}/data",
-        ".",
     ],
 )
 def test_data_elsewhere_is_refused_however_it_is_written(refused, data, source):
@@ -81,11 +80,9 @@ def test_everything_else_that_leads_out_is_refused(refused, setting, value):
 
 
 def test_a_key_is_not_sent_to_where_a_run_says(refused):
-    assert refused(judge__llm__model="m", judge__llm__endpoint__url="https://elsewhere/v1") == "judge.llm.endpoint.url"
     assert refused(judge__llm__model="m") is None  # on this machine
-    assert (
-        refused(judge__llm__model="m", judge__llm__endpoint__url="http://127.0.0.1.evil/v1") == "judge.llm.endpoint.url"
-    )
+    for url in ("https://elsewhere/v1", "http://127.0.0.1.evil/v1"):
+        assert refused(judge__llm__model="m", judge__llm__endpoint__url=url) == "judge.llm.endpoint.url"
 
 
 def test_without_roots_nothing_is_refused(monkeypatch):

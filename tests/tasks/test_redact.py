@@ -13,6 +13,7 @@ from tasks.redact import redacted
         ("cannot reach http://me:pa55@host:4200/api", "cannot reach http://…@host:4200/api"),
         ("s3://KEYID:SECRET/x@bucket is odd", "s3://KEYID:SECRET/x@bucket is odd"),  # a path may hold an @
         ("postgresql+asyncpg://u:p@db/x and https://t@hub", "postgresql+asyncpg://…@db/x and https://…@hub"),
+        ("https://host/v1?v=1&api_key=abc&x=2", "https://host/v1?v=1&api_key=…&x=2"),
         ("mail me@example.org, see http://host/a@b", "mail me@example.org, see http://host/a@b"),
     ],
 )
@@ -49,5 +50,5 @@ def test_a_config_takes_no_address_with_a_password_and_does_not_repeat_it(settin
     "variable", ["AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "PREFECT_API_AUTH_STRING", "PREFECT_API_KEY"]
 )
 def test_a_judge_is_not_sent_other_secrets_of_the_worker(variable):
-    with pytest.raises(UserError, match="_API_KEY is expected|ending in _API_KEY"):
+    with pytest.raises(UserError, match="ending in _API_KEY"):
         load(None, [f"judge.llm.endpoint.key_variable={variable}"])
