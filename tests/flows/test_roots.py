@@ -85,6 +85,20 @@ def test_a_key_is_not_sent_to_where_a_run_says(refused):
         assert refused(judge__llm__model="m", judge__llm__endpoint__url=url) == "judge.llm.endpoint.url"
 
 
+def test_a_run_is_refused_before_it_opens_its_store(data, monkeypatch):
+    from flows.retrain import run
+
+    monkeypatch.setenv("REGROUND_ROOTS", f"{data}/data")
+    with pytest.raises(UserError, match="store: .* outside of what runs may use"):
+        run(
+            load(
+                None,
+                [f"data.train={data}/data/rows.jsonl", "data.evaluation=null", f"store={data}/new", "base.model=o/m"],
+            )
+        )
+    assert not (data / "new").exists()
+
+
 def test_without_roots_nothing_is_refused(monkeypatch):
     monkeypatch.delenv("REGROUND_ROOTS", raising=False)
     refuse_outside(load(None, ["data.train=/etc/passwd", "store=/tmp/x"]))

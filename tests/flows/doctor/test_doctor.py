@@ -17,6 +17,7 @@ from flows.doctor.finding import Finding, ok
 from tasks.errors import UserError
 
 CONFIG = load(TINY)
+ROOT = TINY.parents[2]
 ROW = '{"query": "q", "context": ["c"], "answer": "a"}\n'
 
 
@@ -309,7 +310,12 @@ def test_pools_workers_deployments_and_limits_of_a_real_server_are_told(prefect_
     assert before["pool reground-gpu"].value == "not there" and "reground up" in before["pool reground-gpu"].remedy
     assert "retrain/retrain" in before["deployments"].value
     with get_client(sync_client=True) as client:
-        client.create_work_pool(WorkPoolCreate(name="reground-gpu", type="process", concurrency_limit=1))
+        for kind in ("docker", "kubernetes", "process"):  # the server checks the templates, too
+            template = json.loads((ROOT / f"deployments/pools/{kind}.json").read_text())
+            asked = WorkPoolCreate(name="reground-gpu", type=kind, concurrency_limit=1, base_job_template=template)
+            client.create_work_pool(asked)
+            if kind != "process":
+                client.delete_work_pool("reground-gpu")
         assert told()["pool reground-gpu"].value == "process, limit 1, 0 workers online"
         client.request("POST", "/work_pools/reground-gpu/workers/heartbeat", json={"name": "host"})
         try:
