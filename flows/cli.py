@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from flows.config import TINY, load
 from flows.doors.answering import ask, score_answers, validate
+from flows.doors.doctor import doctor
 from flows.doors.keeping import alias, artifacts, fsck, gc, show
 from flows.doors.origins import lineage, why
 from flows.doors.retraining import adopt, plan, retrain
@@ -29,6 +30,7 @@ app = typer.Typer(
 COMMANDS: dict[str, Callable[..., None]] = {
     "retrain": retrain,
     "plan": plan,
+    "doctor": doctor,
     "adopt": adopt,
     "why": why,
     "lineage": lineage,

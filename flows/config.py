@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, Field, PositiveInt, ValidationError, field_validator
 
 from flows.settle import PromotionConfig
 from tasks.answer import AnswerConfig
@@ -14,6 +14,7 @@ from tasks.build import BuildConfig
 from tasks.errors import UserError
 from tasks.gate import GateConfig
 from tasks.judge import JudgeConfig
+from tasks.redact import CREDENTIALS, redacted
 from tasks.report import ReportConfig
 from tasks.score import ScoreConfig
 from tasks.training.config import TrainConfig
@@ -103,6 +104,14 @@ class Retrain(Config):
     report: ReportConfig = ReportConfig()
     promotion: PromotionConfig = PromotionConfig()
 
+    @field_validator("store", "runner_address")
+    @classmethod
+    def _without_secrets(cls, url: str | None) -> str | None:
+        """The config goes on record, into the run's page and into logs."""
+        if url and CREDENTIALS.search(url):
+            raise ValueError("an address without user and password: the environment holds credentials")
+        return url
+
     def open_store(self) -> Store:
         return Store(self.store, cache=Path(self.cache) if self.cache else None)
 
@@ -158,7 +167,7 @@ def _explained(error: ValidationError, path: Path | None) -> UserError:
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
             lines.append(f"{name}: no such setting; {hint}")
         else:
-            lines.append(f"{name}: {each['msg']}, not {each['input']!r}")
+            lines.append(redacted(f"{name}: {each['msg']}, not {each['input']!r}"))
     where = f"{path}: " if path else ""
     return UserError(where + "\n  ".join(lines), "`reground config` prints every setting with its default")
 

@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import UserError
+from tasks.redact import redacted
 from tasks.versioning.promotion_log import Version
 from tasks.versioning.store import Store
 
@@ -28,7 +29,7 @@ def mirrored(store: Store, model: str) -> str:
     try:
         told = mirror(store, model)
     except Exception as error:  # MLflow's stores raise whatever their databases and services do
-        why = str(error).partition("\n")[0]
+        why = redacted(str(error).partition("\n")[0])
         return f" Not mirrored to MLflow: {why}; `reground promote --mirror` tries again."
     store.objects.write(mark, wanted.encode())
     return f" {told}"

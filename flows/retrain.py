@@ -13,6 +13,7 @@ from prefect.states import Completed
 from flows.config import TINY, Retrain, load
 from flows.pipeline import pipeline
 from flows.promote import settle_and_ask
+from flows.roots import refuse_outside
 from flows.versions import markdown, versions
 from tasks.reporting import history
 from tasks.versioning.as_task import TaskRunner, Tell, silent
@@ -42,6 +43,7 @@ def retrain(config: Retrain = SAMPLE, because: str = "") -> State[str]:
 
 def run(config: Retrain) -> State[str]:
     """The body of the flow. Apart, because Prefect pickles a flow's own function for the workers, `TELL` and all."""
+    refuse_outside(config)
     store = config.open_store()
     runner = Runner(config.runner, address=config.runner_address, workers=config.workers)
     with runner as spread, store.log_run(config.name) as log:

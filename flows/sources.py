@@ -24,7 +24,7 @@ def triplets(source: str) -> Rows:
 def template(config: PromptConfig) -> Local:
     """A template by its name, or a .jinja file of the user's."""
     path = Path(config.template) if config.template.endswith(".jinja") else TEMPLATES / f"{config.template}.jinja"
-    if not path.is_file():
+    if not path.is_file() or (path.parent != TEMPLATES and not config.template.endswith(".jinja")):
         known = ", ".join(sorted(p.stem for p in TEMPLATES.glob("*.jinja")))
         raise UserError(
             f"prompt.template: there is no template {config.template!r}", f"choose {known}, or give a .jinja file"

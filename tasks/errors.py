@@ -1,13 +1,17 @@
 """The one exception that a user is meant to read."""
 
+from tasks.redact import redacted
+
 
 class UserError(Exception):
     """Something that the user can mend: what is wrong, and the remedy.
 
-    The terminal prints it without a traceback and exits with 2; Prefect shows it as the run's state message.
+    The terminal prints it without a traceback and exits with 2; Prefect shows it as the run's state message. What
+    libraries say becomes part of it, so that credentials are taken out here.
     """
 
     def __init__(self, what: str, remedy: str) -> None:
+        what, remedy = redacted(what), redacted(remedy)
         super().__init__(what, remedy)
         self.what = what
         self.remedy = remedy

@@ -1,5 +1,6 @@
 """The base model and its tokenizer, loaded one way for training, answering and serving."""
 
+import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from tasks.errors import UserError
+from tasks.trust import code_of, naming, trusted
 from tasks.versioning import RUNTIME, Config
 
 if TYPE_CHECKING:
@@ -33,14 +35,18 @@ class ModelConfig(Config):
     attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = Field(
         "auto", description="'auto': FlashAttention 2 where it is installed and there is a GPU, else SDPA."
     )
-    trust_remote_code: bool = Field(False, description="Run Python code that comes with the base model.")
+    trust_remote_code: str | None = Field(
+        None,
+        description="Run the Python code that comes with one base model: the SHA-256 of that code, which the refusal "
+        "without it tells. Read the code first: it may do whatever you may.",
+    )
     device: Annotated[Literal["auto", "cpu", "cuda"], RUNTIME] = Field(
         "auto", description="'cuda' refuses to start without a GPU, which a 7B model had better."
     )
 
 
-def load_tokenizer(base: Path, *, trust_remote_code: bool = False) -> "PreTrainedTokenizerBase":
-    """The tokenizer in the folder `base`, with a padding token.
+def load_tokenizer(base: Path) -> "PreTrainedTokenizerBase":
+    """The tokenizer in the folder `base`, with a padding token. No code of its own is run, trusted or not.
 
     Raises UserError where there is none, or none that the `tokenizers` library runs.
     """
@@ -53,7 +59,7 @@ def load_tokenizer(base: Path, *, trust_remote_code: bool = False) -> "PreTraine
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             str(base),
             local_files_only=True,
-            trust_remote_code=trust_remote_code,
+            trust_remote_code=False,
             mistral_format=False,  # mistral-common, where it is installed, would take over and take no batches
         )
     if not tokenizer.is_fast:
@@ -95,7 +101,7 @@ def load_base(base: Path, config: ModelConfig) -> "PreTrainedModel":
             str(base),
             local_files_only=True,
             use_safetensors=True,  # a pickle can run code
-            trust_remote_code=config.trust_remote_code,
+            trust_remote_code=trusted(base, config.trust_remote_code),
             dtype=dtype,
             attn_implementation=attention,
             quantization_config=quantization,
@@ -131,8 +137,7 @@ def attach_adapter(model: "PreTrainedModel", adapter: Path) -> "torch.nn.Module"
     """The model with the PEFT adapter in the folder `adapter` beside its weights, not merged: as it was trained."""
     from peft import PeftModel
 
-    if not (adapter / "adapter_model.safetensors").is_file():
-        raise UserError(f"{adapter} holds no adapter_model.safetensors", "name the folder of a PEFT adapter")
+    require_lora(adapter)
     try:
         return PeftModel.from_pretrained(model, str(adapter)).eval()
     except (RuntimeError, ValueError) as error:  # sizes or module names differ
@@ -140,6 +145,25 @@ def attach_adapter(model: "PreTrainedModel", adapter: Path) -> "torch.nn.Module"
             f"{adapter} does not fit this base model: {_first_line(error)}",
             "attach it to the base model it was trained on",
         ) from error
+
+
+def require_lora(adapter: Path) -> None:
+    """UserError unless the folder holds a LoRA adapter in safetensors.
+
+    PEFT would unpickle an adapter_model.bin, and of other kinds of adapter one (X-LoRA) loads what its config names.
+    """
+    if not (adapter / "adapter_model.safetensors").is_file():
+        pickled = ", but an adapter_model.bin, whose pickle can run code" * (adapter / "adapter_model.bin").is_file()
+        remedy = "name the folder of a PEFT adapter that was saved with safe_serialization=True"
+        raise UserError(f"{adapter} holds no adapter_model.safetensors{pickled}", remedy)
+    try:
+        kind = json.loads((adapter / "adapter_config.json").read_bytes())["peft_type"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{adapter} holds no adapter_config.json of PEFT", "name the folder of a PEFT adapter"
+        ) from None
+    if kind != "LORA":
+        raise UserError(f"{adapter} is an adapter of the kind {kind!r}", "only LoRA adapters are loaded")
 
 
 def merge_adapter(model: Any) -> "torch.nn.Module":
@@ -222,7 +246,10 @@ def _explained(base: Path) -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError, ImportError) as error:
         message = _first_line(error)
-        if "safetensors" in message:
+        if "trust_remote_code" in str(error):
+            message = "it is made by Python code of its own, which is not run unless it is named"
+            remedy = f"use a model that transformers knows, or read {', '.join(code_of(base))} and {naming(base)}"
+        elif "safetensors" in message:
             remedy = "convert the weights with save_pretrained; pickled weights are refused because they can run code"
         elif "architecture" in message or "model type" in message or "model_type" in message:
             remedy = "use a causal language model that this version of transformers knows, or upgrade transformers"

@@ -133,7 +133,7 @@ def train(args: argparse.Namespace, tokenizer: PreTrainedTokenizerFast, work: Pa
     fast = torch.compile(lean, dynamic=False)
     step, seen, level, look_up, checkpoint = 0, 0, 0, 9.0, work / "checkpoint.pt"
     if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device)
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
         model.load_state_dict(state["model"])
         optimiser.adam.load_state_dict(state["adam"])
         optimiser.momentum, step, seen, level, look_up = (

@@ -40,6 +40,14 @@ class EndpointConfig(Config):
         5, description="Further tries after 429, 5xx or no reply, when Retry-After says so, or else backing off."
     )
 
+    @field_validator("key_variable")
+    @classmethod
+    def _an_api_key(cls, name: str | None) -> str | None:
+        """Whoever sets up a run names the endpoint as well, and must not have it sent other secrets of the worker."""
+        if name is not None and (not name.endswith("_API_KEY") or name.startswith("PREFECT_")):
+            raise ValueError("the name of a variable such as OPENAI_API_KEY is expected, ending in _API_KEY")
+        return name
+
     @field_validator("url")
     @classmethod
     def _without_secrets(cls, url: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from pydantic import Field, PositiveInt
 
 from tasks.errors import UserError
+from tasks.trust import naming, trusted
 from tasks.versioning import RUNTIME, Config
 from tasks.versioning.inputs import Local
 from tasks.versioning.key import identity, installed
@@ -30,7 +31,9 @@ class LocalModelConfig(Config):
     window: PositiveInt | None = Field(None, description="Tokens read at a time; without it what the model can take.")
     # Not RUNTIME: a text's numbers differ in their last bits with the batch that it is in.
     batch_size: PositiveInt = Field(32, description="Texts that go through the model together.")
-    trust_remote_code: bool = Field(False, description="Run Python code that comes with the model.")
+    trust_remote_code: str | None = Field(
+        None, description="Run the Python code that comes with this model: its SHA-256, as the refusal tells it."
+    )
     device: Annotated[Literal["auto", "cpu", "cuda"], RUNTIME] = Field(
         "auto", description="'auto': a GPU if there is one."
     )
@@ -75,13 +78,15 @@ def load(folder: Path, config: LocalModelConfig, *, kind: str, unused: Sequence[
         logging.disable_progress_bar()
     if not any((folder / name).is_file() for name in VOCABULARIES):
         raise UserError(f"{folder} holds no tokenizer", "put the model's own tokenizer files there")
-    how: dict[str, Any] = {"local_files_only": True, "trust_remote_code": config.trust_remote_code}
+    how: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trusted(folder, config.trust_remote_code)}
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), **how)
         loaded = getattr(transformers, kind).from_pretrained(
             str(folder), **how, use_safetensors=True, dtype=_float32(), output_loading_info=True
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
+        if "trust_remote_code" in str(error):
+            raise UserError(f"{folder} is made by code of its own", f"read it and {naming(folder)}") from None
         first = str(error).strip().split("\n")[0] or type(error).__name__
         raise UserError(f"{folder} cannot be loaded: {first}", "a whole model with *.safetensors is needed") from error
     model, found = loaded

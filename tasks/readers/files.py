@@ -15,7 +15,7 @@ COMPRESSION = {  # by a file's first bytes, so that a wrong suffix does no harm
     b"\x28\xb5\x2f\xfd": "zstd",
 }
 MAX_LINE = 64 << 20  # bytes; a longer line is no row, and would not fit in memory beside its parsed form
-MAX_PRINTED = 10_000  # lines of one object that is printed over several
+MAX_PRINTED = 10_000  # lines of one object that is printed over several, which has `MAX_LINE` bytes at most
 BUFFER = 1 << 20
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -112,7 +112,7 @@ class Lines:
         self.number += lines
 
     def _read(self) -> Iterator[tuple[int, bytes]]:
-        start = 0
+        start = size = 0
         while line := self._file.readline(MAX_LINE):
             self.number += 1
             if len(line) == MAX_LINE:
@@ -122,7 +122,8 @@ class Lines:
                 line = line.removeprefix(BYTE_ORDER_MARK)
             line = line.rstrip()
             if self._printed:
-                if line[:1] != b"{" and len(self._printed) < MAX_PRINTED:
+                size += len(line)
+                if line[:1] != b"{" and len(self._printed) < MAX_PRINTED and size < MAX_LINE:
                     self._printed.append(line)
                     if line == b"}":
                         row, self._printed = b"\n".join(self._printed), []
@@ -131,7 +132,7 @@ class Lines:
                 yield start, b"\n".join(self._printed)  # never closed: one malformed row, and reading goes on
                 self._printed = []
             if line == b"{":
-                self._printed, start = [line], self.number
+                self._printed, start, size = [line], self.number, 0
             elif line:
                 yield self.number, line
         if self._printed:

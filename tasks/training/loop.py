@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import orjson
@@ -62,9 +63,9 @@ def _run(job: Job) -> None:
     if not len(train):
         raise UserError("no row is new since the champion", "raise train.replay above 0, or set train.start: base")
     heldout = load(job.heldout) if job.heldout else None
-    tokenizer = load_tokenizer(job.base, trust_remote_code=job.config.model.trust_remote_code)
+    tokenizer = load_tokenizer(job.base)
     trainer = _trainer(job, _adapted(job), tokenizer, train, heldout or None)
-    with _explained(job.config):
+    with _explained(job):
         if trainer.eval_dataset is not None and checkpoint is None:
             trainer.evaluate()
         start, resumed_at = time.monotonic(), step_of(checkpoint) if checkpoint else 0
@@ -113,7 +114,7 @@ def _adapted(job: Job) -> Any:
     """The base model, quantized and frozen, with a LoRA adapter: a fresh one, or the champion's."""
     import peft
 
-    from tasks.model import load_base
+    from tasks.model import load_base, require_lora
 
     config = job.config
     model: Any = load_base(job.base, config.model)
@@ -136,6 +137,7 @@ def _adapted(job: Job) -> Any:
         task_type="CAUSAL_LM",
     )
     if job.start:
+        require_lora(job.start)
         _check_same_shape(job.start, lora)
         model = peft.PeftModel.from_pretrained(model, str(job.start), config=shape, is_trainable=True)
     else:
@@ -268,12 +270,18 @@ def _trainer(job: Job, model: Any, tokenizer: Any, train: Any, heldout: Any) -> 
 
 
 @contextlib.contextmanager
-def _explained(config: TrainConfig) -> Any:
+def _explained(job: Job) -> Any:
     """Turn the failures that a user can mend into words."""
     import torch
 
+    config = job.config
     try:
         yield
+    except UnpicklingError as error:  # the trainer reads checkpoints with weights_only
+        raise UserError(
+            f"a checkpoint in {job.checkpoints} holds more than tensors and numbers, which could run code",
+            "find out who wrote it there, then remove that folder: the training begins anew",
+        ) from error
     except torch.OutOfMemoryError as error:
         raise UserError(
             f"the GPU ran out of memory at train.batch_size {config.batch_size}: {str(error).split('.')[0]}",

@@ -1,5 +1,6 @@
 """A published output, as its manifest names it."""
 
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from tasks.versioning.inputs import sha256_json
+from tasks.versioning.objects import leads_out
 
 if TYPE_CHECKING:
     from tasks.versioning.store import Store
 
 MANIFEST = "manifest.json"
 RECORD = "record.json"
+STEP = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+DIGEST = re.compile(r"[0-9a-f]{64}")
 SHORT = 16  # hexadecimal digits of the key in a folder's name: 64 bits
 
 
@@ -33,11 +37,15 @@ class Artifact:
 
     @classmethod
     def from_manifest(cls, content: bytes, store: "Store") -> "Artifact | None":
-        """The artifact that a manifest names; None if a single byte of the manifest is not as it was written."""
+        """The artifact that a manifest names; None if a single byte of the manifest is not as it was written.
+
+        Whoever may write to the store can write a manifest that is whole. None also if it names a place outside of the
+        artifact's folder, or digests that are none: both become paths where its files are fetched to.
+        """
         try:
             told = orjson.loads(content)
             step, key, files = told["step"], told["key"], told["files"]
-            if content != write_manifest(step, key, files, told["made_ns"]):
+            if content != write_manifest(step, key, files, told["made_ns"]) or not _is_sound(step, key, files):
                 return None
             own = {name: each for name, each in files.items() if name != RECORD}
             return cls(step, key, own, content, store)
@@ -98,6 +106,15 @@ class Artifact:
         if not inside:
             raise KeyError(f"{self.about} has no folder {part!r}; it has {', '.join(self.files)}")
         return replace(self, files=inside, part=part)
+
+
+def _is_sound(step: str, key: str, files: dict[str, dict[str, Any]]) -> bool:
+    return (
+        bool(STEP.fullmatch(step) and DIGEST.fullmatch(key))
+        and RECORD in files
+        and not any(leads_out(name) or name == MANIFEST for name in files)
+        and all(DIGEST.fullmatch(each["sha256"]) and each["size"] >= 0 for each in files.values())
+    )
 
 
 def write_manifest(step: str, key: str, files: dict[str, dict[str, Any]], made_ns: int) -> bytes:

@@ -6,7 +6,6 @@ and a record whose artifact is flawed is passed over (`refresh_cache`).
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger, task
@@ -15,6 +14,7 @@ from prefect.cache_policies import CachePolicy
 from prefect.client.schemas.objects import State
 from prefect.context import TaskRunContext
 from prefect.runtime import flow_run, task_run
+from prefect.settings import PREFECT_LOCAL_STORAGE_PATH
 from prefect.states import Completed
 
 from tasks.versioning.inputs import Input
@@ -73,7 +73,9 @@ class TaskRunner:
             cache_policy=KeyPolicy(),
             refresh_cache=not whole,
             persist_result=True,
-            result_storage=Path(self.store.root / ".prefect"),
+            # Never in the store: Prefect unpickles a record that says it is a pickle, so who could write it could run
+            # code here. Nor need others see it: what is whole but has no record shows as Cached as well.
+            result_storage=PREFECT_LOCAL_STORAGE_PATH.value(),
             result_serializer="json",
             # No tags: for every task that has one the server is asked whether they are limited.
         )

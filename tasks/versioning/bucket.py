@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tasks.errors import UserError
-from tasks.versioning.objects import Info
+from tasks.versioning.objects import Info, within
 
 Result = TypeVar("Result")
 
@@ -71,7 +71,7 @@ class Bucket:
         return self._file_system
 
     def _at(self, name: str) -> str:
-        return f"{self._root}/{name}"
+        return f"{self._root}/{within(name)}"
 
     def read(self, name: str) -> bytes | None:
         with self._explained(f"read {name}"):
@@ -179,7 +179,7 @@ class Bucket:
 
     def _list(self, below: str) -> dict[str, dict[str, Any]]:
         try:
-            listed: dict[str, dict[str, Any]] = self._fs.find(self._at(below), detail=True)
+            listed: dict[str, dict[str, Any]] = self._fs.find(f"{self._root}/{below}", detail=True)
         except FileNotFoundError as error:
             self._refuse_missing_bucket(error)
             return {}

@@ -157,8 +157,9 @@ class HubModel:
     def local(self) -> Path:
         from huggingface_hub import snapshot_download
 
-        # Safetensors only: a pickle can run code when it is loaded.
-        wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+        # Safetensors only: a pickle can run code when it is loaded. Python files are for people to read; they run only
+        # if trust_remote_code names their digest.
+        wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
         return Path(snapshot_download(self.name, revision=self.commit, allow_patterns=wanted, token=self.token))
 
     def detail(self) -> dict[str, Any]:

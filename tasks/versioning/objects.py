@@ -14,6 +14,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import BinaryIO, Protocol
 
+from tasks.errors import UserError
 from tasks.versioning.process import Process
 
 STAGING = ".staging"
@@ -26,6 +27,18 @@ class Info:
     size: int
     modified: float  # seconds since 1970
     tag: str = ""
+
+
+def leads_out(name: str) -> bool:
+    """Whether a name is no plain relative one, and could lead out of the place that it is looked up in."""
+    return "\\" in name or "\0" in name or any(part in ("", ".", "..") for part in name.split("/"))
+
+
+def within(name: str) -> str:
+    """The name, if it stays in its place: names come from configs, and from files that others may have written."""
+    if leads_out(name):
+        raise UserError(f"{name!r} is no name within a store", "use a relative name without `..`, `.` and `\\`")
+    return name
 
 
 class Objects(Protocol):
@@ -63,7 +76,7 @@ class Folder:
 
     def read(self, name: str) -> bytes | None:
         try:
-            return (self.root / name).read_bytes()
+            return self._at(name).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -72,11 +85,11 @@ class Folder:
 
     def write(self, name: str, content: bytes) -> None:
         with self._written(content, durable=True) as made:
-            _in_folder(os.replace, made, self.root / name)
-        flush((self.root / name).parent)
+            _in_folder(os.replace, made, self._at(name))
+        flush(self._at(name).parent)
 
     def create(self, name: str, content: bytes, *, durable: bool = False) -> bool:
-        target = self.root / name
+        target = self._at(name)
         with self._written(content, durable) as made:
             try:
                 _in_folder(os.link, made, target)
@@ -95,9 +108,9 @@ class Folder:
 
     def delete(self, name: str) -> None:
         with suppress(FileNotFoundError):
-            (self.root / name).unlink()
+            self._at(name).unlink()
         with suppress(OSError):  # others are in it still
-            (self.root / name).parent.rmdir()
+            self._at(name).parent.rmdir()
 
     def glob(self, pattern: str) -> dict[str, Info]:
         found = {}
@@ -107,6 +120,9 @@ class Folder:
                 if S_ISREG(stat.st_mode):
                     found[name] = Info(stat.st_size, stat.st_mtime)
         return found
+
+    def _at(self, name: str) -> Path:
+        return self.root / within(name)
 
     @contextmanager
     def _written(self, content: bytes, durable: bool = False) -> Iterator[Path]:

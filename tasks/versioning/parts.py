@@ -20,6 +20,7 @@ import orjson
 from tasks.versioning.digests import digests
 from tasks.versioning.inputs import sha256_file, sha256_json
 from tasks.versioning.key import installed
+from tasks.versioning.objects import leads_out
 from tasks.versioning.remembered import code_of
 from tasks.versioning.spread import Spread, here
 
@@ -194,6 +195,8 @@ def _told_by(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """What an artifact tells of its parts, by function."""
     path = folder / PARTS
     told: dict[str, list[dict[str, Any]]] = orjson.loads(path.read_bytes()) if path.is_file() else {}
+    if any(leads_out(place) for parts in told.values() for part in parts for place, _ in part["files"].values()):
+        return {}  # who wrote that would have us link files from anywhere
     return told
 
 

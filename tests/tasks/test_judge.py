@@ -31,7 +31,7 @@ NLI = ["contradiction", "neutral", "entailment"]
 
 @pytest.fixture(autouse=True)
 def key(monkeypatch):
-    monkeypatch.setenv("JUDGE_KEY", KEY)
+    monkeypatch.setenv("JUDGE_API_KEY", KEY)
 
 
 class Bench:
@@ -61,7 +61,7 @@ class Bench:
 
 def llm(server, *, endpoint=None, others=None, **settings):
     """A config with the stand-in as judge of faithfulness, and with `others`: the sections of further judges."""
-    where = {"url": server.url, "key_variable": "JUDGE_KEY", "retries": 0} | (endpoint or {})
+    where = {"url": server.url, "key_variable": "JUDGE_API_KEY", "retries": 0} | (endpoint or {})
     asked = {"model": "stand-in", "relevance": False, "endpoint": where} | settings
     return JudgeConfig.model_validate({"resamples": 200, "llm": asked} | (others or {}))
 
@@ -165,7 +165,7 @@ def test_an_unchanged_step_is_cached_wherever_the_endpoint_is(tmp_path):
     with ChatServer() as one:
         first = bench.judge(llm(one))
     with ChatServer() as other:
-        moved = llm(other, endpoint={"concurrency": 1, "timeout": 5.0, "retries": 9, "key_variable": "OTHER"})
+        moved = llm(other, endpoint={"concurrency": 1, "timeout": 5.0, "retries": 9, "key_variable": "OTHER_API_KEY"})
         assert bench.request(moved).key == first.key
         assert bench.judge(moved).key == first.key
         assert other.requests == []
@@ -352,7 +352,7 @@ def test_an_endpoint_that_gives_nothing_at_all_is_an_error_with_its_last_trouble
 
 
 def test_a_wrong_key_stops_the_step_at_once(tmp_path, monkeypatch):
-    monkeypatch.setenv("JUDGE_KEY", "sk-wrong")
+    monkeypatch.setenv("JUDGE_API_KEY", "sk-wrong")
     with ChatServer() as server, pytest.raises(UserError, match="401") as raised:
         Bench(tmp_path, triplets(10)).judge(llm(server, endpoint={"concurrency": 2}))
     assert "sk-wrong" not in str(raised.value)
@@ -435,4 +435,4 @@ def test_the_key_is_in_no_file_no_log_and_no_record(tmp_path, caplog, capfd):
     assert KEY not in json.dumps(artifact.record)
     assert KEY not in caplog.text
     assert KEY not in "".join(capfd.readouterr())
-    assert "JUDGE_KEY" in json.dumps(artifact.record)
+    assert "JUDGE_API_KEY" in json.dumps(artifact.record)

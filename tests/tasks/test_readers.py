@@ -85,6 +85,22 @@ def test_a_line_too_long_to_be_a_row_is_refused_before_it_fills_the_memory(
         list(read_lines(path))
 
 
+def test_an_object_over_several_lines_has_no_more_bytes_than_a_line_may_have(tmp_path, monkeypatch):
+    """Ten thousand lines, each just short enough, would fill the memory, and compress to nothing."""
+    monkeypatch.setattr(files_module, "MAX_LINE", 100)
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress(b"{\n" + (b" " * 60 + b"1,\n") * 1_000 + b"}\n"))
+    assert max(len(row) for _, row in read_lines(path)) < 200
+
+
+def test_a_line_that_unpacks_to_more_than_a_row_may_have_is_refused(tmp_path):
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress(bytes(70 << 20), compresslevel=1))
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(UserError, match="a line of over 64 MiB"):
+        list(read_lines(path))
+
+
 def test_expand_finds_one_file_a_folder_and_a_glob(tmp_path: Path) -> None:
     names = ["b.jsonl", "a.jsonl.gz", "deep/c.jsonl.zst", "deep/d.ndjson", "notes.txt", ".hidden.jsonl"]
     for name in names:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -151,6 +152,53 @@ def test_a_checkpoint_that_is_not_whole_is_passed_over(tmp_path):
     assert last_whole(tmp_path).name == "checkpoint-10"
     (tmp_path / "checkpoint-10/weights").write_text("x")
     assert last_whole(tmp_path).name == "checkpoint-2"
+
+
+class Bomb:
+    """Pickled, it makes a file when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.mark}",)
+
+
+@pytest.fixture(scope="module")
+def stopped(inputs, tmp_path_factory):
+    """The work folder of a training that can go on from checkpoint-4."""
+    folder = tmp_path_factory.mktemp("stopped")
+    run(QUICK.model_copy(update={"max_steps": 4}), inputs, folder)
+    state = folder / "work/checkpoints/checkpoint-4/trainer_state.json"
+    state.write_text(json.dumps({**json.loads(state.read_text()), "max_steps": 6}))  # as a killed one leaves it
+    seal(state.parent)
+    return folder / "work"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rng_state.pth",  # the one for which transformers allows more than tensors: numpy's
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("optimizer.pt", "scheduler.pt", "adapter_model.bin")),
+    ],
+)
+def test_a_pickle_in_a_checkpoint_is_not_run_though_its_seal_is_right(stopped, inputs, tmp_path, name):
+    """Whoever can write a checkpoint can seal it, too: digests lie beside it."""
+    import torch
+
+    work = Path(shutil.copytree(stopped, tmp_path / "work"))
+    checkpoint = last_whole(work / "checkpoints")
+    torch.save({"python": Bomb(tmp_path / "ran")}, checkpoint / name)
+    if name == "adapter_model.bin":  # PEFT takes it where the other is not
+        (checkpoint / "adapter_model.safetensors").unlink()
+    seal(checkpoint)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UserError, match="could run code"):
+        train(QUICK.model_copy(update={"max_steps": 6}), **inputs, work=work, out=tmp_path / "out")
+    assert "resuming from checkpoint-4" in (work / "metrics.jsonl").read_text()
+    assert not (tmp_path / "ran").exists()
+    torch.load(checkpoint / name, weights_only=False)
+    assert (tmp_path / "ran").exists()  # it would have
 
 
 def test_a_misspelt_target_module_is_refused_with_the_nearest_name(inputs, tmp_path):

@@ -15,11 +15,11 @@ BODY = {"model": "stand-in", "messages": [{"role": "user", "content": "x" * 400}
 
 @pytest.fixture(autouse=True)
 def key(monkeypatch):
-    monkeypatch.setenv("JUDGE_KEY", KEY)
+    monkeypatch.setenv("JUDGE_API_KEY", KEY)
 
 
 def endpoint(server, *, requests=None, tokens=None, **settings):
-    config = EndpointConfig(url=server.url, key_variable="JUDGE_KEY", **settings)
+    config = EndpointConfig(url=server.url, key_variable="JUDGE_API_KEY", **settings)
     return Endpoint(config, BudgetConfig(requests=requests, tokens=tokens))
 
 
@@ -156,7 +156,7 @@ def test_the_budget_of_tokens_ends_the_asking():
 
 
 def test_a_wrong_key_is_the_users_to_mend_and_is_not_repeated(monkeypatch):
-    monkeypatch.setenv("JUDGE_KEY", "sk-secret-and-wrong")
+    monkeypatch.setenv("JUDGE_API_KEY", "sk-secret-and-wrong")
     with ChatServer() as server, pytest.raises(UserError, match="401.*Incorrect API key") as raised:
         endpoint(server).complete(**BODY)
     assert "key_variable" in raised.value.remedy
@@ -166,13 +166,13 @@ def test_a_wrong_key_is_the_users_to_mend_and_is_not_repeated(monkeypatch):
 
 
 def test_a_missing_key_names_its_variable(monkeypatch):
-    monkeypatch.delenv("JUDGE_KEY")
-    with ChatServer() as server, pytest.raises(UserError, match="JUDGE_KEY holds no API key"):
+    monkeypatch.delenv("JUDGE_API_KEY")
+    with ChatServer() as server, pytest.raises(UserError, match="JUDGE_API_KEY holds no API key"):
         endpoint(server)
 
 
 def test_a_server_without_keys_needs_none(monkeypatch):
-    monkeypatch.delenv("JUDGE_KEY")
+    monkeypatch.delenv("JUDGE_API_KEY")
     with ChatServer(always(*said()), key=None) as server:
         asked = Endpoint(EndpointConfig(url=server.url, key_variable=None), BudgetConfig())
         assert asked.complete(**BODY).text == "yes"

@@ -1,5 +1,6 @@
 """Steps as Prefect tasks, on a real server: what the UI would show."""
 
+import json
 from pathlib import Path
 
 from tasks.versioning import Config, step
@@ -53,10 +54,41 @@ def test_a_harmed_artifact_runs_again_although_prefect_has_a_record_of_it(prefec
 def test_a_whole_artifact_that_prefect_never_heard_of_shows_cached(prefect_server, tmp_path, rows):
     import shutil
 
+    from prefect.settings import PREFECT_LOCAL_STORAGE_PATH
+
     store = Store(tmp_path / "store")
     run(store, rows)
-    shutil.rmtree(store.root / ".prefect")
+    shutil.rmtree(PREFECT_LOCAL_STORAGE_PATH.value())
     assert run(store, rows) == "Cached"
+
+
+def test_a_pickle_that_others_left_in_the_store_is_not_run(prefect_server, tmp_path, rows):
+    """Prefect unpickles a record that says it is a pickle, whatever serializer the task has."""
+    import base64
+    import pickle
+
+    from prefect.settings import PREFECT_LOCAL_STORAGE_PATH
+
+    class Bomb:
+        def __reduce__(self):
+            return (tmp_path / "ran").touch, ()
+
+    store = Store(tmp_path / "store")
+    run(store, rows)
+    (record,) = PREFECT_LOCAL_STORAGE_PATH.value().glob(f"copy-{store.match('copy').key}*")
+    told = json.loads(record.read_text())
+    told["metadata"]["serializer"] = {"type": "pickle", "picklelib": "cloudpickle"}
+    told["result"] = base64.encodebytes(pickle.dumps(Bomb())).decode()
+    for folder in (store.root / ".prefect", store.root, store.match("copy").folder):
+        folder.mkdir(exist_ok=True)
+        (folder / record.name).write_text(json.dumps(told))
+    record.unlink()
+    assert run(store, rows) == "Cached"
+    assert not (tmp_path / "ran").exists()
+    assert record.exists() and not record.is_relative_to(store.root)
+    record.write_text(json.dumps(told))  # in Prefect's own home it would have run: only this user may write there
+    run(store, rows)
+    assert (tmp_path / "ran").exists()
 
 
 def test_the_steps_own_report_is_a_prefect_artifact(prefect_server, tmp_path, rows):

@@ -1,0 +1,104 @@
+"""What a worker that has roots lets runs name."""
+
+import pytest
+
+from flows.config import load
+from flows.roots import refuse_outside
+from tasks.errors import UserError
+
+
+@pytest.fixture
+def data(tmp_path):
+    for name in ("data", "store", "data2"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "data/rows.jsonl").write_text("{}\n")
+    (tmp_path / "data2/secret.jsonl").write_text("{}\n")
+    (tmp_path / "data/link.jsonl").symlink_to(tmp_path / "data2/secret.jsonl")
+    return tmp_path
+
+
+@pytest.fixture
+def refused(data, monkeypatch):
+    """Which setting is refused, None if none is."""
+    monkeypatch.setenv("REGROUND_ROOTS", f"{data}/data, {data}/store,s3://team/reground")
+    own = {
+        "data.train": f"{data}/data/rows.jsonl",
+        "data.evaluation": "null",
+        "base.model": "org/model",
+        "store": f"{data}/store",
+    }
+
+    def refused(**settings: str) -> str | None:
+        named = own | {name.replace("__", "."): value for name, value in settings.items()}
+        try:
+            refuse_outside(load(None, [f"{name}={value}" for name, value in named.items()]))
+        except UserError as error:
+            return error.what.partition(":")[0]
+        return None
+
+    return refused
+
+
+def test_what_lies_below_is_taken(refused, data):
+    assert refused() is None
+    assert refused(store="s3://team/reground/mine", data__evaluation=f"{data}/data/r*.jsonl") is None
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "/etc/passwd",
+        "{}/data/../data2",
+        "{}/data2",
+        "{}/*/rows.jsonl",
+        "{}/data/link.jsonl",
+        "{}/data/*",
+        "{}/data",
+    ],
+)
+def test_data_elsewhere_is_refused_however_it_is_written(refused, data, source):
+    assert refused(data__train=source.format(data)) == "data.train"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("base.model", "/"),
+        ("prompt.template", "/tmp/x.jinja"),
+        ("judge.embedding.model", "/tmp"),
+        ("judge.entailment.model", "/tmp"),
+        ("store", "s3://team/reground2"),
+        ("store", "s3://team/reground/../other"),
+        ("store", "/tmp/store"),
+        ("cache", "/tmp/cache"),
+        ("runner_address", "tcp://elsewhere:8786"),
+        ("train.model.trust_remote_code", "0" * 64),
+    ],
+)
+def test_everything_else_that_leads_out_is_refused(refused, setting, value):
+    assert refused(**{setting.replace(".", "__"): f"'{value}'"}) == setting
+
+
+def test_a_key_is_not_sent_to_where_a_run_says(refused):
+    assert refused(judge__llm__model="m") is None  # on this machine
+    for url in ("https://elsewhere/v1", "http://127.0.0.1.evil/v1"):
+        assert refused(judge__llm__model="m", judge__llm__endpoint__url=url) == "judge.llm.endpoint.url"
+
+
+def test_a_run_is_refused_before_it_opens_its_store(data, monkeypatch):
+    from flows.retrain import run
+
+    monkeypatch.setenv("REGROUND_ROOTS", f"{data}/data")
+    with pytest.raises(UserError, match="store: .* outside of what runs may use"):
+        run(
+            load(
+                None,
+                [f"data.train={data}/data/rows.jsonl", "data.evaluation=null", f"store={data}/new", "base.model=o/m"],
+            )
+        )
+    assert not (data / "new").exists()
+
+
+def test_without_roots_nothing_is_refused(monkeypatch):
+    monkeypatch.delenv("REGROUND_ROOTS", raising=False)
+    refuse_outside(load(None, ["data.train=/etc/passwd", "store=/tmp/x"]))
