@@ -62,6 +62,7 @@ METRICS = {
         primary=True,
         same_rows=False,
         weight=abstention_f1_weight,
+        odds=2.0,
     ),
     "abstention_recall": Metric(abstention_recall, "Recall of refusals", "Abstention", "higher"),
     "abstention_precision": Metric(

@@ -26,8 +26,4 @@ class Metric:
     binary: bool = True  # a row counts 0 or 1, so that the figure is a rate
     same_rows: bool = True  # base and tuned are compared on rows that count for both; else each on its own rows
     weight: Callable[[Row], float] | None = None  # of a row, kept in a column of its own; None: all rows weigh the same
-
-    @property
-    def is_rate(self) -> bool:
-        """Whether its figure is a share of rows, and so has Wilson's interval (`tasks.statistics.rate`)."""
-        return self.binary and not self.weight
+    odds: float = 1.0  # how many times as much, by `weight`, a row that counts 1 weighs as one that counts 0

@@ -92,8 +92,10 @@ def _value(name: str, scores: Scores, resamples: int, seed: int) -> dict[str, An
     if not counted:
         return {"value": None, "low": None, "high": None, "rows": 0}
     sums = weighted_sums(values, scores.weights(name), cluster_codes(scores.documents))
-    drawn = None if METRICS[name].is_rate else bootstrap(sums, resamples=resamples, seed=seed)
-    figure = rate(sums) if drawn is None else estimate(sums, drawn)
+    if METRICS[name].binary:
+        figure = rate(sums, odds=METRICS[name].odds)
+    else:
+        figure = estimate(sums, bootstrap(sums, resamples=resamples, seed=seed))
     return {each: figure and round(getattr(figure, each), 6) for each in ("value", "low", "high")} | {"rows": counted}
 
 
