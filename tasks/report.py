@@ -8,6 +8,7 @@ import orjson
 from pydantic import Field
 
 from tasks.errors import UserError
+from tasks.gating.compare import require_same_rows
 from tasks.metrics.abstention import baselines
 from tasks.metrics.scores import Scores
 from tasks.reporting.areas import areas
@@ -65,8 +66,7 @@ def report(
     if rows, answers and scores do not belong together.
     """
     base, tuned = Scores.read(base_scores / "scores.arrow"), Scores.read(tuned_scores / "scores.arrow")
-    if base.ids != tuned.ids:
-        raise UserError(f"{base_scores} and {tuned_scores} score different rows", "score both on the same rows")
+    require_same_rows(base, tuned, (base_scores, tuned_scores))
     judged = orjson.loads((gate / "gate.json").read_bytes())
     against_base = judged["comparisons"]["base"]
     told = {

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tasks.errors import UserError
-from tasks.gating.compare import compare
+from tasks.gating.compare import compare, require_same_rows
 from tasks.metrics import METRICS
 from tasks.metrics.scores import Scores
 from tasks.reporting.figures import count, interval, share, signed
@@ -32,8 +32,8 @@ def by_slice(
 
     Raises UserError if base and tuned are not scored on the same rows, or the slices are of others.
     """
-    if base.ids != tuned.ids or base_slices.ids != tuned_slices.ids:
-        raise UserError("base and tuned are scored on different rows", "score both on the same rows and slices")
+    require_same_rows(base, tuned, ("base", "tuned"))
+    require_same_rows(base_slices, tuned_slices, ("the base's slices", "the tuned model's"))
     places: dict[str, list[int]] = {}
     for at, id_ in enumerate(base_slices.ids):
         places.setdefault(id_.partition(":")[0], []).append(at)

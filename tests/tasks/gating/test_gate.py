@@ -9,6 +9,7 @@ from tasks.errors import UserError
 from tasks.gate import GateConfig, gate
 from tasks.gating.rules import PRIMARY, Rule
 from tasks.metrics import METRICS
+from tasks.metrics.scores import Scores
 from tasks.score import ScoreConfig, score
 from tests.tasks.evaluation import REFUSAL, poor, right, triplets, write_answers, write_rows
 
@@ -186,6 +187,15 @@ def test_scores_of_different_rows_are_refused(evaluation, tmp_path):
     other = Evaluation(tmp_path, 13)
     with pytest.raises(UserError, match="score different rows"):
         gate(GateConfig(), base_scores=evaluation.scores(poor), tuned_scores=other.scores(right), out=tmp_path)
+
+
+def test_the_same_rows_from_other_documents_are_refused_with_the_row(evaluation, tmp_path):
+    """Documents are what the error bars count; the first system's were taken, whatever the second's said."""
+    moved = Scores.read(evaluation.scores(right) / "scores.arrow")
+    moved.documents[3] = "Sheet 7"
+    moved.write(tmp_path / "scores.arrow")
+    with pytest.raises(UserError, match=f"different documents: row {moved.ids[3]} from 'Sheet 1' and from 'Sheet 7'"):
+        gate(GateConfig(), base_scores=evaluation.scores(poor), tuned_scores=tmp_path, out=tmp_path)
 
 
 def test_every_metric_is_compared_in_the_order_of_the_table(evaluation):
