@@ -70,7 +70,7 @@ def gate(
                 first, second, (names[0], names[1]), resamples=config.resamples, seed=config.seed
             )
     verdicts = judge_all(config, comparisons)
-    decision, why = decide(verdicts)
+    decision, why = decide(verdicts, config.champion_missing)
     told = {
         "decision": decision,
         "why": why,

@@ -142,6 +142,16 @@ def test_a_champion_that_cannot_answer_leaves_it_undecided(evaluation):
     assert found["verdicts"][-1]["detectable"] is None
 
 
+def test_nor_is_it_decided_by_rules_against_the_base_alone_and_the_sentence_says_what_to_do(evaluation):
+    missing = "the champion export/1 needs its base model old"
+    config = GateConfig(rules=better_and_not_worse("base"), resamples=500, champion_missing=missing)
+    found = evaluation.judged(poor, right, config)
+    assert found["decision"] == "undecided"
+    assert set(outcomes(found).values()) == {"holds"}
+    assert missing in found["why"] and "`reground rollback`" in found["why"] and "--force --because" in found["why"]
+    assert evaluation.judged(right, refusing, config)["decision"] == "refuse"
+
+
 def test_what_ships_must_be_as_good_as_what_was_trained(evaluation):
     found = evaluation.judged(poor, right, SHORT, shipped=right)
     assert (found["decision"], {each["against"] for each in found["verdicts"]}) == ("promote", {"base", "trained"})
