@@ -135,11 +135,16 @@ def test_settling_starts_no_prefect_where_nobody_is_to_be_asked(tmp_path):
         [
             sys.executable,
             "-c",
-            "import sys, flows.settle, flows.decide, flows.versions; print('prefect' in sys.modules)",
+            "import sys, flows.settle, flows.decide, flows.versions, flows.doors.retraining as fresh; "
+            "from flows.config import load; config = load(None, ['promotion.mode=approve']); "
+            "from tasks.versioning.store import Store; from tests.flows.test_settle import outcome; "
+            f"store = Store({str(tmp_path)!r}); fresh._settled(config, store, outcome(store, 'first')); "
+            "print('prefect' in sys.modules)",
         ],
         capture_output=True,
         text=True,
         check=True,
+        cwd=ROOT,
     )
     assert done.stdout == "False\n"
 
