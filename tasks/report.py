@@ -84,7 +84,7 @@ def report(
         "abstention": _abstention(against_base, float(base.columns["should_abstain"].mean())),
         "refusals": refusals({"base": base, "tuned": tuned}),
         "training": read_training(training),
-        "slices": _slices(config, base, tuned, base_slices, tuned_slices),
+        "slices": _slices(config, base, tuned, slices, base_slices, tuned_slices),
         "judge": orjson.loads((judge / "judge.json").read_bytes()) if judge else None,
         "settings": config.model_dump() | {"gate": judged["settings"]},
         "made_from": {
@@ -116,13 +116,22 @@ def report(
 
 
 def _slices(
-    config: ReportConfig, base: Scores, tuned: Scores, base_slices: Path | None, tuned_slices: Path | None
+    config: ReportConfig,
+    base: Scores,
+    tuned: Scores,
+    slices: Path | None,
+    base_slices: Path | None,
+    tuned_slices: Path | None,
 ) -> list[dict[str, Any]] | None:
-    """What the slices do to both systems; None if they were not asked."""
-    if not base_slices or not tuned_slices:
+    """What the slices do to both systems, and how many passages they really added; None if they were not asked."""
+    if not slices or not base_slices or not tuned_slices:
         return None
     sliced = (Scores.read(folder / "scores.arrow") for folder in (base_slices, tuned_slices))
-    return by_slice(base, tuned, *sliced, resamples=config.resamples, seed=config.seed)
+    made = orjson.loads((slices / "report.json").read_bytes())["slices"]
+    return [
+        {**entry, **{name: made[entry["name"]][name] for name in ("added", "added_share")}}
+        for entry in by_slice(base, tuned, *sliced, resamples=config.resamples, seed=config.seed)
+    ]
 
 
 def _abstention(entries: list[dict[str, Any]], share: float) -> list[dict[str, Any]]:

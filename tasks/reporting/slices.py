@@ -6,7 +6,7 @@ from tasks.errors import UserError
 from tasks.gating.compare import compare, require_same_rows
 from tasks.metrics import METRICS
 from tasks.metrics.scores import Scores
-from tasks.reporting.figures import count, interval, share, signed
+from tasks.reporting.figures import count, interval, share, short, signed
 from tasks.slicing import SLICES
 from tasks.statistics import bootstrap, cluster_codes, estimate, rate, weighted_sums
 
@@ -103,7 +103,7 @@ def markdown(entries: list[dict[str, Any]]) -> str:
     """The slices as a table for report.md: a line for each figure that any row counts for."""
     lines = ["| Slice | Figure | Base | Tuned | Change of tuned [95 %] | n |", "|---|---|---:|---:|---:|---:|"]
     for entry in entries:
-        label = f"{entry['label']} ({count(entry['rows'])})"
+        label = f"{entry['label']} ({count(entry['rows'])}{_added(entry)})"
         for figure in [each for each in entry["figures"] if any(each[system]["rows"] for system in SYSTEMS)]:
             arrow = {"higher": " ↑", "lower": " ↓"}.get(figure["direction"], "")
             change = figure["tuned"]["change"]
@@ -116,3 +116,12 @@ def markdown(entries: list[dict[str, Any]]) -> str:
         if label:
             lines.append(f"| {label} | – | – | – | – | 0 |")
     return "\n".join(lines) + f"\n\n{NOTE}"
+
+
+def _added(entry: dict[str, Any]) -> str:
+    """How many passages were really added, where any were: what does not fit is not."""
+    added, of_all = entry.get("added"), entry.get("added_share")
+    if not added or not of_all or not added["median"]:
+        return ""
+    told = "; passages added: {}, at least {}; of all: {}, at least {}"
+    return told.format(*map(short, added.values()), *map(share, of_all.values()))
