@@ -20,7 +20,7 @@ from tasks.reporting.markdown import evaluation_section, page
 from tasks.reporting.page import PARTS, html
 from tasks.reporting.slices import by_slice
 from tasks.reporting.training import read_training
-from tasks.score import Answer, answered
+from tasks.score import Answer, answered, refusal_sentence
 from tasks.text import words
 from tasks.triplets import Triplet
 from tasks.versioning import Config, step
@@ -79,6 +79,7 @@ def report(
         },
         "rows": len(base.ids),
         "documents": len(set(base.documents)),
+        "refusal": refusal_sentence(rows),
         "unanswerable": int(base.columns["should_abstain"].sum()),
         "areas": areas(against_base, base, tuned),
         "abstention": _abstention(against_base, float(base.columns["should_abstain"].mean())),
