@@ -17,6 +17,7 @@ from tasks.metrics.contrast_pairs import contrast_pairs
 from tasks.metrics.copy_density import copy_density
 from tasks.metrics.exact_match import exact_match
 from tasks.metrics.faithfulness import faithfulness
+from tasks.metrics.form import form
 from tasks.metrics.hallucination import hallucination
 from tasks.metrics.length_ratio import length_ratio
 from tasks.metrics.metric import Metric
@@ -46,6 +47,7 @@ METRICS = {
     "relevance": Metric(relevance, "Coverage of the question", "Relevance", "higher", primary=True, binary=False),
     "rouge_l": Metric(rouge_l, "ROUGE-L to the reference", "Style / domain", "higher", binary=False),
     "chrf": Metric(chrf, "chrF to the reference", "Style / domain", "higher", binary=False),
+    "form": Metric(form, "Form of the reference", "Style / domain", "higher", binary=False),
     "length_ratio": Metric(length_ratio, "Length over reference", "Style / domain", "none", binary=False),
     "truncated": Metric(truncated, "Answers cut off", "Style / domain", "lower"),
     "refusal_exactness": Metric(
