@@ -12,14 +12,17 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
+from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed
 from pydantic import Field
 
 from flows import decide
 from flows.settle import PromotionConfig, Settled, candidate, settle
 from flows.versions import markdown, versions
+from tasks.errors import UserError
 from tasks.versioning import RUNTIME, Config
 from tasks.versioning.judged import decided
 from tasks.versioning.store import Store
@@ -128,7 +131,7 @@ def settle_and_ask(store: Store, config: PromotionConfig, outcome: Settled, *, c
     told = settle(store, config, outcome)
     challenger = store.promotions.state.challenger
     waits = challenger is not None and store.promotions.is_same(challenger, outcome.adapter)
-    if config.mode == "approve" and config.deployment and waits and decided(outcome.gate).decision == "promote":
+    if config.asks and config.deployment and waits and decided(outcome.gate).decision == "promote":
         request = Promote(
             store=store.url,
             cache=cache,
@@ -136,11 +139,17 @@ def settle_and_ask(store: Store, config: PromotionConfig, outcome: Settled, *, c
             approval=True,
             mlflow=config.mlflow,
         )
-        run_deployment(
-            config.deployment,
-            parameters={"request": request.model_dump(mode="json")},
-            timeout=0,
-            as_subflow=False,
-            idempotency_key=f"{outcome.adapter.key}-{outcome.gate.key}",
-        )
+        _start(config.deployment, request, once=f"{outcome.adapter.key}-{outcome.gate.key}")
     return told
+
+
+def _start(deployment: str, request: Promote, once: str) -> None:
+    """Start the deployment, unless it was for this key. UserError if the Prefect server has none of that name."""
+    given = {"request": request.model_dump(mode="json")}
+    try:
+        run_deployment(deployment, parameters=given, timeout=0, as_subflow=False, idempotency_key=once)
+    except ObjectNotFound:
+        raise UserError(
+            f"promotion.deployment: the server at {PREFECT_API_URL.value() or 'no address'} has no {deployment}",
+            "deploy it, or set PREFECT_API_URL to the server that has it; `reground retrain` then asks",
+        ) from None

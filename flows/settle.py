@@ -31,6 +31,11 @@ class PromotionConfig(Config):
         description="Registered model of MLflow that mirrors champion and previous; needs reground[mlflow].",
     )
 
+    @property
+    def asks(self) -> bool:
+        """Whether a deployment is to ask a person."""
+        return self.mode == "approve" and self.deployment is not None
+
 
 class Settled(Protocol):
     """What settling needs of a retraining's outcome: artifacts."""
@@ -87,7 +92,7 @@ def _settled(store: Store, config: PromotionConfig, adapter: Artifact, gate: Art
 
 
 def _whom(config: PromotionConfig) -> str:
-    if config.mode == "approve" and config.deployment:
+    if config.asks:
         return f"approval in a run of {config.deployment}"
     return "`reground promote`" if config.mode == "manual" else "approval in the flow promote"
 

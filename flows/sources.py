@@ -10,7 +10,8 @@ from tasks.readers import expand
 from tasks.readers.source import Rows
 from tasks.versioning.inputs import HubModel, Input, Local
 from tasks.versioning.source import ROOT
-from tasks.versioning.store import SHORT, Artifact, Store
+from tasks.versioning.store import Artifact, Store
+from tasks.versioning.whole import NotWhole, whole
 
 TEMPLATES = ROOT / "tasks/prompts/templates"
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -58,7 +59,7 @@ def went_on_from(store: Store, warm: WarmStart) -> WarmStart | None:
     trained = store.find(origin["step"], origin["key"]) if origin else None
     try:
         return WarmStart(trained["adapter"], _made_from(store, trained, "train")) if trained else None
-    except UserError:
+    except NotWhole:
         return None
 
 
@@ -73,13 +74,8 @@ def _made_from(store: Store, artifact: Artifact, name: str) -> Artifact:
 
 
 def _whole(store: Store, step: str, key: str) -> Artifact:
-    found = store.find(step, key)
-    if not found:
-        raise UserError(
-            f"train.start is champion, and of it {step}/{key[:SHORT]} is {store.flaw(step, key)}",
-            "restore it from a backup, `reground rollback`, or set train.start to base",
-        )
-    return found
+    instead = "`reground rollback`, or set train.start to base"
+    return whole(store, step, key, wanted="train.start is champion, and of it ", instead=instead)
 
 
 class Incumbent(NamedTuple):
@@ -93,11 +89,12 @@ def incumbent(store: Store, adapter: Any, base: Local | HubModel, template: Loca
     """The adapter that a new one is to be compared with, with the base model and the template that it was trained on.
 
     These are today's if nothing about them changed, else what of them is to be had: the base by its commit on the hub
-    or by the folder that it was in, the template by the copy that `export` keeps. None if nothing is in service.
+    or by the folder that it was in, the template by the copy that `export` keeps. None if nothing is in service. Raises
+    UserError for a promotion log that is not whole: who is in service is then not known, and nobody may be compared.
     """
     try:
         served = store.promotions.incumbent(adapter if isinstance(adapter, Artifact) else None)
-    except UserError as error:  # it is gone or flawed
+    except NotWhole as error:
         return Incumbent(None, f"the champion cannot answer: {error.what}")
     if served is None:
         return None

@@ -7,8 +7,7 @@ from typing import Any, Literal
 import orjson
 from pydantic import Field
 
-from tasks.errors import UserError
-from tasks.gating.compare import compare
+from tasks.gating.compare import compare, require_same_rows
 from tasks.gating.decision import decide
 from tasks.gating.rules import Rule, default_rules, parity_rules
 from tasks.gating.verdicts import Verdict, judge, untested
@@ -52,7 +51,8 @@ def gate(
     """Compare the tuned model with the base, with the champion if there is one, and with itself as it ships.
 
     All are the score step's folders, of the same rows. Writes gate.json: the decision (promote, refuse, undecided) and
-    why, a verdict per rule, and the comparisons in full. Raises UserError if the scores are of different rows.
+    why, a verdict per rule, and the comparisons in full. Raises UserError if the scores are of different rows, or of
+    other documents.
     """
     tuned = Scores.read(tuned_scores / "scores.arrow")
     pairs = {
@@ -64,14 +64,13 @@ def gate(
     for against, (folder, *names) in pairs.items():
         if folder:
             other = Scores.read(folder / "scores.arrow")
-            if other.ids != tuned.ids:
-                raise UserError(f"{folder} and {tuned_scores} score different rows", "score all on the same rows")
+            require_same_rows(other, tuned, (folder, tuned_scores))
             first, second = (tuned, other) if against == "trained" else (other, tuned)
             comparisons[against] = compare(
                 first, second, (names[0], names[1]), resamples=config.resamples, seed=config.seed
             )
     verdicts = judge_all(config, comparisons)
-    decision, why = decide(verdicts)
+    decision, why = decide(verdicts, config.champion_missing)
     told = {
         "decision": decision,
         "why": why,

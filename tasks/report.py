@@ -8,6 +8,7 @@ import orjson
 from pydantic import Field
 
 from tasks.errors import UserError
+from tasks.gating.compare import require_same_rows
 from tasks.metrics.abstention import baselines
 from tasks.metrics.scores import Scores
 from tasks.reporting.areas import areas
@@ -19,7 +20,7 @@ from tasks.reporting.markdown import evaluation_section, page
 from tasks.reporting.page import PARTS, html
 from tasks.reporting.slices import by_slice
 from tasks.reporting.training import read_training
-from tasks.score import Answer, answered
+from tasks.score import Answer, answered, refusal_sentence
 from tasks.text import words
 from tasks.triplets import Triplet
 from tasks.versioning import Config, step
@@ -65,8 +66,7 @@ def report(
     if rows, answers and scores do not belong together.
     """
     base, tuned = Scores.read(base_scores / "scores.arrow"), Scores.read(tuned_scores / "scores.arrow")
-    if base.ids != tuned.ids:
-        raise UserError(f"{base_scores} and {tuned_scores} score different rows", "score both on the same rows")
+    require_same_rows(base, tuned, (base_scores, tuned_scores))
     judged = orjson.loads((gate / "gate.json").read_bytes())
     against_base = judged["comparisons"]["base"]
     told = {
@@ -79,12 +79,13 @@ def report(
         },
         "rows": len(base.ids),
         "documents": len(set(base.documents)),
+        "refusal": refusal_sentence(rows),
         "unanswerable": int(base.columns["should_abstain"].sum()),
         "areas": areas(against_base, base, tuned),
         "abstention": _abstention(against_base, float(base.columns["should_abstain"].mean())),
         "refusals": refusals({"base": base, "tuned": tuned}),
         "training": read_training(training),
-        "slices": _slices(config, base, tuned, base_slices, tuned_slices),
+        "slices": _slices(config, base, tuned, slices, base_slices, tuned_slices),
         "judge": orjson.loads((judge / "judge.json").read_bytes()) if judge else None,
         "settings": config.model_dump() | {"gate": judged["settings"]},
         "made_from": {
@@ -116,13 +117,22 @@ def report(
 
 
 def _slices(
-    config: ReportConfig, base: Scores, tuned: Scores, base_slices: Path | None, tuned_slices: Path | None
+    config: ReportConfig,
+    base: Scores,
+    tuned: Scores,
+    slices: Path | None,
+    base_slices: Path | None,
+    tuned_slices: Path | None,
 ) -> list[dict[str, Any]] | None:
-    """What the slices do to both systems; None if they were not asked."""
-    if not base_slices or not tuned_slices:
+    """What the slices do to both systems, and how many passages they really added; None if they were not asked."""
+    if not slices or not base_slices or not tuned_slices:
         return None
     sliced = (Scores.read(folder / "scores.arrow") for folder in (base_slices, tuned_slices))
-    return by_slice(base, tuned, *sliced, resamples=config.resamples, seed=config.seed)
+    made = orjson.loads((slices / "report.json").read_bytes())["slices"]
+    return [
+        {**entry, **{name: made[entry["name"]][name] for name in ("added", "added_share")}}
+        for entry in by_slice(base, tuned, *sliced, resamples=config.resamples, seed=config.seed)
+    ]
 
 
 def _abstention(entries: list[dict[str, Any]], share: float) -> list[dict[str, Any]]:

@@ -170,11 +170,11 @@ def summarise(config: ScoreConfig, scores: Scores) -> dict[str, Any]:
 
     codes = cluster_codes(scores.documents)
     sums = {name: weighted_sums(scores.columns[name], scores.weights(name), codes) for name in METRICS}
-    means = [name for name in sums if not METRICS[name].is_rate]
+    means = [name for name in sums if not METRICS[name].binary]
     drawn = bootstrap(
         np.concatenate([sums[name] for name in means], axis=1), resamples=config.resamples, seed=config.seed
     )
-    figures = {name: rate(sums[name]) for name in sums if METRICS[name].is_rate}
+    figures = {name: rate(sums[name], odds=METRICS[name].odds) for name in sums if METRICS[name].binary}
     figures |= {name: estimate(sums[name], drawn[:, 2 * at : 2 * at + 2]) for at, name in enumerate(means)}
     metrics: dict[str, Any] = {}
     for name in METRICS:

@@ -2,9 +2,10 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import orjson
@@ -46,6 +47,7 @@ class _Slice:
     """What a slice came to."""
 
     made: list[Made] = field(default_factory=list)
+    added: list[int] = field(default_factory=list)  # passages of each row beyond those that it had untouched
     left_out: Counter[str] = field(default_factory=Counter)
 
 
@@ -61,7 +63,8 @@ def slices(config: SlicesConfig, *, rows: Path, base: Path, template: Path, out:
     Writes out/rows/<slice>.arrow, triplets with ids ``<slice>:<id of the row>``; where a slice invites a wrong answer,
     out/rows/<slice>-<wrong>.arrow, the same prompts with that answer for the right one, so that `contains_value` of
     their scores is the share that gave it (a prompt is answered once, however often it is asked); and out/report.json:
-    per slice its rows, and how many were left out and why.
+    per slice its rows, how many passages were added to each and what share of all they are (`added`, `added_share`:
+    median and least), and how many rows were left out and why.
 
     Raises UserError if not one row of one slice can be made.
     """
@@ -120,6 +123,7 @@ def _make(slice_: Slice, questions: list[Question], most: int) -> _Slice:
             if not question.fits(made.row.context):
                 raise Unfit("the prompt does not fit max_tokens")
             found.made.append(made)
+            found.added.append(len(made.row.context) - len(question.row.context))
         except Unfit as why:
             found.left_out[str(why)] += 1
     return found
@@ -140,11 +144,19 @@ def _write(folder: Path, name: str, made: list[Made], refusal: str) -> None:
 def _told(slice_: Slice, found: _Slice, prompt: Prompt) -> dict[str, Any]:
     rows = [made.row for made in found.made]
     lengths = prompt.encode_prompts([(row.context, row.query) for row in rows]).lengths
+    shares = [added / len(row.context) for added, row in zip(found.added, rows, strict=True)]
     return {
         "label": slice_.label,
         "rows": len(rows),
         "documents": len({row.document for row in rows}),
         "left_out": dict(found.left_out.most_common()),
+        "added": _middle_and_least(found.added),
+        "added_share": _middle_and_least(shares),
         "passages": round(sum(len(row.context) for row in rows) / len(rows), 2) if rows else None,
         "prompt_tokens": round(float(lengths.mean()), 1) if rows else None,
     }
+
+
+def _middle_and_least(values: Sequence[float]) -> dict[str, float] | None:
+    """Of what was to be done, what was: passages are added as far as they fit."""
+    return {"median": round(median(values), 2), "least": round(min(values), 2)} if values else None

@@ -136,21 +136,21 @@ def _ratios(sums: "Floats", clusters: int) -> tuple["Floats", "Floats"]:
     return ratio, np.sqrt(np.maximum(scatter, 0) * clusters / max(clusters - 1, 1)) / weight
 
 
-def rate(sums: "Floats") -> Estimate | None:
+def rate(sums: "Floats", *, odds: float = 1.0) -> Estimate | None:
     """A rate with Wilson's interval at its effective sample size; None where nothing was counted.
 
     That is how many independent rows would leave the same standard error: fewer than there are, where rows of one
-    document are alike. Of no success in n, the upper end is near 4/n.
+    document are alike. Of no success in n, the upper end is near 4/n. `odds`: how many times as much a row that counts
+    1 weighs as one that counts 0; in an F1 twice.
     """
     if not sums[:, 1].sum():
         return None
     value, scatter = _linear(sums)
-    variance = float(scatter @ scatter)
-    low, high = _wilson(value, variance, float(sums[:, 1].sum()), int((sums[:, 1] > 0).sum()))
-    return Estimate(value, low, high, math.sqrt(variance))
+    low, high = _wilson(sums, int((sums[:, 1] > 0).sum()), odds=odds)
+    return Estimate(value, low, high, math.sqrt(float(scatter @ scatter)))
 
 
-def rate_change(systems: "Systems", *, span: Span = (0.0, 1.0)) -> Difference | None:
+def rate_change(systems: "Systems", *, span: Span = (0.0, 1.0), odds: float = 1.0) -> Difference | None:
     """Second less first of two rates, by Newcombe's method: from both `rate` intervals and their correlation.
 
     Over the same rows, give it the rates of losses and of gains, so that answers that are all the same leave what so
@@ -168,8 +168,8 @@ def rate_change(systems: "Systems", *, span: Span = (0.0, 1.0)) -> Difference | 
     (before, scatter_before), (after, scatter_after) = _linear(first, span), _linear(second, span)
     variances = [float(scatter @ scatter) for scatter in (scatter_before, scatter_after)]
     shared = float(scatter_before @ scatter_after) / max((variances[0] * variances[1]) ** 0.5, 1e-300)
-    low_before, high_before = _wilson(before, variances[0], float(first[:, 1].sum()), clusters)
-    low_after, high_after = _wilson(after, variances[1], float(second[:, 1].sum()), clusters)
+    low_before, high_before = _wilson(first, clusters, span=span, odds=odds)
+    low_after, high_after = _wilson(second, clusters, span=span, odds=odds)
     value, error = after - before, float(((scatter_after - scatter_before) ** 2).sum()) ** 0.5
     low = value - _side(after - low_after, high_before - before, shared)
     high = value + _side(high_after - after, before - low_before, shared)
@@ -190,16 +190,24 @@ def _linear(sums: "Floats", span: Span = (0.0, 1.0)) -> tuple[float, "Floats"]:
     return value, (total - value * weight) / weight.sum() * (clusters / max(clusters - 1, 1)) ** 0.5
 
 
-def _wilson(value: float, variance: float, size: float, clusters: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a rate over rows of total weight `size`, with Student's quantile for so many clusters.
+def _wilson(sums: "Floats", clusters: int, *, span: Span = (0.0, 1.0), odds: float = 1.0) -> tuple[float, float]:
+    """Wilson's 95 % interval of a rate, as a share of the span, with Student's quantile for so many clusters.
 
-    SciPy has it for whole numbers of independent trials (`binomtest`); an effective sample size is neither.
+    Where some rows weigh more, it is the interval of the plain share, carried over: at 0 or 1 all rows weigh alike, and
+    neither their weights nor Kish's size tell how far one that differs would move the figure. SciPy has it for whole
+    numbers of independent trials (`binomtest`); an effective sample size is neither.
     """
+    import numpy as np
+
+    right, weight = sums.T
+    value, scatter = _linear(np.stack([right / odds, weight - right + right / odds], axis=1), span)
+    size, variance = float((weight - right + right / odds).sum()), float(scatter @ scatter)
     effective = min(size, value * (1 - value) / variance) if variance else size
     z = student(1 - SIGNIFICANT / 2, clusters)
     middle = (value + z * z / 2 / effective) / (1 + z * z / effective)
     half = z / (1 + z * z / effective) * math.sqrt(value * (1 - value) / effective + (z / 2 / effective) ** 2)
-    return max(middle - half, 0.0), min(middle + half, 1.0)
+    low, high = (odds * end / (1 + (odds - 1) * end) for end in (max(middle - half, 0.0), min(middle + half, 1.0)))
+    return low, high
 
 
 @cache

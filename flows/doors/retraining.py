@@ -11,7 +11,9 @@ from flows.config import TINY, Retrain, load
 from flows.doors.shell import ConfigFile, Overrides, console, write_json
 
 if TYPE_CHECKING:
+    from flows.settle import Settled
     from tasks.versioning.plan import Planner
+    from tasks.versioning.store import Store
 
 
 def retrain(config: ConfigFile = TINY, overrides: Overrides = None) -> None:
@@ -21,7 +23,6 @@ def retrain(config: ConfigFile = TINY, overrides: Overrides = None) -> None:
     is started, not even Prefect. The adapter goes into service if its gate says so and `promotion.mode` is auto.
     """
     from flows.pipeline import pipeline
-    from flows.settle import settle
     from tasks.versioning.plan import Planner
 
     tree = load(config, overrides or ())
@@ -32,11 +33,24 @@ def retrain(config: ConfigFile = TINY, overrides: Overrides = None) -> None:
             display.step_done(console, step)
         planner.store.log_run(tree.name, planner.artifacts).end("completed")
         folder = outcome.report.folder
-        settled = settle(planner.store, tree.promotion, outcome)
+        settled = _settled(tree, planner.store, outcome)
     else:
         folder, settled = _run_flow(tree)
     display.comparison(console, orjson.loads((folder / "report.json").read_bytes()), folder)
     console.print(settled, highlight=False)
+
+
+def _settled(tree: Retrain, store: "Store", outcome: "Settled") -> str:
+    """Settle what was fresh. Prefect only if it is to ask a person: the run that made the adapter may not have reached
+    the deployment; one that was asked is not asked again."""
+    if not tree.promotion.asks:
+        from flows.settle import settle
+
+        return settle(store, tree.promotion, outcome)
+    settings.for_terminal()
+    from flows.promote import settle_and_ask
+
+    return settle_and_ask(store, tree.promotion, outcome, cache=tree.cache)
 
 
 def _run_flow(tree: Retrain) -> tuple[Path, str]:

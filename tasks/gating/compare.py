@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tasks.errors import UserError
 from tasks.gating.pair import Pair
 from tasks.metrics import METRICS
 from tasks.metrics.scores import Scores
@@ -20,6 +21,20 @@ from tasks.statistics import (
 )
 
 NORMAL = 1.96  # standard errors on each side of a 95 % interval
+
+
+def require_same_rows(first: Scores, second: Scores, names: tuple[object, object]) -> None:
+    """UserError unless both score the same rows, of the same source documents: these are what the error bars count."""
+    told = f"{names[0]} and {names[1]}"
+    if first.ids != second.ids:
+        raise UserError(f"{told} score different rows", "score both on the same rows: `reground retrain` does")
+    if first.documents != second.documents:
+        places = zip(first.ids, first.documents, second.documents, strict=True)
+        row, one, other = next(place for place in places if place[1] != place[2])
+        raise UserError(
+            f"{told} take the rows from different documents: row {row} from {one!r} and from {other!r}",
+            "score both on the same rows: `reground retrain` does",
+        )
 
 
 def compare(

@@ -8,11 +8,16 @@ from tasks.metrics import METRICS
 from tasks.reporting.figures import inline, interval, share, signed
 
 Decision = Literal["promote", "refuse", "undecided"]
+INSTEAD = "take it out of service, `reground rollback`, or promote by hand, `reground promote --force --because …`"
 AGAINST = {"base": "the base", "champion": "the champion", "trained": "what was trained"}
 
 
-def decide(verdicts: Sequence[Verdict]) -> tuple[Decision, str]:
-    """promote: every verdict that is needed holds. refuse: one fails. undecided: one is open, or nothing was asked."""
+def decide(verdicts: Sequence[Verdict], champion_missing: str | None = None) -> tuple[Decision, str]:
+    """promote: every verdict that is needed holds. refuse: one fails. undecided: one is open, or nothing was asked.
+
+    Undecided also if there is a champion that could not be compared, whether or not a rule asks for it: the promotion
+    log takes no gate that does not know whom it puts out of service.
+    """
     if not any(each["against"] != "trained" for each in verdicts):
         return "undecided", "Undecided because the rules ask for nothing against the base, and there is no champion."
     needed = [each for each in verdicts if each["needed"]]
@@ -20,6 +25,8 @@ def decide(verdicts: Sequence[Verdict]) -> tuple[Decision, str]:
     open_ = [each for each in needed if each["outcome"] == "open"]
     if failed:
         return "refuse", _refused(failed)
+    if champion_missing:
+        return "undecided", f"Undecided against the champion: {champion_missing}; {INSTEAD}."
     if open_:
         return "undecided", _undecided(open_)
     return "promote", _promoted(needed)

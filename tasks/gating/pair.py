@@ -113,14 +113,14 @@ class Pair:
     def figures(self, draws: "Floats") -> list[Estimate | None]:
         if self.is_mean:
             return [estimate(sums, draws[:, at : at + 2]) for sums, at in zip(self.of_each, (0, 2), strict=True)]
-        return [rate(sums) for sums in self.of_each]
+        return [rate(sums, odds=self.metric.odds) for sums in self.of_each]
 
     def change(self, draws: "Floats") -> Difference | None:
         if self.is_mean and (self.differences[:, 0] != 0).sum() >= FEW_CHANGED:
             return mean_change(self.differences, draws[:, 4:])
         if self.metric.same_rows and not self.metric.weight:
             return rate_change(self.losses_and_gains, span=(0.0, self.most))
-        return rate_change(self.of_each)
+        return rate_change(self.of_each, odds=self.metric.odds)
 
     @property
     def jump(self) -> float:

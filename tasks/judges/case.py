@@ -1,12 +1,12 @@
 """What a judge is given, and what it says."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from tasks.metrics.row import Row
 from tasks.score import answered, refusal_sentence
 from tasks.text import ContextView
+from tasks.triplets import Triplet
 from tasks.versioning.inputs import sha256_json
 
 System = Literal["base", "tuned"]
@@ -50,23 +50,31 @@ class Judgement(NamedTuple):
 
 
 def read_cases(rows: Path, base_answers: Path, tuned_answers: Path) -> list[Case]:
-    """Every row's answer by the base, then every row's by the tuned model; UserError if they do not belong together."""
-    folders: dict[System, Path] = {"base": base_answers, "tuned": tuned_answers}
-    return [case for system in SYSTEMS for case in _cases(rows, folders[system], system)]
+    """Every row's answer by the base, then every row's by the tuned model; UserError if they do not belong together.
 
-
-def _cases(rows: Path, answers: Path, system: System) -> Iterator[Case]:
+    Both cases of a row share its texts, which are most of what memory holds.
+    """
     refusal = refusal_sentence(rows)
-    for row, answer in answered(rows, answers / "answers.arrow"):
-        said = Row(row.query, ContextView(row.context), answer.text, refusal=refusal)
-        yield Case(
-            id=row.id,
-            document=row.document,
-            system=system,
-            question=row.query,
-            context=row.context,
-            answer=answer.text,
-            reference=None if row.refusal else row.answer,
-            refused=said.abstained,
-            claims=tuple(said.claims),
-        )
+    by_base, by_tuned = (answered(rows, folder / "answers.arrow") for folder in (base_answers, tuned_answers))
+    base: list[Case] = []
+    tuned: list[Case] = []
+    for (row, first), (_, second) in zip(by_base, by_tuned, strict=True):
+        context = ContextView(row.context)
+        base.append(_case(row, context, first.text, refusal, "base"))
+        tuned.append(_case(row, context, second.text, refusal, "tuned"))
+    return base + tuned
+
+
+def _case(row: Triplet, context: ContextView, answer: str, refusal: str | None, system: System) -> Case:
+    said = Row(row.query, context, answer, refusal=refusal)
+    return Case(
+        id=row.id,
+        document=row.document,
+        system=system,
+        question=row.query,
+        context=row.context,
+        answer=answer,
+        reference=None if row.refusal else row.answer,
+        refused=said.abstained,
+        claims=tuple(said.claims),
+    )

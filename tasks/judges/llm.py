@@ -16,7 +16,7 @@ from tasks.judges.case import Case, Judgement
 from tasks.judges.completions import Completions
 from tasks.judges.embedding import Embedder
 from tasks.judges.endpoint import BudgetConfig, Endpoint, EndpointConfig, NoReply
-from tasks.judges.memory import Judged
+from tasks.judges.memory import CHUNK, Judged
 from tasks.judges.prompts import QUESTIONS, STATEMENTS, VERDICTS, Prompt, Reply, prompt_hash, read
 from tasks.versioning import RUNTIME, Config
 from tasks.versioning.inputs import sha256_json
@@ -153,19 +153,15 @@ def scored(said: Sequence[Said], cases: Sequence[Case], embed: Callable[[], Embe
 
     A noncommittal answer scores 0.
     """
-    guessed = {at: each for at, each in enumerate(said) if isinstance(each, Guessed) and not each.noncommittal}
-    texts = [text for at, each in guessed.items() for text in (cases[at].question, *each.questions)]
-    vector = embed().of(texts) if embed and texts else None
-    judgements = []
-    for at, each in enumerate(said):
-        if isinstance(each, Judgement):
-            judgements.append(each)
-        elif each.noncommittal:
-            judgements.append(Judgement(0.0))
-        else:
-            assert vector  # the step asks for an embedding model
-            near = [float(vector(cases[at].question) @ vector(question)) for question in each.questions]
-            judgements.append(Judgement(round(sum(near) / len(near), 6)))
+    judgements = [each if isinstance(each, Judgement) else Judgement(0.0) for each in said]
+    guessed = [(at, each) for at, each in enumerate(said) if isinstance(each, Guessed) and not each.noncommittal]
+    for start in range(0, len(guessed), CHUNK):  # the embedder lets go of vectors between what it is asked
+        chunk = [(at, cases[at].question, each.questions) for at, each in guessed[start : start + CHUNK]]
+        assert embed  # the step asks for an embedding model
+        vector = embed().of([text for _, asked, questions in chunk for text in (asked, *questions)])
+        for at, asked, questions in chunk:
+            near = [float(vector(asked) @ vector(question)) for question in questions]
+            judgements[at] = Judgement(round(sum(near) / len(near), 6))
     return judgements
 
 

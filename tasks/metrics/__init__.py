@@ -17,6 +17,7 @@ from tasks.metrics.contrast_pairs import contrast_pairs
 from tasks.metrics.copy_density import copy_density
 from tasks.metrics.exact_match import exact_match
 from tasks.metrics.faithfulness import faithfulness
+from tasks.metrics.form import form
 from tasks.metrics.hallucination import hallucination
 from tasks.metrics.length_ratio import length_ratio
 from tasks.metrics.metric import Metric
@@ -48,6 +49,7 @@ METRICS = {
     "chrf": Metric(
         chrf, "chrF to the reference", "Style / domain", "higher", binary=False, taken=texts, together=chrf_of
     ),
+    "form": Metric(form, "Form of the reference", "Style / domain", "higher", binary=False),
     "length_ratio": Metric(length_ratio, "Length over reference", "Style / domain", "none", binary=False),
     "truncated": Metric(truncated, "Answers cut off", "Style / domain", "lower"),
     "refusal_exactness": Metric(
@@ -64,6 +66,7 @@ METRICS = {
         primary=True,
         same_rows=False,
         weight=abstention_f1_weight,
+        odds=2.0,
     ),
     "abstention_recall": Metric(abstention_recall, "Recall of refusals", "Abstention", "higher"),
     "abstention_precision": Metric(

@@ -26,6 +26,7 @@ class Metric:
     binary: bool = True  # a row counts 0 or 1, so that the figure is a rate
     same_rows: bool = True  # base and tuned are compared on rows that count for both; else each on its own rows
     weight: Callable[[Row], float] | None = None  # of a row, kept in a column of its own; None: all rows weigh the same
+    odds: float = 1.0  # how many times as much, by `weight`, a row that counts 1 weighs as one that counts 0
     # Where many rows are measured faster together: what is taken of each, and all their numbers from that.
     taken: Callable[[Row], Any] | None = None
     together: Callable[[Sequence[Any]], list[float | None]] | None = None

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tasks.text import content_stems
+from tasks.text import content_stems, words
 from tasks.text.tokens import stem
 from tasks.triplets import files_of, left_out
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 WEIGHED = 10  # files that word frequencies are counted in, evenly spread over all
-# Capitals become small, ASCII that is neither letter nor digit becomes space, bytes beyond ASCII stay.
-_PLAIN = bytes(byte if byte > 127 else ord(chr(byte).lower()) if chr(byte).isalnum() else 32 for byte in range(256))
+# `words` for ASCII, still in bytes, which Arrow splits: capitals become small, what is no letter or digit a space.
+_PLAIN = bytes(ord(chr(byte).lower()) if chr(byte).isalnum() else 32 for byte in range(128)).ljust(256)
 
 
 class Asked(NamedTuple):
@@ -121,7 +121,7 @@ class _Field:
         import pyarrow.compute as pc
 
         held = np.zeros((len(texts), len(self._terms)), np.float32)
-        plain = pa.array([text.translate(_PLAIN) for text in texts.cast(pa.binary()).to_pylist()], pa.binary())
+        plain = pa.array([_plain(text) for text in texts.cast(pa.binary()).to_pylist()], pa.binary())
         lists = pc.ascii_split_whitespace(plain.cast(pa.string()))
         said = lists.flatten().dictionary_encode()
         terms = np.array([self._terms.get(stem(word), -1) for word in said.dictionary.to_pylist()], np.int64)
@@ -129,6 +129,11 @@ class _Field:
         rows = np.repeat(np.arange(len(texts)), np.diff(lists.offsets.to_numpy()))
         held[rows[terms >= 0], terms[terms >= 0]] = 1
         return held
+
+
+def _plain(text: bytes) -> bytes:
+    """The words with white space between them."""
+    return text.translate(_PLAIN) if text.isascii() else " ".join(words(text.decode())).encode()
 
 
 def _batches(path: Path, skipped: list[int]) -> Iterator["pa.RecordBatch"]:

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Callable
 
-from tasks.text import claims
+from tasks.metrics.row import Row
+from tasks.text import ContextView
 from tasks.text.tokens import STOP_WORDS, content_stems, stem
 
 _WORD = re.compile(r"[^\W_]+")
@@ -11,21 +12,21 @@ _WORD = re.compile(r"[^\W_]+")
 Piece = tuple[str, bool]  # a stretch of text, and whether it is marked
 
 
-def supporting(passage: str, answer: str) -> list[Piece]:
-    """The passage in pieces; marked are the content words that the answer takes up in what it claims."""
-    said = _claimed(answer)
-    return _pieces(passage, lambda stem: stem in said)
+def supporting(context: list[str], answer: str, refusal: str | None) -> list[list[Piece]]:
+    """Each passage in pieces; marked are the content words that the answer takes up in what it claims."""
+    said = _claimed(answer, context, refusal)
+    return [_pieces(passage, lambda stem: stem in said) for passage in context]
 
 
-def unsupported(answer: str, context: list[str], query: str) -> list[Piece]:
+def unsupported(answer: str, context: list[str], query: str, refusal: str | None) -> list[Piece]:
     """The answer in pieces; marked are content words that it claims, and that neither context nor question holds."""
-    said, held = _claimed(answer), set(content_stems(" ".join([*context, query])))
+    said, held = _claimed(answer, context, refusal), set(content_stems(" ".join([*context, query])))
     return _pieces(answer, lambda stem: stem in said and stem not in held)
 
 
-def _claimed(answer: str) -> set[str]:
-    """The content stems of what an answer claims; a refusal claims nothing."""
-    return set(content_stems("\n".join(claims(answer))))
+def _claimed(answer: str, context: list[str], refusal: str | None) -> set[str]:
+    """The content stems of what an answer claims, as the metrics see it; a refusal claims nothing."""
+    return set(content_stems("\n".join(Row("", ContextView(context), answer, refusal=refusal).claims)))
 
 
 def _pieces(text: str, marked: Callable[[str], bool]) -> list[Piece]:

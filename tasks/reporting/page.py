@@ -69,8 +69,8 @@ def html(report: dict[str, Any]) -> str:
         lengths=lengths(report["lengths"]),
         explained={name: inspect.getdoc(metric.measure) or "" for name, metric in METRICS.items()},
         labels={name: figures.inline(metric.label) for name, metric in METRICS.items()},
-        marked=_marked,
-        supporting=_supporting,
+        marked=partial(_marked, report["refusal"]),
+        supporting=partial(_supporting, report["refusal"]),
     )
 
 
@@ -108,11 +108,11 @@ def _judges(report: dict[str, Any]) -> list[dict[str, Any]]:
     return judges
 
 
-def _marked(example: dict[str, Any], which: str) -> list[Piece]:
+def _marked(refusal: str | None, example: dict[str, Any], which: str) -> list[Piece]:
     """The answer in pieces, what nothing supports marked."""
-    return unsupported(example[which]["answer"], example["context"], example["query"])
+    return unsupported(example[which]["answer"], example["context"], example["query"], refusal)
 
 
-def _supporting(example: dict[str, Any]) -> list[list[Piece]]:
+def _supporting(refusal: str | None, example: dict[str, Any]) -> list[list[Piece]]:
     """The passages in pieces, what the tuned answer takes up marked."""
-    return [supporting(passage, example["tuned"]["answer"]) for passage in example["context"]]
+    return supporting(example["context"], example["tuned"]["answer"], refusal)

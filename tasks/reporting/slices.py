@@ -3,10 +3,10 @@
 from typing import Any
 
 from tasks.errors import UserError
-from tasks.gating.compare import compare
+from tasks.gating.compare import compare, require_same_rows
 from tasks.metrics import METRICS
 from tasks.metrics.scores import Scores
-from tasks.reporting.figures import count, interval, share, signed
+from tasks.reporting.figures import count, interval, share, short, signed
 from tasks.slicing import SLICES
 from tasks.statistics import bootstrap, cluster_codes, estimate, rate, weighted_sums
 
@@ -32,8 +32,8 @@ def by_slice(
 
     Raises UserError if base and tuned are not scored on the same rows, or the slices are of others.
     """
-    if base.ids != tuned.ids or base_slices.ids != tuned_slices.ids:
-        raise UserError("base and tuned are scored on different rows", "score both on the same rows and slices")
+    require_same_rows(base, tuned, ("base", "tuned"))
+    require_same_rows(base_slices, tuned_slices, ("the base's slices", "the tuned model's"))
     places: dict[str, list[int]] = {}
     for at, id_ in enumerate(base_slices.ids):
         places.setdefault(id_.partition(":")[0], []).append(at)
@@ -92,8 +92,10 @@ def _value(name: str, scores: Scores, resamples: int, seed: int) -> dict[str, An
     if not counted:
         return {"value": None, "low": None, "high": None, "rows": 0}
     sums = weighted_sums(values, scores.weights(name), cluster_codes(scores.documents))
-    drawn = None if METRICS[name].is_rate else bootstrap(sums, resamples=resamples, seed=seed)
-    figure = rate(sums) if drawn is None else estimate(sums, drawn)
+    if METRICS[name].binary:
+        figure = rate(sums, odds=METRICS[name].odds)
+    else:
+        figure = estimate(sums, bootstrap(sums, resamples=resamples, seed=seed))
     return {each: figure and round(getattr(figure, each), 6) for each in ("value", "low", "high")} | {"rows": counted}
 
 
@@ -101,7 +103,7 @@ def markdown(entries: list[dict[str, Any]]) -> str:
     """The slices as a table for report.md: a line for each figure that any row counts for."""
     lines = ["| Slice | Figure | Base | Tuned | Change of tuned [95 %] | n |", "|---|---|---:|---:|---:|---:|"]
     for entry in entries:
-        label = f"{entry['label']} ({count(entry['rows'])})"
+        label = f"{entry['label']} ({count(entry['rows'])}{_added(entry)})"
         for figure in [each for each in entry["figures"] if any(each[system]["rows"] for system in SYSTEMS)]:
             arrow = {"higher": " ↑", "lower": " ↓"}.get(figure["direction"], "")
             change = figure["tuned"]["change"]
@@ -114,3 +116,12 @@ def markdown(entries: list[dict[str, Any]]) -> str:
         if label:
             lines.append(f"| {label} | – | – | – | – | 0 |")
     return "\n".join(lines) + f"\n\n{NOTE}"
+
+
+def _added(entry: dict[str, Any]) -> str:
+    """How many passages were really added, where any were: what does not fit is not."""
+    added, of_all = entry.get("added"), entry.get("added_share")
+    if not added or not of_all or not added["median"]:
+        return ""
+    told = "; passages added: {}, at least {}; of all: {}, at least {}"
+    return told.format(*map(short, added.values()), *map(share, of_all.values()))

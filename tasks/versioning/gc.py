@@ -1,8 +1,9 @@
 """Garbage collection: what nobody needs any more goes, and for all else one can see why it stays.
 
 An artifact stays if an alias, a promoted adapter, one of the newest runs or an artifact younger than a day reaches it,
-through the inputs that the records name. Of adapters these are the champion, the one before it, the challenger and the
-last ones promoted, with the gate and the report that speak for them; the promotion log itself always stays. A flow that
+through the inputs that the records name. Of adapters these are the champion, those that rollbacks would bring back, the
+challenger and the last ones promoted, with the gate and the report that speak for them; the promotion log itself always
+stays. A flow that
 runs meanwhile loses nothing: what it used is in its log, what it makes is young, and blobs go only while nobody
 publishes (see `tasks.versioning.mirror.publishing`).
 """
@@ -111,6 +112,7 @@ def _promoted(entries: list[Entry]) -> dict[_Place, str]:
     """The adapters that may be served, and whom the champion was measured against; each with its proof."""
     log = History(entries)
     kept = [(version, "promoted lately") for version in log.promoted(KEEP_PROMOTED)]
+    kept += [(version, "a rollback may bring it back") for version in log.stack()[-KEEP_PROMOTED:]]
     if log.state.champion and (before := log.before_promotion(log.state.champion)):
         kept.append((before, "champion before the champion"))
     kept += [(version, name) for name, version in reversed(log.state.roles().items())]

@@ -67,23 +67,7 @@ class History:
                 found.append(version)
         return found[:most]
 
-    # What an entry of the next number would leave
-
-    def after_promotion(self, adapter: Version) -> State:
-        stack = [*_without(self._stack(), adapter), adapter]
-        return self._served(stack)
-
-    def after_rollback(self, champion: Version) -> State:
-        return self._served(_without(self._stack(), champion))
-
-    def after_challenge(self, adapter: Version) -> State:
-        return replace(self.state, challenger=replace(adapter, since=self.next_number))
-
-    def after_refusal(self, adapter: Version) -> State:
-        waits = self.state.challenger
-        return replace(self.state, challenger=None) if waits and same(waits, adapter) else self.state
-
-    def _stack(self) -> list[Version]:
+    def stack(self) -> list[Version]:
         """The adapters that are or were champion, oldest first, without those that were rolled back."""
         stack: list[Version] = []
         for entry in self.entries:
@@ -93,6 +77,22 @@ class History:
             if entry.action == "promote":
                 stack.append(version)
         return stack
+
+    # What an entry of the next number would leave
+
+    def after_promotion(self, adapter: Version) -> State:
+        stack = [*_without(self.stack(), adapter), adapter]
+        return self._served(stack)
+
+    def after_rollback(self, champion: Version) -> State:
+        return self._served(_without(self.stack(), champion))
+
+    def after_challenge(self, adapter: Version) -> State:
+        return replace(self.state, challenger=replace(adapter, since=self.next_number))
+
+    def after_refusal(self, adapter: Version) -> State:
+        waits = self.state.challenger
+        return replace(self.state, challenger=None) if waits and same(waits, adapter) else self.state
 
     def _served(self, stack: list[Version]) -> State:
         """The top two of the stack, in their roles from the next entry on. A challenger has lost whom it challenged."""

@@ -3,17 +3,13 @@
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tasks.errors import UserError
-from tasks.versioning.artifact import SHORT, Artifact
+from tasks.versioning.artifact import Artifact
 from tasks.versioning.history import History
 from tasks.versioning.judged import Decision, weights
 from tasks.versioning.process import Process
 from tasks.versioning.promotion_log import Action, Entry, State, Version
-
-if TYPE_CHECKING:
-    from tasks.versioning.store import Store
 
 
 @dataclass(frozen=True)
@@ -43,16 +39,6 @@ class Case:
             state=state,
             before=log.entries[-1].digest if log.entries else "",
         )
-
-
-def whole(store: "Store", step: str, key: str) -> Artifact:
-    found = store.find(step, key)
-    if not found:
-        raise UserError(
-            f"{step}/{key[:SHORT]} is not whole: {store.flaw(step, key)}",
-            "restore it from a backup, or run again the retraining that made it",
-        )
-    return found
 
 
 def name(artifact: Artifact) -> str:

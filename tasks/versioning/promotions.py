@@ -23,6 +23,7 @@ from tasks.versioning.judged import decided
 from tasks.versioning.promotion_case import Case
 from tasks.versioning.promotion_log import Entry, State, Version
 from tasks.versioning.refusals import Outdated
+from tasks.versioning.whole import whole
 
 if TYPE_CHECKING:
     from tasks.versioning.store import Store
@@ -193,7 +194,7 @@ class Promotions:
         return History(self.entries()).refused_by_hand(promotion_case.version(adapter))
 
     def incumbent(self, adapter: Artifact | None) -> Artifact | None:
-        """The champion that this adapter is to be compared with; None if there is none.
+        """The champion that this adapter is to be compared with; None if there is none. NotWhole if it is gone.
 
         For the champion itself it is the one that was in service when it was promoted: so a run in which nothing
         changed compares with the same one as before.
@@ -205,8 +206,8 @@ class Promotions:
         return self.artifact(champion) if champion else None
 
     def artifact(self, version: Version) -> Artifact:
-        """The adapter itself. UserError if it is gone or flawed."""
-        return promotion_case.whole(self._store, version.step, version.key)
+        """The adapter itself. NotWhole if it is gone or flawed."""
+        return whole(self._store, version.step, version.key)
 
     def _case(
         self,
@@ -218,7 +219,7 @@ class Promotions:
         if adapter.step != ADAPTERS:
             raise UserError(f"{adapter.about} is no adapter that can be served", f"give an artifact of {ADAPTERS}")
         for each in filter(None, (adapter, gate)):
-            promotion_case.whole(self._store, each.step, each.key)
+            whole(self._store, each.step, each.key)
         return Case(
             promotion_case.version(adapter),
             promotion_case.by(approver),

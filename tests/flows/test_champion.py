@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from flows.sources import Incumbent, _base_of, base_model, incumbent, template
+from tasks.errors import UserError
 from tasks.versioning.inputs import HubModel
 from tests.flows.test_history import run
 
@@ -93,6 +94,14 @@ def test_a_champion_whose_base_is_gone_leaves_the_gate_undecided(served, monkeyp
 def test_a_champion_that_is_flawed_leaves_the_gate_undecided(served, made):
     (served.store / f"export/{made.used['export'].key[:16]}/adapter/README.md").unlink()
     assert "the champion cannot answer" in now(served).missing
+
+
+def test_a_promotion_log_that_is_harmed_stops_the_run_instead_of_passing_for_a_champion_that_cannot_answer(served):
+    """The gate would be undecided, and say so of an adapter that is whole; `fsck` and a backup are the remedy."""
+    entry = served.store / "promotions/00000001.json"
+    entry.write_text(entry.read_text().replace("to try it", "to test it"))
+    with pytest.raises(UserError, match="the promotion log is not whole"):
+        now(served)
 
 
 def test_a_base_of_the_hub_is_had_by_its_commit():

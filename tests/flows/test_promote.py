@@ -9,7 +9,9 @@ import time
 
 import pytest
 
+from flows.config import load
 from flows.settle import PromotionConfig
+from tasks.errors import UserError
 from tasks.versioning.store import Store
 from tests.flows.test_settle import outcome
 from tests.tasks.versioning.promoting import adapter, gate
@@ -129,6 +131,23 @@ def test_a_person_approves_in_a_form_and_the_log_says_who_and_why_then_rolls_bac
     shown = artifact(served, back, "versions")
     assert f"| {third.about} | rolled back |" in shown
     assert f"| {first.adapter.about} | champion |" in shown
+
+
+def test_where_the_first_asking_failed_a_run_that_finds_all_fresh_asks_and_only_once(served, store):
+    from flows.doors.retraining import _settled
+
+    first = outcome(store, "asked late")
+
+    def settled(deployment: str) -> str:
+        return _settled(load(None, ["promotion.mode=approve", f"promotion.deployment={deployment}"]), store, first)
+
+    with pytest.raises(UserError, match="has no promote/gone\n.*deploy it"):
+        settled("promote/gone")
+    assert store.promotions.is_same(store.promotions.state.challenger, first.adapter)
+    for _ in range(2):
+        assert "waits for approval in a run of promote/ask" in settled("promote/ask")
+    (asked,) = runs_about(served, first.adapter.key)
+    assert first.adapter.about in form_of(served, asked)[1]
 
 
 def form_of(client, run_id) -> tuple[dict, str]:

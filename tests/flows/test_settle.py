@@ -12,9 +12,13 @@ from pydantic import ValidationError
 from flows.config import load
 from flows.settle import PromotionConfig, settle
 from tasks.errors import UserError
+from tasks.gate import GateConfig
+from tasks.gating.rules import Rule
 from tasks.versioning.source import ROOT
 from tasks.versioning.store import Store
 from tests.faults.toy import project
+from tests.tasks.evaluation import poor, right
+from tests.tasks.gating.test_gate import Evaluation
 from tests.tasks.versioning.promoting import adapter, gate, report
 
 AUTO = PromotionConfig()
@@ -111,17 +115,36 @@ def test_an_adapter_that_was_compared_with_a_champion_of_before_waits_for_the_ne
     assert "is promoted in place of" in twice(store, AUTO, anew)
 
 
-def test_settling_starts_no_prefect():
+def test_a_champion_that_cannot_answer_leaves_no_dead_end(store, tmp_path):
+    """Rules against the base alone all hold; the log would refuse it as outdated, and so it would the next time."""
+    first = outcome(store, "first")
+    settle(store, AUTO, first)
+    rules = (Rule(metric="token_f1", against="base", must="better"),)
+    config = GateConfig(rules=rules, resamples=500, champion_missing=f"the champion {first.adapter.about} is gone")
+    second = outcome(store, "second", told=Evaluation(tmp_path / "asked", 120).judged(poor, right, config))
+    assert twice(store, AUTO, second) == f"{second.adapter.about} is not promoted, for the gate cannot decide."
+    entry = store.promotions.entries()[-1]
+    assert (entry.action, entry.decision) == ("challenge", "undecided")
+    assert f"the champion {first.adapter.about} is gone; take it out of service, `reground rollback`, or" in entry.why
+    store.promotions.promote(second.adapter, gate=second.gate, why="it must be served", force=True)
+    assert store.promotions.is_champion(second.adapter)
 
+
+def test_settling_starts_no_prefect_where_nobody_is_to_be_asked(tmp_path):
     done = subprocess.run(
         [
             sys.executable,
             "-c",
-            "import sys, flows.settle, flows.decide, flows.versions; print('prefect' in sys.modules)",
+            "import sys, flows.settle, flows.decide, flows.versions, flows.doors.retraining as fresh; "
+            "from flows.config import load; config = load(None, ['promotion.mode=approve']); "
+            "from tasks.versioning.store import Store; from tests.flows.test_settle import outcome; "
+            f"store = Store({str(tmp_path)!r}); fresh._settled(config, store, outcome(store, 'first')); "
+            "print('prefect' in sys.modules)",
         ],
         capture_output=True,
         text=True,
         check=True,
+        cwd=ROOT,
     )
     assert done.stdout == "False\n"
 

@@ -138,6 +138,15 @@ def test_similarities_are_the_shares_of_idf_mass_that_a_plain_loop_finds(trainin
             assert told[triplet.id] == pytest.approx(wanted, abs=1e-5)
 
 
+def test_rows_in_other_scripts_are_found_too_by_the_same_words(tmp_path):
+    """By bytes, a word kept its capitals and whatever punctuation beyond ASCII stood beside it."""
+    said = Triplet("ru", "Н-1", "Какое Давление у насоса «Н-1»?", ("Давление насоса «Н-1» — 16 бар.",), "16 бар.", (0,))
+    folder = write_rows(tmp_path / "rows", [*TRAINING[:4], said])
+    (nearest,) = most_alike([Asked("какое давление у насоса Н-1", ["ДАВЛЕНИЕ насоса Н-1: 16 бар"])], folder, top=1)
+    assert nearest[0].id == "ru"
+    assert (nearest[0].question, nearest[0].passage) == (pytest.approx(1), pytest.approx(1))
+
+
 def test_twenty_thousand_training_rows_are_looked_through_in_seconds(tmp_path):
     """A million in a minute is 60 µs a row; here with room for a busy machine."""
     rows = triplets(50)

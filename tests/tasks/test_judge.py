@@ -385,6 +385,17 @@ def test_what_only_sounds_like_a_refusal_is_judged_if_the_context_says_it_itself
     assert all(case.refused for case in others if case.id != "price")
 
 
+def test_the_cases_of_a_row_share_its_texts(tmp_path):
+    rows = triplets(3)
+    asked = write_rows(tmp_path / "rows", rows)
+    cases = read_cases(
+        asked, write_answers(tmp_path / "base", rows, poor), write_answers(tmp_path / "tuned", rows, right)
+    )
+    assert [case.system for case in cases] == ["base"] * 6 + ["tuned"] * 6
+    for base, tuned in zip(cases[:6], cases[6:], strict=True):
+        assert base.id == tuned.id and base.context is tuned.context and base.question is tuned.question
+
+
 def test_a_run_beside_that_ends_meanwhile_hinders_none(tmp_path):
     """Its folder is listed, and gone when its journal is to be read: as a link to nothing is."""
     (tmp_path / "ended").symlink_to(tmp_path / "gone")

@@ -109,7 +109,12 @@ def test_slices_are_reported_with_their_change(tmp_path):
         "slices.gold_first.figures.token_f1.tuned.change.value"
         in Page((tmp_path / "report/report.html").read_text()).paths
     )
-    assert "## Harder questions" in (tmp_path / "report/report.md").read_text()
+    shown = (tmp_path / "report/report.md").read_text()
+    assert "## Harder questions" in shown
+    harder = next(e for e in found["slices"] if e["name"] == "distractors_80")
+    assert harder["added"]["median"] >= harder["added"]["least"] >= 1
+    assert f"passages added: {harder['added']['median']:g}, at least {harder['added']['least']:g}; of all: 0." in shown
+    assert "slices.distractors_80.added.least" in Page((tmp_path / "report/report.html").read_text()).paths
 
 
 def test_rows_in_doubt_and_what_failures_were_learnt_from_go_back_to_the_author(tmp_path):

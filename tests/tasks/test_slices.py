@@ -3,6 +3,7 @@
 import json
 import random
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -102,6 +103,18 @@ def test_distractors_are_of_other_documents_and_hold_no_answer(of_plant, name, s
         assert not any(holds(passage, before.value) or before.document in passage for passage in added)
         assert [after.context[at] for at in after.gold] == [before.context[at] for at in before.gold]
         assert (after.query, after.answer, after.value) == (before.query, before.answer, before.value)
+
+
+def test_the_report_tells_how_many_passages_really_fitted(of_plant, base, tmp_path):
+    """The label says 80 %; where the prompt is full it is less, and nobody saw that."""
+    assert of_plant[1]["slices"]["distractors_80"]["added_share"] == {"median": 0.8, "least": 0.8}
+    found = made(tmp_path, base, PLANT, max_tokens=900)
+    told = json.loads((tmp_path / "out/report.json").read_text())["slices"]["distractors_80"]
+    added = [len(after.context) - len(before.context) for before, after in pairs(found, "distractors_80")]
+    assert told["added"] == {"median": median(added), "least": min(added)}
+    assert told["added_share"]["least"] < 0.7
+    unchanged = json.loads((tmp_path / "out/report.json").read_text())["slices"]["counterfactual"]
+    assert unchanged["added"] == {"median": 0, "least": 0}
 
 
 def test_distractors_are_near_misses(of_plant):

@@ -135,6 +135,33 @@ def test_no_failure_in_n_bounds_the_rate_near_4_over_n():
     assert 0.03 <= found.high <= 0.04
 
 
+@pytest.mark.parametrize("refused", [0.0, 0.02, 0.5, 0.98, 1.0])
+def test_an_f1_near_0_or_1_is_covered_although_all_its_rows_weigh_alike_there(refused):
+    """Of 100 unanswerable questions so many are refused, and nothing else: F1 = 2p / (1 + p), weights 2 and 1.
+
+    Wilson's interval of the weighted rows covers 82 % where .02 are, whether the sum of weights or Kish's size
+    stands for their number: at 0 all weigh 1, and the one that is refused next weighs 2.
+    """
+    rng, true = np.random.default_rng(8), 2 * refused / (1 + refused)
+    covered = []
+    for _ in range(600):
+        hits = (rng.random(100) < refused).astype(float)
+        found = rate(sums_of(hits, [str(i) for i in range(100)], 1 + hits), odds=2)
+        assert found.low < found.high
+        covered.append(found.low <= true <= found.high)
+    assert np.mean(covered) >= 0.93
+
+
+def test_of_no_right_refusal_in_n_the_f1_may_still_be_near_8_over_n():
+    """Any one that comes weighs twice: the plain share is up to 3.9 of 104, and the F1 up to 7.6."""
+    hits = np.zeros(104)
+    found = rate(sums_of(hits, [str(i) for i in range(104)], 1 + hits), odds=2)
+    plain = rate(sums_of(hits, [str(i) for i in range(104)]))
+    assert (found.value, found.low) == (0, 0)
+    assert found.high == pytest.approx(2 * plain.high / (1 + plain.high))
+    assert 0.065 <= found.high <= 0.08
+
+
 def test_a_change_of_rates_is_newcombes():
     """His example (1998, table II): 36 both, 12 only the first, 2 only the second, 0 neither gives .04 to .34."""
     first = np.repeat([1.0, 1.0, 0.0, 0.0], [36, 12, 2, 0])

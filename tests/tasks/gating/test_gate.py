@@ -9,6 +9,7 @@ from tasks.errors import UserError
 from tasks.gate import GateConfig, gate
 from tasks.gating.rules import PRIMARY, Rule
 from tasks.metrics import METRICS
+from tasks.metrics.scores import Scores
 from tasks.score import ScoreConfig, score
 from tests.tasks.evaluation import REFUSAL, poor, right, triplets, write_answers, write_rows
 
@@ -141,6 +142,16 @@ def test_a_champion_that_cannot_answer_leaves_it_undecided(evaluation):
     assert found["verdicts"][-1]["detectable"] is None
 
 
+def test_nor_is_it_decided_by_rules_against_the_base_alone_and_the_sentence_says_what_to_do(evaluation):
+    missing = "the champion export/1 needs its base model old"
+    config = GateConfig(rules=better_and_not_worse("base"), resamples=500, champion_missing=missing)
+    found = evaluation.judged(poor, right, config)
+    assert found["decision"] == "undecided"
+    assert set(outcomes(found).values()) == {"holds"}
+    assert missing in found["why"] and "`reground rollback`" in found["why"] and "--force --because" in found["why"]
+    assert evaluation.judged(right, refusing, config)["decision"] == "refuse"
+
+
 def test_what_ships_must_be_as_good_as_what_was_trained(evaluation):
     found = evaluation.judged(poor, right, SHORT, shipped=right)
     assert (found["decision"], {each["against"] for each in found["verdicts"]}) == ("promote", {"base", "trained"})
@@ -186,6 +197,15 @@ def test_scores_of_different_rows_are_refused(evaluation, tmp_path):
     other = Evaluation(tmp_path, 13)
     with pytest.raises(UserError, match="score different rows"):
         gate(GateConfig(), base_scores=evaluation.scores(poor), tuned_scores=other.scores(right), out=tmp_path)
+
+
+def test_the_same_rows_from_other_documents_are_refused_with_the_row(evaluation, tmp_path):
+    """Documents are what the error bars count; the first system's were taken, whatever the second's said."""
+    moved = Scores.read(evaluation.scores(right) / "scores.arrow")
+    moved.documents[3] = "Sheet 7"
+    moved.write(tmp_path / "scores.arrow")
+    with pytest.raises(UserError, match=f"different documents: row {moved.ids[3]} from 'Sheet 1' and from 'Sheet 7'"):
+        gate(GateConfig(), base_scores=evaluation.scores(poor), tuned_scores=tmp_path, out=tmp_path)
 
 
 def test_every_metric_is_compared_in_the_order_of_the_table(evaluation):

@@ -9,6 +9,8 @@ import pytest
 from tasks.errors import UserError
 from tasks.judges.case import Case
 from tasks.judges.embedding import Embedder, EmbeddingConfig, relevance, similarity
+from tasks.judges.llm import Guessed, scored
+from tasks.judges.memory import CHUNK
 from tests.tasks.judges.models import minilm, toy_classifier
 
 LONG = "The feed pump P-101 delivers 40 cubic metres an hour at 16 bar. " * 60
@@ -121,3 +123,14 @@ def test_pickled_weights_and_missing_tokenizers_are_refused(tmp_path):
     (folder / "tokenizer.json").unlink()
     with pytest.raises(UserError, match="holds no tokenizer"):
         Embedder(folder, EmbeddingConfig())
+
+
+def test_vectors_of_guessed_questions_are_let_go_of_on_the_way(embed, monkeypatch):
+    """All at once, three guessed questions for each answer were 25 kB a row."""
+    monkeypatch.setattr("tasks.judges.embedding.MOST", 20)
+    said = [Guessed([f"What is {number}?"], False) for number in range(150)]
+    cases = [case(question=f"Which is {number}?") for number in range(150)]
+    judgements = scored(said, cases, lambda: embed)
+    assert len(embed._known) <= 20 + 2 * CHUNK < 300
+    alone = embed([cases[149].question, *said[149].questions])
+    assert judgements[149].score == pytest.approx(alone[0] @ alone[1], abs=1e-5)

@@ -34,11 +34,17 @@ def adapter(store: Store, name: str, *, again: int = 0) -> Artifact:
 
 
 def gate(
-    store: Store, tuned: Artifact, champion: Artifact | None = None, *, decision: str = "promote", again: int = 0
+    store: Store,
+    tuned: Artifact,
+    champion: Artifact | None = None,
+    *,
+    decision: str = "promote",
+    again: int = 0,
+    told: dict[str, Any] | None = None,
 ) -> Artifact:
-    """What the gate said of `tuned` against `champion`."""
+    """What the gate said of `tuned` against `champion`; `told` if it was a real one."""
     against = f"{tuned.about} {champion.about if champion else ''} {decision} {again}"
-    told = {
+    told = told or {
         "decision": decision,
         "why": f"{decision}: token F1 (answerable) +0.20 [+0.10, +0.30]",
         "verdicts": [{**VERDICT, "outcome": {"promote": "holds", "refuse": "fails"}.get(decision, "open")}],

@@ -263,13 +263,28 @@ def test_gc_keeps_what_may_be_served_with_its_proof_and_never_the_log(store):
     one, two, three, four, five, six = (each.about for each in made)
     assert found[six] == "champion"
     assert found[five] == "previous"
-    assert found[four] == "promoted lately"
+    assert found[four] == "a rollback may bring it back"
     assert found[waits.about] == "challenger"
     assert found[proofs[5].about] == f"proof of {six}"
     assert three in found, "the gate of the fourth compared it with this one"
     assert {one, two, refused.about} & set(found) == set()
     assert len(store.promotions.entries()) == 8
     assert list(check(store)) == []
+
+
+def test_a_collection_keeps_what_a_second_rollback_brings_back_however_many_were_rolled_back_since(store):
+    made = [adapter(store, name) for name in ("one", "two", "three", "four", "five", "six", "seven")]
+    for each in made[:4]:
+        store.promotions.promote(each, why="by hand")
+    for each in made[4:]:  # a bad week
+        store.promotions.promote(each, why="by hand")
+        store.promotions.rollback(why="no", adapter=each)
+    found = {item.name: item.why for item in collect(store, older_than=0, delete=True).items if item.keep}
+    assert found[made[1].about] == "a rollback may bring it back"
+    assert made[0].about not in found
+    for each in made[3:1:-1]:
+        store.promotions.rollback(why="that one too", adapter=each)
+    assert names(store)["champion"] == made[1].about
 
 
 ACTS = {
