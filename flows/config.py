@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
 from flows.settle import PromotionConfig
 from tasks.answer import AnswerConfig
 from tasks.build import BuildConfig
 from tasks.errors import UserError
-from tasks.gate import GateConfig
+from tasks.gate import GateRules
 from tasks.judge import JudgeConfig
 from tasks.report import ReportConfig
 from tasks.score import ScoreConfig
@@ -39,7 +39,9 @@ class BaseConfig(Config):
     """The base model: a folder, or a name on the Hugging Face hub."""
 
     model: str = Field("data/tiny-base", description="A folder, or a hub name such as mistralai/Mistral-7B-v0.3.")
-    revision: str = Field("main", description="Branch, tag or commit on the hub; it is resolved to a commit.")
+    revision: str = Field(
+        "main", description="Branch, tag or commit on the hub, resolved to a commit; a folder has none."
+    )
 
 
 class PromptConfig(Config):
@@ -83,7 +85,8 @@ class Retrain(Config):
         "threads", description="What the rows' pieces of work are spread over; it changes no result."
     )
     runner_address: Annotated[str | None, RUNTIME] = Field(
-        None, description="A Dask or Ray cluster that runs already; without it one is started on this machine."
+        None,
+        description="For dask and ray: a cluster that runs already; without it one is started on this machine.",
     )
     workers: Annotated[PositiveInt | None, RUNTIME] = Field(
         None, description="How many run at once; without it as many as there are cores."
@@ -97,11 +100,19 @@ class Retrain(Config):
     answer: AnswerConfig = AnswerConfig()
     score: ScoreConfig = ScoreConfig()
     parity: ParityConfig = ParityConfig()
-    gate: GateConfig = GateConfig()
+    gate: GateRules = GateRules()
     slices: HarderConfig = HarderConfig()
     judge: JudgeConfig = JudgeConfig()
     report: ReportConfig = ReportConfig()
     promotion: PromotionConfig = PromotionConfig()
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> "Retrain":
+        if self.runner_address and self.runner in ("threads", "processes"):
+            raise ValueError(
+                f"runner_address is for dask and ray, and runner is {self.runner}; leave it out, or set runner"
+            )
+        return self
 
     def open_store(self) -> Store:
         return Store(self.store, cache=Path(self.cache) if self.cache else None)
