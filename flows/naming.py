@@ -24,7 +24,7 @@ def naming(config: Retrain, planner: Planner) -> Naming:
     told = [_short(each) for each in changes[:MOST]]
     told += [f"{len(changes) - MOST} more"] if len(changes) > MOST else []
     rank = f"r={config.train.lora.r}"
-    name = " · ".join([f"retrain {config.name}", *told, rank])
+    name = " · ".join([f"retrain {config.name}", *told, *([] if any("lora.r " in each for each in told) else [rank])])
     return Naming(name, list(dict.fromkeys([config.name, PurePosixPath(config.base.model).name, rank, *tags])))
 
 
@@ -48,7 +48,7 @@ def _changes(planner: Planner) -> tuple[list[str], list[str]]:
                     else:
                         others.append(f"{change.name} changed")
                 case "config":
-                    settings.append(change.text.removeprefix("config."))
+                    settings.append(f"{step.request.step.name}.{change.text.removeprefix('config.')}")
                 case "library":
                     libraries.append(change.text.removeprefix("library "))
                 case "code":

@@ -5,6 +5,7 @@ A server that is down or restarts is told of once in the log, and what could not
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from uuid import UUID
 
 from prefect.artifacts import MarkdownArtifact, ProgressArtifact
@@ -39,9 +40,10 @@ class TrainingPage:
                     for artifact, data in zip(self._made, (percent, text), strict=True):
                         client.update_artifact(artifact, ArtifactUpdate(data=data))
             else:
-                progress = ProgressArtifact(progress=percent, key="train-progress", description="Training steps")
+                steps = ProgressArtifact(progress=percent, key="train-progress", description="Training steps")
                 loss = MarkdownArtifact(markdown=text, key="train-loss", description="Standing, and loss by step")
-                self._made = progress.create().id, loss.create().id
+                made: list[Any] = [steps.create(), loss.create()]
+                self._made = made[0].id, made[1].id
             taken = True
         return taken
 
