@@ -23,21 +23,23 @@ def is_away(error: BaseException) -> bool:
     causes = list(_causes(error))
     if any(type(each).__name__ in BY_CHOICE for each in causes):
         return False
-    return any(_names(each) & AWAY or _failing(status_of(each)) for each in causes)
+    status = status_of(error)
+    failing = status is not None and (status >= 500 or status == TOO_MANY)
+    return failing or any(_names(each) & AWAY for each in causes)
 
 
 def status_of(error: BaseException) -> int | None:
-    """The HTTP status that an error tells of, if any."""
+    """The HTTP status that an error, or what it was raised from, tells of, if any."""
+    return next((found for each in _causes(error) if (found := _status(each)) is not None), None)
+
+
+def _status(error: BaseException) -> int | None:
     response: Any = getattr(error, "response", None)
     if isinstance(response, dict):  # botocore
         found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     else:
         found = getattr(response, "status_code", None) or getattr(error, "status", None) or getattr(error, "code", None)
     return found if isinstance(found, int) else None
-
-
-def _failing(status: int | None) -> bool:
-    return status is not None and (status >= 500 or status == TOO_MANY)
 
 
 def _names(error: BaseException) -> set[str]:

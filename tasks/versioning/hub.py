@@ -15,7 +15,7 @@ def download(name: str, commit: str, token: str | None) -> Path:
     Raises Unreachable if the hub is away, UserError if it does not give the model out.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(name, revision=commit, allow_patterns=WANTED, token=token))
@@ -23,7 +23,7 @@ def download(name: str, commit: str, token: str | None) -> Path:
         what = f"base.model: cannot download {name}@{commit[:8]}: {brief(error)}"
         if is_away(error):
             raise Unreachable(what, "check the network, then run again: files that are here stay") from error
-        if isinstance(error, HfHubHTTPError) and status_of(error) in (401, 403, 404):
+        if status_of(error) in (401, 403, 404):
             raise UserError(
                 what, "check the name; for a gated model accept its licence on its page and run `hf auth login`"
             ) from error

@@ -59,11 +59,21 @@ def test_a_whole_artifact_that_prefect_never_heard_of_shows_cached(prefect_serve
     assert run(store, rows) == "Cached"
 
 
-def test_the_steps_own_report_is_a_prefect_artifact(prefect_server, tmp_path, rows):
+def test_each_step_has_an_artifact_that_tells_how_it_came_to_be_cached_or_not(prefect_server, tmp_path, rows):
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+    from prefect.client.schemas.sorting import ArtifactSort
 
-    run(Store(tmp_path / "store"), rows)
+    store = Store(tmp_path / "store")
+    for _ in range(2):
+        run(store, rows)
     with get_client(sync_client=True) as client:
-        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["copy"])))
-    assert "## copied" in found[0].data
+        wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["copy"]))
+        found = client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC)[:2]
+    about = store.match("copy").about
+    for each, state in zip(found, ("Cached", "Completed"), strict=True):
+        assert each.task_run_id
+        assert each.description == f"copy: {state}"
+        assert "## copied" in each.data
+        assert "| why | never made |" in each.data
+        assert f"`reground lineage {about}`" in each.data
