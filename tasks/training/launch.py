@@ -11,7 +11,7 @@ from pathlib import Path
 import orjson
 
 from tasks.errors import UserError
-from tasks.progress import TrainingProgress
+from tasks.progress import TrainingProgress, say
 from tasks.training.checkpoints import last_whole, rewind, step_of
 from tasks.training.fit import OutOfMemory, fit_of, keep
 from tasks.training.job import Job
@@ -114,5 +114,6 @@ def _explained(job: Job, code: int) -> Exception:
             "run again to go on from the last checkpoint; if it happens again, lower train.batch_size",
         )
     with job.log.open(encoding="utf-8", errors="replace") as log:
-        tail = "".join(deque(log, 30))
-    return RuntimeError(f"training failed with exit code {code}; the end of {job.log}:\n{tail}")
+        tail = list(deque((line.rstrip() for line in log if line.strip()), 30))
+    say("\n".join([f"the end of {job.log}:", *tail]))  # for the log; the error is a run's state message
+    return RuntimeError(f"training failed with exit code {code}: {tail[-1] if tail else 'it said nothing'}")
