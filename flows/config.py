@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, PositiveInt, ValidationError, field_validator
+from pydantic import BaseModel, Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from flows.settle import PromotionConfig
 from tasks.answer import AnswerConfig
 from tasks.build import BuildConfig
 from tasks.errors import UserError
-from tasks.gate import GateConfig
+from tasks.gate import GateRules
 from tasks.judge import JudgeConfig
 from tasks.redact import CREDENTIALS, redacted
 from tasks.report import ReportConfig
@@ -40,7 +40,9 @@ class BaseConfig(Config):
     """The base model: a folder, or a name on the Hugging Face hub."""
 
     model: str = Field("data/tiny-base", description="A folder, or a hub name such as mistralai/Mistral-7B-v0.3.")
-    revision: str = Field("main", description="Branch, tag or commit on the hub; it is resolved to a commit.")
+    revision: str = Field(
+        "main", description="Branch, tag or commit on the hub, resolved to a commit; a folder has none."
+    )
 
 
 class PromptConfig(Config):
@@ -84,7 +86,8 @@ class Retrain(Config):
         "threads", description="What the rows' pieces of work are spread over; it changes no result."
     )
     runner_address: Annotated[str | None, RUNTIME] = Field(
-        None, description="A Dask or Ray cluster that runs already; without it one is started on this machine."
+        None,
+        description="For dask and ray: a cluster that runs already; without it one is started on this machine.",
     )
     workers: Annotated[PositiveInt | None, RUNTIME] = Field(
         None, description="How many run at once; without it as many as there are cores."
@@ -98,7 +101,7 @@ class Retrain(Config):
     answer: AnswerConfig = AnswerConfig()
     score: ScoreConfig = ScoreConfig()
     parity: ParityConfig = ParityConfig()
-    gate: GateConfig = GateConfig()
+    gate: GateRules = GateRules()
     slices: HarderConfig = HarderConfig()
     judge: JudgeConfig = JudgeConfig()
     report: ReportConfig = ReportConfig()
@@ -111,6 +114,14 @@ class Retrain(Config):
         if url and CREDENTIALS.search(url):
             raise ValueError("an address without user and password: the environment holds credentials")
         return url
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> "Retrain":
+        if self.runner_address and self.runner in ("threads", "processes"):
+            raise ValueError(
+                f"runner_address is for dask and ray, and runner is {self.runner}; leave it out, or set runner"
+            )
+        return self
 
     def open_store(self) -> Store:
         return Store(self.store, cache=Path(self.cache) if self.cache else None)

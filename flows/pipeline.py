@@ -14,7 +14,7 @@ from tasks.answer import AnswerConfig, answer
 from tasks.build import build
 from tasks.errors import UserError
 from tasks.export import ExportConfig, export
-from tasks.gate import GateConfig, gate
+from tasks.gate import GateConfig, GateRules, gate
 from tasks.judge import judge
 from tasks.report import report
 from tasks.score import score
@@ -170,4 +170,5 @@ def _judge(config: Retrain, run: Run, **answers: Any) -> Any:
 
 
 def _gate(config: Retrain, champion_missing: str | None) -> GateConfig:
-    return config.gate.model_copy(update={"champion_missing": champion_missing})
+    told = {name: getattr(config.gate, name) for name in GateRules.model_fields}
+    return GateConfig(**told, champion_missing=champion_missing)

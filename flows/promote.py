@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.deployments import run_deployment
@@ -20,10 +19,12 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows import decide
+from flows.announce import announced
 from flows.settle import PromotionConfig, Settled, candidate, settle
 from flows.versions import markdown, versions
 from tasks.errors import UserError
-from tasks.versioning import RUNTIME, Config
+from tasks.versioning import RUNTIME, Config, shown
+from tasks.versioning.as_task import patiently
 from tasks.versioning.judged import decided
 from tasks.versioning.store import Store
 
@@ -83,19 +84,33 @@ def promote(request: Promote = CHALLENGER) -> State[str]:
     The state message tells the outcome. A run that waits for approval is suspended and needs no worker; resumed, it
     goes on from the top.
     """
-    store = request.open_store()
-    if request.approval:
-        told = _asked(store, request)
-    else:
-        told = decide.promote(store, request.adapter, because=request.because, force=request.force)
-    return _ended(store, told, request.mlflow)
+    return patiently(lambda: _promoted(request))
 
 
 @flow(name="rollback", validate_parameters=True)
 def rollback(request: Rollback) -> State[str]:
     """Take the champion out of service and bring back the adapter before it. The state message tells the outcome."""
+    return patiently(lambda: _rolled_back(request))
+
+
+# Each of these may be done again: what is in the promotion log already is not entered twice.
+
+
+def _promoted(request: Promote) -> State[str]:
     store = request.open_store()
-    return _ended(store, decide.rollback(store, request.adapter, because=request.because), request.mlflow)
+    with announced(store):
+        if request.approval:
+            told = _asked(store, request)
+        else:
+            told = decide.promote(store, request.adapter, because=request.because, force=request.force)
+    return _ended(store, told, request.mlflow)
+
+
+def _rolled_back(request: Rollback) -> State[str]:
+    store = request.open_store()
+    with announced(store):
+        told = decide.rollback(store, request.adapter, because=request.because)
+    return _ended(store, told, request.mlflow)
 
 
 def _asked(store: Store, request: Promote) -> str:
@@ -104,7 +119,7 @@ def _asked(store: Store, request: Promote) -> str:
     if not _resumed():
         adapter = candidate(store, request.adapter)
         about = decide.described(store, adapter)
-        create_markdown_artifact(about, key="approval", description="What waits for approval")
+        shown.markdown(about, key="approval", description="What waits for approval")
         form = Approval.with_initial_data(description=about, adapter=f"{adapter.step}/{adapter.key}")
     answer = suspend_flow_run(wait_for_input=form, key="approval")
     if not answer.approve:
@@ -122,7 +137,7 @@ def _ended(store: Store, told: str, mlflow: str | None) -> State[str]:
         from flows.registry import mirrored
 
         told += mirrored(store, mlflow)
-    create_markdown_artifact(markdown(versions(store)), key=SERVED, description="Adapters by what became of them")
+    shown.markdown(markdown(versions(store)), key=SERVED, description="Adapters by what became of them")
     return Completed(message=told, data=told)
 
 
@@ -134,7 +149,7 @@ def settle_and_ask(store: Store, config: PromotionConfig, outcome: Settled, *, c
     if config.asks and config.deployment and waits and decided(outcome.gate).decision == "promote":
         request = Promote(
             store=store.url,
-            cache=cache,
+            cache=str(Path(cache).resolve()) if cache else None,
             adapter=f"{outcome.adapter.step}/{outcome.adapter.key}",
             approval=True,
             mlflow=config.mlflow,

@@ -6,18 +6,24 @@ from pathlib import Path
 
 import orjson
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_markdown_artifact
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
 from prefect.states import Completed
 
+from flows.announce import announced
 from flows.config import TINY, Retrain, load
+from flows.naming import naming
 from flows.pipeline import pipeline
 from flows.promote import settle_and_ask
 from flows.roots import refuse_outside
 from flows.versions import markdown, versions
+from tasks.errors import UserError
 from tasks.reporting import history
-from tasks.versioning.as_task import TaskRunner, Tell, silent
+from tasks.versioning import shown
+from tasks.versioning.as_task import TaskRunner, Tell, patiently, silent
 from tasks.versioning.lineage import lineage
+from tasks.versioning.plan import Planner
 from tasks.versioning.runner import Runner
 
 SAMPLE = load(Path(os.environ.get("REGROUND_CONFIG") or TINY))  # what the run form begins with
@@ -42,18 +48,45 @@ def retrain(config: Retrain = SAMPLE, because: str = "") -> State[str]:
 
 
 def run(config: Retrain) -> State[str]:
-    """The body of the flow. Apart, because Prefect pickles a flow's own function for the workers, `TELL` and all."""
+    """The body of the flow. Apart, because Prefect pickles a flow's own function for the workers, `TELL` and all.
+
+    It may be done again: what is finished is found in the store.
+    """
     refuse_outside(config)
+    _name(config)
+    return patiently(lambda: _run(config))
+
+
+def _run(config: Retrain) -> State[str]:
     store = config.open_store()
     runner = Runner(config.runner, address=config.runner_address, workers=config.workers)
     with runner as spread, store.log_run(config.name) as log:
         outcome = pipeline(config, TaskRunner(store, name=config.name, tell=TELL.get(), spread=spread, log=log))
     report = orjson.loads((outcome.report.folder / "report.json").read_bytes())
     summary = (outcome.report.folder / "report.md").read_text(encoding="utf-8")
-    create_markdown_artifact(summary, key="comparison", description="Base against tuned")
+    shown.markdown(summary, key="comparison", description="Base against tuned")
     chart = lineage(outcome.report).mermaid()
-    create_markdown_artifact(f"```mermaid\n{chart}\n```", key="lineage", description="What the report was made from")
-    settled = settle_and_ask(store, config.promotion, outcome, cache=config.cache)
+    shown.markdown(f"```mermaid\n{chart}\n```", key="lineage", description="What the report was made from")
+    with announced(store):
+        settled = settle_and_ask(store, config.promotion, outcome, cache=config.cache)
     served = f"{markdown(versions(store))}\n{history.markdown([e.plain() for e in store.promotions.entries()])}"
-    create_markdown_artifact(served, key="versions", description="Adapters by what became of them")
+    shown.markdown(served, key="versions", description="Adapters by what became of them")
     return Completed(message=f"{report['headline']}{AND_SO}{settled}", data=str(outcome.report.folder))
+
+
+def _name(config: Retrain) -> None:
+    """Have the run's name and tags tell what it is; a run that cannot be planned fails further on, with the reason."""
+    context = FlowRunContext.get()
+    if not (context and context.flow_run):
+        return
+    try:
+        planner = Planner(config.open_store(), config.name)
+        pipeline(config, planner)
+    except UserError:
+        return
+    found = naming(config, planner)
+    tags = sorted({*context.flow_run.tags, *found.tags})
+    with shown.only_shown(), get_client(sync_client=True) as client:
+        client.update_flow_run(context.flow_run.id, name=found.name, tags=tags)
+        context.flow_run.name, context.flow_run.tags = found.name, tags
+    get_run_logger().info("%s", found.name)

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flows.config import BaseConfig, PromptConfig
-from tasks.errors import UserError
+from tasks.errors import Unreachable, UserError
 from tasks.readers import expand
 from tasks.readers.source import Rows
+from tasks.versioning.away import is_away
 from tasks.versioning.inputs import HubModel, Input, Local
 from tasks.versioning.source import ROOT
 from tasks.versioning.store import Artifact, Store
@@ -153,6 +154,7 @@ def _commit(config: BaseConfig) -> str:
     from huggingface_hub import HfApi, scan_cache_dir
     from huggingface_hub.errors import CacheNotFound, HfHubHTTPError
 
+    kind: type[UserError] = UserError
     try:
         found: str | None = HfApi().model_info(config.model, revision=config.revision, timeout=10).sha
     except HfHubHTTPError as error:
@@ -161,9 +163,9 @@ def _commit(config: BaseConfig) -> str:
                 f"base.model: the hub has no {config.model!r} at {config.revision!r} that you may read",
                 "check the spelling; for a gated model accept its licence on its page and run `hf auth login`",
             ) from None
-        found = None
-    except (HTTPError, OSError):
-        found = None
+        found, kind = None, Unreachable if is_away(error) else UserError
+    except (HTTPError, OSError) as error:
+        found, kind = None, Unreachable if is_away(error) else UserError
     if found is None:
         try:
             cached = [r for r in scan_cache_dir().repos if r.repo_id == config.model]
@@ -171,7 +173,7 @@ def _commit(config: BaseConfig) -> str:
         except (CacheNotFound, KeyError):
             found = None
     if found is None:
-        raise UserError(
+        raise kind(
             f"base.model: cannot reach the hub, and {config.model!r} is not on this machine",
             "connect once to download it, set base.model to a folder that has it, or name a commit in base.revision",
         )

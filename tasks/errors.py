@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read."""
+"""The exceptions that a user is meant to read."""
 
 from tasks.redact import redacted
 
@@ -18,3 +18,12 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return f"{self.what}\n  remedy: {self.remedy}"
+
+
+class Unreachable(UserError):
+    """A hub or a store that is away just now: the one mistake that time may mend. Runs try again, and plans do not.
+
+    `waited`: it was tried again already, in vain.
+    """
+
+    waited = False

@@ -18,7 +18,7 @@ from tasks.versioning import Config, step
 Comparisons = Mapping[str, Sequence[dict[str, Any]] | None]  # against → an entry per metric
 
 
-class GateConfig(Config):
+class GateRules(Config):
     """What a new adapter must show. A gate that cannot decide does not promote."""
 
     rules: tuple[Rule, ...] = Field(default_rules(), min_length=1, description="All of them must hold; see `better`.")
@@ -33,9 +33,12 @@ class GateConfig(Config):
     )
     resamples: int = Field(10_000, ge=100, description="Bootstrap resamples of the source documents.")
     seed: int = Field(0, description="Seed of the bootstrap.")
-    champion_missing: str | None = Field(
-        None, description="Filled in by the flow: why the champion there is could not answer these rows."
-    )
+
+
+class GateConfig(GateRules):
+    """The rules, and what only the flow can tell."""
+
+    champion_missing: str | None = None  # why the champion there is could not answer these rows
 
 
 @step(libraries=("numpy", "pyarrow", "scipy"))

@@ -10,7 +10,8 @@ from typing import Any
 from uuid import UUID
 
 import yaml
-from prefect.blocks.notifications import CustomWebhookNotificationBlock, NotificationBlock, SlackWebhook
+from prefect.blocks.abstract import NotificationBlock
+from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWebhook
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.events.schemas.automations import AutomationCore

@@ -22,50 +22,59 @@ class Finding(NamedTuple):
     remedy: str
 
 
+OfTwo = Annotated[Level, Field(description="off: not judged. warn: rows to be rejected are kept, with a warning.")]
+RejectBelow = Annotated[Share, Field(description="Rows below this share are rejected.")]
+WarnBelow = Annotated[Share, Field(description="And below this share there is a warning.")]
+FromWords = Annotated[NonNegativeInt, Field(description="Shorter answers have too few words to be judged by.")]
+RejectOver = Annotated[NonNegativeInt, Field(description="Rows with more characters are rejected.")]
+WarnOver = Annotated[NonNegativeInt, Field(description="And over so many there is a warning.")]
+
+
 class Floor(Config):
-    level: Level = "reject"
-    reject_below: Share
-    warn_below: Share
-    from_words: NonNegativeInt  # a shorter answer has too few words to be judged by
+    level: OfTwo = "reject"
+    reject_below: RejectBelow
+    warn_below: WarnBelow
+    from_words: FromWords
 
 
 class KPrecision(Floor):
-    reject_below: Share = 0.65  # 1st percentile; of hard wrong contexts, 95 % lie under .61
-    warn_below: Share = 0.86
-    from_words: NonNegativeInt = 8  # "It is 5 bar." has two words of its own, which say nothing
+    reject_below: RejectBelow = 0.65  # 1st percentile; of hard wrong contexts, 95 % lie under .61
+    warn_below: WarnBelow = 0.86
+    from_words: FromWords = 8  # "It is 5 bar." has two words of its own, which say nothing
 
 
 class ContentCoverage(Floor):
-    reject_below: Share = 0.67
-    warn_below: Share = 0.86
-    from_words: NonNegativeInt = 1
+    reject_below: RejectBelow = 0.67
+    warn_below: WarnBelow = 0.86
+    from_words: FromWords = 1
 
 
 class BigramCoverage(Floor):
-    reject_below: Share = 0.40
-    warn_below: Share = 0.57
-    from_words: NonNegativeInt = 8
+    reject_below: RejectBelow = 0.40
+    warn_below: WarnBelow = 0.57
+    from_words: FromWords = 8
 
 
 class AnswerableRefusal(Config):
-    level: Level = "warn"
-    found_from: Share = 0.8  # 3 % of unanswerable questions about Wikipedia passages reach it
+    level: Level = Field("warn", description="reject: not kept. warn: kept, with a warning. off: not judged.")
+    # 3 % of unanswerable questions about Wikipedia passages reach it.
+    found_from: Share = Field(0.8, description="The share from which the context looks as if it answered.")
 
 
 class Ceiling(Config):
-    level: Level = "reject"
-    reject_over: NonNegativeInt
-    warn_over: NonNegativeInt
+    level: OfTwo = "reject"
+    reject_over: RejectOver
+    warn_over: WarnOver
 
 
 class ContextLength(Ceiling):
-    reject_over: NonNegativeInt = 400_000  # about 100,000 tokens
-    warn_over: NonNegativeInt = 32_000
+    reject_over: RejectOver = 400_000  # about 100,000 tokens
+    warn_over: WarnOver = 32_000
 
 
 class AnswerLength(Ceiling):
-    reject_over: NonNegativeInt = 16_000
-    warn_over: NonNegativeInt = 4_000
+    reject_over: RejectOver = 16_000
+    warn_over: WarnOver = 4_000
 
 
 class Rules(Config):

@@ -32,6 +32,11 @@ class Job(BaseModel, frozen=True, extra="forbid"):
         return self.work / "train.log"
 
     @property
+    def fit(self) -> Path:
+        """Written by the parent when memory ran out: {"micro_batch", "accumulation"} to go on with."""
+        return self.work / "fit.json"
+
+    @property
     def failure(self) -> Path:
-        """Written by the child when the user can mend what went wrong: {"what", "remedy"}."""
+        """Written by the child when the user can mend what went wrong: {"what", "remedy", "out_of_memory"}."""
         return self.work / "failure.json"

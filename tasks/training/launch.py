@@ -11,8 +11,9 @@ from pathlib import Path
 import orjson
 
 from tasks.errors import UserError
-from tasks.progress import TrainingProgress
-from tasks.training.checkpoints import last_whole, rewind
+from tasks.progress import TrainingProgress, say
+from tasks.training.checkpoints import last_whole, rewind, step_of
+from tasks.training.fit import OutOfMemory, fit_of, keep
 from tasks.training.job import Job
 
 # How OpenMP's threads wait for work. Without spinning the tiny model trains at half the speed (1,072 tokens/s against
@@ -25,27 +26,52 @@ GRACE = 8.0  # seconds that a child has to die of SIGTERM before SIGKILL; Prefec
 def watch(job: Job, *, module: str) -> None:
     """Run ``python -m module job.json`` to its end, relaying its metrics to the terminal and to Prefect.
 
-    The child stays in our process group, so that a signal to the group reaches it, and dies with us by PDEATHSIG.
+    Where memory runs out and `train.fit` is auto, it runs again from the last checkpoint, with smaller forward passes.
+    """
+    told = job.work / "job.json"
+    told.write_text(job.model_dump_json())
+    with TrainingProgress() as progress:
+        while error := _attempt(job, told, module, progress):
+            fit = fit_of(job)
+            smaller = fit.smaller()
+            if not (smaller and isinstance(error, OutOfMemory) and job.config.fit == "auto"):
+                raise error
+            keep(job, smaller)
+            progress.say(
+                f"{error.what}. train.fit is auto: on with {smaller.micro_batch} at once and {smaller.accumulation} "
+                f"forward passes a step, the same batch of {fit.batch}, from {_whence(job)}"
+            )
+
+
+def _attempt(job: Job, told: Path, module: str, progress: TrainingProgress) -> Exception | None:
+    """One child, from the last checkpoint on; returns why it failed, if it did.
+
+    It stays in our process group, so that a signal to the group reaches it, and dies with us by PDEATHSIG: that comes
+    when the thread ends which started it, and this one stays here until the child has ended.
     """
     job.failure.unlink(missing_ok=True)
     rewind(job.metrics, last_whole(job.checkpoints))
-    told = job.work / "job.json"
-    told.write_text(job.model_dump_json())
+    progress.restart()
+    seen = _relay(job.metrics, 0, progress)
+    progress.begin()
     environment = {**SHORT_SPIN, "TOKENIZERS_PARALLELISM": "false", **os.environ}
-    with job.log.open("ab") as log, TrainingProgress() as progress:
+    with job.log.open("ab") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", module, str(told), str(os.getpid())], stdout=log, stderr=log, env=environment
         )
         try:
-            seen = 0
             while (code := child.poll()) is None:
                 seen = _relay(job.metrics, seen, progress)
                 time.sleep(POLL)
             _relay(job.metrics, seen, progress)
         finally:
             _end(child)
-    if code:
-        raise _explained(job, code)
+    return _explained(job, code) if code else None
+
+
+def _whence(job: Job) -> str:
+    checkpoint = last_whole(job.checkpoints)
+    return f"step {step_of(checkpoint)}" if checkpoint else "the start"
 
 
 def _relay(metrics: Path, seen: int, progress: TrainingProgress) -> int:
@@ -62,24 +88,32 @@ def _relay(metrics: Path, seen: int, progress: TrainingProgress) -> int:
     return seen
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    if child.poll() is None:
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    """Have it end, and wait for that; a second signal to us, while we wait, ends it at once."""
+    if child.poll() is not None:
+        return
+    try:
         child.terminate()
-        try:
-            child.wait(GRACE)
-        except subprocess.TimeoutExpired:
+        child.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        if child.poll() is None:
             child.kill()
             child.wait()
 
 
 def _explained(job: Job, code: int) -> Exception:
     if job.failure.exists():
-        return UserError(**orjson.loads(job.failure.read_bytes()))
+        told = orjson.loads(job.failure.read_bytes())
+        kind = OutOfMemory if told.pop("out_of_memory") else UserError
+        return kind(**told)
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return UserError(
             "the training process was killed (SIGKILL); the usual cause is that the machine ran out of memory",
             "run again to go on from the last checkpoint; if it happens again, lower train.batch_size",
         )
     with job.log.open(encoding="utf-8", errors="replace") as log:
-        tail = "".join(deque(log, 30))
-    return RuntimeError(f"training failed with exit code {code}; the end of {job.log}:\n{tail}")
+        tail = list(deque((line.rstrip() for line in log if line.strip()), 30))
+    say("\n".join([f"the end of {job.log}:", *tail]))  # for the log; the error is a run's state message
+    return RuntimeError(f"training failed with exit code {code}: {tail[-1] if tail else 'it said nothing'}")

@@ -20,12 +20,14 @@ import orjson
 from tasks.errors import UserError
 from tasks.training.checkpoints import last_whole, step_of
 from tasks.training.config import LoraConfig, TrainConfig
+from tasks.training.fit import OutOfMemory, fit_of, out_of_memory
 from tasks.training.job import Job
 
 # What of the log is the recipe's doing. The rest (runtimes, token counts, the mean loss of this process) depends on the
 # hour, or starts anew after a resume.
 CURVES = ("loss", "grad_norm", "learning_rate", "mean_token_accuracy", "entropy")
 KEPT = {"step", "epoch", *CURVES, *(f"eval_{name}" for name in CURVES)}
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
 
 
 def main(told: Path, parent: int) -> None:
@@ -34,7 +36,8 @@ def main(told: Path, parent: int) -> None:
     try:
         _run(job)
     except UserError as error:
-        job.failure.write_bytes(orjson.dumps({"what": error.what, "remedy": error.remedy}))
+        memory = isinstance(error, OutOfMemory)
+        job.failure.write_bytes(orjson.dumps({"what": error.what, "remedy": error.remedy, "out_of_memory": memory}))
         raise SystemExit(2) from error
 
 
@@ -64,7 +67,8 @@ def _run(job: Job) -> None:
         raise UserError("no row is new since the champion", "raise train.replay above 0, or set train.start: base")
     heldout = load(job.heldout) if job.heldout else None
     tokenizer = load_tokenizer(job.base)
-    trainer = _trainer(job, _adapted(job), tokenizer, train, heldout or None)
+    with _model_explained(job.config):
+        trainer = _trainer(job, _adapted(job), tokenizer, train, heldout or None)
     with _explained(job):
         if trainer.eval_dataset is not None and checkpoint is None:
             trainer.evaluate()
@@ -83,6 +87,7 @@ def _run(job: Job) -> None:
         "train_seconds": round(seconds, 1),
         "tokens_per_second": round(tokens / seconds),
         "peak_mib": round(peak),
+        "micro_batch": fit_of(job).micro_batch,
     }
     if torch.cuda.is_available():
         measured["gpu_seconds"] = round((time.monotonic() - began) * trainer.args.world_size, 1)
@@ -208,7 +213,7 @@ def _trainer(job: Job, model: Any, tokenizer: Any, train: Any, heldout: Any) -> 
 
     from tasks.training.callbacks import SealCheckpoints, WriteMetrics
 
-    config = job.config
+    config, fit = job.config, fit_of(job)
     cuda = model.device.type == "cuda"
     optimizer = config.optimizer
     if optimizer == "auto":
@@ -220,9 +225,9 @@ def _trainer(job: Job, model: Any, tokenizer: Any, train: Any, heldout: Any) -> 
         output_dir=str(job.checkpoints),
         num_train_epochs=config.epochs,
         max_steps=config.max_steps,
-        per_device_train_batch_size=config.batch_size,
-        per_device_eval_batch_size=config.batch_size,
-        gradient_accumulation_steps=config.accumulation,
+        per_device_train_batch_size=fit.micro_batch,
+        per_device_eval_batch_size=fit.micro_batch,
+        gradient_accumulation_steps=fit.accumulation,
         optim=optimizer,
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
@@ -271,10 +276,7 @@ def _trainer(job: Job, model: Any, tokenizer: Any, train: Any, heldout: Any) -> 
 
 @contextlib.contextmanager
 def _explained(job: Job) -> Any:
-    """Turn the failures that a user can mend into words."""
-    import torch
-
-    config = job.config
+    """Turn the failures of a training that a user can mend into words."""
     try:
         yield
     except UnpicklingError as error:  # the trainer reads checkpoints with weights_only
@@ -282,14 +284,35 @@ def _explained(job: Job) -> Any:
             f"a checkpoint in {job.checkpoints} holds more than tensors and numbers, which could run code",
             "find out who wrote it there, then remove that folder: the training begins anew",
         ) from error
-    except torch.OutOfMemoryError as error:
-        raise UserError(
-            f"the GPU ran out of memory at train.batch_size {config.batch_size}: {str(error).split('.')[0]}",
-            f"set train.batch_size to {max(1, config.batch_size // 2)} and train.accumulation to "
-            f"{config.accumulation * 2} for the same effective batch, or lower build.max_tokens",
-        ) from error
     except FloatingPointError as error:
         raise UserError(str(error), "lower train.learning_rate, or set train.max_grad_norm to 0.3 or less") from error
+    except Exception as error:
+        if not _ran_out_of_memory(error):
+            raise
+        raise out_of_memory(job.config, fit_of(job), error) from error
+
+
+@contextlib.contextmanager
+def _model_explained(config: TrainConfig) -> Any:
+    """As above, before there is anything of a batch: no smaller forward pass helps."""
+    try:
+        yield
+    except Exception as error:
+        if not _ran_out_of_memory(error):
+            raise
+        smaller = "" if config.model.quantization != "none" else "set train.model.quantization to nf4, "
+        raise UserError(
+            f"the base model itself does not fit into memory: {error}",
+            f"{smaller}free memory that others hold, or take a smaller base model or a larger machine",
+        ) from error
+
+
+def _ran_out_of_memory(error: Exception) -> bool:
+    """CUDA's own error, and those by which torch's and bitsandbytes' allocators say the same in words."""
+    import torch
+
+    said = isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+    return said or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
 def _save(job: Job, trainer: Any, *, examples: int) -> None:

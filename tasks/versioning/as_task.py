@@ -4,19 +4,22 @@ Prefect's cache knows a key's record; only the store knows whether the artifact 
 and a record whose artifact is flawed is passed over (`refresh_cache`).
 """
 
+import random
+import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
-from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
+from prefect import Task, get_run_logger, task
 from prefect.cache_policies import CachePolicy
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.runtime import flow_run, task_run
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH
 from prefect.states import Completed
 
+from tasks.errors import Unreachable
+from tasks.versioning import shown
 from tasks.versioning.inputs import Input
 from tasks.versioning.key import Request
 from tasks.versioning.make import make
@@ -25,6 +28,11 @@ from tasks.versioning.runs import RunLog
 from tasks.versioning.spread import Spread, here
 from tasks.versioning.step import Config, Step
 from tasks.versioning.store import SHORT, Artifact, Store
+
+Result = TypeVar("Result")
+RETRY_AFTER = [10.0, 30.0, 60.0]  # seconds: a hub or a bucket that restarts is back within two minutes, or is not
+REPORT = "report.md"  # of a step's own making
+JITTER = 0.3  # of them, so that runs which lost the same bucket do not all come back at once
 
 Tell = Callable[[Planned, bool], None]  # told of each step before it starts (False) and when it is done (True)
 
@@ -77,6 +85,10 @@ class TaskRunner:
             # code here. Nor need others see it: what is whole but has no record shows as Cached as well.
             result_storage=PREFECT_LOCAL_STORAGE_PATH.value(),
             result_serializer="json",
+            retries=len(RETRY_AFTER),
+            retry_delay_seconds=RETRY_AFTER,
+            retry_jitter_factor=JITTER,
+            retry_condition_fn=_is_away,
             # No tags: for every task that has one the server is asked whether they are limited.
         )
         def work(key: str) -> Reference | State[Reference]:
@@ -87,7 +99,6 @@ class TaskRunner:
             artifact, there = make(
                 request, self.store, why=planned.why, before=planned.before, run=asked, spread=self.spread
             )
-            _show(artifact, request.label)
             reference = {"step": step.name, "key": key, "digest": artifact.digest}
             # The artifact is whole but Prefect had no record of it: another machine, or a new Prefect home.
             return Completed(name="Cached", data=reference) if there else reference
@@ -95,26 +106,62 @@ class TaskRunner:
         self.tell(planned, False)
         if self.log and not whole:
             self.log.catch_up()
-        work(request.key)
+        state: State[Any] = work(request.key, return_state=True)
+        try:
+            state.result()
+        except Unreachable as error:
+            error.waited = True
+            raise
         artifact = self.store.open(step.name, request.key)
         assert artifact is not None
+        _show(artifact, request.label, state)
         if self.log:
             self.log.step_done(request.label, artifact, at_once=not whole)
         self.tell(replace(planned, artifact=artifact, seconds=artifact.record["measured"]["seconds"]), True)
         return artifact
 
 
-def _show(artifact: Artifact, label: str) -> None:
-    """The step's own report, and how it came to be, on the run's Artifacts tab."""
+def patiently(do: Callable[[], Result]) -> Result:
+    """Do something in a flow that may be done again, once more while a hub or a store is away.
+
+    The steps are tried again as tasks; this is for what lies between them.
+    """
+    for seconds in RETRY_AFTER:
+        try:
+            return do()
+        except Unreachable as error:
+            if error.waited:
+                raise
+            seconds *= random.uniform(1 - JITTER, 1 + JITTER)
+            get_run_logger().warning("%s. Trying again in %.0f s.", error.what, seconds)
+            time.sleep(seconds)
+    return do()
+
+
+def _is_away(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
+    """Whether a failure is one that time may mend: no retry mends bad data, a full memory or a loss of NaN."""
+    return isinstance(state.data, Unreachable)
+
+
+def _show(artifact: Artifact, label: str, state: State[Any]) -> None:
+    """The step's own report, and how it came to be, on its task run's Artifacts tab; of a cached one, too."""
     record = artifact.record
-    report = artifact.folder / "report.md"
     rows = [
+        ("state", state.name),
         ("key", f"`{artifact.key[:SHORT]}`"),
         ("files", f"{len(artifact.files)}, {artifact.size / 2**20:.2f} MiB"),
         ("took", f"{record['measured']['seconds']:.1f} s"),
         ("why", "; ".join(record["why"])),
         *((f"from {name}", about) for name, about in record["made_from"].items() if about),
+        ("lineage", f"`reground lineage {artifact.about}`"),
     ]
-    head = "\n".join(f"| {name} | {text} |" for name, text in rows)
-    body = report.read_text(encoding="utf-8") if report.exists() else ""
-    create_markdown_artifact(f"| | |\n|---|---|\n{head}\n\n{body}", key=label.replace(" ", "-"), description=label)
+    head = "\n".join(f"| {name} | {text.replace('|', '/')} |" for name, text in rows)
+    body = ""
+    if REPORT in artifact.files:
+        body = (artifact.store.fetch(artifact, [REPORT]) / REPORT).read_text(encoding="utf-8")
+    shown.markdown(
+        f"| | |\n|---|---|\n{head}\n\n{body}",
+        key=label.replace(" ", "-"),
+        description=f"{label}: {state.name}",
+        task_run=state.state_details.task_run_id,
+    )

@@ -16,7 +16,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tasks.errors import UserError
+from tasks.errors import Unreachable, UserError
+from tasks.versioning.away import is_away
 from tasks.versioning.objects import Info, within
 
 Result = TypeVar("Result")
@@ -210,7 +211,8 @@ class Bucket:
                     f"{what}: access denied ({_brief(error)})",
                     "check the credentials in the environment and that they may list, read, write and delete there",
                 ) from error
-            raise UserError(
+            kind = Unreachable if is_away(error) else UserError
+            raise kind(
                 f"{what}: {_brief(error)}",
                 "check the network and the endpoint (AWS_ENDPOINT_URL), then run again: what was finished is kept",
             ) from error

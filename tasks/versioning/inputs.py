@@ -155,12 +155,9 @@ class HubModel:
         return f"{self.name}@{self.commit[:8]}"
 
     def local(self) -> Path:
-        from huggingface_hub import snapshot_download
+        from tasks.versioning.hub import download
 
-        # Safetensors only: a pickle can run code when it is loaded. Python files are for people to read; they run only
-        # if trust_remote_code names their digest.
-        wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
-        return Path(snapshot_download(self.name, revision=self.commit, allow_patterns=wanted, token=self.token))
+        return download(self.name, self.commit, self.token)
 
     def detail(self) -> dict[str, Any]:
         return {}

@@ -55,7 +55,8 @@ def make(
             try:
                 measured = step(request.config, **places, out=out) or {}
             except UserError as error:
-                raise UserError(error.what, error.remedy + _kept(store, request, out)) from error
+                error.remedy += _kept(store, request, out)
+                raise
             measured["seconds"] = round(time.monotonic() - start, 3)
             if lease.lost:
                 progress.say(f"{request.label}: {key[:SHORT]} was taken over meanwhile; the first to finish counts")

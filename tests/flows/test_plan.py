@@ -285,3 +285,33 @@ def test_a_syntax_error_is_told_with_its_place(project):
 
 def test_there_are_at_least_25_kinds_of_change():
     assert len(CHANGES) >= 25
+
+
+NAMES = {
+    "nothing": (lambda p: None, "nothing changed · r=16", ["nothing-changed"]),
+    "a row": (CHANGES["row edited"][0], "1 shard changed · r=16", ["data"]),
+    "a setting": (CHANGES["field of train"][0], "train.lora.r 16 → 8", ["settings"]),
+    "one of two steps": (CHANGES["field of answer"][0], "answer.max_new_tokens 8 → 9 · r=16", ["settings"]),
+    "a row and four settings": (
+        lambda p: (CHANGES["row edited"][0](p), p.set("build.seed=1", "train.seed=1", "gate.seed=1", "report.seed=1")),
+        "1 shard changed · build.seed 42 → 1 · train.seed 42 → 1 · 2 more · r=16",
+        ["data", "settings"],
+    ),
+    "the base": (CHANGES["base weights"][0], "base changed · r=16", ["inputs"]),
+    "code": (CHANGES["code of a step"][0], "code of score · r=16", ["code"]),
+    "an artifact harmed": (
+        lambda p: (p.artifact("train") / "report.json").write_text("{}"),
+        "train missing · r=16",
+        ["missing"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "told", "tags"), NAMES.values(), ids=NAMES)
+def test_a_run_is_named_by_what_changed(project, made, change, told, tags):
+    from flows.naming import naming
+
+    change(project)
+    found = naming(project.config, project.plan())
+    assert found.name == f"retrain tiny · {told}"
+    assert found.tags == ["tiny", "base", f"r={8 if 'lora.r' in told else 16}", *tags]

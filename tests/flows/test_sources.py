@@ -4,7 +4,7 @@ import pytest
 
 from flows.config import BaseConfig, PromptConfig
 from flows.sources import base_model, template, triplets
-from tasks.errors import UserError
+from tasks.errors import Unreachable, UserError
 
 
 def test_a_template_is_known_by_its_bytes(tmp_path):
@@ -41,7 +41,7 @@ def test_a_hub_model_without_a_hub_says_what_to_do(tmp_path, monkeypatch):
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(UserError, match="cannot reach the hub.*\n.*connect once"):
+    with pytest.raises(Unreachable, match="cannot reach the hub.*\n.*connect once"):
         base_model(BaseConfig(model="no-such-org/no-such-model"))
 
 

@@ -17,6 +17,7 @@ from tasks.training.checkpoints import last_whole, seal
 from tasks.training.config import LoraConfig, TrainConfig
 from tests.tasks.tiny import packed, toy_base
 
+SLOW = pytest.mark.slow
 QUICK = TrainConfig(
     batch_size=1, accumulation=1, epochs=2, save_steps=4, logging_steps=2, eval_steps=8, learning_rate=1e-3
 )
@@ -117,9 +118,9 @@ train(QUICK, **inputs, work=folder / "work", out=folder / "out")
 """
 
 
-def start(inputs: dict[str, Path], folder: Path) -> "subprocess.Popen[bytes]":
+def start(inputs: dict[str, Path], folder: Path, code: str = RUN, **options) -> "subprocess.Popen[bytes]":
     told = json.dumps({name: str(path) for name, path in inputs.items()})
-    return subprocess.Popen([sys.executable, "-c", RUN, str(folder), told])
+    return subprocess.Popen([sys.executable, "-c", code, str(folder), told], **options)
 
 
 def wait_for(condition, process=None, seconds=60):
@@ -220,3 +221,58 @@ def test_a_stopped_parent_leaves_no_child(inputs, tmp_path):
     parent.wait()
     wait_for(lambda: not children_of(tmp_path / "work"), seconds=20)
     assert children_of(tmp_path / "work") == []
+
+
+CANCELLED = """
+import json, signal, sys, threading
+from pathlib import Path
+from tasks.train import train
+from tests.tasks.test_train import QUICK
+
+class Termination(BaseException):
+    "As Prefect's own: raised by its handler of SIGTERM, in the main thread."
+
+def end(*_):
+    raise Termination
+
+signal.signal(signal.SIGTERM, end)
+folder = Path(sys.argv[1])
+inputs = {name: Path(path) for name, path in json.loads(sys.argv[2]).items()}
+for name in ("work", "out"):
+    (folder / name).mkdir()
+try:
+    train(QUICK, **inputs, work=folder / "work", out=folder / "out")
+except Termination:
+    print("cancelled")
+"""
+
+
+@pytest.mark.parametrize(
+    "stops", [pytest.param(False, id="a child that ends"), pytest.param(True, id="one that does not", marks=SLOW)]
+)
+def test_a_cancelled_parent_alone_ends_its_child_within_ten_seconds_and_the_checkpoint_stays(inputs, tmp_path, stops):
+    """SIGTERM to the flow's process, not to its group; and a child that is stopped hears nothing but SIGKILL."""
+    work = tmp_path / "work"
+    parent = start(inputs, tmp_path, CANCELLED, stdout=subprocess.PIPE)
+    wait_for(lambda: last_whole(work / "checkpoints"), parent)
+    if stops:
+        for child in children_of(work):
+            os.kill(int(child), signal.SIGSTOP)
+    began = time.monotonic()
+    parent.terminate()
+    told, _ = parent.communicate(timeout=30)
+    assert time.monotonic() - began < 10
+    assert told == b"cancelled\n"
+    assert children_of(work) == []
+    assert last_whole(work / "checkpoints")
+
+
+@SLOW
+def test_the_child_of_a_training_in_another_thread_dies_with_the_process(inputs, tmp_path):
+    """Linux tells a child that its parent's thread has ended; here that is not the main one."""
+    code = RUN.replace("\ntrain(", "\nimport threading\nthreading.Thread(target=lambda: train(")
+    parent = start(inputs, tmp_path, code.rstrip() + ").start()\n")
+    wait_for(lambda: last_whole(tmp_path / "work/checkpoints"), parent)
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    wait_for(lambda: not children_of(tmp_path / "work"), seconds=20)

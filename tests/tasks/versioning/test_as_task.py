@@ -91,11 +91,21 @@ def test_a_pickle_that_others_left_in_the_store_is_not_run(prefect_server, tmp_p
     assert (tmp_path / "ran").exists()
 
 
-def test_the_steps_own_report_is_a_prefect_artifact(prefect_server, tmp_path, rows):
+def test_each_step_has_an_artifact_that_tells_how_it_came_to_be_cached_or_not(prefect_server, tmp_path, rows):
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+    from prefect.client.schemas.sorting import ArtifactSort
 
-    run(Store(tmp_path / "store"), rows)
+    store = Store(tmp_path / "store")
+    for _ in range(2):
+        run(store, rows)
     with get_client(sync_client=True) as client:
-        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["copy"])))
-    assert "## copied" in found[0].data
+        wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["copy"]))
+        found = client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC)[:2]
+    about = store.match("copy").about
+    for each, state in zip(found, ("Cached", "Completed"), strict=True):
+        assert each.task_run_id
+        assert each.description == f"copy: {state}"
+        assert "## copied" in each.data
+        assert "| why | never made |" in each.data
+        assert f"`reground lineage {about}`" in each.data

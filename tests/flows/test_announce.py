@@ -1,0 +1,71 @@
+"""Which entries of the promotion log are announced as events, and that announcing never fails a run."""
+
+import pytest
+
+from flows.announce import announced, event_of
+from flows.settle import PromotionConfig, settle
+from tasks.versioning.store import Store
+from tests.flows.test_settle import outcome
+from tests.tasks.versioning.promoting import adapter
+from tests.toy_flow import in_flow
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+@pytest.mark.parametrize(
+    ("decision", "mode", "event"),
+    [
+        ("promote", "auto", "adapter.promoted"),
+        ("promote", "approve", None),  # it waits for a person
+        ("refuse", "auto", "adapter.refused"),
+        ("undecided", "auto", "adapter.undecided"),
+    ],
+)
+def test_the_event_is_what_the_log_says(store, decision, mode, event):
+    settle(store, PromotionConfig(mode=mode), outcome(store, "a", decision=decision))
+    assert event_of(store.promotions.entries()[-1]) == event
+
+
+def test_only_this_runs_new_entries_are_announced_and_once(prefect_server, store, monkeypatch):
+    from flows import announce
+
+    sent = []
+    monkeypatch.setattr(announce, "emit_event", lambda event, **told: sent.append((event, told)))
+    before = adapter(store, "before")
+    store.promotions.promote(before, why="by hand, in another process")
+    new = adapter(store, "new")
+
+    def job() -> None:
+        for _ in range(2):
+            with announced(store):
+                store.promotions.promote(new, why="better")
+        with announced(store):
+            store.promotions.rollback(why="worse after all")
+
+    in_flow(job)
+    assert [event for event, _ in sent] == ["adapter.promoted", "adapter.rolled-back"]
+    told = sent[0][1]
+    about = {"prefect.resource.id": f"reground.adapter.{new.key[:16]}", "prefect.resource.name": new.about}
+    assert told["resource"] == about
+    assert told["payload"]["why"] == "better"
+    assert told["payload"]["store"] == store.url
+    assert "@" in told["payload"]["who"]
+
+
+def test_an_announcement_that_fails_fails_nothing(prefect_server, store, monkeypatch):
+    from flows import announce
+
+    def fails(*_, **__):
+        raise ConnectionError("no server")
+
+    monkeypatch.setattr(announce, "emit_event", fails)
+
+    def job() -> None:
+        with announced(store):
+            store.promotions.promote(adapter(store, "new"), why="better")
+
+    in_flow(job)
+    assert store.alias("champion")

@@ -1,0 +1,121 @@
+"""The run form of Prefect's UI: the schema that a deployment carries, and what the server makes of what is submitted.
+
+`validate` is what the server itself runs on the parameters of a new run.
+"""
+
+import json
+
+import pytest
+from prefect.utilities.callables import parameter_schema
+from prefect.utilities.schema_tools import validate
+from pydantic import ValidationError
+
+from flows.config import Retrain
+from flows.promote import promote, rollback
+from flows.retrain import SAMPLE, retrain
+
+FLOWS = {"retrain": retrain, "promote": promote, "rollback": rollback}
+
+
+@pytest.fixture(scope="module")
+def schema():
+    return parameter_schema(retrain).model_dump_for_openapi()
+
+
+@pytest.fixture
+def default(schema):
+    """What the form posts if nobody touches it: JavaScript writes 32.0 as 32."""
+    return json.loads(json.dumps(schema["properties"]["config"]["default"]), parse_float=shortest)
+
+
+def shortest(text: str) -> float:
+    number = float(text)
+    return int(number) if number.is_integer() else number
+
+
+def refused(schema, config) -> list[str]:
+    """What a submit is refused for, as `config.train.lora.r: 0 is less than …`."""
+    errors = validate({"config": config}, schema)
+    return [f"{'.'.join(map(str, each.path))}: {each.message}" for each in errors]
+
+
+def put(tree: dict, name: str, value) -> dict:
+    *parents, leaf = name.split(".")
+    place = tree
+    for each in parents:
+        place = place.setdefault(each, {})
+    place[leaf] = value
+    return tree
+
+
+def test_the_default_comes_back_as_the_same_config(schema, default):
+    assert not refused(schema, default)
+    assert retrain.validate_parameters({"config": default})["config"] == SAMPLE
+
+
+def test_sections_left_out_are_as_in_the_code(schema):
+    assert not refused(schema, {})
+    assert retrain.validate_parameters({"config": {}})["config"] == Retrain()
+
+
+@pytest.mark.parametrize("flow", FLOWS.values(), ids=FLOWS)
+def test_every_field_is_described_and_every_section_is_closed(flow):
+    """A section is described by its field or by its class."""
+    definitions = parameter_schema(flow).model_dump_for_openapi()["definitions"]
+    for name, definition in definitions.items():
+        if "properties" not in definition:
+            continue
+        assert definition["additionalProperties"] is False, name
+        for field, told in definition["properties"].items():
+            section = definitions.get(told.get("$ref", "").rpartition("/")[2], {})
+            assert told.get("description") or section.get("description"), f"{name}.{field}"
+
+
+def test_choices_are_selects(schema):
+    found = schema["definitions"]["TrainConfig"]["properties"]
+    assert found["scheduler"]["enum"] == ["constant", "constant_with_warmup", "linear", "cosine"]
+    assert found["fit"]["enum"] == ["as_given", "auto"]
+    assert schema["definitions"]["PromotionConfig"]["properties"]["mode"]["enum"] == ["auto", "approve", "manual"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("train.lora.r", 0),
+        ("train.lora.dropout", 1),
+        ("train.learning_rate", 0),
+        ("train.max_steps", -2),
+        ("train.epochs", "many"),
+        ("build.max_overflow_share", 1.5),
+        ("validate.rules.answer_length.reject_over", -1),
+        ("gate.rules", []),
+        ("gate.resamples", 99),
+        ("workers", 0),
+        ("runner", "thread"),
+        ("promotion.mode", "automatic"),
+        ("train.lerning_rate", 1),
+        ("nmae", "x"),
+        ("validation", {}),  # the field's name in Python; the setting is `validate`
+        ("gate.champion_missing", "x"),  # for the flow alone to say
+    ],
+)
+def test_a_typo_or_a_value_out_of_bounds_is_refused_at_submit(schema, default, name, value):
+    assert len(refused(schema, put(default, name, value))) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"runner_address": "tcp://host:1"}, "runner_address is for dask and ray, and runner is threads"),
+        ({"train.replay": 0.2}, "set start: champion with it"),
+        ({"train.max_steps": 0}, "a training has at least one"),
+        ({"answer.merge": True}, "set model.quantization: none with it"),
+        ({"gate.rules": [{"metric": "token_f1", "must": "better", "margin": 0.1}]}, "a margin is for not_worse"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(settings, says):
+    tree: dict = {}
+    for name, value in settings.items():
+        put(tree, name, value)
+    with pytest.raises(ValidationError, match=says):
+        Retrain.model_validate(tree)
