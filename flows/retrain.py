@@ -53,15 +53,18 @@ def run(config: Retrain) -> State[str]:
     It may be done again: what is finished is found in the store.
     """
     refuse_outside(config)
-    _name(config)
-    return patiently(lambda: _run(config))
+    planner = _planned(config)
+    if planner:
+        _name(config, planner)
+    return patiently(lambda: _run(config, planner))
 
 
-def _run(config: Retrain) -> State[str]:
+def _run(config: Retrain, planner: Planner | None) -> State[str]:
     store = config.open_store()
     runner = Runner(config.runner, address=config.runner_address, workers=config.workers)
     with runner as spread, store.log_run(config.name) as log:
-        outcome = pipeline(config, TaskRunner(store, name=config.name, tell=TELL.get(), spread=spread, log=log))
+        steps = TaskRunner(store, name=config.name, tell=TELL.get(), spread=spread, log=log, planner=planner)
+        outcome = pipeline(config, steps)
     report = orjson.loads((outcome.report.folder / "report.json").read_bytes())
     summary = (outcome.report.folder / "report.md").read_text(encoding="utf-8")
     shown.markdown(summary, key="comparison", description="Base against tuned")
@@ -74,15 +77,20 @@ def _run(config: Retrain) -> State[str]:
     return Completed(message=f"{report['headline']}{AND_SO}{settled}", data=str(outcome.report.folder))
 
 
-def _name(config: Retrain) -> None:
-    """Have the run's name and tags tell what it is; a run that cannot be planned fails further on, with the reason."""
-    context = FlowRunContext.get()
-    if not (context and context.flow_run):
-        return
+def _planned(config: Retrain) -> Planner | None:
+    """What the run is going to do; None if it cannot be planned: then it fails further on, with the reason."""
     try:
         planner = Planner(config.open_store(), config.name)
         pipeline(config, planner)
     except UserError:
+        return None
+    return planner
+
+
+def _name(config: Retrain, planner: Planner) -> None:
+    """Have the run's name and tags tell what it is."""
+    context = FlowRunContext.get()
+    if not (context and context.flow_run):
         return
     found = naming(config, planner)
     tags = sorted({*context.flow_run.tags, *found.tags})

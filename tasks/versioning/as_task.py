@@ -23,7 +23,7 @@ from tasks.versioning import shown
 from tasks.versioning.inputs import Input
 from tasks.versioning.key import Request
 from tasks.versioning.make import make
-from tasks.versioning.plan import Planned, last_used, look
+from tasks.versioning.plan import Planned, Planner, last_used, look
 from tasks.versioning.runs import RunLog
 from tasks.versioning.spread import Spread, here
 from tasks.versioning.step import Config, Step
@@ -57,22 +57,32 @@ class KeyPolicy(CachePolicy):
 class TaskRunner:
     """Called by the pipeline for each step; runs it as a task of the current flow run.
 
-    `name` is the config's; `log` is told of every artifact that the run uses.
+    `name` is the config's; `log` is told of every artifact that the run uses. What `planner` has just found fresh is
+    not looked for again; that its artifact is whole, `make` sees to.
     """
 
     def __init__(
-        self, store: Store, *, name: str = "", tell: Tell = silent, spread: Spread = here, log: RunLog | None = None
+        self,
+        store: Store,
+        *,
+        name: str = "",
+        tell: Tell = silent,
+        spread: Spread = here,
+        log: RunLog | None = None,
+        planner: Planner | None = None,
     ) -> None:
         self.store = store
         self.spread = spread
         self.tell = tell
         self.log = log
         self.used = last_used(store, name)
+        steps = planner.steps if planner else []
+        self.fresh = {(each.label, each.request.key): each for each in steps if each.status == "fresh"}
         store.sweep()
 
     def __call__(self, step: Step, config: Config, *, label: str = "", **inputs: Input | None) -> Artifact:
         request = Request(step, config, inputs, label or step.name)
-        planned = look(request, self.store, self.used)
+        planned = self.fresh.get((request.label, request.key)) or look(request, self.store, self.used)
         whole = planned.status == "fresh"
 
         @task(
