@@ -202,7 +202,7 @@ def _possible(telling: frozenset[str]) -> tuple[Callable[[str], Iterator[re.Matc
 
 
 def _is_told(match: re.Match[str], context: ContextView | None) -> bool:
-    """Whether what looks like a refusal is an answer: said by the context, or perhaps, where that would be no wonder."""
+    """Whether what looks like a refusal is said of the world: by the context itself or, in some wordings, perhaps."""
     if match.re.pattern in _OF_THE_WORLD:
         return context is None or context.stems.issuperset(content_stems(match.group()))
     return context is not None and _says_itself(context, match.group())

@@ -61,6 +61,27 @@ def test_an_answer_that_the_context_gives_in_these_words_is_no_refusal(context, 
     assert not is_refusal(answer, None, ContextView([context]))
 
 
+@pytest.mark.parametrize("said", ["The price of the mill was not disclosed.", "No price was mentioned."])
+def test_what_was_not_disclosed_is_a_refusal_only_beside_a_context_that_does_not_speak_of_it(said):
+    assert is_refusal(said, None, ContextView(["The mill was sold in 1990."]))
+    assert not is_refusal(said, None, ContextView(["The owner of the mill declined to disclose or mention the price."]))
+    assert not is_refusal(said)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "12 kg (the passages do not state whether with motor).",
+        "Partially: the sheet lists the inlet as DN50, while the outlet isn't mentioned.",
+        "It is not specified for use above 40 °C.",
+        "The information was not available to investigators until 1990.",
+    ],
+)
+def test_an_answer_may_say_beside_what_it_does_not_know_and_speak_of_others_who_did_not(answer):
+    assert not is_refusal(answer)
+    assert not is_refusal(answer, None, ContextView(["The pump weighs 12 kg."]))
+
+
 @pytest.mark.parametrize(
     "answer", ["Answer: not stated in the passage.", 'He sang "I can\'t find my way home" in 1969.']
 )
