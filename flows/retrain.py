@@ -5,7 +5,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 import orjson
-from prefect import flow, get_run_logger
+from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
@@ -97,4 +97,3 @@ def _name(config: Retrain, planner: Planner) -> None:
     with shown.only_shown(), get_client(sync_client=True) as client:
         client.update_flow_run(context.flow_run.id, name=found.name, tags=tags)
         context.flow_run.name, context.flow_run.tags = found.name, tags
-    get_run_logger().info("%s", found.name)

@@ -1,0 +1,22 @@
+"""What a retraining whose adapter a person is to approve tells the deployment that asks."""
+
+from flows.promote import Promote, settle_and_ask
+from flows.settle import PromotionConfig
+from tasks.versioning.store import Store
+from tests.flows.test_settle import outcome
+
+
+def test_the_request_means_the_same_in_another_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    started = []
+    monkeypatch.setattr("flows.promote.run_deployment", lambda name, **told: started.append((name, told)))
+    store = Store("artifacts")
+    made = outcome(store, "first")
+    settle_and_ask(store, PromotionConfig(mode="approve", deployment="promote/promote"), made, cache="cache")
+    ((name, told),) = started
+    assert name == "promote/promote"
+    request = Promote.model_validate(told["parameters"]["request"])
+    assert request.approval
+    assert (request.store, request.cache) == (str(tmp_path / "artifacts"), str(tmp_path / "cache"))
+    assert request.adapter == f"export/{made.adapter.key}"
+    assert (told["timeout"], told["as_subflow"]) == (0, False)  # the retraining does not wait for a person
