@@ -3,9 +3,10 @@
 import os
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 import orjson
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
@@ -44,10 +45,10 @@ def retrain(config: Retrain = SAMPLE, because: str = "") -> State[str]:
     """
     if because:
         get_run_logger().info("started because %s", because)
-    return run(config)
+    return run(config, because)
 
 
-def run(config: Retrain) -> State[str]:
+def run(config: Retrain, because: str = "") -> State[str]:
     """The body of the flow. Apart, because Prefect pickles a flow's own function for the workers, `TELL` and all.
 
     It may be done again: what is finished is found in the store.
@@ -56,15 +57,15 @@ def run(config: Retrain) -> State[str]:
     planner = _planned(config)
     if planner:
         _name(config, planner)
-    return patiently(lambda: _run(config, planner))
+    return patiently(lambda: _run(config, because, planner))
 
 
-def _run(config: Retrain, planner: Planner | None) -> State[str]:
+def _run(config: Retrain, because: str, planner: Planner | None) -> State[str]:
     store = config.open_store()
     runner = Runner(config.runner, address=config.runner_address, workers=config.workers)
     with runner as spread, store.log_run(config.name) as log:
-        steps = TaskRunner(store, name=config.name, tell=TELL.get(), spread=spread, log=log, planner=planner)
-        outcome = pipeline(config, steps)
+        told: dict[str, Any] = {"tell": TELL.get(), "log": log, "because": because}
+        outcome = pipeline(config, TaskRunner(store, name=config.name, spread=spread, planner=planner, **told))
     report = orjson.loads((outcome.report.folder / "report.json").read_bytes())
     summary = (outcome.report.folder / "report.md").read_text(encoding="utf-8")
     shown.markdown(summary, key="comparison", description="Base against tuned")

@@ -3,6 +3,7 @@
 Everything is found again by its name, so that applying twice is applying once.
 """
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -64,7 +65,9 @@ def _pool(client: SyncPrefectClient, name: str, limit: int) -> None:
     try:
         client.read_work_pool(name)
     except ObjectNotFound:
-        client.create_work_pool(WorkPoolCreate(name=name, type="process", concurrency_limit=limit))
+        template = json.loads((ROOT / "deployments/pools/process.json").read_text(encoding="utf-8"))
+        wanted = WorkPoolCreate(name=name, type="process", base_job_template=template, concurrency_limit=limit)
+        client.create_work_pool(wanted)
     else:
         client.update_work_pool(name, WorkPoolUpdate(concurrency_limit=limit))
 
@@ -84,8 +87,8 @@ def _alerts(client: SyncPrefectClient, notify: str | None) -> UUID | None:
         if notify.startswith("https://hooks.slack.com/"):
             block = SlackWebhook(url=SecretStr(notify))
         else:
-            json: dict[str, Any] = {"subject": "{{subject}}", "text": "{{body}}"}
-            block = CustomWebhookNotificationBlock(name=ALERTS, url=notify, json_data=json)
+            told: dict[str, Any] = {"subject": "{{subject}}", "text": "{{body}}"}
+            block = CustomWebhookNotificationBlock(name=ALERTS, url=notify, json_data=told)
         saved: UUID = block.save(ALERTS, overwrite=True)  # type: ignore[assignment]
         return saved
     found = client.read_block_documents()

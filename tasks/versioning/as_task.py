@@ -57,8 +57,8 @@ class KeyPolicy(CachePolicy):
 class TaskRunner:
     """Called by the pipeline for each step; runs it as a task of the current flow run.
 
-    `name` is the config's; `log` is told of every artifact that the run uses. What `planner` has just found fresh is
-    not looked for again; that its artifact is whole, `make` sees to.
+    `name` is the config's; `because` goes on the record of what is made; `log` is told of every artifact that the run
+    uses. What `planner` has just found fresh is not looked for again; that its artifact is whole, `make` sees to.
     """
 
     def __init__(
@@ -70,11 +70,13 @@ class TaskRunner:
         spread: Spread = here,
         log: RunLog | None = None,
         planner: Planner | None = None,
+        because: str = "",
     ) -> None:
         self.store = store
         self.spread = spread
         self.tell = tell
         self.log = log
+        self.because = because
         self.used = last_used(store, name)
         steps = planner.steps if planner else []
         self.fresh = {(each.label, each.request.key): each for each in steps if each.status == "fresh"}
@@ -106,6 +108,7 @@ class TaskRunner:
             for reason in planned.why:
                 log.info("%s runs: %s", request.label, reason)
             asked = {"flow_run": flow_run.get_name(), "task_run": str(task_run.get_id())}
+            asked |= {"because": self.because} if self.because else {}
             artifact, there = make(
                 request, self.store, why=planned.why, before=planned.before, run=asked, spread=self.spread
             )

@@ -49,7 +49,8 @@ class Direct:
         self.seconds[label] = time.monotonic() - start
         told = {"config": config.model_dump(mode="json"), "libraries": {}}
         made_from = dict.fromkeys(inputs, "-")
-        (out / "record.json").write_text(json.dumps({"key": "0" * 64, "payload": told, "made_from": made_from}))
+        record = {"step": step.name, "key": "0" * 64, "payload": told, "made_from": made_from}
+        (out / "record.json").write_text(json.dumps(record))
         return Folder(out)
 
 

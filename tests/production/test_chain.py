@@ -18,11 +18,14 @@ EVENT = {
 QUIET = 25  # seconds in which an event that starts something has started it: 10 of debouncing, 5 of the server's round
 
 
+def event(**changes) -> dict:
+    return EVENT | {"id": str(uuid4()), "occurred": datetime.now(UTC).isoformat()} | changes
+
+
 def emit(service, **changes) -> None:
     """As the shell-only example of deployments/README.md does."""
-    event = EVENT | {"id": str(uuid4()), "occurred": datetime.now(UTC).isoformat()} | changes
     to = [f"http://127.0.0.1:{service.port}/api/events", "--header", "Content-Type: application/json"]
-    subprocess.run(["curl", "--fail", "--silent", *to, "--data", json.dumps([event])], check=True)
+    subprocess.run(["curl", "--fail", "--silent", *to, "--data", json.dumps([event(**changes)])], check=True)
 
 
 def completed(service, run) -> dict:
