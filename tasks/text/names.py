@@ -1,7 +1,6 @@
 """Names in text, found by their letters' case: no model, English only."""
 
 import re
-from collections.abc import Iterator
 
 from tasks.text.tokens import STOP_WORDS, normalise, sentences
 
@@ -21,7 +20,11 @@ def _names(sentence: str) -> list[str]:
     names: list[str] = []
     end = -1  # of the last word of the name being read
     bare = not any(map(str.islower, sentence.split()))
-    for start, stop in _capitalised(sentence):
+    stop = -1
+    for piece in sentence.split(" "):
+        start, stop = stop + 1, stop + 1 + len(piece)
+        if piece.islower():  # as most are
+            continue
         for match in _TOKEN.finditer(sentence, start, stop):
             token = match.group()
             if not _is_name(token, opens=end < 0 and match.start() < 3 and not bare):
@@ -32,15 +35,6 @@ def _names(sentence: str) -> list[str]:
                 names.append(token)
             end = match.end()
     return names
-
-
-def _capitalised(sentence: str) -> Iterator[tuple[int, int]]:
-    """Where the pieces between blanks begin and end that are not all in small letters, as most are."""
-    start = 0
-    for piece in sentence.split(" "):
-        if not piece.islower():
-            yield start, start + len(piece)
-        start += len(piece) + 1
 
 
 def _is_name(token: str, *, opens: bool) -> bool:

@@ -1,5 +1,6 @@
 """What a context says, read once, so that many measures of an answer can ask it."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
@@ -130,7 +131,8 @@ class ContextView:
 
     def _pairs_held(self, stems: list[str]) -> list[bool]:
         """For each pair of stems, one behind the other, whether the context holds it."""
-        self._look_up_pairs(pairwise(stems))
+        if not all(map(self._pairs.__contains__, pairwise(stems))):
+            self._look_up_pairs(pairwise(stems))
         return list(map(self._pairs.__getitem__, pairwise(stems)))
 
     @cached_property
@@ -193,7 +195,8 @@ class ContextView:
     def idf_coverages(self, answer: str) -> tuple[float | None, float | None]:
         """IDF coverage by the whole context and by the best window, the mass of all the content stems taken once."""
         content = read(answer).content
-        self._look_up(content)
+        if not all(map(self._windows.__contains__, content)):
+            self._look_up(content)
         windows = [0.0] * (sum(map(len, self._words)) + len(self._words))
         held, absent = 0.0, 0
         for each in content:
@@ -215,15 +218,11 @@ class ContextView:
             return None
         pairs = self._pairs_held(said.stems)
         covered = copied = 0  # words before `covered` are counted
-        start = 0
-        while start <= len(said.words) - run:
-            if False in pairs[start : start + run - 1]:  # cheaper than to look the words up
-                start = pairs.index(False, start) + 1
-                continue
-            if f" {' '.join(said.words[start : start + run])} " in self._running:
-                copied += start + run - max(start, covered)
-                covered = start + run
-            start += 1
+        for held in re.finditer(b"\1{%d,}" % (run - 1), bytes(pairs)):  # only there need the words be looked up
+            for start in range(held.start(), held.end() - run + 2):
+                if f" {' '.join(said.words[start : start + run])} " in self._running:
+                    copied += start + run - max(start, covered)
+                    covered = start + run
         return copied / len(said.words)
 
     def unsupported_numbers(self, answer: str) -> list[str]:
