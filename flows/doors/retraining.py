@@ -20,7 +20,8 @@ def retrain(config: ConfigFile = TINY, overrides: Overrides = None) -> None:
     """Run what is stale: validate → build → train → export → answer → score → gate → report → promote.
 
     A step whose data, config, code and libraries are as they were is taken from the store. When all are, nothing
-    is started, not even Prefect. The adapter goes into service if its gate says so and `promotion.mode` is auto.
+    is started, and Prefect only to ask for an approval. The adapter goes into service if its gate says so and
+    `promotion.mode` is auto.
     """
     from flows.pipeline import pipeline
     from tasks.versioning.plan import Planner

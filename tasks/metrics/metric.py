@@ -30,8 +30,3 @@ class Metric:
     # Where many rows are measured faster together: what is taken of each, and all their numbers from that.
     taken: Callable[[Row], Any] | None = None
     together: Callable[[Sequence[Any]], list[float | None]] | None = None
-
-    @property
-    def is_rate(self) -> bool:
-        """Whether its figure is a share of rows, and so has Wilson's interval (`tasks.statistics.rate`)."""
-        return self.binary and not self.weight
