@@ -58,7 +58,8 @@ def is_refusal(answer: str, sentence: str | None = None, context: ContextView | 
 
     It does if it opens with a refusal, be it after an apology or a sentence about what the passages do hold, and
     also if it answers afterwards all the same (see `leaks`). An answer that first answers and then adds what the
-    context leaves open does not, nor one whose "was not disclosed" the `context`, if it is given, says itself.
+    context leaves open does not, nor one whose "was not disclosed" the `context` says itself; without a context,
+    what was not disclosed is taken for an answer.
     Patterns over English wording: a very roundabout refusal is missed.
     """
     if sentence and _opens_with(answer, sentence):
