@@ -45,7 +45,7 @@ _CONCESSION = re.compile(
     r"|this )"
 )
 _ASIDES = re.compile(r", (?:however|though|unfortunately|therefore|as such|sadly),")
-_BRACKETS = re.compile(r"(?<=[\w.%°'\"]) ?\([^()]*\)")  # "12 kg (the passages do not say if with the motor)"
+_BRACKETS = re.compile(r"(?<=[\w.%°'\"]) ?\(([^()]*)\)")  # "12 kg (the passages do not say if with the motor)"
 _TITLE = re.compile(r'"(?:[A-Z][\w\']*[^\w"]*(?:(?:of|the|an?|in|to|me|and|is|with|for|you)\W+)*){2,}"(?=\W*\s\w)')
 _QUOTED = re.compile(r'(?<=\w )"[^"]*\bI\b[^"]*"')  # said by somebody else
 _FIRST_PERSON_TITLE = re.compile(r"\bI (?=[A-Z][a-z]+(?:'t|not)?\b)|\bI'm (?=[A-Z])")  # I Can't Tell You Why
@@ -58,7 +58,8 @@ def is_refusal(answer: str, sentence: str | None = None, context: ContextView | 
 
     It does if it opens with a refusal, be it after an apology or a sentence about what the passages do hold, and
     also if it answers afterwards all the same (see `leaks`). An answer that first answers and then adds what the
-    context leaves open does not, nor one whose "was not disclosed" the `context`, if it is given, says itself.
+    context leaves open does not, nor one whose "was not disclosed" the `context` says itself; without a context,
+    what was not disclosed is taken for an answer.
     Patterns over English wording: a very roundabout refusal is missed.
     """
     if sentence and _opens_with(answer, sentence):
@@ -123,9 +124,11 @@ def _is_aside(said: str) -> bool:
 
 
 def _claiming(said: str, context: ContextView | None) -> list[str]:
-    """A sentence as it is, or if some of its clauses refuse, the others."""
+    """A sentence as it is, or if some of its clauses or brackets refuse, the others."""
     if not _possible(_telling(said)):
         return [said]
+    if "(" in said:
+        said = _BRACKETS.sub(lambda aside: "" if _refuses(_plain(aside[1]), context) else aside[0], said)
     clauses = _clauses(said, context)
     kept = [clause for clause in clauses if not _refuses(_plain(clause), context)]
     return kept if len(kept) < len(clauses) else [said]

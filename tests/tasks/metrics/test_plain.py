@@ -46,6 +46,8 @@ def test_what_has_no_word_gets_none(answer):
 
 def test_a_caveat_costs_nothing_and_a_refusal_scores_low():
     assert faithfulness(QUERY, CONTEXT, f"{ANSWER} {REFUSAL}") == faithfulness(QUERY, CONTEXT, ANSWER)
+    in_brackets = f"{ANSWER[:-1]} ({REFUSAL[0].lower()}{REFUSAL[1:-1]})."
+    assert faithfulness(QUERY, CONTEXT, in_brackets) == faithfulness(QUERY, CONTEXT, ANSWER)
     assert faithfulness(QUERY, CONTEXT, REFUSAL) < 0.5 < faithfulness(QUERY, CONTEXT, ANSWER)
 
 
