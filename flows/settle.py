@@ -24,7 +24,7 @@ class PromotionConfig(Config):
         "`reground promote` or the flow promote.",
     )
     deployment: str | None = Field(
-        None, description="For approve: the deployment of the flow promote to start, such as promote/approve."
+        None, description="For approve: the deployment of the flow promote to start, such as promote/promote."
     )
     mlflow: str | None = Field(
         None,

@@ -62,14 +62,16 @@ def read_automations(path: Path, alerts: UUID | None) -> list[AutomationCore]:
 
 
 def _pool(client: SyncPrefectClient, name: str, limit: int) -> None:
+    told: dict[str, Any] = {
+        "base_job_template": json.loads((ROOT / "deployments/pools/process.json").read_text(encoding="utf-8")),
+        "concurrency_limit": limit,
+    }
     try:
         client.read_work_pool(name)
     except ObjectNotFound:
-        template = json.loads((ROOT / "deployments/pools/process.json").read_text(encoding="utf-8"))
-        wanted = WorkPoolCreate(name=name, type="process", base_job_template=template, concurrency_limit=limit)
-        client.create_work_pool(wanted)
+        client.create_work_pool(WorkPoolCreate(name=name, type="process", **told))
     else:
-        client.update_work_pool(name, WorkPoolUpdate(concurrency_limit=limit))
+        client.update_work_pool(name, WorkPoolUpdate(**told))
 
 
 def _deploy() -> None:
@@ -96,9 +98,15 @@ def _alerts(client: SyncPrefectClient, notify: str | None) -> UUID | None:
 
 
 def _automation(client: SyncPrefectClient, wanted: AutomationCore) -> None:
-    """Make it, or bring the one of its name up to date; one that a person switched off stays off."""
+    """Make it, or bring the one of its name up to date; one that a person switched off stays off.
+
+    One that is as it should be is left alone: an update forgets what it is waiting for, a sign of life, say.
+    """
     found = client.read_automations_by_name(wanted.name)
     if not found:
         client.create_automation(wanted)
         return
-    client.update_automation(found[0].id, wanted.model_copy(update={"enabled": found[0].enabled}))
+    wanted = wanted.model_copy(update={"enabled": found[0].enabled})
+    known = AutomationCore.model_validate(found[0].model_dump(include=set(AutomationCore.model_fields)))
+    if known.model_dump() != wanted.model_dump():
+        client.update_automation(found[0].id, wanted)
