@@ -1,4 +1,4 @@
-"""The service on SQLite, and on PostgreSQL where that is installed; one for all tests of a file."""
+"""The service on SQLite or on PostgreSQL; one for all tests of a file."""
 
 import glob
 import json
@@ -17,7 +17,14 @@ import pytest
 from tests.production.service import Service, free_port, served
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def pytest_generate_tests(metafunc) -> None:
+    """On the database that a file names, so that CI stays short; on those of REGROUND_DATABASES=sqlite,postgresql."""
+    if "service" in metafunc.fixturenames:
+        asked = os.environ.get("REGROUND_DATABASES", metafunc.module.DATABASE)
+        metafunc.parametrize("service", asked.split(","), indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
 def service(request, tmp_path_factory, alerts) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp(request.param)
     database = request.getfixturevalue("postgresql") if request.param == "postgresql" else None

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 pytestmark = pytest.mark.slow
+DATABASE = "postgresql"
 
 EVENT = {
     "event": "dataset.refreshed",

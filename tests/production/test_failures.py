@@ -14,6 +14,7 @@ import pytest
 from tests.production.service import children
 
 pytestmark = pytest.mark.slow
+DATABASE = "sqlite"
 
 LONG = {"max_steps": 300, "accumulation": 1, "save_steps": 5, "logging_steps": 5, "eval_steps": 300}
 

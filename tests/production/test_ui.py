@@ -12,6 +12,7 @@ import pytest
 from tests.browser.conftest import chromium  # noqa: F401
 
 pytestmark = pytest.mark.slow
+DATABASE = "sqlite"
 
 
 @pytest.fixture
