@@ -43,8 +43,8 @@ tiny-base: install  ## Make the tiny base model anew, in data/tiny-base; resumes
 test: install  ## Run the tests, a file at a time on each core
 	$(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 4 --dist loadfile
 
-test-slow: install  ## Run the end-to-end tests as well: real runs, killed and resumed
-	$(BIN)/python -m pytest -m slow
+test-slow: install  ## Run the end-to-end tests: runs killed and resumed, the service with its UI, the report in a browser
+	$(BIN)/python -m pytest -m slow -n 3 --dist loadfile
 
 bench: install  ## Measure against peers: make bench NAME=noop; without NAME the list
 	@$(BIN)/python -m tests.bench $(NAME)

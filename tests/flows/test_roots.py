@@ -71,12 +71,15 @@ def test_data_elsewhere_is_refused_however_it_is_written(refused, data, source):
         ("store", "s3://team/reground/../other"),
         ("store", "/tmp/store"),
         ("cache", "/tmp/cache"),
-        ("runner_address", "tcp://elsewhere:8786"),
         ("train.model.trust_remote_code", "0" * 64),
     ],
 )
 def test_everything_else_that_leads_out_is_refused(refused, setting, value):
     assert refused(**{setting.replace(".", "__"): f"'{value}'"}) == setting
+
+
+def test_a_cluster_of_the_runs_own_is_refused(refused):
+    assert refused(runner="dask", runner_address="tcp://elsewhere:8786") == "runner_address"
 
 
 def test_a_key_is_not_sent_to_where_a_run_says(refused):

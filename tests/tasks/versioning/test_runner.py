@@ -136,7 +136,7 @@ def test_each_group_is_a_task_run_that_says_which_pieces_it_has(prefect_server, 
             numbers = sorted(
                 tuple(map(int, run.name.removeprefix("toy pieces ").split("–")))
                 for run in runs
-                if run.state.is_completed()
+                if run.state and run.state.is_completed()
             )
             if numbers and numbers[-1][1] == len(CALLS) or time.monotonic() > deadline:
                 break
