@@ -21,6 +21,18 @@ def curl(*words: str) -> str:
     return subprocess.run(["curl", "--fail", "--silent", *words], check=True, capture_output=True, text=True).stdout
 
 
+def known(service) -> dict[str, list[str]]:
+    """The names of the deployments, automations and pools on the server."""
+    user = tuple(json.loads((service.state / "service.json").read_text())["asked"]["auth"].split(":", 1))
+    token = service.api.get("/csrf-token", params={"client": "known"}, auth=user).json()["token"]
+    headers = {"Prefect-Csrf-Client": "known", "Prefect-Csrf-Token": token}
+    found = {
+        kind: service.api.post(f"/{kind}/filter", json={}, auth=user, headers=headers).json()
+        for kind in ("deployments", "automations", "work_pools")
+    }
+    return {kind: sorted(each["name"] for each in those) for kind, those in found.items()}
+
+
 def test_without_the_password_or_the_token_nothing_is_taken(guarded):
     secret = json.loads((guarded.state / "service.json").read_text())["asked"]["auth"]
     assert (guarded.state / "service.json").stat().st_mode & 0o077 == 0
@@ -41,8 +53,8 @@ def test_refresh_and_doctor_speak_to_a_guarded_server(guarded):
 
 
 def test_up_again_changes_nothing_and_other_settings_are_refused(guarded):
-    before = guarded.processes()
+    before = guarded.processes(), known(guarded)
     assert "runs already" in guarded.up()
-    assert guarded.processes() == before
+    assert (guarded.processes(), known(guarded)) == before
     other = guarded.reground("up", str(guarded.config), "--port", str(guarded.port), "--database", "sqlite:///x")
     assert other.returncode == 2 and "reground down" in other.stderr
