@@ -95,4 +95,4 @@ def _auth(known: str | None) -> str:
 
 
 def _say(line: str) -> None:
-    console.print(f"[green]✓[/] {line}", highlight=False)
+    console.print(f"[green]✓[/] {line}", highlight=False, soft_wrap=True)

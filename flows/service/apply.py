@@ -39,7 +39,7 @@ def apply(notify: str | None, *, automations: Path = AUTOMATIONS) -> list[str]:
         for each in automatic:
             _automation(client, each)
     told = [f"work pools {', '.join(f'{name} ({limit} at once)' for name, limit in POOLS.items())}"]
-    told += [f"deployments {', '.join(deployments())}", f"{len(automatic)} automations"]
+    told += [f"deployments {', '.join(deployments())}", f"{len(automatic)} automation{'s' * (len(automatic) != 1)}"]
     return [*told, f"alerts through the block {ALERTS}" if alerts else "no alerts: give NOTIFY=URL to be told"]
 
 
