@@ -62,7 +62,7 @@ def test_a_run_started_by_the_form_is_watched_to_its_end_and_its_artifacts_open(
     page.get_by_role("heading", name="Base against tuned").wait_for()
     assert "Faithfulness" in page.locator("body").inner_text()
     page.screenshot(path=shots / "5-comparison.png", full_page=True)
-    page.go_back()
+    page.goto(f"/runs/flow-run/{run['id']}?tab=Artifacts")
     page.get_by_text("lineage", exact=True).first.click()
     page.locator("svg [id*=flowchart]").first.wait_for()  # mermaid drew it
     page.screenshot(path=shots / "6-lineage.png", full_page=True)
