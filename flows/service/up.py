@@ -25,10 +25,7 @@ def up(asked: Asked, say: Say, *, automations: Path | None = None) -> Running:
     Raises UserError if a service of other settings runs, the port is taken, or the server does not start.
     """
     with _alone():
-        before = place.running()
-        if before and before.is_alive("server"):
-            _refuse_other(before.asked, asked)
-        told = before if before and before.is_alive("server") else Running(asked=asked)
+        told = _known(asked)
         for name, command in _server(told).items():
             told = _started(told, name, command, place.server_settings(told), say)
         _wait_until_healthy(told)
@@ -60,6 +57,15 @@ def down(say: Say) -> bool:
         for name in alive:
             say(f"{name} ended")
         return bool(alive)
+
+
+def _known(asked: Asked) -> Running:
+    """What runs of an earlier `up`: all of it, or the workers whose server died."""
+    before = place.running()
+    alive = {name: tag for name, tag in before.processes.items() if before.is_alive(name)} if before else {}
+    if before and alive:
+        _refuse_other(before.asked, asked)
+    return Running(asked=asked, processes=alive)
 
 
 def _server(told: Running) -> dict[str, list[str]]:

@@ -67,6 +67,20 @@ class Service:
     def down(self) -> None:
         done = self.reground("down")
         assert done.returncode == 0, done.stdout + done.stderr
+        assert not self.left(), "processes that nobody ends"
+
+    def left(self) -> list[str]:
+        """The workers and servers that speak to our port."""
+        address = f"PREFECT_API_URL=http://127.0.0.1:{self.port}/api"
+        found = []
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                words, settings = ((path / each).read_bytes().decode() for each in ("cmdline", "environ"))
+            except (OSError, UnicodeDecodeError):
+                continue
+            if "prefect\0" in words and address in settings.split("\0"):
+                found.append(words.replace("\0", " "))
+        return found
 
     def logs(self) -> str:
         return "\n".join(f"--- {each.name}\n{each.read_text()[-3000:]}" for each in sorted(self.state.glob("*.log")))
