@@ -73,9 +73,16 @@ def test_what_the_form_does_not_allow_is_refused_at_submit(page, service, shots)
     page.goto(f"/deployments/deployment/{service.deployment('retrain/retrain')['id']}/run")
     page.get_by_text("Rank of the update matrices").wait_for()
     fill(page, "R \\(Optional\\)", "0")
-    page.get_by_role("button", name="Submit").click()
-    page.get_by_text(re.compile("greater than|minimum|must be", re.I)).first.wait_for()
+    with page.expect_response(re.compile("/schemas/validate|/create_flow_run")) as found:
+        page.get_by_role("button", name="Submit").click()
+    answer = found.value
+    assert not answer.ok or answer.json()["valid"] is False, answer.text()
     page.screenshot(path=shots / "refused.png")
+    path = f"/deployments/{service.deployment('retrain/retrain')['id']}/create_flow_run"
+    for name, value in (("r", 0), ("rank", 8)):
+        tree = service.tree(lora={name: value})
+        answer = service.api.post(path, json={"parameters": {"config": tree}})
+        assert 400 <= answer.status_code < 500 and name in answer.text
     assert len(service.runs()) == before
 
 
