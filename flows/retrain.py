@@ -57,7 +57,8 @@ def run(config: Retrain, because: str = "") -> State[str]:
     planner = _planned(config)
     if planner:
         _name(config, planner)
-    return patiently(lambda: _run(config, because, planner))
+    with shown.meanwhile():
+        return patiently(lambda: _run(config, because, planner))
 
 
 def _run(config: Retrain, because: str, planner: Planner | None) -> State[str]:
