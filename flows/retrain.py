@@ -66,11 +66,13 @@ def _run(config: Retrain, because: str, planner: Planner | None) -> State[str]:
     runner = Runner(config.runner, address=config.runner_address, workers=config.workers)
     with runner as spread, store.log_run(config.name) as log:
         told: dict[str, Any] = {"tell": TELL.get(), "log": log, "because": because}
-        outcome = pipeline(config, TaskRunner(store, name=config.name, spread=spread, planner=planner, **told))
+        steps = TaskRunner(store, name=config.name, spread=spread, planner=planner, **told)
+        outcome = pipeline(config, steps)
     report = orjson.loads((outcome.report.folder / "report.json").read_bytes())
     summary = (outcome.report.folder / "report.md").read_text(encoding="utf-8")
     shown.markdown(summary, key="comparison", description="Base against tuned")
     chart = lineage(outcome.report).mermaid()
+    shown.markdown(steps.steps(), key="steps", description="Each step: cached or not, which artifact, and why it is")
     shown.markdown(f"```mermaid\n{chart}\n```", key="lineage", description="What the report was made from")
     with announced(store):
         settled = settle_and_ask(store, config.promotion, outcome, cache=config.cache)

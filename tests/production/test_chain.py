@@ -55,7 +55,7 @@ def test_an_event_by_curl_starts_one_run_and_the_artifacts_tell_of_it(trained):
     assert "0123456789abcdef" in json.dumps(
         trained.post("/logs/filter", {"logs": {"flow_run_id": {"any_": [only["id"]]}}})
     )
-    assert {"comparison", "lineage", "versions", "train", "report"} <= shown.keys()
+    assert {"comparison", "steps", "lineage", "versions", "train", "report"} <= shown.keys()
     assert "mermaid" in shown["lineage"]
 
 
