@@ -55,9 +55,9 @@ def run(config: Retrain, because: str = "") -> State[str]:
     """
     refuse_outside(config)
     planner = _planned(config)
-    if planner:
-        _name(config, planner)
     with shown.meanwhile():
+        if planner:
+            _name(config, planner)
         return patiently(lambda: _run(config, because, planner))
 
 
@@ -96,8 +96,11 @@ def _name(config: Retrain, planner: Planner) -> None:
     context = FlowRunContext.get()
     if not (context and context.flow_run):
         return
-    found = naming(config, planner)
-    tags = sorted({*context.flow_run.tags, *found.tags})
-    with shown.only_shown(), get_client(sync_client=True) as client:
-        client.update_flow_run(context.flow_run.id, name=found.name, tags=tags)
-        context.flow_run.name, context.flow_run.tags = found.name, tags
+    run, found = context.flow_run, naming(config, planner)
+    run.name, run.tags = found.name, sorted({*run.tags, *found.tags})
+
+    def rename() -> None:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(run.id, name=run.name, tags=run.tags)
+
+    shown.send(rename)

@@ -3,7 +3,7 @@
 A server that is down or restarts is told of once in the log, and what could not be shown is left out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
@@ -26,11 +26,15 @@ _away = False  # so that it is told once, not with each artifact
 
 def markdown(text: str, *, key: str, description: str, task_run: UUID | None = None) -> None:
     """A Markdown artifact of the run that we are in, or of a task run of it."""
-    artifact = MarkdownArtifact(markdown=text, key=key, description=description, task_run_id=task_run)
+    send(MarkdownArtifact(markdown=text, key=key, description=description, task_run_id=task_run).create)
+
+
+def send(call: Callable[[], Any]) -> None:
+    """Make a call of Prefect's API that a run can do without; within `meanwhile`, while the run goes on."""
     if pool := _senders.get():
-        pool.submit(copy_context().run, _send, artifact)
+        pool.submit(copy_context().run, _send, call)
     else:
-        _send(artifact)
+        _send(call)
 
 
 @contextmanager
@@ -44,9 +48,9 @@ def meanwhile() -> Iterator[None]:
             _senders.reset(token)
 
 
-def _send(artifact: MarkdownArtifact) -> None:
+def _send(call: Callable[[], Any]) -> None:
     with only_shown():
-        artifact.create()
+        call()
 
 
 class TrainingPage:

@@ -94,14 +94,19 @@ def test_a_pickle_that_others_left_in_the_store_is_not_run(prefect_server, tmp_p
 def test_a_step_that_ran_has_an_artifact_that_tells_how_it_came_to_be(prefect_server, tmp_path, rows):
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+    from prefect.client.schemas.sorting import ArtifactSort
+
+    def shown() -> list:
+        wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["copy"]))
+        with get_client(sync_client=True) as client:
+            return client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC)
 
     store = Store(tmp_path / "store")
-    for _ in range(2):
-        run(store, rows)
-    about = store.match("copy").about
-    with get_client(sync_client=True) as client:
-        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["copy"])))
-    (one,) = [each for each in found if about in each.data]
+    assert run(store, rows) == "Completed"
+    found = shown()
+    assert run(store, rows) == "Cached"
+    assert len(shown()) == len(found)
+    about, one = store.match("copy").about, found[0]
     assert one.task_run_id
     assert one.description == "copy: Completed"
     assert "## copied" in one.data
