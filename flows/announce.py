@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from prefect import get_run_logger
-from prefect.events import emit_event
 
 from tasks.versioning.promotion_case import flow_run_id
 from tasks.versioning.promotions import Entry
@@ -43,6 +42,8 @@ def event_of(entry: Entry) -> str | None:
 
 
 def _emit(store: Store, entry: Entry, event: str) -> None:
+    from prefect.events import emit_event  # .04 s, and most runs have nothing to announce
+
     key = entry.adapter.partition("/")[2]
     emit_event(
         event,
