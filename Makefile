@@ -6,6 +6,7 @@ CONFIG ?=
 SET    ?=
 NAME   ?=
 PORT   ?= 4200
+SLOW   ?= slow
 
 .DEFAULT_GOAL := help
 .PHONY: help install retrain plan up down tiny-base test test-slow bench lint format lock clean
@@ -44,7 +45,7 @@ test: install  ## Run the tests, a file at a time on each core
 	$(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: install  ## Run the end-to-end tests: runs killed and resumed, the service with its UI, the report in a browser
-	$(BIN)/python -m pytest -m slow -n 3 --dist loadfile
+	$(BIN)/python -m pytest -m '$(SLOW)' -n 3 --dist loadfile
 
 bench: install  ## Measure against peers: make bench NAME=noop; without NAME the list
 	@$(BIN)/python -m tests.bench $(NAME)

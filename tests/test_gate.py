@@ -96,8 +96,12 @@ def one_sentence(why: str) -> bool:
     ("spoil", "failing", "settings"),
     [
         (shuffled, "over_refusal", ()),  # learns the one answer that is often right; with what ships, too
-        (refusing, "over_refusal", ("parity.enabled=false", "slices.enabled=false")),
-        (ungrounded, "hallucination", ("parity.enabled=false", "slices.enabled=false")),
+        pytest.param(
+            refusing, "over_refusal", ("parity.enabled=false", "slices.enabled=false"), marks=pytest.mark.nightly
+        ),
+        pytest.param(
+            ungrounded, "hallucination", ("parity.enabled=false", "slices.enabled=false"), marks=pytest.mark.nightly
+        ),
     ],
 )
 def test_an_adapter_trained_on_spoilt_answers_is_refused_and_one_sentence_says_why(place, spoil, failing, settings):

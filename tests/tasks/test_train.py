@@ -180,7 +180,10 @@ def stopped(inputs, tmp_path_factory):
     "name",
     [
         "rng_state.pth",  # the one for which transformers allows more than tensors: numpy's
-        *(pytest.param(each, marks=pytest.mark.slow) for each in ("optimizer.pt", "scheduler.pt", "adapter_model.bin")),
+        *(
+            pytest.param(each, marks=[pytest.mark.slow, pytest.mark.nightly])
+            for each in ("optimizer.pt", "scheduler.pt", "adapter_model.bin")
+        ),
     ],
 )
 def test_a_pickle_in_a_checkpoint_is_not_run_though_its_seal_is_right(stopped, inputs, tmp_path, name):

@@ -27,7 +27,7 @@ KINDS = [
     "threads",
     pytest.param("processes", marks=pytest.mark.slow),
     pytest.param("dask", marks=pytest.mark.slow),
-    pytest.param("ray", marks=pytest.mark.slow),
+    pytest.param("ray", marks=[pytest.mark.slow, pytest.mark.nightly]),
 ]
 
 
