@@ -1,10 +1,9 @@
 """One question to the base model and to the tuned one, as they were trained and evaluated."""
 
 from flows.config import Retrain
-from flows.pipeline import pipeline
+from flows.pipeline import planned
 from flows.sources import base_model, template
 from tasks.errors import UserError
-from tasks.versioning.plan import Planner
 from tasks.versioning.store import Artifact, Store
 
 
@@ -32,8 +31,7 @@ def _adapter(config: Retrain, key: str | None) -> Artifact:
     if key:
         found = store.match(key)
     else:
-        planner = Planner(store)
-        pipeline(config, planner)
+        planner, _ = planned(config)
         own = [step.artifact for step in planner.steps if step.label == "export" and step.artifact]
         found = own[0] if own else _newest(store)
     if found.step not in ("export", "train"):

@@ -1,13 +1,13 @@
 """Upkeep of the store as a Prefect flow: free what nothing needs, then read every byte that stays."""
 
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from flows.promote import StoreConfig
 from flows.retrain import SAMPLE
+from tasks.versioning import shown
 from tasks.versioning.fsck import check
 from tasks.versioning.gc import DAY, Collected, collect
 
@@ -36,7 +36,7 @@ def maintain(request: Maintain = OURS) -> State[str]:
     freed = f"{found.freed / 2**20:.1f} MiB {'freed' if request.delete else 'would be freed'}"
     told = f"{freed}; {len(flaws)} flaws" if flaws else f"{freed}; {'all is whole' if request.fsck else 'not checked'}"
     lines = [f"# {told}", *_gone(found), *(f"- {each.where}: {each.flaw}; {each.done}" for each in flaws)]
-    create_markdown_artifact("\n".join(lines), key="maintenance", description="What was freed, and what was harmed")
+    shown.markdown("\n".join(lines), key="maintenance", description="What was freed, and what was harmed")
     if all(each.mended for each in flaws):
         return Completed(message=told, data=told)
     return Failed(message=f"{told}, and not all could be mended; see `reground fsck`")

@@ -119,6 +119,12 @@ def pipeline(config: Retrain, run: Run) -> Outcome:
     return Outcome(exported, decided, compared)
 
 
+def planned(config: Retrain) -> tuple[Planner, Outcome]:
+    """What a run of this config would do, and what it would leave; runs nothing."""
+    planner = Planner(config.open_store(), config.name)
+    return planner, pipeline(config, planner)
+
+
 def _trained(config: Retrain, run: Run, given: Given, warm: WarmStart | None) -> tuple[Any, Any]:
     """build → train, from the base or from where a warm start goes on."""
     dataset = run(build, config.build, **given, known=warm.dataset if warm else None)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 from uuid import uuid4
 
 import orjson
+from httpx import HTTPError
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
@@ -37,9 +38,9 @@ class Refresh(StoreConfig):
     force: bool = Field(False, description="Announce the data even if it is as it was.")
 
     @classmethod
-    def of(cls, config: Retrain) -> Self:
+    def of(cls, config: Retrain, *, force: bool = False) -> Self:
         name = re.sub(r"[^\w.-]", "-", config.name)
-        return cls(name=name, data=config.data, store=config.store, cache=config.cache)
+        return cls(name=name, data=config.data, store=config.store, cache=config.cache, force=force)
 
 
 class Announced(NamedTuple):
@@ -62,7 +63,7 @@ def refresh(request: Refresh = OURS) -> State[str]:
     return Completed(message=told.words, data=told.words)
 
 
-def announce(request: Refresh, *, force: bool = False) -> Announced:
+def announce(request: Refresh) -> Announced:
     """Emit the event if the data's content is other than was last announced from this store.
 
     It is remembered only once the server has taken the event: asked again after a failure, it is emitted again. Raises
@@ -74,7 +75,7 @@ def announce(request: Refresh, *, force: bool = False) -> Announced:
         parts["evaluation"] = triplets(data.evaluation).digest
     digest = sha256_json(parts)
     before = _last(store, request.name)
-    if before and before["digest"] == digest and not (force or request.force):
+    if before and before["digest"] == digest and not request.force:
         return Announced(None, f"{request.name}: as it was announced on {before['at']} ({digest[:SHORT]}); no event")
     changed = [name for name, of in parts.items() if of != (before or {}).get("parts", {}).get(name)]
     payload = {
@@ -100,11 +101,9 @@ def _emit(name: str, payload: dict[str, Any]) -> None:
         "resource": {"prefect.resource.id": f"{RESOURCE}{name}", "prefect.resource.name": name},
         "payload": payload,
     }
-    from httpx import HTTPError
-
     with get_client(sync_client=True) as client:
         try:
-            client.request("POST", "/events", json=[event]).raise_for_status()
+            client.request("POST", "/events", json=[event])  # raises for every status that is an error
         except (HTTPError, PrefectHTTPStatusError) as error:
             raise UserError(
                 f"the Prefect server at {client.api_url} did not take the event: {error}",

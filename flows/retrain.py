@@ -1,8 +1,6 @@
 """The retraining pipeline as a Prefect flow: what a schedule, the UI, an event or the terminal starts."""
 
-import os
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,10 +10,11 @@ from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.states import Completed
 
+from flows import settings
 from flows.announce import announced
 from flows.config import TINY, Retrain, load
 from flows.naming import naming
-from flows.pipeline import pipeline
+from flows.pipeline import pipeline, planned
 from flows.promote import settle_and_ask
 from flows.roots import refuse_outside
 from flows.versions import markdown, versions
@@ -27,7 +26,7 @@ from tasks.versioning.lineage import lineage
 from tasks.versioning.plan import Planner
 from tasks.versioning.runner import Runner
 
-SAMPLE = load(Path(os.environ.get("REGROUND_CONFIG") or TINY))  # what the run form begins with
+SAMPLE = load(settings.config_file() or TINY)  # what the run form begins with
 AND_SO = " → "  # in the state message, between what the adapter is worth and what became of it
 TELL: ContextVar[Tell] = ContextVar("tell", default=silent)  # the terminal sets it, to watch the steps
 
@@ -84,8 +83,7 @@ def _run(config: Retrain, because: str, planner: Planner | None) -> State[str]:
 def _planned(config: Retrain) -> Planner | None:
     """What the run is going to do; None if it cannot be planned: then it fails further on, with the reason."""
     try:
-        planner = Planner(config.open_store(), config.name)
-        pipeline(config, planner)
+        planner, _ = planned(config)
     except UserError:
         return None
     return planner

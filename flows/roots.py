@@ -4,15 +4,14 @@ Whoever may start a run names its files, and rejected rows are quoted in the rep
 runs can read what the worker can. Unset, which is the default, nothing is refused.
 """
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from flows import settings
 from flows.config import Retrain
 from tasks.errors import UserError
 
-VARIABLE = "REGROUND_ROOTS"
 MAGIC = re.compile(r"[*?\[]")
 LOOPBACK = re.compile(r"https?://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/|$)")
 
@@ -22,14 +21,14 @@ def refuse_outside(config: Retrain) -> None:
 
     Folders and files are judged by where they really lie, links followed; buckets by their address.
     """
-    roots = [root.strip() for root in os.environ.get(VARIABLE, "").split(",") if root.strip()]
+    roots = settings.roots()
     if not roots:
         return
     for setting, place in _places(config):
         if not any(_below(place, root) for root in roots):
             raise UserError(
                 f"{setting}: {place} is outside of what runs may use on this worker",
-                f"name something below {' or '.join(roots)}, or ask who runs the worker to add it to {VARIABLE}",
+                f"name something below {' or '.join(roots)}, or ask who runs the worker to add it to {settings.ROOTS}",
             )
     for setting, value in _openings(config):
         raise UserError(f"{setting}: {value} is not for runs to choose on this worker", f"leave {setting} as it is")

@@ -1,10 +1,31 @@
-"""What a run started from the terminal asks of the libraries; a worker's settings are those of its deployment."""
+"""What the environment tells Reground, and what a run from the terminal tells the libraries through it.
+
+REGROUND_CONFIG    the config of runs that are started without parameters: by a schedule or an event
+REGROUND_STATE     the folder of `reground up`, in place of .reground
+REGROUND_ROOTS     where runs may read and write, see `flows.roots`
+REGROUND_DATABASE, REGROUND_NOTIFY    options of `reground up`
+"""
 
 import logging
 import os
 import warnings
+from pathlib import Path
 
 from tasks.training.launch import SHORT_SPIN
+
+CONFIG, STATE, ROOTS = "REGROUND_CONFIG", "REGROUND_STATE", "REGROUND_ROOTS"
+
+
+def config_file() -> Path | None:
+    return Path(named) if (named := os.environ.get(CONFIG)) else None
+
+
+def state_folder() -> Path | None:
+    return Path(named) if (named := os.environ.get(STATE)) else None
+
+
+def roots() -> list[str]:
+    return [root.strip() for root in os.environ.get(ROOTS, "").split(",") if root.strip()]
 
 
 def for_terminal() -> None:

@@ -23,12 +23,10 @@ def retrain(config: ConfigFile = TINY, overrides: Overrides = None) -> None:
     is started, and Prefect only to ask for an approval. The adapter goes into service if its gate says so and
     `promotion.mode` is auto.
     """
-    from flows.pipeline import pipeline
-    from tasks.versioning.plan import Planner
+    from flows.pipeline import planned
 
     tree = load(config, overrides or ())
-    planner = Planner(tree.open_store(), tree.name)
-    outcome = pipeline(tree, planner)
+    planner, outcome = planned(tree)
     if planner.fresh:
         for step in planner.steps:
             display.step_done(console, step)
@@ -99,12 +97,9 @@ def plan(
 
 
 def _planned(tree: Retrain) -> "Planner":
-    from flows.pipeline import pipeline
-    from tasks.versioning.plan import Planner
+    from flows.pipeline import planned
 
-    planner = Planner(tree.open_store(), tree.name)
-    pipeline(tree, planner)
-    return planner
+    return planned(tree)[0]
 
 
 def adopt(

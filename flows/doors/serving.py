@@ -81,7 +81,7 @@ def refresh(
         )
     from flows.refresh import Refresh, announce
 
-    told = announce(Refresh.of(load(config, overrides or ())), force=force)
+    told = announce(Refresh.of(load(config, overrides or ()), force=force))
     if json:
         write_json(told.payload)
     else:

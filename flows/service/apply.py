@@ -17,7 +17,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
-from pydantic import SecretStr, TypeAdapter
+from pydantic import SecretStr
 
 from tasks.errors import UserError
 from tasks.versioning.source import ROOT
@@ -28,14 +28,14 @@ POOLS = {"reground-gpu": 1, "reground-desk": 4}  # runs at once in each
 ALERTS = "reground-alerts"  # the notification block
 
 
-def apply(notify: str | None, *, automations: Path = AUTOMATIONS) -> list[str]:
+def apply(notify: str | None) -> list[str]:
     """Apply all of it to the server that is set; returns in a line each what is there now."""
     with get_client(sync_client=True) as client:
         for name, limit in POOLS.items():
             _pool(client, name, limit)
         _deploy()
         alerts = _alerts(client, notify)
-        automatic = read_automations(automations, alerts)
+        automatic = read_automations(AUTOMATIONS, alerts)
         for each in automatic:
             _automation(client, each)
     told = [f"work pools {', '.join(f'{name} ({limit} at once)' for name, limit in POOLS.items())}"]
@@ -57,7 +57,7 @@ def read_automations(path: Path, alerts: UUID | None) -> list[AutomationCore]:
         for action in named:
             action["block_document_id"] = alerts
         if alerts or not named:
-            found.append(TypeAdapter(AutomationCore).validate_python(told))
+            found.append(AutomationCore.model_validate(told))
     return found
 
 

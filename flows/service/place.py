@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field, ValidationError
 
+from flows import settings
 from tasks.errors import UserError
 from tasks.training.launch import SHORT_SPIN
 from tasks.versioning.process import Process
@@ -48,7 +49,7 @@ class Running(BaseModel, frozen=True):
 
 def folder() -> Path:
     """`.reground` in the project, or the folder that REGROUND_STATE names."""
-    return Path(os.environ.get("REGROUND_STATE") or FOLDER).resolve()
+    return (settings.state_folder() or FOLDER).resolve()
 
 
 def running() -> Running | None:
@@ -88,7 +89,6 @@ def client_settings(told: Running) -> dict[str, str]:
         "PREFECT_API_URL": f"{told.url}/api",
         "PREFECT_HOME": str(folder() / "prefect"),
         **({"PREFECT_API_AUTH_STRING": told.asked.auth} if told.asked.auth else {}),
-        **({"PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "true"} if told.asked.auth else {}),
         # A server that restarts is away for 5 to 10 s. Waits double from 2 s: these cover four minutes.
         "PREFECT_CLIENT_MAX_RETRIES": "7",
     }
@@ -99,7 +99,7 @@ def worker_settings(told: Running) -> dict[str, str]:
     return {
         **client_settings(told),
         **{name: os.environ.get(name, value) for name, value in SHORT_SPIN.items()},
-        "REGROUND_CONFIG": str(told.asked.config),
+        settings.CONFIG: str(told.asked.config),
         # A run that gives no sign of life for `within` of deployments/automations.yaml is taken for dead.
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         "PREFECT_WORKER_QUERY_SECONDS": "5",  # how soon a run starts; the default is 10
@@ -109,6 +109,9 @@ def worker_settings(told: Running) -> dict[str, str]:
 def server_settings(told: Running) -> dict[str, str]:
     """The environment of the server."""
     database, auth = told.asked.database, told.asked.auth
+    guarded = (
+        {"PREFECT_SERVER_API_AUTH_STRING": auth, "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true"} if auth else {}
+    )
     return {
         **client_settings(told),
         "PREFECT_SERVER_API_HOST": "127.0.0.1",
@@ -122,11 +125,7 @@ def server_settings(told: Running) -> dict[str, str]:
         # Old runs are deleted with their logs; by default only events are.
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         **({"PREFECT_SERVER_DATABASE_CONNECTION_URL": database} if database else {}),
-        **(
-            {"PREFECT_SERVER_API_AUTH_STRING": auth, "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true"}
-            if auth
-            else {}
-        ),
+        **(guarded if auth else {}),
     }
 
 

@@ -34,7 +34,6 @@ def end(tags: list[str]) -> None:
         _signal(process, signal.SIGTERM)
     deadline = time.monotonic() + GRACE
     while any(process.is_alive for process in alive) and time.monotonic() < deadline:
-        _reap()
         time.sleep(0.1)
     for process in alive:
         if process.is_alive:
@@ -45,13 +44,4 @@ def _signal(process: Process, number: signal.Signals) -> None:
     try:
         os.kill(process.pid, number)
     except ProcessLookupError:  # it ended between the look and the signal
-        return
-
-
-def _reap() -> None:
-    """Collect children of this very process, or the ended ones would count as alive; `up` may have to end its own."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            continue
-    except ChildProcessError:
         return

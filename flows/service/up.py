@@ -7,7 +7,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import httpx
 
@@ -15,24 +14,24 @@ from flows.service import place, processes
 from flows.service.place import Asked, Running
 from tasks.errors import UserError
 
+SERVER = [sys.executable, "-m", "prefect", "server", "start"]
 STARTS = 180.0  # seconds; a new database takes some 10, a busy machine longer
 Say = Callable[[str], None]
 
 
-def up(asked: Asked, say: Say, *, automations: Path | None = None) -> Running:
+def up(asked: Asked, say: Say) -> Running:
     """Start server and workers unless they run, and apply `deployments/`; may be repeated.
 
     Raises UserError if a service of other settings runs, the port is taken, or the server does not start.
     """
     with _alone():
         told = _known(asked)
-        for name, command in _server(told).items():
-            told = _started(told, name, command, place.server_settings(told), say)
+        told = _started(told, "server", SERVER, place.server_settings(told), say)
         _wait_until_healthy(told)
         os.environ.update(place.worker_settings(told))  # what is deployed has the workers' config as its default
         from flows.service import apply  # here, because Prefect reads its settings when it is imported
 
-        for line in apply.apply(asked.notify, **({"automations": automations} if automations else {})):
+        for line in apply.apply(asked.notify):
             say(line)
         for name, command in _workers(apply.POOLS).items():
             told = _started(told, name, command, place.worker_settings(told), say)
@@ -66,10 +65,6 @@ def _known(asked: Asked) -> Running:
     if before and alive:
         _refuse_other(before.asked, asked)
     return Running(asked=asked, processes=alive)
-
-
-def _server(told: Running) -> dict[str, list[str]]:
-    return {"server": [sys.executable, "-m", "prefect", "server", "start"]}
 
 
 def _workers(pools: dict[str, int]) -> dict[str, list[str]]:

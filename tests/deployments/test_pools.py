@@ -97,7 +97,12 @@ def test_a_job_is_what_the_kubernetes_api_takes(job):
     # Prefect demands them there, though they belong to the job; Kubernetes ignores them with a warning.
     strict = {key: value for key, value in pod.items() if key not in ("parallelism", "completions")}
     spec = {**job["spec"], "template": {**job["spec"]["template"], "spec": strict}}
-    kubernetes_validate.validate({**job, "spec": spec}, kubernetes_validate.latest_version(), strict=True)
+    refused = None
+    try:
+        kubernetes_validate.validate({**job, "spec": spec}, kubernetes_validate.latest_version(), strict=True)
+    except kubernetes_validate.ValidationError as error:
+        refused = error.message
+    assert refused is None
 
 
 def test_the_check_of_a_job_would_find_a_misspelt_field(job):

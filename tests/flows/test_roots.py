@@ -103,5 +103,9 @@ def test_a_run_is_refused_before_it_opens_its_store(data, monkeypatch):
 
 
 def test_without_roots_nothing_is_refused(monkeypatch):
-    monkeypatch.delenv("REGROUND_ROOTS", raising=False)
-    refuse_outside(load(None, ["data.train=/etc/passwd", "store=/tmp/x"]))
+    config = load(None, ["data.train=/etc/passwd", "store=/tmp/x"])
+    monkeypatch.setenv("REGROUND_ROOTS", "/elsewhere")
+    with pytest.raises(UserError):
+        refuse_outside(config)
+    monkeypatch.delenv("REGROUND_ROOTS")
+    assert refuse_outside(config) is None

@@ -115,9 +115,17 @@ class Service:
         return [each for each in found if not (due and each["auto_scheduled"] and each["state_type"] == "SCHEDULED")]
 
     def tasks(self, run: str) -> dict[str, str]:
-        """The state's name of each task of a run, by the task's name."""
+        """The state's name of each task of a run that has ended, by the task's name.
+
+        The server writes down the states of tasks a moment after that of their flow.
+        """
         body = {"task_runs": {"flow_run_id": {"any_": [run]}}, "sort": "EXPECTED_START_TIME_ASC"}
-        return {each["name"].rpartition(" ")[0]: each["state_name"] for each in self.post("/task_runs/filter", body)}
+
+        def all_ended() -> list[dict[str, Any]] | None:
+            found = self.post("/task_runs/filter", body)
+            return found if all(each["state_type"] in DONE for each in found) else None
+
+        return {each["name"].rpartition(" ")[0]: each["state_name"] for each in self.until(all_ended, 60)}
 
     def artifacts(self, run: str) -> dict[str, str]:
         found = self.post("/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})

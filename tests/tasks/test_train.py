@@ -224,6 +224,7 @@ def test_a_stopped_parent_leaves_no_child(inputs, tmp_path):
     parent.wait()
     wait_for(lambda: not children_of(tmp_path / "work"), seconds=20)
     assert children_of(tmp_path / "work") == []
+    assert children_of(tmp_path / "work") == []
 
 
 CANCELLED = """
@@ -279,3 +280,4 @@ def test_the_child_of_a_training_in_another_thread_dies_with_the_process(inputs,
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     wait_for(lambda: not children_of(tmp_path / "work"), seconds=20)
+    assert children_of(tmp_path / "work") == []
