@@ -1,6 +1,7 @@
 """The retraining pipeline as a Prefect flow: what a schedule, the UI, an event or the terminal starts."""
 
 from contextvars import ContextVar
+from io import StringIO
 from typing import Any
 
 import orjson
@@ -9,8 +10,9 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.states import Completed
+from rich.console import Console
 
-from flows import settings
+from flows import display, settings
 from flows.announce import announced
 from flows.config import TINY, Retrain, load
 from flows.naming import naming
@@ -25,6 +27,7 @@ from tasks.versioning.as_task import TaskRunner, Tell, patiently, silent
 from tasks.versioning.lineage import lineage
 from tasks.versioning.plan import Planner
 from tasks.versioning.runner import Runner
+from tasks.versioning.store import Artifact
 
 SAMPLE = load(settings.config_file() or TINY)  # what the run form begins with
 AND_SO = " → "  # in the state message, between what the adapter is worth and what became of it
@@ -70,14 +73,21 @@ def _run(config: Retrain, because: str, planner: Planner | None) -> State[str]:
     report = orjson.loads((outcome.report.folder / "report.json").read_bytes())
     summary = (outcome.report.folder / "report.md").read_text(encoding="utf-8")
     shown.markdown(summary, key="comparison", description="Base against tuned")
-    chart = lineage(outcome.report).mermaid()
     shown.markdown(steps.steps(), key="steps", description="Each step: cached or not, which artifact, and why it is")
-    shown.markdown(f"```mermaid\n{chart}\n```", key="lineage", description="What the report was made from")
+    shown.markdown(_origins(outcome.report), key="lineage", description="What the report was made from")
     with announced(store):
         settled = settle_and_ask(store, config.promotion, outcome, cache=config.cache)
     served = f"{markdown(versions(store))}\n{history.markdown([e.plain() for e in store.promotions.entries()])}"
     shown.markdown(served, key="versions", description="Adapters by what became of them")
     return Completed(message=f"{report['headline']}{AND_SO}{settled}", data=str(outcome.report.folder))
+
+
+def _origins(report: Artifact) -> str:
+    """As a tree, which every UI shows, and as a chart, which Prefect's newer one draws."""
+    told = lineage(report)
+    tree = Console(width=120, file=StringIO(), record=True)
+    display.lineage(tree, told)
+    return f"```text\n{tree.export_text()}```\n\n```mermaid\n{told.mermaid()}\n```"
 
 
 def _planned(config: Retrain) -> Planner | None:

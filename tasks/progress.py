@@ -75,8 +75,8 @@ class TrainingProgress:
 
     def _send(self) -> None:
         last = self.lines[-1]
-        text = f"{standing(self.lines, seconds_left(self.pace, last['max_steps']))}\n\n{loss_curve(self.lines)}"
-        taken = self.page.show(100 * last["step"] / max(1, last["max_steps"]), text)
+        told = standing(self.lines, seconds_left(self.pace, last["max_steps"]))
+        taken = self.page.show(100 * last["step"] / max(1, last["max_steps"]), told, self.lines)
         self.next = time.monotonic() + (PREFECT_EVERY if taken else PREFECT_AGAIN)
 
 
@@ -118,20 +118,3 @@ def _in_prefect() -> bool:
     from prefect.context import FlowRunContext, TaskRunContext
 
     return bool(TaskRunContext.get() or FlowRunContext.get())
-
-
-def loss_curve(lines: list[dict[str, Any]], points: int = 40) -> str:
-    """A Markdown chart (mermaid) of training and held-out loss, thinned to about `points` points a line."""
-    charts = []
-    for name, title in (("loss", "training loss"), ("eval_loss", "held-out loss")):
-        curve = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
-        curve = curve[:: max(1, len(curve) // points)]
-        if len(curve) < 2:
-            continue
-        steps = ", ".join(f'"{step}"' for step, _ in curve)
-        losses = ", ".join(f"{loss:.4f}" for _, loss in curve)
-        charts.append(
-            f'```mermaid\nxychart-beta\n  title "{title}"\n  x-axis "step" [{steps}]\n'
-            f'  y-axis "loss"\n  line [{losses}]\n```'
-        )
-    return "\n\n".join(charts)

@@ -59,10 +59,13 @@ class TrainingPage:
     def __init__(self) -> None:
         self._made: tuple[UUID, UUID] | None = None
 
-    def show(self, percent: float, text: str) -> bool:
-        """Whether the server took it."""
+    def show(self, percent: float, standing: str, lines: list[dict[str, Any]]) -> bool:
+        """Whether the server took it. `lines` are the training's metrics so far."""
+        from tasks.reporting.loss_image import loss_image
+
         taken = False
         with only_shown(retries=0):
+            text = f"{standing}\n\n{loss_image(lines)}"
             if self._made:
                 with get_client(sync_client=True) as client:
                     for artifact, data in zip(self._made, (percent, text), strict=True):

@@ -4,26 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from tasks.progress import TrainingProgress, loss_curve, seconds_left, standing
+from tasks.progress import TrainingProgress, seconds_left, standing
+from tasks.reporting.loss_image import loss_image
 
 
 def lines(steps: int) -> list[dict]:
     return [{"step": step, "max_steps": steps, "loss": 1 / step} for step in range(1, steps + 1)]
-
-
-def test_the_curve_of_a_long_training_is_thinned_and_keeps_its_start():
-    curve = loss_curve(lines(1000))
-    assert curve.count("```mermaid") == 1
-    values = curve.split("line [")[1].split("]")[0].split(", ")
-    assert values[0] == "1.0000"
-    assert 35 <= len(values) <= 45
-
-
-def test_held_out_loss_has_a_chart_of_its_own_and_a_loss_that_is_no_number_is_left_out():
-    held_out = [{"step": step, "max_steps": 3, "eval_loss": 0.5} for step in range(3)]
-    curve = loss_curve([*lines(3), {"step": 3, "max_steps": 3, "loss": None}, *held_out])
-    assert 'title "held-out loss"' in curve
-    assert "None" not in curve
 
 
 def test_the_bar_shows_steps_and_loss(capsys, monkeypatch):
@@ -33,11 +19,6 @@ def test_the_bar_shows_steps_and_loss(capsys, monkeypatch):
             progress.update(line)
     assert (progress.bar.n, progress.bar.total) == (4, 4)
     assert "loss=0.25" in progress.bar.postfix
-
-
-@pytest.mark.parametrize("count", [0, 1])
-def test_too_few_points_draw_nothing(count):
-    assert loss_curve(lines(count)) == ""
 
 
 def test_in_prefect_one_chart_is_kept_up_to_date(prefect_server, monkeypatch):
@@ -68,7 +49,7 @@ def test_in_prefect_one_chart_is_kept_up_to_date(prefect_server, monkeypatch):
     data = {each.key: each.data for each in artifacts}
     assert data["train-progress"] == 100
     assert data["train-loss"].startswith("step 4 of 4 · loss 0.25\n")
-    assert "0.2500" in data["train-loss"]
+    assert data["train-loss"].endswith(loss_image(lines(4)))
 
 
 def test_the_standing_tells_step_losses_and_what_is_left():
