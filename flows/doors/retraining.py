@@ -58,8 +58,8 @@ def _run_flow(tree: Retrain) -> tuple[Path, str]:
     Returns the report's folder and what became of the adapter.
     """
     settings.for_terminal()
-    from flows.retrain import AND_SO, TELL
     from flows.retrain import retrain as flow
+    from flows.run import AND_SO, TELL
 
     def told(step: Any, done: bool) -> None:
         (display.step_done if done else display.step_starts)(console, step)

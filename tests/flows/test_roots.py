@@ -89,7 +89,7 @@ def test_a_key_is_not_sent_to_where_a_run_says(refused):
 
 
 def test_a_run_is_refused_before_it_opens_its_store(data, monkeypatch):
-    from flows.retrain import run
+    from flows.run import run
 
     monkeypatch.setenv("REGROUND_ROOTS", f"{data}/data")
     with pytest.raises(UserError, match="store: .* outside of what runs may use"):
