@@ -30,10 +30,8 @@ def test_the_event_is_what_the_log_says(store, decision, mode, event):
 
 
 def test_only_this_runs_new_entries_are_announced_and_once(prefect_server, store, monkeypatch):
-    from flows import announce
-
     sent = []
-    monkeypatch.setattr(announce, "emit_event", lambda event, **told: sent.append((event, told)))
+    monkeypatch.setattr("prefect.events.emit_event", lambda event, **told: sent.append((event, told)))
     before = adapter(store, "before")
     store.promotions.promote(before, why="by hand, in another process")
     new = adapter(store, "new")
@@ -56,12 +54,10 @@ def test_only_this_runs_new_entries_are_announced_and_once(prefect_server, store
 
 
 def test_an_announcement_that_fails_fails_nothing(prefect_server, store, monkeypatch):
-    from flows import announce
-
     def fails(*_, **__):
         raise ConnectionError("no server")
 
-    monkeypatch.setattr(announce, "emit_event", fails)
+    monkeypatch.setattr("prefect.events.emit_event", fails)
 
     def job() -> None:
         with announced(store):
