@@ -42,7 +42,7 @@ tiny-base: install  ## Make the tiny base model anew, in data/tiny-base; resumes
 	$(BIN)/python data/tiny_base/make.py --out data/tiny-base --work data/.tiny-base
 
 test: install  ## Run the tests, a file at a time on each core
-	$(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -m 'not slow' -n 3 --dist loadfile
 
 test-slow: install  ## Run the end-to-end tests: runs killed and resumed, the service with its UI, the report in a browser
 	$(BIN)/python -m pytest -m '$(SLOW)' -n 3 --dist loadfile

@@ -1,6 +1,11 @@
 """What every test may lean on: user state kept apart, and one real Prefect server for those that need it."""
 
 import pytest
+from hypothesis import settings
+
+# A first example waits for imports and a busy machine: a property is not timed.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -123,8 +123,8 @@ CHANGES: dict[str, tuple[Callable[[Project], object], dict[str, list[str]]]] = {
         },
     ),
     "code of the training child": (
-        lambda p: p.edit("tasks/training/loop.py", '"epochs": job.config.epochs,', '"epochs": 1.0,'),
-        {"train": ["tasks/training/loop.py changed in _save"]},
+        lambda p: p.edit("tasks/training/result.py", '"epochs": job.config.epochs,', '"epochs": 1.0,'),
+        {"train": ["tasks/training/result.py changed in save"]},
     ),
     "metric added": (
         lambda p: (

@@ -208,7 +208,6 @@ def sides_of(names, *, shards: int = 1, evaluation=None, salt: str = "salt") -> 
 documents = st.sets(st.text(min_size=1, max_size=8), min_size=2, max_size=40)
 
 
-@settings(deadline=None)
 @given(documents, documents, st.integers(1, 3))
 def test_no_document_changes_sides_when_others_are_added(some, more, shards):
     before, after = sides_of(some), sides_of(some | more, shards=shards)
@@ -266,7 +265,7 @@ def test_a_context_that_is_nearly_an_evaluation_rows_is_dropped_or_reported(tmp_
     assert 0.5 < example["jaccard"] < 0.8
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=30), min_size=1, max_size=5), st.randoms())
 def test_similarity_is_the_jaccard_index_of_word_5_grams(texts, random):
     def grams(words: list[str]) -> set:
@@ -300,7 +299,7 @@ def test_of_long_contexts_similarity_is_close_and_near_ones_are_found():
         assert exact < 0.3 or abs(found[0][1] - exact) < 0.11  # three standard deviations
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32), st.sampled_from([0.3, 0.5, 0.8]))
 def test_the_nearest_is_found_as_if_all_were_compared(seed, at_least):
     random = np.random.default_rng(seed)
@@ -339,7 +338,7 @@ def sketched(contexts: list[str]) -> Sketch:
 passages = st.lists(st.integers(1, 60).map(lambda n: "word " * n), min_size=1, max_size=6)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(passages, st.data())
 def test_overflow_drops_the_last_distractors_first_and_nothing_else(prompt, texts, data):
     gold = tuple(sorted(data.draw(st.sets(st.integers(0, len(texts) - 1), min_size=1, max_size=2))))
@@ -398,7 +397,6 @@ def test_an_evaluation_prompt_leaves_room_for_an_answer(tmp_path, base, prompt):
     assert report(out)["passages_dropped"] == len(long.context) - len(row.context)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 100), max_size=200), st.integers(0, 9))
 def test_packing_keeps_every_row_once_and_every_sequence_within_its_length(lengths, seed):
     array = np.array(lengths, np.int64)

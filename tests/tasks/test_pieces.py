@@ -113,7 +113,7 @@ def made(name):
 @example(texts=["", "a 7", ""])
 @example(texts=["ends with a space ", " begins with one"])
 @example(texts=["<|reserved_7|> 7", "a7 b"])
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_the_tokens_are_those_of_the_whole_texts(name, texts):
     backend = made(name)
     assert comes_apart(backend)

@@ -174,7 +174,7 @@ ALL_SPECIALS = sorted({special for specials, _, _ in FAMILIES.values() for speci
 hostile = st.lists(st.sampled_from([*ALL_SPECIALS, "<", "s>", "[", "/INST]", " ", "\n", "<<s>s>", "bar", "<|", "|>"]))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.sampled_from(sorted(FAMILIES)), st.lists(hostile.map("".join), min_size=1, max_size=3), hostile, hostile)
 def test_no_text_becomes_a_control_token(prompts, family, passages, query, answer):
     prompt, tokenizer = prompts[family]
@@ -191,7 +191,6 @@ def test_no_text_becomes_a_control_token(prompts, family, passages, query, answe
     assert text.startswith(prompt.render(passages, query))
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_text_without_control_strings_is_rendered_as_it_is(prompts, text):
     prompt, _ = prompts["inst"]
