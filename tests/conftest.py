@@ -26,3 +26,12 @@ def prefect_server(tmp_path_factory):
     settings = {PREFECT_HOME: home, PREFECT_SERVER_ANALYTICS_ENABLED: False}
     with temporary_settings(settings), prefect_test_harness(server_startup_timeout=90):
         yield
+
+
+@pytest.fixture(scope="module")
+def loaded_training():
+    """Training children forked from a process that has the libraries already."""
+    from tests.loaded import loaded
+
+    with loaded():
+        yield

@@ -18,6 +18,7 @@ from tasks.versioning.key import Request
 from tasks.versioning.make import make
 from tasks.versioning.plan import Planner
 from tasks.versioning.store import Artifact
+from tests.loaded import loaded
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN_STORE = shutil.ignore_patterns("store")
@@ -108,7 +109,8 @@ def made(tmp_path_factory):
     lay(folder)
     with pytest.MonkeyPatch.context() as patch:
         read_code_in(folder, patch)
-        used = run_once(folder)
+        with loaded():
+            used = run_once(folder)
     return SimpleNamespace(folder=folder, used=used)
 
 

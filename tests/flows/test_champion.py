@@ -9,6 +9,7 @@ from tasks.errors import UserError
 from tasks.versioning.inputs import HubModel
 from tests.flows.test_history import run
 
+pytestmark = pytest.mark.usefixtures("loaded_training")
 BY_CHAMPION = {"answer champion", "score champion"}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -17,6 +17,7 @@ from tasks.versioning.make import make
 from tasks.versioning.plan import look
 from tasks.versioning.why import why
 
+pytestmark = pytest.mark.usefixtures("loaded_training")
 BECAUSE = "the count is the same"
 
 

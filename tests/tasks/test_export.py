@@ -15,6 +15,7 @@ from tasks.versioning.make import make
 from tasks.versioning.store import Store
 from tests.tasks.tiny import packed, toy_base
 
+pytestmark = pytest.mark.usefixtures("loaded_training")
 TEMPLATE = Path("tasks/prompts/templates/inst.jinja")
 
 

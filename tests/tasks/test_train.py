@@ -17,6 +17,7 @@ from tasks.training.checkpoints import last_whole, seal
 from tasks.training.config import LoraConfig, TrainConfig
 from tests.tasks.tiny import packed, toy_base
 
+pytestmark = pytest.mark.usefixtures("loaded_training")
 SLOW = pytest.mark.slow
 QUICK = TrainConfig(
     batch_size=1, accumulation=1, epochs=2, save_steps=4, logging_steps=2, eval_steps=8, learning_rate=1e-3
@@ -92,7 +93,9 @@ def test_a_killed_training_resumes_and_ends_with_the_same_bytes(undisturbed, inp
     assert content(resumed) == content(undisturbed)
 
 
-@pytest.mark.parametrize("steps", [5, 8, 12])  # in an epoch with an evaluation to come, with none, at an epoch's end
+@pytest.mark.parametrize(  # in an epoch with an evaluation to come, with none, at an epoch's end
+    "steps", [5, pytest.param(8, marks=SLOW), pytest.param(12, marks=SLOW)]
+)
 def test_a_training_killed_behind_its_last_step_does_no_more(inputs, tmp_path, steps):
     config = QUICK.model_copy(update={"max_steps": steps})
     first = run(config, inputs, tmp_path / "first")

@@ -16,6 +16,8 @@ from tasks.train import train
 from tasks.training.config import LoraConfig, TrainConfig
 from tests.tasks.tiny import packed, toy_base
 
+pytestmark = pytest.mark.usefixtures("loaded_training")
+
 
 def shard(path: Path, rows: list[list[int]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)

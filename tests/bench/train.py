@@ -1,0 +1,102 @@
+"""Training on the tiny base: useful tokens/s and held-out answer loss, against the course's script ported to TRL.
+
+Same base in NF4, same rows, one epoch of each, alternating. Useful tokens are those of the rows, padding is none; the
+clock runs while the trainer trains, not while Python imports. The course's script is what it was: batches of 2 × 4,
+padded, an adapter on q_proj and v_proj, loss on every token, learning rate 2e-4. Ours is the sample's config: packed,
+loss on the answers, an adapter on every linear layer. Held-out loss is measured by a third program, row by row.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from flows.config import TINY, load
+from tests.bench._train_data import BASE, Data, long_tailed, sample
+from tests.bench.harness import Measured, alternate, measure, seconds, table, verdict
+
+ROWS = int(os.environ.get("BENCH_ROWS", 400))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", 3))
+TARGET = 2.0  # times the course's useful tokens/s
+EXAMPLES = 8  # about, of an optimizer step: the course's 2 × 4
+MADE = {"sample": sample, "long-tailed": long_tailed}
+OURS, COURSE = "reground", "the course's script"
+
+
+def main() -> None:
+    found = {}
+    with tempfile.TemporaryDirectory() as name:
+        for kind, make in MADE.items():
+            found[kind] = _compare(kind, make(Path(name) / kind / "data", ROWS), Path(name) / kind)
+    verdict(
+        "train",
+        ratio=min(each["times"] for each in found.values()),
+        target=TARGET,
+        holds=all(each["times"] >= TARGET and each["loss"] <= each["loss_course"] for each in found.values()),
+        **{kind.replace("-", "_"): each for kind, each in found.items()},
+    )
+
+
+def _compare(kind: str, data: Data, folder: Path) -> dict[str, Any]:
+    tokens = {}
+    runs = dict.fromkeys((OURS, COURSE), 0)
+
+    def run(who: str, module: str, given: dict[str, Any]) -> Measured:
+        runs[who] += 1
+        job = folder / f"{module}-{runs[who]}"
+        job.mkdir()
+        (job / "job.json").write_text(json.dumps({"base": str(BASE), "out": str(job / "out"), **given}))
+        measured = measure([sys.executable, "-m", f"tests.bench.{module}", job / "job.json"])
+        told = json.loads(measured.out.splitlines()[-1])
+        tokens[who] = told["tokens"]
+        return Measured(told["seconds"], measured.peak)
+
+    texts = {"texts": str(data.texts), "max_tokens": data.max_tokens}
+    samples = alternate(
+        {
+            OURS: lambda: run(OURS, "_train_ours", {"train": str(data.train), "config": _config(data)}),
+            COURSE: lambda: run(COURSE, "_course", texts),
+        },
+        rounds=ROUNDS,
+    )
+    table(f"{kind}: {tokens[OURS]:,} tokens, seconds of training", samples)
+    assert tokens[OURS] == tokens[COURSE], tokens  # the same rows
+    losses = _losses(folder, data)
+    rates = {who: tokens[who] / seconds(samples, who) for who in samples}
+    pairs = zip(samples[COURSE], samples[OURS], strict=True)
+    return {
+        "times": round(rates[OURS] / rates[COURSE], 2),
+        "times_by_round": [round(theirs.seconds / ours.seconds, 2) for theirs, ours in pairs],
+        "tokens_per_second": round(rates[OURS]),
+        "tokens_per_second_course": round(rates[COURSE]),
+        **losses,
+    }
+
+
+def _config(data: Data) -> dict[str, Any]:
+    """The sample's config for one epoch, with as many examples a step as the course has, near enough."""
+    from tasks.dataset.folder import Lengths
+    from tasks.dataset.folder import load as sequences
+
+    packed = len(Lengths.of(data.train).wholes) / len(sequences(data.train))
+    settings = load(TINY).train.model_dump(mode="json")
+    return {**settings, "epochs": 1.0, "batch_size": 1, "accumulation": max(1, round(EXAMPLES / packed))}
+
+
+def _losses(folder: Path, data: Data) -> dict[str, float]:
+    """Of the base and of each contestant's last adapter."""
+    adapters = {
+        "loss_base": None,
+        "loss": str(folder / f"_train_ours-{ROUNDS + 1}/out/made/adapter"),
+        "loss_course": str(folder / f"_course-{ROUNDS + 1}/out/adapter"),
+    }
+    job = folder / "loss.json"
+    job.write_text(json.dumps({"base": str(BASE), "heldout": str(data.heldout), "adapters": adapters}))
+    out = measure([sys.executable, "-m", "tests.bench._answer_loss", job]).out
+    return {name: round(loss, 4) for name, loss in json.loads(out.splitlines()[-1]).items()}
+
+
+if __name__ == "__main__":
+    main()
