@@ -9,6 +9,7 @@ import orjson
 from tasks.errors import UserError
 from tasks.training.config import LoraConfig, TrainConfig
 from tasks.training.job import Job
+from tasks.training.speed import unpack
 
 
 def adapted(job: Job) -> Any:
@@ -19,13 +20,14 @@ def adapted(job: Job) -> Any:
 
     config = job.config
     model: Any = load_base(job.base, config.model)
-    recomputes = checkpointing(config, model)
+    recomputes, unpacked = checkpointing(config, model), False
     if config.model.quantization != "none":
         model = peft.prepare_model_for_kbit_training(
             model,
             use_gradient_checkpointing=recomputes,
             gradient_checkpointing_kwargs={"use_reentrant": False} if recomputes else None,
         )
+        unpacked = unpack(config, model)
     _check_targets(model, config.lora.target_modules)
     lora = config.lora
     targets = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
@@ -44,17 +46,20 @@ def adapted(job: Job) -> Any:
     else:
         model = peft.get_peft_model(model, shape)
     trained, total = model.get_nb_trainable_parameters()
+    base = config.model.quantization + ", unpacked once" * unpacked
     job.tell(
         f"{trained:,} of {total:,} parameters train ({trained / total:.1%}) on {model.device.type}; "
-        f"base in {config.model.quantization}, compute in {compute_dtype(model)}, "
+        f"base in {base}, compute in {compute_dtype(config, model)}, "
         f"{model.config._attn_implementation} attention",
     )
     return model
 
 
-def compute_dtype(model: Any) -> str:
-    dtype = getattr(getattr(model.config, "quantization_config", None), "bnb_4bit_compute_dtype", model.dtype)
-    return str(dtype).removeprefix("torch.")
+def compute_dtype(config: TrainConfig, model: Any) -> str:
+    """Of matrix products; a quantized model's own is that of its norms, which are float32."""
+    from tasks import model as models
+
+    return str(models.compute_dtype(config.model, model.device.type)[0]).removeprefix("torch.")
 
 
 def checkpointing(config: TrainConfig, model: Any) -> bool:

@@ -49,6 +49,11 @@ class TrainConfig(Config):
         description="auto: when memory runs out, go on from the last checkpoint with smaller forward passes, and more "
         "of them, of the same effective batch. as_given: stop, and say what would fit.",
     )
+    speed: Annotated[Literal["auto", "plain"], RUNTIME] = Field(
+        "auto",
+        description="auto: where memory has room, 4-bit weights are unpacked once and not in every pass; the numbers "
+        "are the same. plain: they stay packed.",
+    )
     optimizer: str = Field(
         "auto", description="'auto': paged_adamw_32bit on CUDA, adamw_torch elsewhere; or any name transformers has."
     )

@@ -33,7 +33,7 @@ def save(job: Job, trainer: Any, *, examples: int) -> None:
         "epochs": job.config.epochs,
         "examples": examples,
         "trainable_parameters": trainer.model.get_nb_trainable_parameters()[0],
-        "compute_dtype": compute_dtype(trainer.model),
+        "compute_dtype": compute_dtype(job.config, trainer.model),
         "train_loss": next((line["loss"] for line in reversed(lines) if "loss" in line), None),
         "held_out_loss_before": held_out[0] if held_out else None,
         "held_out_loss_after": held_out[-1] if held_out else None,

@@ -13,8 +13,8 @@ from tasks.training.job import Job
 def make_trainer(job: Job, model: Any, tokenizer: Any, train: Any, heldout: Any) -> Any:
     import torch
     from trl.trainer.sft_config import SFTConfig
-    from trl.trainer.sft_trainer import SFTTrainer
 
+    from tasks.training.answers import AnswerTrainer
     from tasks.training.callbacks import SealCheckpoints, WriteMetrics
 
     config, fit = job.config, fit_of(job)
@@ -24,7 +24,7 @@ def make_trainer(job: Job, model: Any, tokenizer: Any, train: Any, heldout: Any)
         optimizer = "paged_adamw_32bit" if cuda else "adamw_torch"
     if "tensorboard" in config.report_to:
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(Path(config.tracking_folder) / job.work.name)
-    bf16 = compute_dtype(model) == "bfloat16"
+    bf16 = compute_dtype(config, model) == "bfloat16"
     args = SFTConfig(
         output_dir=str(job.checkpoints),
         num_train_epochs=config.epochs,
@@ -42,7 +42,7 @@ def make_trainer(job: Job, model: Any, tokenizer: Any, train: Any, heldout: Any)
         gradient_checkpointing=checkpointing(config, model),
         gradient_checkpointing_kwargs={"use_reentrant": False},
         bf16=bf16,
-        fp16=cuda and compute_dtype(model) == "float16",
+        fp16=cuda and compute_dtype(config, model) == "float16",
         use_cpu=not cuda,
         seed=config.seed,
         data_seed=config.seed,
@@ -62,7 +62,7 @@ def make_trainer(job: Job, model: Any, tokenizer: Any, train: Any, heldout: Any)
         packing=True,
         max_length=None,
     )
-    trainer = SFTTrainer(
+    trainer = AnswerTrainer(
         model=model,
         args=args,
         train_dataset=train,

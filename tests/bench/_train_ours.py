@@ -1,7 +1,7 @@
 """The train step on a built dataset: ``python -m tests.bench._train_ours JOB``.
 
-JOB is JSON: {"config": settings of `train`, "train", "heldout", "base", "out"}. Prints {"seconds", "tokens"}; seconds are those of the
-training loop, as the course's.
+JOB is JSON: {"config": settings of `train`, "train": a built dataset, "base", "out"}. Prints {"seconds", "tokens",
+"examples"}; the seconds are those of the training loop, as the course's.
 """
 
 import json
