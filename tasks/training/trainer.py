@@ -67,6 +67,9 @@ def make_trainer(job: Job, model: Any, tokenizer: Any, train: Any, heldout: Any)
         packing=True,
         max_length=None,
     )
+    # What an adapter that is not random begins with is not to be rounded by the cast below.
+    begun = job.start is not None or config.lora.init == "loftq"
+    whole = [parameter.data for parameter in model.parameters()] if begun else None
     trainer = SFTTrainer(
         model=model,
         args=args,
@@ -77,9 +80,9 @@ def make_trainer(job: Job, model: Any, tokenizer: Any, train: Any, heldout: Any)
     )
     # TRL casts a quantized model's adapter to bfloat16; the optimizer is made later, from what it finds then.
     dtype = getattr(torch, config.adapter_dtype)
-    for parameter in model.parameters():
+    for index, parameter in enumerate(model.parameters()):
         if parameter.requires_grad:
-            parameter.data = parameter.data.to(dtype)
+            parameter.data = (whole[index] if whole else parameter.data).to(dtype)
     if config.lora.plus_ratio != 1:
         from peft.optimizers import create_loraplus_optimizer
 
