@@ -1,13 +1,15 @@
 """The base model as it is trained: quantized and frozen, with a LoRA adapter."""
 
 import difflib
+import os
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from tasks.errors import UserError
-from tasks.training.config import LoraConfig, TrainConfig
+from tasks.training.config import MOVE_THE_BASE, LoraConfig, TrainConfig
+from tasks.training.initial import compensate
 from tasks.training.job import Job
 from tasks.training.speed import unpack
 
@@ -28,9 +30,12 @@ def adapted(job: Job) -> Any:
             gradient_checkpointing_kwargs={"use_reentrant": False} if recomputes else None,
         )
         unpacked = unpack(config, model)
-    _check_targets(model, config.lora.target_modules)
     lora = config.lora
+    _check_targets(model, lora.target_modules)
+    _check_patterns(model, lora)
+    _check_head(model, lora)
     targets = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
+    init: Any = True if lora.init in ("default", "loftq") else lora.init
     shape = peft.LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,
@@ -38,6 +43,11 @@ def adapted(job: Job) -> Any:
         bias=lora.bias,
         target_modules=targets,
         task_type="CAUSAL_LM",
+        use_rslora=lora.use_rslora,
+        use_dora=lora.use_dora,
+        init_lora_weights=init,
+        rank_pattern=dict(lora.rank_pattern),
+        alpha_pattern=dict(lora.alpha_pattern),
     )
     if job.start:
         require_lora(job.start)
@@ -45,6 +55,11 @@ def adapted(job: Job) -> Any:
         model = peft.PeftModel.from_pretrained(model, str(job.start), config=shape, is_trainable=True)
     else:
         model = peft.get_peft_model(model, shape)
+        if lora.init == "loftq":
+            compensate(model, job.base, config.model)
+        if lora.init in MOVE_THE_BASE and os.environ.get("RANK", "0") == "0":
+            # As PEFT took it out of the base: before a trainer casts it, and made again the same in a resumed training.
+            model.save_pretrained(str(job.initial))
     trained, total = model.get_nb_trainable_parameters()
     base = config.model.quantization + ", unpacked once" * unpacked
     job.tell(
@@ -69,19 +84,31 @@ def checkpointing(config: TrainConfig, model: Any) -> bool:
 
 
 def _check_same_shape(start: Path, lora: LoraConfig) -> None:
-    """Refuse to go on from an adapter of another shape; PEFT would leave out what does not fit."""
+    """Refuse to go on from an adapter of another shape or scale; PEFT would leave out what does not fit."""
     champion = orjson.loads((start / "adapter_config.json").read_bytes())
-    for name, theirs, ours in (("r", champion["r"], lora.r), ("alpha", champion["lora_alpha"], lora.alpha)):
+    settings = (
+        ("r", champion["r"], lora.r),
+        ("alpha", champion["lora_alpha"], lora.alpha),
+        ("use_rslora", champion.get("use_rslora", False), lora.use_rslora),
+        ("use_dora", champion.get("use_dora", False), lora.use_dora),
+        ("rank_pattern", champion.get("rank_pattern") or {}, dict(lora.rank_pattern)),
+        ("alpha_pattern", champion.get("alpha_pattern") or {}, dict(lora.alpha_pattern)),
+    )
+    for name, theirs, ours in settings:
         if theirs != ours:
             raise UserError(
-                f"train.lora.{name} is {ours}, and the champion's adapter, to go on from, has {theirs}",
-                f"set train.lora.{name} to {theirs}, or train.start to base",
+                f"train.lora.{name} is {_yaml(ours)}, and the champion's adapter, to go on from, has {_yaml(theirs)}",
+                f"set train.lora.{name} to {_yaml(theirs)}, or train.start to base",
             )
     if isinstance(lora.target_modules, tuple) and set(champion["target_modules"]) != set(lora.target_modules):
         raise UserError(
             f"train.lora.target_modules differ from the champion's, {', '.join(sorted(champion['target_modules']))}",
             "set them to these, or train.start to base",
         )
+
+
+def _yaml(value: Any) -> str:
+    return orjson.dumps(value).decode()
 
 
 def _check_targets(model: Any, targets: str | tuple[str, ...]) -> None:
@@ -104,3 +131,36 @@ def _check_targets(model: Any, targets: str | tuple[str, ...]) -> None:
                 + (f"; did you mean {near[0]!r}?" if near else ""),
                 f"choose from {', '.join(sorted(linear - {'lm_head'}))}, or all-linear",
             )
+
+
+def _check_patterns(model: Any, lora: LoraConfig) -> None:
+    """Refuse a rank or an alpha for a layer that is not adapted; PEFT would give it to none without a word."""
+    import torch
+    from peft.utils.other import get_pattern_key
+
+    linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    if isinstance(lora.target_modules, str):
+        adapted = [name for name in linear if name != "lm_head"]
+    else:
+        adapted = [n for n in linear if any(f".{n}".endswith(f".{target}") for target in lora.target_modules)]
+    short = sorted({name.rpartition(".")[2] for name in adapted})
+    for field, pattern in (("rank_pattern", lora.rank_pattern), ("alpha_pattern", lora.alpha_pattern)):
+        for key in pattern:
+            # Where no key fits PEFT's function returns the layer's name.
+            if not any(get_pattern_key([f"({key})"], name) != name for name in adapted):
+                near = difflib.get_close_matches(key, [*short, *adapted], 1)
+                raise UserError(
+                    f"train.lora.{field} names {key!r}, which is no adapted layer"
+                    + (f"; did you mean {near[0]!r}?" if near else ""),
+                    f"choose from {', '.join(short)}, or longer names such as {adapted[0]}",
+                )
+
+
+def _check_head(model: Any, lora: LoraConfig) -> None:
+    """Refuse to move weights that the embeddings share."""
+    targets = () if isinstance(lora.target_modules, str) else lora.target_modules
+    if lora.init in MOVE_THE_BASE and "lm_head" in targets and model.config.tie_word_embeddings:
+        raise UserError(
+            f"train.lora.init {lora.init} would move lm_head's weights, which this model's embeddings share",
+            "leave lm_head out of train.lora.target_modules, or set train.lora.init to default",
+        )

@@ -1,4 +1,4 @@
-"""What the trainer does besides training: seal its checkpoints, and write every logged number as one JSON line."""
+"""What the trainer does besides training: seal its checkpoints, write every logged number as one JSON line, judge."""
 
 import math
 import time
@@ -9,6 +9,7 @@ import orjson
 from transformers import TrainerCallback
 
 from tasks.training.checkpoints import seal
+from tasks.training.config import TrainConfig
 
 
 class SealCheckpoints(TrainerCallback):
@@ -41,3 +42,28 @@ class WriteMetrics(TrainerCallback):
     def _write(self, line: dict[str, Any]) -> None:
         with self.path.open("ab") as file:
             file.write(orjson.dumps(line) + b"\n")
+
+
+class Judge(TrainerCallback):
+    """Have the best adapter so far saved, and training stopped once `patience` held-out losses were no better.
+
+    transformers' EarlyStoppingCallback counts in itself, and a resumed training would stop at another step. This one
+    counts in the trainer's state, which every checkpoint has.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.patience = config.patience
+        self.best = config.keep == "best"
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Log before what may become a checkpoint, or the mean loss since the last line would be lost at a resume."""
+        control.should_log |= control.should_evaluate and self.best
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **told: Any) -> None:
+        """Called before the trainer notes this loss as its best."""
+        if told["metrics"]["eval_loss"] < (math.inf if state.best_metric is None else state.best_metric):
+            control.should_save |= self.best
+            return
+        best = state.best_global_step or 0
+        since = sum("eval_loss" in line and line["step"] > best for line in state.log_history)
+        control.should_training_stop |= 0 < self.patience <= since

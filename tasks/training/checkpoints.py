@@ -37,6 +37,20 @@ def rewind(metrics: Path, checkpoint: Path | None) -> None:
 
 
 def _whole(folder: Path) -> bool:
+    """Whether its files are as they were sealed, and so are those of the best checkpoint that it goes back to."""
+    return _as_sealed(folder) and all(map(_as_sealed, _best(folder)))
+
+
+def _best(folder: Path) -> list[Path]:
+    """The best checkpoint that there was when this one was written, if it is another."""
+    try:
+        best = orjson.loads((folder / "trainer_state.json").read_bytes()).get("best_model_checkpoint")
+    except FileNotFoundError:
+        return []
+    return [folder.with_name(Path(best).name)] if best and Path(best).name != folder.name else []
+
+
+def _as_sealed(folder: Path) -> bool:
     try:
         sealed: dict[str, str] = orjson.loads((folder / SEAL).read_bytes())
     except (FileNotFoundError, orjson.JSONDecodeError):

@@ -1,13 +1,18 @@
 """Every knob of a QLoRA training, with its default."""
 
+import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from tasks.model import ModelConfig
 from tasks.versioning import RUNTIME, Config
 
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
+
+# Initialisations that take the adapter's part out of the base's weights, so that both together answer as the base.
+MOVE_THE_BASE = ("pissa", "pissa_niter_16", "olora")
 
 
 class LoraConfig(Config):
@@ -21,6 +26,54 @@ class LoraConfig(Config):
         "all-linear",
         description="'all-linear' (every linear layer but the head), or the names of the layers to adapt.",
     )
+    use_rslora: bool = Field(False, description="rsLoRA: the scale is alpha / sqrt(r), so that a large r still learns.")
+    use_dora: bool = Field(
+        False, description="DoRA: each output's magnitude trains apart from its direction; slower, better at a small r."
+    )
+    init: Literal["default", "gaussian", "pissa", "pissa_niter_16", "olora", "loftq"] = Field(
+        "default",
+        description="First weights. default, gaussian: the adapter begins as no change. pissa (exact, minutes for a 7B "
+        "model; pissa_niter_16 in seconds), olora: it begins as the base's own main directions, and is saved as an "
+        "ordinary adapter of twice the rank. loftq: it begins as what quantization took from the base, and so answers "
+        "best beside weights that are quantized alike.",
+    )
+    plus_ratio: float = Field(
+        1.0, ge=1, description="LoRA+: B learns at so many times the learning rate of A; 16 is usual, 1: at the same."
+    )
+    rank_pattern: Mapping[str, PositiveInt] = Field(
+        {}, description="Ranks of single layers, by name or the end of one: {down_proj: 32, layers.0.mlp.up_proj: 4}."
+    )
+    alpha_pattern: Mapping[str, PositiveInt] = Field(
+        {}, description="Alphas of single layers, named as in rank_pattern."
+    )
+
+    @field_validator("rank_pattern", "alpha_pattern")
+    @classmethod
+    def _names(cls, pattern: Mapping[str, int]) -> Mapping[str, int]:
+        """PEFT reads them as regular expressions."""
+        for name in pattern:
+            try:
+                re.compile(name)
+            except re.error as error:
+                raise ValueError(f"{name!r} is no layer's name and no regular expression: {error}") from None
+        return pattern
+
+    @model_validator(mode="after")
+    def _what_goes_together(self) -> "LoraConfig":
+        if self.init in MOVE_THE_BASE:
+            # PEFT turns such an adapter into an ordinary one, of A and B alone; see tasks/training/result.py.
+            if self.use_dora:
+                raise ValueError(f"init {self.init} is saved without DoRA's magnitudes; set use_dora: false")
+            if self.bias != "none":
+                raise ValueError(f"init {self.init} is saved without biases; set bias: none")
+            if self.use_rslora and (self.rank_pattern or self.alpha_pattern):
+                raise ValueError(
+                    f"init {self.init} with use_rslora and a rank_pattern or alpha_pattern cannot be saved as an "
+                    "ordinary adapter; leave one of the three out"
+                )
+        if self.init == "loftq" and self.use_dora:
+            raise ValueError("DoRA's magnitudes are those of the base without what loftq adds; set use_dora: false")
+        return self
 
 
 class TrainConfig(Config):
@@ -66,6 +119,12 @@ class TrainConfig(Config):
         "constant_with_warmup", description="How the learning rate goes on from its peak."
     )
     max_grad_norm: PositiveFloat = Field(0.3, description="Gradients are clipped to this norm.")
+    neftune_noise_alpha: float = Field(
+        0.0,
+        ge=0,
+        description="NEFTune: noise on the embeddings while training, of alpha / sqrt(tokens x width), where all that "
+        "is packed into one sequence counts; 5 is usual, 0: none.",
+    )
     group_by_length: bool = Field(False, description="Batch sequences of like length; of no use when packed.")
     gradient_checkpointing: Literal["auto", "on", "off"] = Field(
         "auto", description="Recompute activations to save memory; 'auto': on CUDA only."
@@ -75,6 +134,12 @@ class TrainConfig(Config):
     )
     seed: int = Field(42, ge=0, description="Seed of the adapter's first weights, of dropout and of the order of rows.")
     eval_steps: PositiveInt = Field(50, description="Optimizer steps between held-out losses.")
+    patience: int = Field(
+        0, ge=0, description="Stop when so many held-out losses in a row are no better than the best; 0: never."
+    )
+    keep: Literal["last", "best"] = Field(
+        "last", description="The adapter of the last step, or of the lowest held-out loss."
+    )
     save_steps: Annotated[PositiveInt, RUNTIME] = Field(
         50, description="Optimizer steps between checkpoints; rounded up to a multiple of logging_steps."
     )
@@ -90,4 +155,20 @@ class TrainConfig(Config):
             raise ValueError("max_steps is 0, and a training has at least one; -1: as many as the epochs need")
         if self.start == "base" and self.replay != 1.0:
             raise ValueError("replay chooses among rows that a champion knows; set start: champion with it")
+        lora = self.lora
+        if self.start == "champion" and lora.init != "default":
+            raise ValueError(f"lora.init {lora.init} is for a fresh adapter; with start: champion set it to default")
+        if lora.init in MOVE_THE_BASE and self.model.quantization != "none":
+            # The rest, quantized, is not the quantized base less that part: the saved adapter would answer otherwise
+            # than the trained one. PEFT refuses pissa there; for olora it quantizes once more.
+            raise ValueError(
+                f"lora.init {lora.init} moves the base's weights, which must be whole; set model.quantization: none, "
+                "or lora.init: loftq"
+            )
+        if lora.init == "loftq" and self.model.quantization == "none":
+            raise ValueError(
+                "lora.init loftq mends what quantization takes; set model.quantization: nf4, or init: default"
+            )
+        if lora.plus_ratio != 1 and self.optimizer != "auto" and "adam" not in self.optimizer:
+            raise ValueError(f"lora.plus_ratio is LoRA+, for Adam, and optimizer is {self.optimizer}; set it to auto")
         return self

@@ -24,6 +24,11 @@ class Job(BaseModel, frozen=True, extra="forbid"):
         return self.work / "checkpoints"
 
     @property
+    def initial(self) -> Path:
+        """The fresh adapter, where it was taken out of the base's weights: what to take off the trained one."""
+        return self.work / "initial"
+
+    @property
     def metrics(self) -> Path:
         """JSON lines, appended as training goes: {"step", "loss", …} and {"step", "eval_loss", …}."""
         return self.work / "metrics.jsonl"

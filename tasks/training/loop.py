@@ -15,6 +15,7 @@ import orjson
 
 from tasks.errors import UserError
 from tasks.training.adapted import adapted
+from tasks.training.best import take_best
 from tasks.training.checkpoints import last_whole, step_of
 from tasks.training.failures import explained, model_explained
 from tasks.training.fit import OutOfMemory, fit_of
@@ -71,6 +72,8 @@ def _run(job: Job) -> None:
         seconds = time.monotonic() - start
         if trainer.eval_dataset is not None and not _evaluated(job, trainer.state.global_step):
             trainer.evaluate()
+    if job.config.keep == "best":
+        take_best(job, trainer)
     lengths = [length for row in train.with_format(None)["seq_lengths"] for length in row]
     save(job, trainer, examples=len(lengths))
     done = 1 - resumed_at / trainer.state.global_step
@@ -90,14 +93,16 @@ def _run(job: Job) -> None:
 def _taken_as_end(checkpoint: Path, trainer: Any) -> bool:
     """Take the adapter of a checkpoint behind the last step; false if there are steps left.
 
-    A trainer that resumes from there in the middle of an epoch would do one more.
+    A trainer that resumes from there in the middle of an epoch would do one more; likewise from where it was told to
+    stop.
     """
     from transformers import TrainerState
 
     state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-    if state.global_step < state.max_steps:
+    stopped = state.stateful_callbacks.get("TrainerControl", {}).get("args", {}).get("should_training_stop", False)
+    if state.global_step < state.max_steps and not stopped:
         return False
-    trainer.model.load_adapter(str(checkpoint), "default", is_trainable=True)
+    trainer.model.load_adapter(str(checkpoint), "default", is_trainable=True, autocast_adapter_dtype=False)
     trainer.state = state
     return True
 

@@ -5,6 +5,8 @@ from typing import Any
 import orjson
 
 from tasks.training.adapted import compute_dtype
+from tasks.training.best import best_of
+from tasks.training.config import MOVE_THE_BASE
 from tasks.training.job import Job
 
 # What of the log is the recipe's doing. The rest (runtimes, token counts, the mean loss of this process) depends on the
@@ -17,7 +19,14 @@ def save(job: Job, trainer: Any, *, examples: int) -> None:
     adapter = job.out / "adapter"
     # A path of this machine has no place in an adapter; `export` writes the base model's name.
     trainer.model.peft_config["default"].base_model_name_or_path = ""
-    trainer.model.save_pretrained(str(adapter), safe_serialization=True)
+    trained = trainer.model.get_nb_trainable_parameters()[0]
+    # What was taken out of the base when the adapter began comes off here: [B | -B0] [A ; A0] beside the whole base.
+    moved = job.start is None and job.config.lora.init in MOVE_THE_BASE
+    trainer.model.save_pretrained(
+        str(adapter),
+        safe_serialization=True,
+        path_initial_model_for_weight_conversion=str(job.initial) if moved else None,
+    )
     (adapter / "README.md").unlink(missing_ok=True)  # PEFT's template; `export` writes the card
     config = orjson.loads((adapter / "adapter_config.json").read_bytes())
     if isinstance(config["target_modules"], list):
@@ -32,12 +41,15 @@ def save(job: Job, trainer: Any, *, examples: int) -> None:
         "steps": trainer.state.global_step,
         "epochs": job.config.epochs,
         "examples": examples,
-        "trainable_parameters": trainer.model.get_nb_trainable_parameters()[0],
+        "trainable_parameters": trained,
         "compute_dtype": compute_dtype(job.config, trainer.model),
         "train_loss": next((line["loss"] for line in reversed(lines) if "loss" in line), None),
         "held_out_loss_before": held_out[0] if held_out else None,
         "held_out_loss_after": held_out[-1] if held_out else None,
     }
+    if job.config.keep == "best":
+        step, loss = best_of(job)
+        report |= {"kept_step": step, "held_out_loss_after": loss}
     (job.out / "report.json").write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
     rows = "".join(f"| {name.replace('_', ' ')} | {value} |\n" for name, value in report.items())
     (job.out / "report.md").write_text(f"| | |\n|---|---|\n{rows}")

@@ -22,6 +22,8 @@ def unpack(config: TrainConfig, model: Any) -> bool:
     packed = [module for module in model.modules() if isinstance(module, Linear4bit)]
     dtype, _ = compute_dtype(config.model, model.device.type)
     weights = sum(module.in_features * module.out_features for module in packed)
+    if config.lora.init != "default":  # made from the 4-bit weights, or moves them
+        return False
     if config.speed == "plain" or weights * dtype.itemsize > SHARE * _free(model.device):
         return False
     whole = model.dequantize(dtype=dtype)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.training.adapted import checkpointing, compute_dtype
+from tasks.training.best import judged, require_heldout
 from tasks.training.fit import fit_of
 from tasks.training.job import Job
 
@@ -15,9 +16,10 @@ def make_trainer(job: Job, model: Any, tokenizer: Any, train: Any, heldout: Any)
     from trl.trainer.sft_config import SFTConfig
 
     from tasks.training.answers import AnswerTrainer
-    from tasks.training.callbacks import SealCheckpoints, WriteMetrics
+    from tasks.training.callbacks import Judge, SealCheckpoints, WriteMetrics
 
     config, fit = job.config, fit_of(job)
+    require_heldout(config, heldout)
     cuda = model.device.type == "cuda"
     optimizer = config.optimizer
     if optimizer == "auto":
@@ -50,7 +52,10 @@ def make_trainer(job: Job, model: Any, tokenizer: Any, train: Any, heldout: Any)
         eval_steps=config.eval_steps,
         # A logged loss is the mean since the last line: a checkpoint between two lines would lose half of it.
         save_steps=math.ceil(config.save_steps / config.logging_steps) * config.logging_steps,
-        save_total_limit=2,  # the newest may be half-written when a kill comes
+        # The newest may be half-written when a kill comes; the best is kept beside two.
+        save_total_limit=3 if config.keep == "best" else 2,
+        metric_for_best_model="eval_loss" if judged(config) else None,
+        neftune_noise_alpha=config.neftune_noise_alpha or None,
         logging_steps=config.logging_steps,
         logging_nan_inf_filter=False,  # it would report the mean of the other losses in place of a NaN
         report_to=list(config.report_to) or "none",
@@ -62,17 +67,31 @@ def make_trainer(job: Job, model: Any, tokenizer: Any, train: Any, heldout: Any)
         packing=True,
         max_length=None,
     )
+    # What an adapter that is not random begins with is not to be rounded by the cast below.
+    begun = job.start is not None or config.lora.init == "loftq"
+    whole = [parameter.data for parameter in model.parameters()] if begun else None
     trainer = AnswerTrainer(
         model=model,
         args=args,
         train_dataset=train,
         eval_dataset=heldout,
         processing_class=tokenizer,
-        callbacks=[SealCheckpoints(), WriteMetrics(job.metrics)],
+        callbacks=[SealCheckpoints(), WriteMetrics(job.metrics), *([Judge(config)] if judged(config) else [])],
     )
     # TRL casts a quantized model's adapter to bfloat16; the optimizer is made later, from what it finds then.
     dtype = getattr(torch, config.adapter_dtype)
-    for parameter in model.parameters():
+    for index, parameter in enumerate(model.parameters()):
         if parameter.requires_grad:
-            parameter.data = parameter.data.to(dtype)
+            parameter.data = (whole[index] if whole else parameter.data).to(dtype)
+    if config.lora.plus_ratio != 1:
+        from peft.optimizers import create_loraplus_optimizer
+
+        kind, settings = trainer.get_optimizer_cls_and_kwargs(args, model)
+        trainer.optimizer = create_loraplus_optimizer(
+            model,
+            kind,
+            loraplus_lr_ratio=config.lora.plus_ratio,
+            loraplus_weight_decay=config.weight_decay,
+            **settings,
+        )
     return trainer
