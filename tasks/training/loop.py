@@ -67,7 +67,7 @@ def _run(job: Job) -> None:
         if trainer.eval_dataset is not None and checkpoint is None:
             trainer.evaluate()
         start, resumed_at = time.monotonic(), step_of(checkpoint) if checkpoint else 0
-        if not (checkpoint and _taken_as_end(checkpoint, trainer)):
+        if not (checkpoint and _taken_as_end(job, checkpoint, trainer)):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         seconds = time.monotonic() - start
         if trainer.eval_dataset is not None and not _evaluated(job, trainer.state.global_step):
@@ -90,17 +90,17 @@ def _run(job: Job) -> None:
     (job.work / "measured.json").write_bytes(orjson.dumps(measured))
 
 
-def _taken_as_end(checkpoint: Path, trainer: Any) -> bool:
+def _taken_as_end(job: Job, checkpoint: Path, trainer: Any) -> bool:
     """Take the adapter of a checkpoint behind the last step; false if there are steps left.
 
-    A trainer that resumes from there in the middle of an epoch would do one more; likewise from where it was told to
-    stop.
+    A trainer that resumes from there in the middle of an epoch would do one more; likewise from where its
+    patience ended.
     """
     from transformers import TrainerState
 
     state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-    stopped = state.stateful_callbacks.get("TrainerControl", {}).get("args", {}).get("should_training_stop", False)
-    if state.global_step < state.max_steps and not stopped:
+    impatient = job.config.patience > 0 and state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"]
+    if state.global_step < state.max_steps and not impatient:
         return False
     trainer.model.load_adapter(str(checkpoint), "default", is_trainable=True, autocast_adapter_dtype=False)
     trainer.state = state
