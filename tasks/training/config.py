@@ -46,8 +46,9 @@ class TrainConfig(Config):
     accumulation: PositiveInt = Field(4, description="Forward passes per optimizer step.")
     fit: Annotated[Literal["as_given", "auto"], RUNTIME] = Field(
         "as_given",
-        description="auto: when memory runs out, go on from the last checkpoint with smaller forward passes, and more "
-        "of them, of the same effective batch. as_given: stop, and say what would fit.",
+        description="auto: choose forward passes, and gradient checkpointing where that is auto, by what is predicted to "
+        "fit, of the same effective batch; when memory runs out nevertheless, go on from the last checkpoint with "
+        "smaller ones. as_given: stop then, and say what would fit.",
     )
     optimizer: str = Field(
         "auto", description="'auto': paged_adamw_32bit on CUDA, adamw_torch elsewhere; or any name transformers has."
