@@ -46,8 +46,8 @@ class TrainConfig(Config):
     accumulation: PositiveInt = Field(4, description="Forward passes per optimizer step.")
     fit: Annotated[Literal["as_given", "auto"], RUNTIME] = Field(
         "as_given",
-        description="auto: choose forward passes, and gradient checkpointing where that is auto, by what is predicted to "
-        "fit, of the same effective batch; when memory runs out nevertheless, go on from the last checkpoint with "
+        description="auto: choose forward passes, and gradient checkpointing where that is auto, by what is predicted "
+        "to fit, of the same effective batch; when memory runs out nevertheless, go on from the last checkpoint with "
         "smaller ones. as_given: stop then, and say what would fit.",
     )
     optimizer: str = Field(
