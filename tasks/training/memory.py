@@ -170,6 +170,8 @@ def _inputs(shape: Shape, adapted: dict[str, tuple[int, int]], config: TrainConf
     there = shape.heads * shape.head_dim * any("o_proj" in name for name in adapted)
     if stream != step.compute:  # autocast makes a copy for each
         return (each - there) * step.compute
+    if step.compute == 2:  # PEFT has a layer that is not quantized take float32, and autocast makes copies of that
+        return each * step.compute
     shared = {(name.rsplit(".", 3)[-3], columns) for name, (_, columns) in adapted.items() if "o_proj" not in name}
     return sum(columns for _, columns in shared) * step.compute  # one for q, k and v, one for gate and up
 
@@ -192,5 +194,6 @@ def _in_last_layer(shape: Shape, config: TrainConfig, step: Step, stream: int) -
     across = tokens * shape.inner
     weight = shape.hidden * shape.inner * step.compute if config.model.quantization != "none" else 0
     if stream == step.compute:
-        return grads + across * stream + max(across * stream, weight)
+        wide = across * 4 if step.compute == 2 else 0  # of down_proj's input as PEFT casts it
+        return grads + wide + across * stream + max(across * stream, weight)
     return grads + max(across * (3 * stream - step.compute), across * 2 * step.compute + weight)
