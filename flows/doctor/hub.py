@@ -6,9 +6,9 @@ from pathlib import Path
 
 from flows.config import Retrain
 from flows.doctor.finding import Finding, bad, note, ok
-from flows.doctor.shapes import count, shapes
 from flows.sources import base_model, template
 from tasks.errors import UserError
+from tasks.training.shapes import count, shapes
 from tasks.versioning.inputs import HubModel
 
 

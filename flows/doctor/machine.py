@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flows.config import Retrain
 from flows.doctor.finding import Finding, bad, gib, note, ok
+from tasks.training.room import memory
 from tasks.versioning.digests import cache_folder
 
 SHARED = Path("/dev/shm")
@@ -60,23 +61,3 @@ def existing(folder: Path) -> Path:
 def cores() -> int:
     """Those that this process may use; a container may have fewer than the machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def memory() -> tuple[int, int]:
-    """Bytes of main memory: in all, and to be had now; of a container with a limit, its own."""
-    import psutil
-
-    told = psutil.virtual_memory()
-    limit = _limit()
-    if limit is None or limit >= told.total:
-        return told.total, told.available
-    used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-    return limit, max(0, min(told.available, limit - used))
-
-
-def _limit() -> int | None:
-    """The container's own limit, by cgroup v2."""
-    try:
-        return int(Path("/sys/fs/cgroup/memory.max").read_text())
-    except (OSError, ValueError):  # no cgroup v2, or `max`
-        return None

@@ -11,7 +11,7 @@ from tasks.errors import UserError
 from tasks.training.config import MOVE_THE_BASE, LoraConfig, TrainConfig
 from tasks.training.initial import compensate
 from tasks.training.job import Job
-from tasks.training.speed import unpack
+from tasks.training.speed import unpack, unpacks
 
 
 def adapted(job: Job) -> Any:
@@ -22,14 +22,14 @@ def adapted(job: Job) -> Any:
 
     config = job.config
     model: Any = load_base(job.base, config.model)
-    recomputes, unpacked = checkpointing(config, model), False
+    recomputes, whole = checkpointing(config, model), unpacks(config)
     if config.model.quantization != "none":
         model = peft.prepare_model_for_kbit_training(
             model,
             use_gradient_checkpointing=recomputes,
             gradient_checkpointing_kwargs={"use_reentrant": False} if recomputes else None,
         )
-        unpacked = unpack(config, model)
+        model = unpack(config, model) if whole else model
     lora = config.lora
     _check_targets(model, lora.target_modules)
     _check_patterns(model, lora)
@@ -61,7 +61,7 @@ def adapted(job: Job) -> Any:
             # As PEFT took it out of the base: before a trainer casts it, and made again the same in a resumed training.
             model.save_pretrained(str(job.initial))
     trained, total = model.get_nb_trainable_parameters()
-    base = config.model.quantization + ", unpacked once" * unpacked
+    base = config.model.quantization + ", unpacked once" * whole
     job.tell(
         f"{trained:,} of {total:,} parameters train ({trained / total:.1%}) on {model.device.type}; "
         f"base in {base}, compute in {compute_dtype(config, model)}, "

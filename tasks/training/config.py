@@ -99,12 +99,13 @@ class TrainConfig(Config):
     accumulation: PositiveInt = Field(4, description="Forward passes per optimizer step.")
     fit: Annotated[Literal["as_given", "auto"], RUNTIME] = Field(
         "as_given",
-        description="auto: when memory runs out, go on from the last checkpoint with smaller forward passes, and more "
-        "of them, of the same effective batch. as_given: stop, and say what would fit.",
+        description="auto: choose forward passes, and gradient checkpointing where that is auto, by what is predicted "
+        "to fit, of the same effective batch; when memory runs out nevertheless, go on from the last checkpoint with "
+        "smaller ones. as_given: stop then, and say what would fit.",
     )
     speed: Annotated[Literal["auto", "plain"], RUNTIME] = Field(
         "auto",
-        description="auto: where memory has room, 4-bit weights are unpacked once and not in every pass; the numbers "
+        description="auto: where memory has room for it, 4-bit weights are unpacked once and not in every pass; the numbers "
         "are the same. plain: they stay packed.",
     )
     optimizer: str = Field(

@@ -1,7 +1,7 @@
-"""How many sequences go through the model at once: as the config says, or fewer since memory ran out.
+"""How many sequences go through the model at once: as the config says, as was chosen, or fewer since memory ran out.
 
 The effective batch, and with it the recipe, stays: half as many at once, twice as many forward passes per step. What
-was found to fit stands in `work`/fit.json, so that a resumed training does not run out of memory again.
+was chosen (plan.py), or found to fit, stands in `work`/fit.json, so that a resumed training goes on with it.
 """
 
 import os
@@ -38,14 +38,16 @@ def fit_of(job: Job) -> Fit:
     """What to train with: what was found to fit where `train.fit` is auto, else what the config says."""
     config = job.config
     if config.fit == "auto" and job.fit.exists():
-        return Fit(**orjson.loads(job.fit.read_bytes()))
+        told = orjson.loads(job.fit.read_bytes())
+        return Fit(told["micro_batch"], told["accumulation"])
     return Fit(config.batch_size, config.accumulation)
 
 
-def keep(job: Job, fit: Fit) -> None:
-    """Write it down whole, or not at all."""
+def keep(job: Job, fit: Fit, checkpointing: bool | None = None) -> None:
+    """Write it down whole, or not at all; with `checkpointing` where that was chosen, too."""
     beside = job.fit.with_suffix(".new")
-    beside.write_bytes(orjson.dumps(fit._asdict()))
+    chosen = {} if checkpointing is None else {"checkpointing": checkpointing}
+    beside.write_bytes(orjson.dumps(fit._asdict() | chosen))
     os.replace(beside, job.fit)
 
 

@@ -39,7 +39,7 @@ class Job(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def fit(self) -> Path:
-        """Written by the parent when memory ran out: {"micro_batch", "accumulation"} to go on with."""
+        """{"micro_batch", "accumulation"} that train.fit chose, with "checkpointing", or halved when memory ran out."""
         return self.work / "fit.json"
 
     @property

@@ -20,6 +20,7 @@ from tasks.training.checkpoints import last_whole, step_of
 from tasks.training.failures import explained, model_explained
 from tasks.training.fit import OutOfMemory, fit_of
 from tasks.training.job import Job
+from tasks.training.plan import planned
 from tasks.training.result import save
 from tasks.training.trainer import make_trainer
 
@@ -59,6 +60,7 @@ def _run(job: Job) -> None:
     train = load(job.train, replay=job.config.replay, seed=job.config.seed)
     if not len(train):
         raise UserError("no row is new since the champion", "raise train.replay above 0, or set train.start: base")
+    job, predicted = planned(job, train)
     heldout = load(job.heldout) if job.heldout else None
     tokenizer = load_tokenizer(job.base)
     with model_explained(job.config):
@@ -83,6 +85,7 @@ def _run(job: Job) -> None:
         "train_seconds": round(seconds, 1),
         "tokens_per_second": round(tokens / seconds),
         "peak_mib": round(peak),
+        **predicted,
         "micro_batch": fit_of(job).micro_batch,
     }
     if torch.cuda.is_available():

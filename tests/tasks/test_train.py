@@ -64,6 +64,13 @@ def test_it_writes_an_adapter_that_peft_loads_and_that_changes_the_answer(undist
     assert not torch.equal(tuned(ids).logits, before)
 
 
+def test_unpacked_weights_give_the_same_bytes_as_packed_ones(undisturbed, inputs, tmp_path):
+    packed_out = run(QUICK.model_copy(update={"speed": "plain"}), inputs, tmp_path)
+    assert content(packed_out) == content(undisturbed)
+    said = [(out.parent / "work/metrics.jsonl").read_text() for out in (undisturbed, packed_out)]
+    assert ["base in nf4, unpacked once" in text for text in said] == [True, False]
+
+
 def test_its_files_name_no_path_of_this_machine(undisturbed, inputs):
     for name, each in content(undisturbed).items():
         assert str(inputs["base"]).encode() not in each, name

@@ -150,27 +150,54 @@ def mistral(folder):
     with (folder / "model.safetensors").open("wb") as file:
         file.write(len(told).to_bytes(8, "little") + told)
         file.truncate(8 + len(told) + at)
-    about = {"hidden_size": hidden, "num_hidden_layers": layers, "vocab_size": words}
+    about = {"hidden_size": hidden, "num_hidden_layers": layers, "vocab_size": words, "intermediate_size": inner}
+    about |= {"num_attention_heads": 32, "num_key_value_heads": keys * 32 // hidden}
     (folder / "config.json").write_text(json.dumps(about))
     (folder / "tokenizer.json").write_text("{}")
     return folder
 
 
-def test_a_7b_model_in_4_bits_is_estimated_at_what_qlora_is_known_to_take(tmp_path, monkeypatch):
-    card = gpu.Card("RTX 4090", 24 << 30, 23 << 30, (8, 9), bfloat16=True)
-    monkeypatch.setattr(fit, "cards", lambda: [card])
+def test_a_7b_model_in_4_bits_is_predicted_at_what_qlora_is_known_to_take(tmp_path, monkeypatch):
+    rtx = gpu.Card("RTX 4090", 24 << 30, 23 << 30, (8, 9), bfloat16=True)
+    monkeypatch.setattr(fit, "cards", lambda: [rtx])
     folder = mistral(tmp_path)
-    settings = [f"base.model={folder}", "build.max_tokens=1024", "train.batch_size=2", "train.model.device=cuda"]
+    settings = [f"base.model={folder}", "build.max_tokens=1024", "train.batch_size=2"]
     assert "7,247." in {each.what: each.value for each in hub.check(of(*settings))}["base model"]
-    need = fit.estimate(of(*settings), folder)
-    assert 3.5 < need.weights / 2**30 < 4.2  # bitsandbytes: 3.9 GB
-    assert 0.5 < need.adapter / 2**30 < 0.8  # 42 M weights at r=16
+    need = fit.as_given(of(*settings), fit.shape_here(of(*settings)), cuda=True)
+    assert 4.2 < need.weights / 2**30 < 4.5  # 3.4 of 4-bit weights, .98 of embeddings and head in float32
+    assert need.adapter + need.optimizer == 41_943_040 * 16  # weights at r=16; each with a gradient and two moments
     assert 5 < need.total / 2**30 < 10
     assert only(fit.check(of(*settings))).mark == "ok"
-    large = only(fit.check(of(*settings, "train.batch_size=64")))
-    assert large.mark == "note" and "coarse estimate" in large.value and "halve train.batch_size" in large.remedy
-    monkeypatch.setattr(fit, "cards", lambda: [card._replace(total=8 << 30)])
+    large = only(fit.check(of(*settings, "train.batch_size=16")))
+    assert large.mark == "note" and "predicted" in large.value and "train.fit to auto" in large.remedy
+    monkeypatch.setattr(fit, "cards", lambda: [rtx._replace(free=8 << 30)])
     assert only(fit.check(of(*settings, "train.model.quantization=none"))).mark == "bad"
+
+
+def test_the_table_of_what_fits_is_told_for_cards_that_are_not_here(tmp_path):
+    settings = of(f"base.model={mistral(tmp_path)}", "build.max_tokens=1024", "train.batch_size=2")
+    told = {size: fit.table(settings, fit.card("", size << 30)) for size in (4, 12, 80)}
+    assert {row.fit.batch for row in told[80].rows} == {16}
+    assert told[4].rows == told[12].rows == told[80].rows
+    assert told[4].chosen is None
+    assert told[12].chosen.checkpointing and not told[80].chosen.checkpointing
+
+
+def test_doctor_fit_shows_what_auto_would_take(tmp_path):
+    words = [sys.executable, "-m", "flows.cli", "doctor", "--memory", "12GB", "-s", f"base.model={mistral(tmp_path)}"]
+    done = subprocess.run([*words, "-s", "build.max_tokens=1024"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "train.fit: auto takes 1 × 8, checkpointing on" in done.stdout
+    told = json.loads(subprocess.run([*words, "--json"], capture_output=True, text=True).stdout)
+    assert [row["chosen"] for row in told["rows"]].count(True) == 1
+
+
+def test_a_card_whose_size_cannot_be_read_is_refused():
+    from flows.doors.doctor import _bytes
+
+    assert _bytes("24GB") == _bytes("24 GiB") == _bytes("24") == 24 << 30
+    with pytest.raises(UserError, match="--memory is 'much'"):
+        _bytes("much")
 
 
 # Base model

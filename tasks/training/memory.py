@@ -1,0 +1,202 @@
+"""How much memory a training step takes at its peak, told from shapes before anything is loaded.
+
+What autograd keeps was read off real steps with the allocator's own record (tests/tasks/test_memory.py measures again).
+The peak is at one of two places: in the head's backward pass, when every layer's activations are there, or a little
+later in that of the last layer's MLP, whose gradients come on top. All sizes are bytes.
+"""
+
+from collections.abc import Iterable, Iterator
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from tasks.training.config import TrainConfig
+from tasks.training.shapes import shapes
+
+TILE_WORDS = 32_768  # of the vocabulary in a tile of logits: trl.trainer.utils._CHUNKED_LOGPROB_CHUNK_SIZE
+TILE_TOKENS = 4_096  # tokens in one: trl.kernels.chunked_logprob.TOKEN_CHUNK_SIZE
+TILES_ON_A_CPU = 7.25  # float32 and bool tiles that TRL's torch path holds beside the logits; Triton's kernel: none
+BLOCK, NESTED = 64, 256  # weights under one constant; constants under one constant of theirs
+TABLES = 4 * (16 + 256) + 4  # of a 4-bit layer: its code, that of its constants, their mean
+WORKSPACE = 32 << 20  # cuBLAS's own, on Hopper; 8 MiB before
+CONTEXT = 600 << 20  # what CUDA takes outside torch's allocator, kernels included
+RESERVE = 0.08  # of a card: the allocator's fragments, and what others draw there
+STATES = {"8bit": 2, "32bit": 8}  # bytes that AdamW keeps of a weight
+
+
+class Shape(NamedTuple):
+    """What of a base model decides about memory."""
+
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    inner: int
+    vocab: int
+    linear: dict[str, tuple[int, int]]  # weight's name → (out, in), in all layers: these are quantized
+    others: int  # weights of embeddings, head and norms, and biases: these are not
+
+
+class Step(NamedTuple):
+    """A forward and backward pass, and what it computes with."""
+
+    micro_batch: int
+    length: int  # tokens of the longest packed sequence
+    answers: float  # share of the tokens that the loss is on
+    checkpointing: bool
+    compute: int  # bytes of a number: 2 or 4
+    attention: str
+    cuda: bool
+    unpacked: bool = False  # 4-bit weights are unpacked once, see speed.py
+
+
+class Need(NamedTuple):
+    """Bytes, by what they are for."""
+
+    weights: int
+    adapter: int  # with gradients
+    optimizer: int
+    activations: int
+    head: int  # the head's tiles, or what the last layer takes on the way back where that is more
+    paged: int = 0  # of the optimizer: in CUDA's managed memory, which torch does not count
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.adapter + self.optimizer + self.activations + self.head
+
+    @property
+    def allocated(self) -> int:
+        """What `torch.cuda.max_memory_allocated` counts."""
+        return self.total - self.paged
+
+
+def shape_of(folder: Path) -> Shape | None:
+    """Of the base model in a folder; None for an architecture whose config does not tell what is needed."""
+    about = orjson.loads((folder / "config.json").read_bytes())
+    about = about.get("text_config", about)
+    try:
+        hidden, heads, vocab = about["hidden_size"], about["num_attention_heads"], about["vocab_size"]
+        found = shapes(folder)
+        linear = {name: each for name, each in found.items() if len(each) == 2 and vocab not in each}
+        return Shape(
+            hidden=hidden,
+            layers=about["num_hidden_layers"],
+            heads=heads,
+            kv_heads=about.get("num_key_value_heads") or heads,
+            head_dim=about.get("head_dim") or hidden // heads,
+            inner=about["intermediate_size"],
+            vocab=vocab,
+            linear={name: (rows, columns) for name, (rows, columns) in linear.items()},
+            others=sum(prod(each) for name, each in found.items() if name not in linear),
+        )
+    except KeyError:
+        return None
+
+
+def predict(shape: Shape, config: TrainConfig, step: Step) -> Need:
+    """The peak of a step of training, once the optimizer's states are there and gradients of a pass before."""
+    quantized = config.model.quantization != "none"
+    adapted = dict(_adapted(shape, config.lora.target_modules))
+    trained = sum(config.lora.r * (rows + columns) for rows, columns in adapted.values())
+    stream = 4 if quantized else step.compute  # PEFT has what is not quantized, and with it the residual, in float32
+    kept, again = _kept(shape, adapted, config, step, stream)
+    head, layer = _in_head(shape, step, stream), again + _in_last_layer(shape, config, step, stream)
+    wide = 4 if config.adapter_dtype == "float32" else 2
+    states = trained * STATES["8bit" if "8bit" in config.optimizer else "32bit"]
+    paged = step.cuda and (config.optimizer == "auto" or "paged" in config.optimizer)
+    copies = trained * 2 if step.compute < wide and not step.checkpointing else 0  # autocast's, of the adapter
+    return Need(
+        weights=_weights(shape, config, step, stream),
+        adapter=trained * wide * 2,
+        optimizer=states * wide // 4 if "8bit" not in config.optimizer else states,
+        activations=round(kept + copies),
+        head=round(max(head, layer)) + (WORKSPACE if step.cuda else 0),
+        paged=_paged(config, adapted.values()) if paged else 0,
+    )
+
+
+def _weights(shape: Shape, config: TrainConfig, step: Step, stream: int) -> int:
+    linear = sum(map(prod, shape.linear.values()))
+    if step.unpacked:
+        return linear * step.compute + shape.others * stream
+    if config.model.quantization == "none":
+        return (linear + shape.others) * stream
+    constants = linear // BLOCK
+    constants = constants + 4 * constants // NESTED if config.model.double_quant else 4 * constants
+    return linear // 2 + constants + len(shape.linear) * TABLES + shape.others * stream
+
+
+def _adapted(shape: Shape, targets: str | tuple[str, ...]) -> Iterator[tuple[str, tuple[int, int]]]:
+    for name, each in shape.linear.items():
+        module = name.removesuffix(".weight")
+        if isinstance(targets, str) or any(module == one or module.endswith(f".{one}") for one in targets):
+            yield name, each
+
+
+def _paged(config: TrainConfig, adapted: Iterable[tuple[int, int]]) -> int:
+    """bitsandbytes pages the states of matrices of 100,000 weights and more."""
+    sides = [config.lora.r * side for each in adapted for side in each]
+    return sum(side for side in sides if side >= 100_000) * STATES["8bit" if "8bit" in config.optimizer else "32bit"]
+
+
+def _kept(shape: Shape, adapted: dict[str, Any], config: TrainConfig, step: Step, stream: int) -> tuple[float, float]:
+    """Of all layers until the backward pass; of the one that is run again in it, with checkpointing."""
+    tokens, narrow = step.micro_batch * step.length, step.compute
+    attended = shape.heads * shape.head_dim
+    layer: float = tokens * shape.hidden * 2 * 4  # what the two norms take, in float32
+    layer += tokens * _inputs(shape, adapted, config, step, stream)
+    masked = step.attention == "sdpa"
+    keys = attended if masked else shape.kv_heads * shape.head_dim  # with a mask transformers repeats the keys
+    layer += tokens * (2 * attended + 2 * keys) * narrow + tokens * shape.heads * 4
+    layer += tokens * 3 * shape.inner * stream  # gate, up and SiLU
+    layer += tokens * len(adapted) / shape.layers * config.lora.r * narrow
+    if masked:
+        layer += tokens**2 * narrow  # the mask as it is added
+    elif step.attention == "eager":
+        layer += shape.heads * tokens**2 * (4 + narrow)
+    rest = tokens * shape.hidden * 4 + tokens * 2 * shape.head_dim * 4 + (tokens**2 if masked else 0)
+    taken = tokens * shape.hidden * stream  # what a layer takes; of the first one the norm needs no gradient
+    if step.checkpointing:
+        return shape.layers * taken + rest, layer - taken
+    return shape.layers * layer - taken + rest, 0
+
+
+def _inputs(shape: Shape, adapted: dict[str, tuple[int, int]], config: TrainConfig, step: Step, stream: int) -> float:
+    """Per token and layer, what the adapter's matrices are given, and keep."""
+    each = sum(columns for _, columns in adapted.values()) / shape.layers
+    if config.lora.dropout:  # a copy for each, and what dropout drew: CUDA has bools, a CPU numbers
+        return each * (step.compute + (1 if step.cuda else stream))
+    # The output of attention, which o_proj takes, is kept by attention.
+    there = shape.heads * shape.head_dim * any("o_proj" in name for name in adapted)
+    if stream != step.compute:  # autocast makes a copy for each
+        return (each - there) * step.compute
+    if step.compute == 2:  # PEFT has a layer that is not quantized take float32, and autocast makes copies of that
+        return each * step.compute
+    shared = {(name.rsplit(".", 3)[-3], columns) for name, (_, columns) in adapted.items() if "o_proj" not in name}
+    return sum(columns for _, columns in shared) * step.compute  # one for q, k and v, one for gate and up
+
+
+def _in_head(shape: Shape, step: Step, stream: int) -> float:
+    """TRL's fused head makes a tile of logits at a time, of the answers' tokens."""
+    scored = max(1, round(step.micro_batch * step.length * step.answers))
+    rows, words = min(scored, TILE_TOKENS), min(shape.vocab, TILE_WORDS)
+    tile = rows * TILE_WORDS * step.compute
+    casts = (rows + words) * shape.hidden * step.compute if stream != step.compute else 0
+    own = 0.0 if step.cuda else rows * words * 4 * TILES_ON_A_CPU
+    return tile + casts + own + scored * shape.hidden * (4 + stream)
+
+
+def _in_last_layer(shape: Shape, config: TrainConfig, step: Step, stream: int) -> float:
+    """The gradients on the way through down_proj, and that layer's weight, dequantized."""
+    tokens = step.micro_batch * step.length
+    grads = tokens * shape.hidden * (stream + (step.compute if stream != step.compute else 0))
+    across = tokens * shape.inner
+    packed = config.model.quantization != "none" and not step.unpacked
+    weight = shape.hidden * shape.inner * step.compute if packed else 0
+    if stream == step.compute:
+        wide = across * 4 if step.compute == 2 else 0  # of down_proj's input as PEFT casts it
+        return grads + wide + across * stream + max(across * stream, weight)
+    return grads + max(across * (3 * stream - step.compute), across * 2 * step.compute + weight)
