@@ -105,8 +105,8 @@ class TrainConfig(Config):
     )
     speed: Annotated[Literal["auto", "plain"], RUNTIME] = Field(
         "auto",
-        description="auto: where memory has room for it, 4-bit weights are unpacked once and not in every pass; the numbers "
-        "are the same. plain: they stay packed.",
+        description="auto: where memory has room for it, 4-bit weights are unpacked once and not in every pass; the "
+        "numbers are the same. plain: they stay packed.",
     )
     optimizer: str = Field(
         "auto", description="'auto': paged_adamw_32bit on CUDA, adamw_torch elsewhere; or any name transformers has."

@@ -11,6 +11,7 @@ from tasks.training.fit import Fit, fit_of, keep
 from tasks.training.job import Job
 from tasks.training.memory import CONTEXT, RESERVE, Need, Shape, Step, predict, shape_of
 from tasks.training.plan import choose, planned, rows
+from tasks.training.speed import unpacks
 from tests.tasks.tiny import packed, toy_base
 
 BF16 = {"compute_dtype": "bfloat16"}  # on a CPU, too: autocast keeps then what it keeps on a GPU
@@ -102,9 +103,8 @@ def measured_and_predicted(folder: Path, kind: str, length: int, shape: dict[str
     peak = peak_of_second_step(trainer)
     narrow = 2 if config.model.compute_dtype == "bfloat16" else 4
     checkpointing = config.gradient_checkpointing == "on"
-    step = Step(
-        config.batch_size, length, 0.25, checkpointing, narrow, trainer.model.config._attn_implementation, False
-    )
+    attention = trainer.model.config._attn_implementation
+    step = Step(config.batch_size, length, 0.25, checkpointing, narrow, attention, False, unpacks(config))
     return peak + resident(trainer.model, trainer.optimizer), predict(shape_of(base), config, step)
 
 
@@ -114,7 +114,12 @@ def shape(hidden: int, layers: int, heads: int, kv: int, inner: int, vocab: int)
 
 
 CASES = {
-    "llama, recomputed": ("Llama", 192, shape(192, 3, 6, 6, 560, 500), {"gradient_checkpointing": "on"}),
+    "llama, recomputed": (
+        "Llama",
+        192,
+        shape(192, 3, 6, 6, 560, 500),
+        {"gradient_checkpointing": "on", "speed": "plain"},
+    ),
     "mistral, dropout": ("Mistral", 128, shape(256, 2, 4, 2, 700, 400), {"lora": {"r": 8}}),
 }
 MORE = {
@@ -125,7 +130,13 @@ MORE = {
         shape(384, 6, 6, 2, 1344, 400),
         {"gradient_checkpointing": "on", "model": BF16, "lora": {"r": 32, "dropout": 0}},
     ),
-    "llama, bfloat16": ("Llama", 512, shape(320, 4, 5, 5, 900, 3000), {"model": BF16, "lora": {"r": 64}}),
+    "llama, bfloat16": (
+        "Llama",
+        512,
+        shape(320, 4, 5, 5, 900, 3000),
+        {"model": BF16, "lora": {"r": 64}, "speed": "plain"},
+    ),
+    "llama, bfloat16, unpacked": ("Llama", 512, shape(320, 4, 5, 5, 900, 3000), {"model": BF16, "lora": {"r": 64}}),
     "qwen2, not quantized, two layers adapted": (
         "Qwen2",
         448,
