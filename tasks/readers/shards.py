@@ -20,7 +20,7 @@ MEAN = 2_048
 LEAST, MOST = MEAN // 4, MEAN * 2  # rows; equal rows all end a shard, or none does
 CHECKSUMS = "source"  # folder of a validated artifact: the checksums of each shard that it was made from, by digest
 MOST_BYTES = 8 << 20  # keeps memory flat where contexts are long
-THREADS = 2  # more do not help: reading takes half as long as hashing, and the pages come one after the other
+THREADS = 2  # that read and hash known shards; both let go of the interpreter
 HEAD = 256  # bytes by which a shard is looked up among those that were seen
 
 
@@ -126,7 +126,7 @@ def _seen_next(lines: Lines, known: Mapping[int, list[Seen]], file: int) -> Iter
     """Shards that are known, as long as one is next in the file of this index.
 
     While one is dealt with, threads read and hash what may come next, taking it that the first of those which begin so
-    is right about where it ends: in one thread that is a sixth of what a refresh costs.
+    ends where it comes next.
     """
     place = lines.place
     if not known or place is None:
