@@ -125,8 +125,8 @@ def cut(files: Iterable[Path], seen: Iterable[Seen] = ()) -> Iterator[Shard | Se
 def _seen_next(lines: Lines, known: Mapping[int, list[Seen]], file: int) -> Iterator[SeenShard]:
     """Shards that are known, as long as one is next in the file of this index.
 
-    While one is dealt with, threads read and hash what may come next, taking it that the first of those which begin so
-    ends where it comes next.
+    While one is dealt with, threads read and hash what may come next, as if of those that begin so the first stood
+    there; one that does not ends the looking ahead.
     """
     place = lines.place
     if not known or place is None:
