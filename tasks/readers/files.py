@@ -2,6 +2,7 @@
 
 import glob
 import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,13 +99,14 @@ class Lines:
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
         return self._rows
 
-    def ahead(self, size: int) -> bytes:
-        """The next bytes, not yet read: fewer where the file ends, none where it is compressed or within an object."""
-        if self._printed or not self._file.seekable():
-            return b""
-        content = self._file.read(size)
-        self._file.seek(-len(content), io.SEEK_CUR)
-        return content
+    @property
+    def place(self) -> int | None:
+        """Where the next bytes stand in the file; None where it is compressed, and within an object."""
+        return None if self._printed or not self._file.seekable() else self._file.tell()
+
+    def ahead(self, size: int, place: int) -> bytes:
+        """The bytes that stand at a place, fewer where the file ends; several threads may ask at once."""
+        return os.pread(self._file.fileno(), size, place)
 
     def skip(self, size: int, lines: int) -> None:
         """Go on behind the next bytes, in which so many lines end."""

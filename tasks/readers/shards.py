@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -19,6 +20,7 @@ MEAN = 2_048
 LEAST, MOST = MEAN // 4, MEAN * 2  # rows; equal rows all end a shard, or none does
 CHECKSUMS = "source"  # folder of a validated artifact: the checksums of each shard that it was made from, by digest
 MOST_BYTES = 8 << 20  # keeps memory flat where contexts are long
+THREADS = 2  # that read and hash known shards; both let go of the interpreter
 HEAD = 256  # bytes by which a shard is looked up among those that were seen
 
 
@@ -123,24 +125,42 @@ def cut(files: Iterable[Path], seen: Iterable[Seen] = ()) -> Iterator[Shard | Se
 def _seen_next(lines: Lines, known: Mapping[int, list[Seen]], file: int) -> Iterator[SeenShard]:
     """Shards that are known, as long as one is next in the file of this index.
 
-    While one is dealt with, a thread reads and hashes what may be the next: a third of what a refresh costs otherwise.
+    While one is dealt with, threads read and hash what may come next, as if of those that begin so the first stood
+    there; one that does not ends the looking ahead.
     """
-    if not known or not (found := _next(lines, known, file)):
+    place = lines.place
+    if not known or place is None:
         return
-    with ThreadPoolExecutor(1) as thread:
-        while found:
-            lines.skip(len(found.content), len(found.lines))
-            ahead = thread.submit(_next, lines, known, file)
-            yield found
-            found = ahead.result()
+    with ThreadPoolExecutor(THREADS) as threads:
+        trying: deque[tuple[Seen, Future[SeenContent | None]]] = deque()
+        while True:
+            while len(trying) <= THREADS and (likely := known.get(_head(lines.ahead(HEAD, place)))):
+                trying.append((likely[0], threads.submit(_which, lines, likely, place)))
+                place += likely[0].size
+            if not trying:
+                return
+            first, future = trying.popleft()
+            found = future.result()
+            if not found:
+                return
+            seen, content = found
+            start = lines.number + 1
+            lines.skip(seen.size, seen.rows)
+            if seen.size != first.size:
+                trying.clear()
+                place = lines.place or 0
+            yield SeenShard(content, seen, range(start, start + seen.rows), [(0, file)])
 
 
-def _next(lines: Lines, known: Mapping[int, list[Seen]], file: int) -> SeenShard | None:
-    for seen in known.get(_head(lines.ahead(HEAD)), ()):
-        content = lines.ahead(seen.size)
+SeenContent = tuple[Seen, bytes]
+
+
+def _which(lines: Lines, likely: Iterable[Seen], place: int) -> SeenContent | None:
+    """Which of these shards stands at this place, with its content."""
+    for seen in likely:
+        content = lines.ahead(seen.size, place)
         if sha256(content).hexdigest() == seen.digest:
-            first = lines.number + 1
-            return SeenShard(content, seen, range(first, first + seen.rows), [(0, file)])
+            return seen, content
     return None
 
 

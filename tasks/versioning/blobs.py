@@ -64,6 +64,15 @@ class Blobs:
                     raise
         return digest
 
+    def kept(self, path: Path) -> str | None:
+        """The digest of a file that is its blob already, if it is known without reading the file."""
+        stat = os.lstat(path)  # of a symbolic link, no digest is known
+        if digest := self.digests.known(stat):
+            with suppress(OSError):
+                blob = os.stat(f"{self.root}/{blob_name(digest)}")
+                return digest if (blob.st_dev, blob.st_ino) == (stat.st_dev, stat.st_ino) else None
+        return None
+
     def lay(self, digest: str, target: Path) -> None:
         """Put the blob in a file's place, at once."""
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -85,13 +85,15 @@ class Digests:
 
     def link(self, source: Path, target: Path) -> None:
         """Hard-link a file, or copy it where that cannot be, and know its digest still."""
+        before = self._told(source)
         try:
-            with self.carried([source]):
-                os.link(source, target)
+            os.link(source, target)
         except OSError:  # another disk, no hard links, or the most that a file may have
             if target.exists():
                 raise
             shutil.copyfile(source, target)
+        else:
+            self._carry(source, before)
 
     @contextmanager
     def carried(self, paths: Iterable[Path]) -> Iterator[None]:
@@ -99,20 +101,10 @@ class Digests:
 
         Anyone who writes to them meanwhile changes their mtime; it is older than the clock's tick, so that shows.
         """
-        before = {}
-        for path in paths:
-            with suppress(OSError):
-                stat = os.stat(path)
-                if digest := self.known(stat):
-                    before[path] = (stat, digest)
+        before = {path: self._told(path) for path in paths}
         yield
-        now = time.time_ns()
-        for path, (old, digest) in before.items():
-            with suppress(OSError):
-                new = os.stat(path)
-                same = (new.st_ino, new.st_size, new.st_mtime_ns) == (old.st_ino, old.st_size, old.st_mtime_ns)
-                if same and now - new.st_mtime_ns > RACY_NS:
-                    self._keep(new, digest)
+        for path, told in before.items():
+            self._carry(path, told)
 
     def commit(self) -> None:
         """Write what is new for other processes to know."""
@@ -126,6 +118,29 @@ class Digests:
             with self._tolerant(), database:
                 database.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?, ?)", _signed(rows))
                 self._new.clear()
+
+    def _told(self, path: Path) -> tuple[os.stat_result, str] | None:
+        """The file's stat and its digest, if that is known."""
+        try:
+            stat = os.stat(path)
+        except OSError:
+            return None
+        digest = self.known(stat)
+        return (stat, digest) if digest else None
+
+    def _carry(self, path: Path, before: tuple[os.stat_result, str] | None) -> None:
+        """Keep what was told before its links changed, if nothing else did."""
+        if before is None:
+            return
+        old, digest = before
+        now = time.time_ns()
+        try:
+            new = os.stat(path)
+        except OSError:
+            return
+        same = (new.st_ino, new.st_size, new.st_mtime_ns) == (old.st_ino, old.st_size, old.st_mtime_ns)
+        if same and now - new.st_mtime_ns > RACY_NS:
+            self._keep(new, digest)
 
     def _keep(self, stat: os.stat_result, digest: str) -> None:
         with self._lock:

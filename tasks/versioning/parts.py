@@ -68,6 +68,7 @@ class Parts:
     made: int = 0
     _told: dict[Path, dict[str, list[dict[str, Any]]]] = field(default_factory=dict)  # by earlier artifacts
     _laid: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    _folders: set[str] = field(default_factory=set)  # below `out`, that were made
 
     def __post_init__(self) -> None:
         # Without a folder of the key's own, a temporary one: it goes when this object does.
@@ -79,7 +80,9 @@ class Parts:
         for name, place in places.items():
             if name in part.files:
                 path = self.out / place
-                path.parent.mkdir(parents=True, exist_ok=True)
+                if (folder := place.rpartition("/")[0]) not in self._folders:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    self._folders.add(folder)
                 with suppress(FileExistsError):  # laid by an equal part
                     digests().link(part.files[name], path)
         files = {name: [place, part.digests[name]] for name, place in places.items() if name in part.files}

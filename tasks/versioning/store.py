@@ -159,12 +159,11 @@ class Store:
             return there
         (staged / RECORD).write_bytes(orjson.dumps(record, option=orjson.OPT_INDENT_2))
         paths = files_below(staged)
+        kept = {name: self.blobs.kept(path) for name, path in paths.items()}
+        new = [name for name, digest in kept.items() if digest is None]
         with ThreadPoolExecutor(THREADS) as pool:
-            kept = list(pool.map(self.blobs.keep, paths.values()))
-        files = {
-            name: {"size": path.stat().st_size, "sha256": digest}
-            for (name, path), digest in zip(paths.items(), kept, strict=True)
-        }
+            kept |= zip(new, pool.map(self.blobs.keep, [paths[name] for name in new]), strict=True)
+        files = {name: {"size": os.stat(path).st_size, "sha256": kept[name]} for name, path in paths.items()}
         manifest = write_manifest(step, key, files, time.time_ns())
         (staged / MANIFEST).write_bytes(manifest)
         for path in [staged / MANIFEST, *{path.parent for path in paths.values()}]:
@@ -176,7 +175,7 @@ class Store:
         self.blobs.discard(final)
         os.rename(staged, final)
         flush(final.parent)
-        with self.digests.carried(final / name for name in files):
+        with self.digests.carried(final / name for name in new):  # some are links to what `work` holds
             shutil.rmtree(self.work(step, key), ignore_errors=True)
         self.digests.commit()
         published = self.open(step, key)
