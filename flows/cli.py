@@ -16,6 +16,7 @@ from flows.doors.retraining import adopt, plan, retrain
 from flows.doors.service import compare, promote, rollback, versions
 from flows.doors.serving import down, refresh, up
 from flows.doors.shell import ConfigFile, Overrides
+from flows.doors.sweeping import sweep
 from tasks.errors import UserError
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ app = typer.Typer(
 COMMANDS: dict[str, Callable[..., None]] = {
     "retrain": retrain,
     "plan": plan,
+    "sweep": sweep,
     "doctor": doctor,
     "adopt": adopt,
     "why": why,

@@ -133,7 +133,15 @@ def load(path: Path | None, overrides: Sequence[str] = ()) -> Retrain:
     Without a file every default holds. Raises UserError with the nearest known name for an unknown
     field, and with the line for bad YAML.
     """
-    tree = _read(path) if path else {}
+    return _changed(_read(path) if path else {}, overrides, path)
+
+
+def change(config: Retrain, overrides: Sequence[str]) -> Retrain:
+    """The config with overrides as `load` takes them, and refuses them."""
+    return _changed(config.model_dump(mode="json", by_alias=True), overrides, None)
+
+
+def _changed(tree: dict[str, Any], overrides: Sequence[str], path: Path | None) -> Retrain:
     for override in overrides:
         name, equals, text = override.partition("=")
         if not equals:

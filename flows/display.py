@@ -61,7 +61,7 @@ def _sum(steps: list[Planned], about: str) -> str:
 
 def _cost(seconds: float | None, gpu_seconds: float | None) -> str:
     """`3.4 min, 2.9 of them on a GPU`, in short: `3.4 min (GPU 2.9 min)`."""
-    return _seconds(seconds or None) + (f" (GPU {_seconds(gpu_seconds)})" if gpu_seconds else "")
+    return duration(seconds or None) + (f" (GPU {duration(gpu_seconds)})" if gpu_seconds else "")
 
 
 def why(console: Console, cause: Cause) -> None:
@@ -127,7 +127,7 @@ def step_done(console: Console, step: Planned) -> None:
     """`✓ train  Completed  84.1 s  train/3f2a…`; a step that did not run reads Cached."""
     assert step.artifact is not None
     state, colour = ("Cached", "green") if step.status == "fresh" else ("Completed", "bold green")
-    took = "" if step.status == "fresh" else _seconds(step.seconds)
+    took = "" if step.status == "fresh" else duration(step.seconds)
     console.print(
         f"[green]✓[/] {step.label:<20}[{colour}]{state:<10}[/] {took:>9}  [dim]{step.artifact.about}[/]",
         highlight=False,
@@ -169,7 +169,7 @@ def artifacts(found: list[Artifact]) -> Table:
             each.key[:SHORT],
             _when(record["made_at"]),
             _size(each.size),
-            _seconds(record["measured"]["seconds"]),
+            duration(record["measured"]["seconds"]),
             escape("; ".join(_few(record["why"], 1))),
         )
     return table
@@ -239,7 +239,7 @@ def record(console: Console, artifact: Artifact) -> None:
         console.print(f"  {_size(each['size']):>10}  {name}", highlight=False)
 
 
-def _seconds(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
     if seconds is None:
         return ""
     return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} min"

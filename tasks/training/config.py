@@ -106,7 +106,7 @@ class TrainConfig(Config):
     speed: Annotated[Literal["auto", "plain"], RUNTIME] = Field(
         "auto",
         description="auto: where memory has room for it, 4-bit weights are unpacked once and not in every pass; the "
-        "numbers are the same. plain: they stay packed.",
+        "weights are the same numbers, and so is the adapter in float32. plain: they stay packed.",
     )
     optimizer: str = Field(
         "auto", description="'auto': paged_adamw_32bit on CUDA, adamw_torch elsewhere; or any name transformers has."

@@ -151,7 +151,7 @@ def _kept(shape: Shape, adapted: dict[str, Any], config: TrainConfig, step: Step
     masked = step.attention == "sdpa"
     keys = attended if masked else shape.kv_heads * shape.head_dim  # with a mask transformers repeats the keys
     layer += tokens * (2 * attended + 2 * keys) * narrow + tokens * shape.heads * 4
-    layer += tokens * 3 * shape.inner * stream  # gate, up and SiLU
+    layer += tokens * 3 * shape.inner * _out(step, stream)  # gate, up and SiLU
     layer += tokens * len(adapted) / shape.layers * config.lora.r * narrow
     if masked:
         layer += tokens**2 * narrow  # the mask as it is added
@@ -189,6 +189,11 @@ def _in_head(shape: Shape, step: Step, stream: int) -> float:
     return tile + casts + own + scored * shape.hidden * (4 + stream)
 
 
+def _out(step: Step, stream: int) -> int:
+    """Bytes of a number that a linear layer gives: bitsandbytes' casts it to what it was given, autocast does not."""
+    return step.compute if step.unpacked else stream
+
+
 def _in_last_layer(shape: Shape, config: TrainConfig, step: Step, stream: int) -> float:
     """The gradients on the way through down_proj, and that layer's weight, dequantized."""
     tokens = step.micro_batch * step.length
@@ -199,4 +204,4 @@ def _in_last_layer(shape: Shape, config: TrainConfig, step: Step, stream: int) -
     if stream == step.compute:
         wide = across * 4 if step.compute == 2 else 0  # of down_proj's input as PEFT casts it
         return grads + wide + across * stream + max(across * stream, weight)
-    return grads + max(across * (3 * stream - step.compute), across * 2 * step.compute + weight)
+    return grads + max(across * (3 * _out(step, stream) - step.compute), across * 2 * step.compute + weight)

@@ -1,0 +1,159 @@
+"""What a sweep found: a row for each trial, which is the best, how much that may be trusted, and a picture."""
+
+from base64 import b64encode
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+from tasks.reporting.figures import interval, loss, share
+
+WIDTH, HEIGHT, LEFT, BOTTOM = 640, 240, 60, 30  # pixels, of the plot and of the room for its numbers
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trial. `error` if it failed; else what it is worth.
+
+    `heldout_loss` is per answer token, `measured_on` the digests of the held-out rows and of the base: losses of
+    others cannot be compared. `metrics` are the primary ones of the tuned model, with 95 % intervals; `decision` is the
+    gate's, `seconds` those of the steps that this sweep ran for it.
+    """
+
+    number: int
+    settings: dict[str, Any]
+    error: str | None = None
+    heldout_loss: float | None = None
+    measured_on: list[str] = field(default_factory=list)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    decision: str | None = None
+    why: str = ""
+    seconds: float = 0.0
+    ran: list[str] = field(default_factory=list)
+    cached: list[str] = field(default_factory=list)
+    adapter: str | None = None
+
+    @property
+    def told(self) -> str:
+        """`train.lora.r=8, train.learning_rate=1e-4`."""
+        return ", ".join(f"{name}={value}" for name, value in self.settings.items())
+
+
+@dataclass(frozen=True)
+class Outcome:
+    rows: list[Row]
+
+    @property
+    def failed(self) -> bool:
+        return all(row.error for row in self.rows)
+
+    @property
+    def measured(self) -> list[Row]:
+        return [row for row in self.rows if row.heldout_loss is not None]
+
+    @cached_property
+    def best(self) -> Row | None:
+        """The least held-out loss; None where there is none to compare, or those there are were measured on others."""
+        measured = self.measured
+        alike = len({tuple(row.measured_on) for row in measured}) == 1
+        return min(measured, key=lambda row: row.heldout_loss or 0.0) if alike else None
+
+    @property
+    def headline(self) -> str:
+        failed = sum(bool(row.error) for row in self.rows)
+        told = f"{len(self.rows)} trials" + (f", {failed} failed" if failed else "")
+        if self.best:
+            return f"{told}; the least held-out loss, {loss(self.best.heldout_loss)}, has {self.best.told}"
+        return f"{told}; no best"
+
+    @property
+    def notes(self) -> list[str]:
+        """How the best was chosen, and what a choice among many is worth."""
+        count = len(self.measured)
+        if self.best:
+            how = (
+                f"Best is the least held-out loss of {count}. Held-out documents are neither trained on nor among the "
+                "evaluation rows, so that choosing by them leaves the gate's test of the best as it is. The least of "
+                "many is in part luck (the winner's curse): expect its loss to be somewhat higher on other documents."
+            )
+        elif count:
+            how = "No best: the trials' held-out rows or base models differ, so that their losses cannot be compared."
+        else:
+            how = "No best: there is no held-out loss; see build.heldout_share, and the rows that failed."
+        return [
+            how,
+            "All trials answered the same questions, and an interval holds for one trial, not for the best of several: "
+            "whoever picks by these metrics picks luck as well, and needs fresh evaluation rows to tell what was won.",
+            "Nothing was promoted. `reground retrain` with the settings of a trial finds every step cached, and "
+            "promotes by the gate's own rules.",
+        ]
+
+    def plain(self) -> dict[str, Any]:
+        best = self.best.number if self.best else None
+        return {"best": best, "trials": [asdict(row) for row in self.rows], "notes": self.notes}
+
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> "Outcome":
+        return cls([Row(**row) for row in plain["trials"]])
+
+
+def cells(row: Row) -> list[str]:
+    """Held-out loss, each primary metric, the gate's decision, seconds; after `HEAD`."""
+    figures = [f"{share(m['value'])} {interval_of(m)}".strip() for m in row.metrics]
+    return [loss(row.heldout_loss), *figures, row.decision or "", f"{row.seconds:.1f}", f"{len(row.ran)}"]
+
+
+def head(outcome: Outcome) -> list[str]:
+    metrics = next((row.metrics for row in outcome.rows if row.metrics), [])
+    return ["held-out loss", *(m["label"] for m in metrics), "gate", "seconds", "steps run"]
+
+
+def interval_of(metric: dict[str, Any]) -> str:
+    return "" if metric["low"] is None else interval(metric["low"], metric["high"]).replace("+", "")
+
+
+def markdown(outcome: Outcome) -> str:
+    names = list(outcome.rows[0].settings)
+    lines = [["", *names, *head(outcome)], ["---"] * (1 + len(names) + len(head(outcome)))]
+    for row in outcome.rows:
+        figures = [f"failed: {row.error}"] if row.error else cells(row)
+        mark = "**best**" if row is outcome.best else str(row.number)
+        lines.append([mark, *map(str, row.settings.values()), *figures])
+    table = "\n".join("| " + " | ".join(_cell(each) for each in line) + " |" for line in lines)
+    return "\n\n".join(filter(None, [f"**{outcome.headline}**", table, image(outcome), *outcome.notes]))
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "/").split())
+
+
+def image(outcome: Outcome) -> str:
+    """`![…](data:image/svg+xml;…)`: the held-out loss of each trial; empty where none can be compared."""
+    if not outcome.best:
+        return ""
+    return f"![held-out loss by trial](data:image/svg+xml;base64,{b64encode(_svg(outcome).encode()).decode()})"
+
+
+def _svg(outcome: Outcome) -> str:
+    losses = {row.number: row.heldout_loss or 0.0 for row in outcome.measured}
+    low, high = min(losses.values()), max(losses.values())
+    room = (high - low) * 0.1 or 0.1 * high or 1.0  # an axis from nought would draw all dots in one line
+    low, high = low - room, high + room
+    slot = (WIDTH - LEFT - 20) / len(outcome.rows)
+
+    def down(value: float) -> float:
+        return round(10 + (high - value) * (HEIGHT - BOTTOM - 20) / (high - low), 1)
+
+    parts = [f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>']  # it stands on light and on dark pages
+    for value in (low, (low + high) / 2, high):
+        parts.append(f'<path d="M{LEFT} {down(value)}H{WIDTH - 10}" stroke="#ddd"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{down(value) + 4}" text-anchor="end">{value:.3f}</text>')
+    for at, row in enumerate(outcome.rows):
+        across = round(LEFT + (at + 0.5) * slot, 1)
+        parts.append(f'<text x="{across}" y="{HEIGHT - 8}" text-anchor="middle">{row.number}</text>')
+        if row.number in losses:
+            colour, radius = ("#d97706", 7) if row is outcome.best else ("#2563eb", 5)
+            parts.append(f'<circle cx="{across}" cy="{down(losses[row.number])}" r="{radius}" fill="{colour}"/>')
+    parts.append(f'<text x="{WIDTH - 16}" y="20" text-anchor="end" fill="#d97706">best</text>')
+    size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
+    style = 'font-family="sans-serif" font-size="12" fill="#333"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>{"".join(parts)}</svg>'
