@@ -72,9 +72,9 @@ def adapted(job: Job) -> Any:
 
 def compute_dtype(config: TrainConfig, model: Any) -> str:
     """Of matrix products; a quantized model's own is that of its norms, which are float32."""
-    from tasks import model as models
+    from tasks.model import compute_dtype as chosen
 
-    return str(models.compute_dtype(config.model, model.device.type)[0]).removeprefix("torch.")
+    return str(chosen(config.model, model.device.type)[0]).removeprefix("torch.")
 
 
 def checkpointing(config: TrainConfig, model: Any) -> bool:
