@@ -144,6 +144,7 @@ class Sweeping(Project):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.usefixtures("loaded_training")
 def test_a_sweep_makes_what_is_common_once_goes_on_where_it_was_and_outlives_a_failing_trial(tmp_path):
     lay(tmp_path)

@@ -164,7 +164,9 @@ def one_thread():
 
 
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("case", [*CASES, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)])
+@pytest.mark.parametrize(
+    "case", [*CASES, *(pytest.param(name, marks=[pytest.mark.slow, pytest.mark.nightly]) for name in MORE)]
+)
 def test_the_peak_of_a_step_is_predicted_within_a_tenth(case, tmp_path):
     kind, length, shape, settings = {**CASES, **MORE}[case]
     measured, need = measured_and_predicted(tmp_path, kind, length, shape, **settings)
