@@ -26,8 +26,8 @@ def main(told: Path, parent: int) -> None:
         launch_command(launch_command_parser().parse_args(words))
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
-        code = failure.exitcode
-        print(f"process {rank} of {count} failed first, with exit code {code}", file=sys.stderr, flush=True)
+        code, why = failure.exitcode, failure.message.strip().splitlines()[-1]
+        print(f"process {rank} of {count} failed first: {why}", file=sys.stderr, flush=True)
         raise SystemExit(code if code > 0 else 128 - code) from error
 
 

@@ -128,4 +128,9 @@ def _peak_rss() -> float:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    run = main
+    if world() > 1:
+        from torch.distributed.elastic.multiprocessing.errors import record
+
+        run = record(main)  # which leaves the launcher word of what it failed of
+    run(Path(sys.argv[1]), int(sys.argv[2]))

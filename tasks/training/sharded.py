@@ -34,9 +34,10 @@ def shard(model: Any, device: str) -> float:
     fully_shard(base, mesh=mesh, reshard_after_forward=True, ignored_params=_trained(base))
     own = [name for name, each in (*model.named_parameters(), *model.named_buffers()) if not each.requires_grad]
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, own)
-    base.hf_device_map = {
-        "": place.index if device == "cuda" else device
-    }  # where accelerate looks for a quantized model
+    # Where accelerate looks whether a quantized model is on this process's GPU.
+    base.hf_device_map = {"": place.index if device == "cuda" else device}
+    frozen: list[Any] = [each for each in base.parameters() if not each.requires_grad]
+    return float(sum(each.to_local().nbytes for each in frozen) / sum(each.nbytes for each in frozen))
 
 
 def _here(device: str) -> Any:
