@@ -72,11 +72,13 @@ def load_tokenizer(base: Path) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
-def load_base(base: Path, config: ModelConfig) -> "PreTrainedModel":
+def load_base(base: Path, config: ModelConfig, *, sharded: bool = False) -> "PreTrainedModel":
     """The causal language model in the folder `base` (config.json, *.safetensors), in evaluation mode.
 
-    It goes to this process's current GPU where there is one, else to the CPU. Raises UserError for missing files, an
-    unknown architecture, and a config that asks for a GPU where none is.
+    It goes to this process's current GPU where there is one, else to the CPU. If it is to be `sharded`, it stays on the
+    CPU, and 4-bit weights are packed into numbers of the compute dtype, not into bytes, which torch does not shard.
+
+    Raises UserError for missing files, an unknown architecture, and a config that asks for a GPU where none is.
     """
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
@@ -84,7 +86,7 @@ def load_base(base: Path, config: ModelConfig) -> "PreTrainedModel":
 
     if not sys.stderr.isatty():  # its bar, unlike ours, would fill a log file
         transformers_logging.disable_progress_bar()
-    device = _device(config)
+    device = device_of(config)
     dtype, why = compute_dtype(config, device)
     attention = _attention(config, device)
     log.info("%s on %s: %s (%s), %s attention", base.name, device, str(dtype).removeprefix("torch."), why, attention)
@@ -95,6 +97,7 @@ def load_base(base: Path, config: ModelConfig) -> "PreTrainedModel":
             bnb_4bit_quant_type=config.quantization,
             bnb_4bit_use_double_quant=config.double_quant,
             bnb_4bit_compute_dtype=dtype,
+            bnb_4bit_quant_storage=dtype if sharded else torch.uint8,
         )
     with _explained(base):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -105,7 +108,7 @@ def load_base(base: Path, config: ModelConfig) -> "PreTrainedModel":
             dtype=dtype,
             attn_implementation=attention,
             quantization_config=quantization,
-            device_map={"": torch.cuda.current_device() if device == "cuda" else "cpu"},
+            device_map={"": torch.cuda.current_device() if device == "cuda" and not sharded else "cpu"},
             output_loading_info=True,
         )
     model, found = loaded
@@ -207,7 +210,7 @@ def compute_dtype(config: ModelConfig, device: str) -> "tuple[torch.dtype, str]"
     return torch.float16, "this GPU has no bfloat16"
 
 
-def _device(config: ModelConfig) -> str:
+def device_of(config: ModelConfig) -> str:
     import torch
 
     if config.device == "auto":

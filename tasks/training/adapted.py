@@ -1,7 +1,6 @@
 """The base model as it is trained: quantized and frozen, with a LoRA adapter."""
 
 import difflib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,10 @@ import orjson
 
 from tasks.errors import UserError
 from tasks.training.config import MOVE_THE_BASE, LoraConfig, TrainConfig
+from tasks.training.distributed import leads, world
 from tasks.training.initial import compensate
 from tasks.training.job import Job
+from tasks.training.sharded import shard
 from tasks.training.speed import unpack, unpacks
 
 
@@ -18,10 +19,11 @@ def adapted(job: Job) -> Any:
     """The base model, quantized and frozen, with a LoRA adapter: a fresh one, or the champion's."""
     import peft
 
-    from tasks.model import load_base, require_lora
+    from tasks.model import device_of, load_base, require_lora
 
     config = job.config
-    model: Any = load_base(job.base, config.model)
+    sharded = config.distributed.strategy == "fsdp"
+    model: Any = load_base(job.base, config.model, sharded=sharded)
     recomputes, whole = checkpointing(config, model), unpacks(config)
     if config.model.quantization != "none":
         model = peft.prepare_model_for_kbit_training(
@@ -57,11 +59,13 @@ def adapted(job: Job) -> Any:
         model = peft.get_peft_model(model, shape)
         if lora.init == "loftq":
             compensate(model, job.base, config.model)
-        if lora.init in MOVE_THE_BASE and os.environ.get("RANK", "0") == "0":
+        if lora.init in MOVE_THE_BASE and leads():
             # As PEFT took it out of the base: before a trainer casts it, and made again the same in a resumed training.
             model.save_pretrained(str(job.initial))
     trained, total = model.get_nb_trainable_parameters()
     base = config.model.quantization + ", unpacked once" * whole
+    if sharded:
+        base += f", {shard(model, device_of(config.model)):.0%} of it in each of {world()} processes"
     job.tell(
         f"{trained:,} of {total:,} parameters train ({trained / total:.1%}) on {model.device.type}; "
         f"base in {base}, compute in {compute_dtype(config, model)}, "

@@ -10,13 +10,16 @@ from transformers import TrainerCallback
 
 from tasks.training.checkpoints import seal
 from tasks.training.config import TrainConfig
+from tasks.training.distributed import leads, meet
 
 
 class SealCheckpoints(TrainerCallback):
     """Seal each checkpoint once the trainer has written all of it."""
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+        meet()  # each process writes the state of its own random numbers
+        if leads():
+            seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
 
 class WriteMetrics(TrainerCallback):
@@ -40,6 +43,8 @@ class WriteMetrics(TrainerCallback):
             raise FloatingPointError(f"the training loss is {loss} at step {state.global_step}")
 
     def _write(self, line: dict[str, Any]) -> None:
+        if not leads():
+            return
         with self.path.open("ab") as file:
             file.write(orjson.dumps(line) + b"\n")
 

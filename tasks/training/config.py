@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from tasks.model import ModelConfig
+from tasks.training.distributed import DistributedConfig
 from tasks.versioning import RUNTIME, Config
 
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
@@ -95,14 +96,17 @@ class TrainConfig(Config):
     max_steps: int = Field(
         -1, ge=-1, description="So many optimizer steps, whatever `epochs` says; -1: as many as the epochs need."
     )
-    batch_size: PositiveInt = Field(2, description="Sequences per device and forward pass.")
-    accumulation: PositiveInt = Field(4, description="Forward passes per optimizer step.")
+    batch_size: PositiveInt = Field(2, description="Sequences per forward pass.")
+    accumulation: PositiveInt = Field(
+        4, description="Forward passes per optimizer step, of all processes together; see distributed."
+    )
     fit: Annotated[Literal["as_given", "auto"], RUNTIME] = Field(
         "as_given",
         description="auto: choose forward passes, and gradient checkpointing where that is auto, by what is predicted "
         "to fit, of the same effective batch; when memory runs out nevertheless, go on from the last checkpoint with "
         "smaller ones. as_given: stop then, and say what would fit.",
     )
+    distributed: Annotated[DistributedConfig, RUNTIME] = DistributedConfig()
     speed: Annotated[Literal["auto", "plain"], RUNTIME] = Field(
         "auto",
         description="auto: where memory has room for it, 4-bit weights are unpacked once and not in every pass; the "
@@ -157,6 +161,14 @@ class TrainConfig(Config):
         if self.start == "base" and self.replay != 1.0:
             raise ValueError("replay chooses among rows that a champion knows; set start: champion with it")
         lora = self.lora
+        if self.distributed.strategy != "none" and self.group_by_length:
+            raise ValueError("each process would group by length in its own way; set group_by_length: false")
+        moves = "init" if lora.init not in ("default", "gaussian") else "use_dora" if lora.use_dora else None
+        if self.distributed.strategy == "fsdp" and (moves or lora.bias != "none"):
+            raise ValueError(
+                f"lora.{moves or 'bias'} needs whole weights of the base in each process; leave it at its default, or "
+                "set distributed.strategy: ddp"
+            )
         if self.start == "champion" and lora.init != "default":
             raise ValueError(f"lora.init {lora.init} is for a fresh adapter; with start: champion set it to default")
         if lora.init in MOVE_THE_BASE and self.model.quantization != "none":

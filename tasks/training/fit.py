@@ -11,6 +11,7 @@ import orjson
 
 from tasks.errors import UserError
 from tasks.training.config import TrainConfig
+from tasks.training.distributed import world
 from tasks.training.job import Job
 
 
@@ -62,7 +63,8 @@ def out_of_memory(config: TrainConfig, fit: Fit, error: BaseException) -> OutOfM
     smaller = fit.smaller()
     if smaller is None:
         return OutOfMemory(what, " or ".join(lower))
-    values = f"train.batch_size to {smaller.micro_batch} and train.accumulation to {smaller.accumulation}"
+    passes = smaller.accumulation * world()  # each process was told its share
+    values = f"train.batch_size to {smaller.micro_batch} and train.accumulation to {passes}"
     return OutOfMemory(
         what,
         f"set train.fit to auto, which goes on from the last checkpoint with smaller forward passes; or {values}, the "

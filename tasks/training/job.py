@@ -6,6 +6,7 @@ import orjson
 from pydantic import BaseModel
 
 from tasks.training.config import TrainConfig
+from tasks.training.distributed import leads
 
 
 class Job(BaseModel, frozen=True, extra="forbid"):
@@ -48,6 +49,8 @@ class Job(BaseModel, frozen=True, extra="forbid"):
         return self.work / "failure.json"
 
     def tell(self, text: str) -> None:
-        """Tell the person who watches: the parent reads the metrics as they come."""
+        """Tell the person who watches: the parent reads the metrics as they come. Of several processes one tells."""
+        if not leads():
+            return
         with self.metrics.open("ab") as file:
             file.write(orjson.dumps({"step": 0, "max_steps": 0, "said": text}) + b"\n")

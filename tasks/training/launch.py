@@ -12,9 +12,11 @@ import orjson
 
 from tasks.errors import UserError
 from tasks.progress import TrainingProgress, say
+from tasks.training import launcher
 from tasks.training.checkpoints import last_whole, rewind, step_of
 from tasks.training.fit import OutOfMemory, fit_of, keep
 from tasks.training.job import Job
+from tasks.training.shares import shared
 
 # How OpenMP's threads wait for work. Without spinning the tiny model trains at half the speed (1,072 tokens/s against
 # 2,309 on two free cores); with GNU's default of endless spins a busy machine starves. 10,000 spins gave 2,193.
@@ -26,8 +28,12 @@ GRACE = 8.0  # seconds that a child has to die of SIGTERM before SIGKILL; Prefec
 def watch(job: Job, *, module: str) -> None:
     """Run ``python -m module job.json`` to its end, relaying its metrics to the terminal and to Prefect.
 
+    Of several processes it starts the launcher that starts them; `module` is of one.
     Where memory runs out and `train.fit` is auto, it runs again from the last checkpoint, with smaller forward passes.
     """
+    job = shared(job)
+    if job.config.distributed.strategy != "none":
+        module = launcher.__name__
     told = job.work / "job.json"
     told.write_text(job.model_dump_json())
     with TrainingProgress() as progress:
@@ -39,7 +45,7 @@ def watch(job: Job, *, module: str) -> None:
             keep(job, smaller)
             progress.say(
                 f"{error.what}. train.fit is auto: on with {smaller.micro_batch} at once and {smaller.accumulation} "
-                f"forward passes a step, the same batch of {fit.batch}, from {_whence(job)}"
+                f"forward passes a step, the same batch of {fit.batch}{_each(job)}, from {_whence(job)}"
             )
 
 
@@ -67,6 +73,11 @@ def _attempt(job: Job, told: Path, module: str, progress: TrainingProgress) -> E
         finally:
             _end(child)
     return _explained(job, code) if code else None
+
+
+def _each(job: Job) -> str:
+    count = job.config.distributed.processes
+    return f" on each of {count}" if job.config.distributed.strategy != "none" else ""
 
 
 def _whence(job: Job) -> str:

@@ -1,13 +1,13 @@
 """The training child: ``python -m tasks.training.loop job.json PARENT``.
 
-Loads the base model in 4 bits, puts a LoRA adapter on it, trains with TRL's SFTTrainer, and writes the adapter.
+Loads the base model in 4 bits, puts a LoRA adapter on it, trains with TRL's SFTTrainer, and writes the adapter. Of
+several processes (see distributed.py) each runs this.
 """
 
-import ctypes
 import os
-import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +17,27 @@ from tasks.errors import UserError
 from tasks.training.adapted import adapted
 from tasks.training.best import take_best
 from tasks.training.checkpoints import last_whole, step_of
+from tasks.training.distributed import agreed, join, leads, most, part, world
 from tasks.training.failures import explained, model_explained
 from tasks.training.fit import OutOfMemory, fit_of
 from tasks.training.job import Job
+from tasks.training.parent import die_with
 from tasks.training.plan import planned
 from tasks.training.result import save
 from tasks.training.trainer import make_trainer
 
 
 def main(told: Path, parent: int) -> None:
-    _die_with(parent)
+    die_with(parent)
     job = Job.model_validate_json(told.read_bytes())
     try:
         _run(job)
     except UserError as error:
         memory = isinstance(error, OutOfMemory)
-        job.failure.write_bytes(orjson.dumps({"what": error.what, "remedy": error.remedy, "out_of_memory": memory}))
+        beside = job.failure.with_suffix(f".{os.getpid()}")  # several processes may fail at once
+        beside.write_bytes(orjson.dumps({"what": error.what, "remedy": error.remedy, "out_of_memory": memory}))
+        os.replace(beside, job.failure)
         raise SystemExit(2) from error
-
-
-def _die_with(parent: int) -> None:
-    """Ask Linux for SIGKILL when the parent ends, however it ends; no orphan may hold the GPU."""
-    if sys.platform == "linux":
-        death_signal = 1  # PR_SET_PDEATHSIG, prctl(2)
-        ctypes.CDLL(None).prctl(death_signal, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before we asked
-            raise SystemExit(1)
 
 
 def _run(job: Job) -> None:
@@ -53,34 +48,43 @@ def _run(job: Job) -> None:
     from tasks.model import load_tokenizer
 
     began = time.monotonic()
+    join(cpu=job.config.model.device == "cpu" or not torch.cuda.is_available())
     set_seed(job.config.seed)
-    checkpoint = last_whole(job.checkpoints)
+    checkpoint = agreed(lambda: last_whole(job.checkpoints))
+    if world() > 1:
+        each = f"{job.config.batch_size} at once, {job.config.accumulation} forward passes a step"
+        job.tell(f"{world()} processes ({job.config.distributed.strategy}), each with {each}")
     if checkpoint:
         job.tell(f"resuming from {checkpoint.name}")
     train = load(job.train, replay=job.config.replay, seed=job.config.seed)
     if not len(train):
         raise UserError("no row is new since the champion", "raise train.replay above 0, or set train.start: base")
-    job, predicted = planned(job, train)
+    job, predicted = agreed(partial(planned, job, train))
     heldout = load(job.heldout) if job.heldout else None
     tokenizer = load_tokenizer(job.base)
     with model_explained(job.config):
         trainer = make_trainer(job, adapted(job), tokenizer, train, heldout or None)
     with explained(job):
         if trainer.eval_dataset is not None and checkpoint is None:
-            trainer.evaluate()
+            # A model that was evaluated is never wrapped by accelerate 1.15: each process would train for itself.
+            trainer.args.eval_on_start = world() > 1
+            if world() == 1:
+                trainer.evaluate()
         start, resumed_at = time.monotonic(), step_of(checkpoint) if checkpoint else 0
         if not (checkpoint and _taken_as_end(job, checkpoint, trainer)):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         seconds = time.monotonic() - start
-        if trainer.eval_dataset is not None and not _evaluated(job, trainer.state.global_step):
+        if trainer.eval_dataset is not None and not agreed(lambda: _evaluated(job, trainer.state.global_step)):
             trainer.evaluate()
+    peak = most(torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else _peak_rss())
+    if not leads():  # the adapter is whole in each, and one writes it
+        return part()
     if job.config.keep == "best":
         take_best(job, trainer)
     lengths = [length for row in train.with_format(None)["seq_lengths"] for length in row]
     save(job, trainer, examples=len(lengths))
     done = 1 - resumed_at / trainer.state.global_step
     tokens = sum(lengths) * trainer.state.epoch * done
-    peak = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else _peak_rss()
     measured = {
         "train_seconds": round(seconds, 1),
         "tokens_per_second": round(tokens / seconds),
@@ -91,6 +95,7 @@ def _run(job: Job) -> None:
     if torch.cuda.is_available():
         measured["gpu_seconds"] = round((time.monotonic() - began) * trainer.args.world_size, 1)
     (job.work / "measured.json").write_bytes(orjson.dumps(measured))
+    part()
 
 
 def _taken_as_end(job: Job, checkpoint: Path, trainer: Any) -> bool:
@@ -123,4 +128,9 @@ def _peak_rss() -> float:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    run = main
+    if world() > 1:
+        from torch.distributed.elastic.multiprocessing.errors import record
+
+        run = record(main)  # which leaves the launcher word of what it failed of
+    run(Path(sys.argv[1]), int(sys.argv[2]))

@@ -6,6 +6,7 @@ import orjson
 
 from tasks.errors import UserError
 from tasks.training.config import TrainConfig
+from tasks.training.distributed import world
 from tasks.training.fit import Fit, fit_of, keep
 from tasks.training.job import Job
 from tasks.training.memory import RESERVE, Need, Shape, Step, predict, shape_of
@@ -55,6 +56,8 @@ def planned(job: Job, train: Any) -> tuple[Job, dict[str, int]]:
     try:
         shape = shape_of(job.base)
     except (OSError, UserError):  # told in better words when the model is loaded
+        shape = None
+    if config.distributed.strategy == "fsdp":  # of which the prediction knows nothing
         shape = None
     if shape is None:
         return job.model_copy(update={"config": plain}), {}
@@ -125,7 +128,7 @@ def _room(cuda: bool) -> float:
     if cuda:
         free, total = torch.cuda.mem_get_info()  # CUDA's own share is taken already
         return free - RESERVE * total
-    return memory()[1] * (1 - RESERVE)
+    return memory()[1] / world() * (1 - RESERVE)  # processes on a CPU share it
 
 
 def _told(row: Row | None, found: list[Row], config: TrainConfig, room: float, cuda: bool) -> str:

@@ -61,6 +61,7 @@ def make_trainer(job: Job, model: Any, tokenizer: Any, train: Any, heldout: Any)
         report_to=list(config.report_to) or "none",
         disable_tqdm=True,  # the parent shows the progress
         dataloader_pin_memory=cuda,
+        ddp_find_unused_parameters=False,  # each step uses every weight of the adapter
         # The dataset is packed, labelled and within the limit already.
         dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,  # a sequence's tokens are no column, they are gathered when it is asked for
