@@ -146,6 +146,7 @@ def curve(out: Path, name: str) -> list[float]:
     return [line[name] for line in lines if name in line]
 
 
+@pytest.mark.nightly
 @SLOW
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_two_processes_train_an_nf4_base_as_one_does(request, one, strategy):
@@ -161,6 +162,7 @@ def test_two_processes_train_an_nf4_base_as_one_does(request, one, strategy):
     assert ("base in nf4, 50% of it in each of 2 processes" in said) == (strategy == "fsdp")
 
 
+@pytest.mark.nightly
 @SLOW
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_what_two_saved_plain_peft_loads_with_the_outputs_of_one(request, one, inputs, strategy):
@@ -200,6 +202,7 @@ train(by("fsdp"), **inputs, work=folder / "work", out=folder / "out")
 """
 
 
+@pytest.mark.nightly
 @SLOW
 def test_a_killed_parent_leaves_no_process_and_the_sharded_training_resumes_to_the_same_bytes(inputs, fsdp, tmp_path):
     work = tmp_path / "work"
@@ -215,6 +218,7 @@ def test_a_killed_parent_leaves_no_process_and_the_sharded_training_resumes_to_t
     assert content(resumed) == content(fsdp)
 
 
+@pytest.mark.nightly
 @SLOW
 @pytest.mark.nightly
 def test_a_process_that_is_killed_ends_all_and_one_process_can_go_on(inputs, one, tmp_path):
@@ -240,6 +244,7 @@ def second(work: Path) -> int:
     return next(int(pid) for pid in children_of(work) if b"\0RANK=1\0" in Path(f"/proc/{pid}/environ").read_bytes())
 
 
+@pytest.mark.nightly
 @SLOW
 @pytest.mark.nightly
 def test_what_a_user_can_mend_is_told_once_in_the_same_words(inputs, tmp_path):
