@@ -41,7 +41,7 @@ down: install  ## End the service and what it runs; a training keeps its last ch
 tiny-base: install  ## Make the tiny base model anew, in data/tiny-base; resumes if stopped
 	$(BIN)/python data/tiny_base/make.py --out data/tiny-base --work data/.tiny-base
 
-test: install  ## Run the tests, a file at a time on each core
+test: install  ## Run the tests, three files at a time
 	$(BIN)/python -m pytest -m 'not slow' -n 3 --dist loadfile
 
 test-slow: install  ## Run the end-to-end tests: runs killed and resumed, the service with its UI, the report in a browser

@@ -33,8 +33,6 @@ def sample(folder: Path, rows: int) -> Data:
 
 def long_tailed(folder: Path, rows: int) -> Data:
     """The sample's questions; other sheets follow their own until the context is as long as one of CLAPNQ's."""
-    import datasets  # noqa: F401  # before the tokenizer, which forks no more after it
-
     from tasks.model import load_tokenizer
 
     count = load_tokenizer(BASE)
