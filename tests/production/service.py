@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import yaml
+from prefect.client.base import PrefectHttpxSyncClient
 
 ROOT = Path(__file__).resolve().parents[2]
 DONE = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -27,7 +27,10 @@ class Service:
         self.state = folder / "state"
         self.port = free_port()
         self.words = ["--port", str(self.port), *(["--database", database] if database else []), *words]
-        self.api = httpx.Client(base_url=f"http://127.0.0.1:{self.port}/api", timeout=120)
+        # Prefect's own, because a server on SQLite answers 503, "ask again", when two processes write at once.
+        self.api = PrefectHttpxSyncClient(
+            base_url=f"http://127.0.0.1:{self.port}/api", timeout=120, raise_on_all_errors=False
+        )
         for name, rows in (("train", 80), ("evaluation", 24)):
             lines = (ROOT / f"data/plant/{name}.jsonl").read_text().splitlines(keepends=True)
             (folder / f"{name}.jsonl").write_text("".join(lines[:rows]))

@@ -26,7 +26,9 @@ def event(**changes) -> dict:
 def emit(service, **changes) -> None:
     """As the shell-only example of deployments/README.md does."""
     to = [f"http://127.0.0.1:{service.port}/api/events", "--header", "Content-Type: application/json"]
-    subprocess.run(["curl", "--fail", "--silent", *to, "--data", json.dumps([event(**changes)])], check=True)
+    subprocess.run(
+        ["curl", "--fail", "--retry", "5", "--silent", *to, "--data", json.dumps([event(**changes)])], check=True
+    )
 
 
 def completed(service, run) -> dict:

@@ -18,7 +18,9 @@ def guarded(tmp_path_factory):
 
 
 def curl(*words: str) -> str:
-    return subprocess.run(["curl", "--fail", "--silent", *words], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        ["curl", "--fail", "--retry", "5", "--silent", *words], check=True, capture_output=True, text=True
+    ).stdout
 
 
 def known(service) -> dict[str, list[str]]:
