@@ -1,32 +1,50 @@
-"""What the tests of a card share: the card, and base models and rows of the sizes that are trained there."""
+"""What the tests of a card share. Those that need one are skipped without; the others run on what there is."""
 
 import subprocess
 import sys
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tasks.versioning.source import ROOT
-from tests.bench import _gpu_data
+from tests.bench import _gpu_data, _gpu_models
+from tests.tasks.tiny import packed
+
+
+class Inputs(NamedTuple):
+    """Folders: a base model, and rows to train it on, packed."""
+
+    base: Path
+    train: Path
 
 
 @pytest.fixture(scope="session")
 def card():
-    """Tests that use it are skipped where there is none."""
+    """Bytes of the card's memory; without a card the test is skipped."""
     import torch
 
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA card, and torch finds none")
+    return torch.cuda.get_device_properties(0).total_memory
 
 
 @pytest.fixture(scope="session")
 def seven_b(card, tmp_path_factory):
-    """A base of random weights in the shape of Mistral 7B: 14.5 GB, made in a process that leaves the card again."""
+    """Mistral 7B's shape with random weights, 14.5 GB, and rows of the sample in sequences of 1,024 tokens."""
     folder = tmp_path_factory.mktemp("bases") / "mistral-7b"
-    subprocess.run([sys.executable, "-m", "tests.bench._gpu_models", folder.name, folder], cwd=ROOT, check=True)
-    return folder
+    words = [sys.executable, "-m", "tests.bench._gpu_models", folder.name, str(folder)]
+    subprocess.run(words, cwd=ROOT, check=True)  # a process of its own, which leaves the card again
+    return Inputs(folder, _gpu_data.make(tmp_path_factory.mktemp("rows"), 100, 1024).train)
 
 
 @pytest.fixture(scope="session")
-def rows(tmp_path_factory):
-    """Rows of the sample, longer, packed into sequences of 1,024 tokens."""
-    return _gpu_data.make(tmp_path_factory.mktemp("rows"), 100, 1024)
+def toy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("toy")
+    return Inputs(_gpu_models.make("mistral-toy", folder / "base"), packed(folder / "train", rows=12))
+
+
+@pytest.fixture(scope="session", params=["toy", "seven_b"])
+def inputs(request):
+    """A toy, on a CPU if need be; and on a card a 7B model, too."""
+    return request.getfixturevalue(request.param)
