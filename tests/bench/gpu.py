@@ -98,7 +98,8 @@ class Bench:
         try:
             told = self._figures(case)
         except Left as why:
-            self.left_out[case] = str(why)
+            if case not in self.found:
+                self.left_out[case] = str(why)
             _say(f"{_named(case)}: {why}")
             return
         self.found.setdefault(case, []).append(told)

@@ -44,7 +44,9 @@ def test_a_step_is_worth_what_torch_counts_where_all_is_of_use(toy):
     with FlopCounterMode(display=False) as counter:
         model(input_ids=ids, labels=ids).loss.backward()
     trained = model.get_nb_trainable_parameters()[0]
-    ours = flops(shape_of(toy.base), trained=trained, tokens=40, scored=40, pairs=2 * 20 * 20)
+    shape = shape_of(toy.base)
+    assert shape
+    ours = flops(shape, trained=trained, tokens=40, scored=40, pairs=2 * 20 * 20)
     assert ours == counter.get_total_flops()
 
 

@@ -4,6 +4,8 @@ The cap reaches the training's own process by its environment: torch's allocator
 PYTORCH_CUDA_ALLOC_CONF as torch.cuda.set_per_process_memory_fraction would set it.
 """
 
+from typing import Any
+
 import pytest
 
 from tasks.errors import UserError
@@ -56,7 +58,7 @@ def test_memory_that_ran_out_is_found_again_by_smaller_passes_of_the_same_batch(
     assert set(done.losses) == {1, 2, 3}
 
 
-WAYS = {  # GiB that the card must have, and settings
+WAYS: dict[str, tuple[int, dict[str, Any]]] = {  # GiB that the card must have, and settings
     "4 bits, recomputed": (12, {"speed": "plain", "gradient_checkpointing": "on"}),
     "4 bits": (40, {"speed": "plain", "gradient_checkpointing": "off"}),
     "unpacked, recomputed": (24, {"gradient_checkpointing": "on"}),

@@ -23,6 +23,7 @@ def trained(folder: Path, inputs: Inputs, config: TrainConfig) -> Trained:
         each.mkdir(parents=True, exist_ok=True)
     measured = train(config, train=inputs.train, heldout=None, base=inputs.base, work=work, out=out)
     lines = [json.loads(line) for line in (work / "metrics.jsonl").read_text().splitlines()]
+    assert measured
     return Trained(
         measured,
         json.loads((work / "fit.json").read_text()) if config.fit == "auto" else {},
