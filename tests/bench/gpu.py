@@ -170,7 +170,7 @@ class Left(Exception):
 def main() -> None:
     _need_a_card()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="reground-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="reground-bench-", ignore_cleanup_errors=True) as name:
         _need_room(Path(name))
         try:
             bench = Bench(Path(name), began + 60 * MINUTES)

@@ -46,8 +46,10 @@ def test_a_step_is_worth_what_torch_counts_where_all_is_of_use(toy):
     trained = model.get_nb_trainable_parameters()[0]
     shape = shape_of(toy.base)
     assert shape
-    ours = flops(shape, trained=trained, tokens=40, scored=40, pairs=2 * 20 * 20)
-    assert ours == counter.get_total_flops()
+    given = {"trained": trained, "tokens": 40, "pairs": 2 * 20 * 20}
+    assert flops(shape, scored=40, **given) == counter.get_total_flops()
+    last = 4 * (64 * 64 + 3 * 64 * 160) + 4 * 64 * 3072  # o_proj, MLP and head of the toy
+    assert flops(shape, scored=40, **given) - flops(shape, scored=30, **given) == 10 * last
 
 
 def test_the_same_rows_count_the_same_padded_and_packed():

@@ -69,7 +69,7 @@ def loss(trainer: Any, rows: list[dict[str, list[int]]], of: int) -> Any:
         "seq_lengths": [len(row["input_ids"]) for row in rows],
     }
     trainer.model.eval()
-    with torch.no_grad(), trainer.compute_loss_context_manager():
+    with torch.no_grad(), trainer.accelerator.autocast():
         return trainer.compute_loss(trainer.model, trainer._prepare_inputs(trainer.data_collator([pack])))
 
 
