@@ -70,7 +70,7 @@ def card(name: str, size: float) -> Room:
 
 def as_given(config: Retrain, shape: Shape, *, cuda: bool) -> Need:
     """By the config, of batches that are full."""
-    step = step_of(config.train, config.build.max_tokens, ANSWERS, cuda=cuda)
+    step = step_of(config.train, shape, config.build.max_tokens, config.build.max_tokens, ANSWERS, cuda=cuda)
     way = config.train.gradient_checkpointing
     return predict(shape, config.train, step._replace(checkpointing=way == "on" or (way == "auto" and cuda)))
 
@@ -90,6 +90,6 @@ def table(config: Retrain, room: Room) -> Table:
             f"what {config.base.model} would take cannot be told",
             "download it first, and use an architecture with hidden_size, intermediate_size and so on in config.json",
         )
-    step = step_of(config.train, config.build.max_tokens, ANSWERS, cuda=room.cuda)
+    step = step_of(config.train, shape, config.build.max_tokens, config.build.max_tokens, ANSWERS, cuda=room.cuda)
     found = rows(shape, config.train, step)
     return Table(found, choose(found, room.room), Fit(config.train.batch_size, config.train.accumulation), room)

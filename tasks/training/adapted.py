@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from tasks.errors import UserError
+from tasks.training.attention import attend
 from tasks.training.config import MOVE_THE_BASE, LoraConfig, TrainConfig
 from tasks.training.distributed import leads, world
 from tasks.training.initial import compensate
@@ -24,6 +25,7 @@ def adapted(job: Job) -> Any:
     config = job.config
     sharded = config.distributed.strategy == "fsdp"
     model: Any = load_base(job.base, config.model, sharded=sharded)
+    attend(model, job)
     recomputes, whole = checkpointing(config, model), unpacks(config)
     if config.model.quantization != "none":
         model = peft.prepare_model_for_kbit_training(

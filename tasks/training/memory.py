@@ -2,7 +2,8 @@
 
 What autograd keeps was read off real steps with the allocator's own record (tests/tasks/test_memory.py measures again).
 The peak is at one of two places: in the head's backward pass, when every layer's activations are there, or a little
-later in that of the last layer's MLP, whose gradients come on top. All sizes are bytes.
+later in that of an MLP, whose gradients come on top. The last layer's is for answers alone (answers.py). All sizes are
+bytes.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from tasks.training.attention import BY_ROW, reach
 from tasks.training.config import TrainConfig
 from tasks.training.shapes import shapes
 
@@ -38,6 +40,7 @@ class Shape(NamedTuple):
     vocab: int
     linear: dict[str, tuple[int, int]]  # weight's name → (out, in), in all layers: these are quantized
     others: int  # weights of embeddings, head and norms, and biases: these are not
+    reach: float  # tokens of a row that may attend by row, see attention.py
 
 
 class Step(NamedTuple):
@@ -91,6 +94,7 @@ def shape_of(folder: Path) -> Shape | None:
             vocab=vocab,
             linear={name: (rows, columns) for name, (rows, columns) in linear.items()},
             others=sum(prod(each) for name, each in found.items() if name not in linear),
+            reach=reach(about),
         )
     except KeyError:
         return None
@@ -102,8 +106,8 @@ def predict(shape: Shape, config: TrainConfig, step: Step) -> Need:
     adapted = dict(_adapted(shape, config.lora.target_modules))
     trained = sum(config.lora.r * (rows + columns) for rows, columns in adapted.values())
     stream = 4 if quantized else step.compute  # PEFT has what is not quantized, and with it the residual, in float32
-    kept, again = _kept(shape, adapted, config, step, stream)
-    head, layer = _in_head(shape, step, stream), again + _in_last_layer(shape, config, step, stream)
+    kept, behind = _kept(shape, adapted, config, step, stream)
+    head = _in_head(shape, step, stream)
     wide = 4 if config.adapter_dtype == "float32" else 2
     states = trained * STATES["8bit" if "8bit" in config.optimizer else "32bit"]
     paged = step.cuda and (config.optimizer == "auto" or "paged" in config.optimizer)
@@ -113,7 +117,7 @@ def predict(shape: Shape, config: TrainConfig, step: Step) -> Need:
         adapter=trained * wide * 2,
         optimizer=states * wide // 4 if "8bit" not in config.optimizer else states,
         activations=round(kept + copies),
-        head=round(max(head, layer)) + (WORKSPACE if step.cuda else 0),
+        head=round(max(head, behind)) + (WORKSPACE if step.cuda else 0),
         paged=_paged(config, adapted.values()) if paged else 0,
     )
 
@@ -143,25 +147,52 @@ def _paged(config: TrainConfig, adapted: Iterable[tuple[int, int]]) -> int:
 
 
 def _kept(shape: Shape, adapted: dict[str, Any], config: TrainConfig, step: Step, stream: int) -> tuple[float, float]:
-    """Of all layers until the backward pass; of the one that is run again in it, with checkpointing."""
+    """Of all layers until the backward pass; and what comes on top in it, less what is free by then."""
+    tokens = step.micro_batch * step.length
+    masked = step.attention == "sdpa"
+    scored = _scored(step) if _is_llama(shape) else tokens
+    layer, last = (_layer(shape, adapted, config, step, stream, each) for each in (tokens, scored))
+    ahead, in_last = (_in_mlp(shape, config, step, stream, each) for each in (tokens, scored))
+    rest = tokens * shape.hidden * 4 + tokens * 2 * shape.head_dim * 4 + (tokens**2 if masked else 0)
+    taken = tokens * shape.hidden * stream  # what a layer takes; of the first one the norm needs no gradient
+    if step.checkpointing:
+        kept = shape.layers * taken + rest
+        return kept, max(last - taken + in_last, layer - taken + ahead - taken if shape.layers > 1 else 0)
+    return (shape.layers - 1) * layer + last - taken + rest, max(in_last, ahead - last if shape.layers > 1 else 0)
+
+
+def _is_llama(shape: Shape) -> bool:
+    """Whether layers have modules of the names by which answers.py knows what is behind attention."""
+    return all(any(name.endswith(f"{each}.weight") for name in shape.linear) for each in ("o_proj", "mlp.down_proj"))
+
+
+def _scored(step: Step) -> int:
+    return max(1, round(step.micro_batch * step.length * step.answers))
+
+
+def _layer(shape: Shape, adapted: dict[str, Any], config: TrainConfig, step: Step, stream: int, behind: int) -> float:
+    """Of one layer, which computes for so many tokens `behind` attention."""
     tokens, narrow = step.micro_batch * step.length, step.compute
     attended = shape.heads * shape.head_dim
+    before = {name: each for name, each in adapted.items() if name.rpartition(".")[2] in ("q_proj", "k_proj", "v_proj")}
+    after = {name: each for name, each in adapted.items() if name not in before}
     layer: float = tokens * shape.hidden * 2 * 4  # what the two norms take, in float32
-    layer += tokens * _inputs(shape, adapted, config, step, stream)
+    for some, so_many in ((before, tokens), (after, behind)):
+        inputs = _inputs(shape, some, config, step, stream)
+        layer += so_many * (inputs + len(some) / shape.layers * config.lora.r * narrow)
     masked = step.attention == "sdpa"
     keys = attended if masked else shape.kv_heads * shape.head_dim  # with a mask transformers repeats the keys
-    layer += tokens * (2 * attended + 2 * keys) * narrow + tokens * shape.heads * 4
-    layer += tokens * 3 * shape.inner * _out(step, stream)  # gate, up and SiLU
-    layer += tokens * len(adapted) / shape.layers * config.lora.r * narrow
+    in_rows = step.attention == BY_ROW and not step.cuda
+    layer += tokens * (attended + 2 * keys) * narrow + tokens * shape.heads * 4
+    layer += (behind if in_rows else tokens) * attended * narrow
+    layer += behind * 3 * shape.inner * _out(step, stream)  # gate, up and SiLU
+    if any("o_proj" in name for name in after) and (in_rows or behind < tokens):
+        layer += behind * attended * narrow  # what was attended to, in one piece
     if masked:
         layer += tokens**2 * narrow  # the mask as it is added
     elif step.attention == "eager":
         layer += shape.heads * tokens**2 * (4 + narrow)
-    rest = tokens * shape.hidden * 4 + tokens * 2 * shape.head_dim * 4 + (tokens**2 if masked else 0)
-    taken = tokens * shape.hidden * stream  # what a layer takes; of the first one the norm needs no gradient
-    if step.checkpointing:
-        return shape.layers * taken + rest, layer - taken
-    return shape.layers * layer - taken + rest, 0
+    return layer
 
 
 def _inputs(shape: Shape, adapted: dict[str, tuple[int, int]], config: TrainConfig, step: Step, stream: int) -> float:
@@ -181,7 +212,7 @@ def _inputs(shape: Shape, adapted: dict[str, tuple[int, int]], config: TrainConf
 
 def _in_head(shape: Shape, step: Step, stream: int) -> float:
     """TRL's fused head makes a tile of logits at a time, of the answers' tokens."""
-    scored = max(1, round(step.micro_batch * step.length * step.answers))
+    scored = _scored(step)
     rows, words = min(scored, TILE_TOKENS), min(shape.vocab, TILE_WORDS)
     tile = rows * TILE_WORDS * step.compute
     casts = (rows + words) * shape.hidden * step.compute if stream != step.compute else 0
@@ -194,9 +225,8 @@ def _out(step: Step, stream: int) -> int:
     return step.compute if step.unpacked else stream
 
 
-def _in_last_layer(shape: Shape, config: TrainConfig, step: Step, stream: int) -> float:
+def _in_mlp(shape: Shape, config: TrainConfig, step: Step, stream: int, tokens: int) -> float:
     """The gradients on the way through down_proj, and that layer's weight, dequantized."""
-    tokens = step.micro_batch * step.length
     grads = tokens * shape.hidden * (stream + (step.compute if stream != step.compute else 0))
     across = tokens * shape.inner
     packed = config.model.quantization != "none" and not step.unpacked

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from tasks.errors import UserError
+from tasks.training.attention import BY_ROW, implementation, longest_row
 from tasks.training.config import TrainConfig
 from tasks.training.distributed import world
 from tasks.training.fit import Fit, fit_of, keep
@@ -26,10 +27,10 @@ def rows(shape: Shape, config: TrainConfig, step: Step) -> list[Row]:
     """Every form of the effective batch, the best first: large forward passes, and those without checkpointing.
 
     Where attention takes a mask, `auto` never makes forward passes larger than the config's: the T × T mask, and the
-    work on it, grow with the square of all tokens in one. Nor does it on a CPU, which gains nothing by that.
+    work on it, grow with the square of all tokens in one.
     """
     given = Fit(config.batch_size, config.accumulation)
-    unmasked = step.attention.startswith("flash") and step.cuda
+    unmasked = step.attention in (BY_ROW, "flash_attention_2")
     most = given.batch if unmasked else given.micro_batch
     sizes = [size for size in range(given.batch, 0, -1) if given.batch % size == 0]
     ways = {"on": (True,), "off": (False,), "auto": (False, True)}[config.gradient_checkpointing]
@@ -61,7 +62,7 @@ def planned(job: Job, train: Any) -> tuple[Job, dict[str, int]]:
         shape = None
     if shape is None:
         return job.model_copy(update={"config": plain}), {}
-    step = _step(job, train)
+    step = _step(job, shape, train)
     if config.fit == "auto" and not job.fit.exists():
         found = rows(shape, config, step)
         room = _room(step.cuda)
@@ -93,18 +94,23 @@ def _unpacked(job: Job, shape: Shape, step: Step) -> tuple[Job, Step]:
     return job.model_copy(update={"config": job.config.model_copy(update={"speed": "plain"})}), step
 
 
-def _step(job: Job, train: Any) -> Step:
+def _step(job: Job, shape: Shape, train: Any) -> Step:
     from tasks.dataset.folder import Lengths
 
     lengths = Lengths.of(job.train)
-    longest = max(sum(row) for row in train.with_format(None)["seq_lengths"])
-    return step_of(job.config, longest, 1 - float(lengths.prompts.sum() / max(1, lengths.wholes.sum())))
+    pack = max(sum(row) for row in train.with_format(None)["seq_lengths"])
+    answers = 1 - float(lengths.prompts.sum() / max(1, lengths.wholes.sum()))
+    return step_of(job.config, shape, pack, longest_row(job), answers)
 
 
-def step_of(config: TrainConfig, length: int, answers: float, *, cuda: bool | None = None) -> Step:
-    """As the config has it here; `cuda` for another machine, which is taken to compute in 16 bits."""
+def step_of(
+    config: TrainConfig, shape: Shape, pack: int, row: int, answers: float, *, cuda: bool | None = None
+) -> Step:
+    """As the config has it here, of packs and rows of up to so many tokens.
+
+    `cuda` for another machine, which is taken to compute in 16 bits.
+    """
     import torch
-    from transformers.utils.import_utils import is_flash_attn_2_available
 
     from tasks.model import compute_dtype
 
@@ -113,10 +119,8 @@ def step_of(config: TrainConfig, length: int, answers: float, *, cuda: bool | No
     dtype = compute_dtype(config.model, "cuda" if here else "cpu")[0]
     if on_cuda and not here and config.model.compute_dtype == "auto":
         dtype = torch.bfloat16
-    attention: str = config.model.attention
-    if attention == "auto":
-        attention = "flash_attention_2" if on_cuda and is_flash_attn_2_available() else "sdpa"
-    return Step(config.batch_size, length, answers, False, dtype.itemsize, attention, on_cuda)
+    attention = implementation(config.model, shape.reach, row, cuda=on_cuda)
+    return Step(config.batch_size, pack, answers, False, dtype.itemsize, attention, on_cuda)
 
 
 def _room(cuda: bool) -> float:
@@ -127,7 +131,8 @@ def _room(cuda: bool) -> float:
 
     if cuda:
         free, total = torch.cuda.mem_get_info()  # CUDA's own share is taken already
-        return free - RESERVE * total
+        total = round(total * torch.cuda.get_per_process_memory_fraction())  # PYTORCH_CUDA_ALLOC_CONF may set it
+        return min(free, total) - RESERVE * total
     return memory()[1] / world() * (1 - RESERVE)  # processes on a CPU share it
 
 

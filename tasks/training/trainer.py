@@ -23,7 +23,7 @@ def make_trainer(job: Job, model: Any, tokenizer: Any, train: Any, heldout: Any)
     cuda = model.device.type == "cuda"
     optimizer = config.optimizer
     if optimizer == "auto":
-        optimizer = "paged_adamw_32bit" if cuda else "adamw_torch"
+        optimizer = "paged_adamw_32bit" if cuda else "adamw_torch_fused"
     if "tensorboard" in config.report_to:
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(Path(config.tracking_folder) / job.work.name)
     bf16 = compute_dtype(config, model) == "bfloat16"

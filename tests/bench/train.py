@@ -2,8 +2,9 @@
 
 Same base in NF4, same rows, one epoch of each, alternating. Useful tokens are those of the rows, padding is none; the
 clock runs while the trainer trains, not while Python imports. The course's script is what it was: batches of 2 × 4,
-padded, an adapter on q_proj and v_proj, loss on every token, learning rate 2e-4. Ours is the sample's config: packed,
-loss on the answers, an adapter on every linear layer. Held-out loss is measured by a third program, row by row.
+padded, an adapter on q_proj and v_proj, loss on every token, learning rate 2e-4. Ours is the sample's config, packed,
+with loss on the answers: once with the course's adapter, of the same layers and rank, which the target is for, and once
+with its own, on every linear layer. Held-out loss is measured by a further program, row by row.
 """
 
 import json
@@ -22,7 +23,7 @@ ROUNDS = int(os.environ.get("BENCH_ROUNDS", 3))
 TARGET = 2.0  # times the course's useful tokens/s
 EXAMPLES = 8  # about, of an optimizer step: the course's 2 × 4
 MADE = {"sample": sample, "long-tailed": long_tailed}
-OURS, COURSE = "reground", "the course's script"
+OURS, WIDE, COURSE = "reground", "reground, every linear layer", "the course's script"
 
 
 def main() -> None:
@@ -41,34 +42,36 @@ def main() -> None:
 
 def _compare(kind: str, data: Data, folder: Path) -> dict[str, Any]:
     tokens = {}
-    runs = dict.fromkeys((OURS, COURSE), 0)
+    jobs = {}
 
     def run(who: str, module: str, given: dict[str, Any]) -> Measured:
-        runs[who] += 1
-        job = folder / f"{module}-{runs[who]}"
-        job.mkdir()
+        jobs[who] = job = Path(tempfile.mkdtemp(dir=folder))
         (job / "job.json").write_text(json.dumps({"base": str(BASE), "out": str(job / "out"), **given}))
         measured = measure([sys.executable, "-m", f"tests.bench.{module}", job / "job.json"])
         told = json.loads(measured.out.splitlines()[-1])
         tokens[who] = told["tokens"]
         return Measured(told["seconds"], measured.peak)
 
+    wide = _config(data)
+    course = {**wide, "lora": {**wide["lora"], "target_modules": ["q_proj", "v_proj"]}}
     texts = {"texts": str(data.texts), "max_tokens": data.max_tokens}
     samples = alternate(
         {
-            OURS: lambda: run(OURS, "_train_ours", {"train": str(data.train), "config": _config(data)}),
+            OURS: lambda: run(OURS, "_train_ours", {"train": str(data.train), "config": course}),
+            WIDE: lambda: run(WIDE, "_train_ours", {"train": str(data.train), "config": wide}),
             COURSE: lambda: run(COURSE, "_course", texts),
         },
         rounds=ROUNDS,
     )
     table(f"{kind}: {tokens[OURS]:,} tokens, seconds of training", samples)
-    assert tokens[OURS] == tokens[COURSE], tokens  # the same rows
-    losses = _losses(folder, data)
+    assert len(set(tokens.values())) == 1, tokens  # the same rows
+    losses = _losses(folder, jobs, data)
     rates = {who: tokens[who] / seconds(samples, who) for who in samples}
     pairs = zip(samples[COURSE], samples[OURS], strict=True)
     return {
         "times": round(rates[OURS] / rates[COURSE], 2),
         "times_by_round": [round(theirs.seconds / ours.seconds, 2) for theirs, ours in pairs],
+        "times_every_layer": round(rates[WIDE] / rates[COURSE], 2),
         "tokens_per_second": round(rates[OURS]),
         "tokens_per_second_course": round(rates[COURSE]),
         **losses,
@@ -82,15 +85,17 @@ def _config(data: Data) -> dict[str, Any]:
 
     packed = len(Lengths.of(data.train).wholes) / len(sequences(data.train))
     settings = load(TINY).train.model_dump(mode="json")
-    return {**settings, "epochs": 1.0, "batch_size": 1, "accumulation": max(1, round(EXAMPLES / packed))}
+    batch = max(1, round(EXAMPLES / packed))
+    return {**settings, "epochs": 1.0, "fit": "auto", "batch_size": 1, "accumulation": batch}
 
 
-def _losses(folder: Path, data: Data) -> dict[str, float]:
+def _losses(folder: Path, jobs: dict[str, Path], data: Data) -> dict[str, float]:
     """Of the base and of each contestant's last adapter."""
     adapters = {
         "loss_base": None,
-        "loss": str(folder / f"_train_ours-{ROUNDS + 1}/out/made/adapter"),
-        "loss_course": str(folder / f"_course-{ROUNDS + 1}/out/adapter"),
+        "loss": str(jobs[OURS] / "out/made/adapter"),
+        "loss_every_layer": str(jobs[WIDE] / "out/made/adapter"),
+        "loss_course": str(jobs[COURSE] / "out/adapter"),
     }
     job = folder / "loss.json"
     job.write_text(json.dumps({"base": str(BASE), "heldout": str(data.heldout), "adapters": adapters}))

@@ -1,4 +1,7 @@
-"""Packed rows do not see each other, and a row's loss is the same packed and alone: each attention that is here."""
+"""Packed rows do not see each other, and a row's loss is the same packed and alone: each attention that is here.
+
+auto is attention by row.
+"""
 
 import pytest
 import torch
@@ -15,7 +18,7 @@ FIRST, SECOND, OTHER = ([7 + (step * at) % 200 for at in range(20)] for step in 
 FLASH = pytest.mark.skipif(not torch.cuda.is_available(), reason="FlashAttention needs a GPU")
 
 
-@pytest.fixture(scope="module", params=["sdpa", "eager", pytest.param("flash_attention_2", marks=FLASH)])
+@pytest.fixture(scope="module", params=["auto", "sdpa", "eager", pytest.param("flash_attention_2", marks=FLASH)])
 def trainer(request, tmp_path_factory):
     from tasks.dataset.folder import load
     from tasks.model import load_tokenizer
@@ -55,13 +58,16 @@ def test_a_row_has_the_same_loss_and_gradient_packed_and_alone(trainer):
             torch.testing.assert_close(one, other)
 
 
-def test_the_loss_is_that_of_all_logits(trainer):
-    """Ours gathers the answers' positions before the head; transformers makes every logit."""
+def test_loss_and_gradient_are_those_of_all_logits(trainer):
+    """Ours gathers the answers' positions in the last layer and before the head; transformers makes every logit."""
     ids = torch.tensor([FIRST], device=trainer.model.device)
     labels = ids.clone()
     labels[:, :ANSWER] = -100
-    whole = trainer.model(input_ids=ids, labels=labels).loss
-    torch.testing.assert_close(loss(trainer, FIRST, of=0), whole)
+    weights = [weight for weight in trainer.model.parameters() if weight.requires_grad]
+    whole, ours = trainer.model(input_ids=ids, labels=labels).loss, loss(trainer, FIRST, of=0)
+    torch.testing.assert_close(ours, whole)
+    for one, other in zip(torch.autograd.grad(ours, weights), torch.autograd.grad(whole, weights), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_a_sequence_without_an_answer_costs_nothing_and_can_be_differentiated(trainer):

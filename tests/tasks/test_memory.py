@@ -1,11 +1,13 @@
 """The predicted peak of a step against the allocator's own record of a real one, and what `auto` makes of it."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tasks.model import ModelConfig
 from tasks.training.config import TrainConfig
 from tasks.training.fit import Fit, fit_of, keep
 from tasks.training.job import Job
@@ -195,6 +197,7 @@ SEVEN_B = Shape(
         }.items()
     },
     others=2 * 32768 * 4096 + 65 * 4096,
+    reach=math.inf,
 )
 CONFIG = TrainConfig(batch_size=2, accumulation=8)
 
@@ -232,16 +235,27 @@ def test_a_7b_model_at_1024_tokens_is_predicted_to_train_on_12_gb():
     assert row.fit.batch == 16
 
 
-def test_on_a_cpu_with_memory_to_spare_nothing_changes(tmp_path):
+def test_with_memory_to_spare_all_of_a_step_goes_through_at_once(tmp_path):
     from tasks.dataset.folder import load
 
     train, base = packed(tmp_path / "train", rows=4), toy_base(tmp_path / "base")
     job = Job(config=TrainConfig(fit="auto"), train=train, heldout=None, base=base, work=tmp_path, out=tmp_path)
     after, predicted = planned(job, load(train))
     assert after.config == job.config.model_copy(update={"gradient_checkpointing": "off"})
-    assert json.loads(job.fit.read_bytes()) == {"micro_batch": 2, "accumulation": 4, "checkpointing": False}
-    assert fit_of(job) == (2, 4)
+    assert json.loads(job.fit.read_bytes()) == {"micro_batch": 8, "accumulation": 1, "checkpointing": False}
+    assert fit_of(job) == (8, 1)
     assert predicted["predicted_mib"] > 100
+    assert "8 at once without checkpointing, 1 forward passes a step, the same batch of 8" in job.metrics.read_text()
+
+
+def test_with_a_mask_nothing_changes(tmp_path):
+    from tasks.dataset.folder import load
+
+    train, base = packed(tmp_path / "train", rows=4), toy_base(tmp_path / "base")
+    config = TrainConfig(fit="auto", model=ModelConfig(attention="sdpa"))
+    job = Job(config=config, train=train, heldout=None, base=base, work=tmp_path, out=tmp_path)
+    planned(job, load(train))
+    assert fit_of(job) == (2, 4)
     assert "2 at once without checkpointing, 4 forward passes a step, as given" in job.metrics.read_text()
 
 
