@@ -10,6 +10,7 @@ import signal
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import copy_context
 from importlib.util import find_spec
@@ -33,6 +34,7 @@ Started = tuple[PrefectRunner[Any], int]  # with the number of groups that it ca
 
 CORES = len(os.sched_getaffinity(0))
 WORTH = 2.0  # seconds of work in a group: ten times what the dearest task run costs
+HERE = 2  # pieces at once in this process, before others are started: half of a piece's time lets go of the interpreter
 MOST = 8  # pieces in a group: with pieces of 5 MB and 2 workers, the groups on the way are 120 MB
 M_MMAP_THRESHOLD, LARGE = -3, 128 << 10  # mallopt(3)
 M_ARENA_MAX = -8  # as many as cores, so that the tokenizer's threads do not wait for each other
@@ -74,12 +76,16 @@ class Runner:
     def __call__(self, function: Function[Result], calls: Iterable[Call], *, name: str) -> Iterator[Result]:
         left = iter(calls)
         done, seconds = 0, 0.0
-        for call in left:
-            first = do(function, [call])
-            done, seconds = done + 1, seconds + first.seconds
-            yield from first.results
-            if seconds > WORTH:
-                yield from self._spread(function, left, name, done, seconds / done)
+        with ThreadPoolExecutor(HERE) as pool:
+            ahead = deque(pool.submit(do, function, [call]) for call in islice(left, HERE))
+            while ahead:
+                first = ahead.popleft().result()
+                done, seconds = done + 1, seconds + first.seconds
+                if seconds <= WORTH:
+                    ahead.extend(pool.submit(do, function, [call]) for call in islice(left, 1))
+                yield from first.results
+        if done:
+            yield from self._spread(function, left, name, done, seconds / done)
 
     def _spread(
         self, function: Function[Result], left: Iterator[Call], name: str, done: int, each: float
