@@ -9,6 +9,7 @@ from typing import Any, Self
 
 PREFECT_EVERY = 5.0  # seconds between updates: each is two calls of the API
 PREFECT_AGAIN = 60.0  # seconds until a server that did not answer is asked again
+COST = {"tokens_per_second": ("tokens/s", "{:,.0f}"), "mfu": ("MFU", "{:.0%}")}  # in the bar
 RECENT = 200  # lines that tell the pace: a few minutes, for at most one comes a second
 
 
@@ -65,6 +66,7 @@ class TrainingProgress:
         self.bar.n = line["step"]
         shown = {k: line[k] for k in ("loss", "eval_loss", "learning_rate") if line.get(k) is not None}  # NaN is null
         self.shown |= {k.replace("eval_loss", "held-out"): f"{v:.4g}" for k, v in shown.items()}
+        self.shown |= {title: form.format(line[k]) for k, (title, form) in COST.items() if line.get(k) is not None}
         self.bar.set_postfix(self.shown)
         if self.page and time.monotonic() > self.next:
             self._send()

@@ -86,6 +86,21 @@ def test_the_loss_curve_holds_training_and_held_out_loss(undisturbed):
     assert report["held_out_loss_after"] < report["held_out_loss_before"]
 
 
+COST = {"tokens_per_second", "computed_tokens_per_second", "mfu", "peak_mib"}
+
+
+def test_the_record_and_every_log_line_tell_what_the_training_cost(undisturbed):
+    work = undisturbed.parent / "work"
+    measured = json.loads((work / "measured.json").read_text())
+    assert measured.keys() >= COST | {"train_seconds", "predicted_mib"}
+    assert measured["tokens_per_second"] == measured["computed_tokens_per_second"]  # nothing is padded
+    assert 0 < measured["mfu"] < 1
+    assert "watts" not in measured  # rather than 0
+    logged = [line for line in map(json.loads, (work / "metrics.jsonl").read_text().splitlines()) if "loss" in line]
+    assert logged and all(line.keys() >= COST for line in logged)
+    assert not any(name in (undisturbed / "metrics.jsonl").read_text() for name in COST)  # that is the recipe's alone
+
+
 def test_a_killed_training_resumes_and_ends_with_the_same_bytes(undisturbed, inputs, tmp_path):
     parent = start(inputs, tmp_path)
     work = tmp_path / "work"
