@@ -15,6 +15,9 @@ from tasks.errors import UserError
 from tasks.train import train
 from tasks.training.checkpoints import last_whole, seal
 from tasks.training.config import LoraConfig, TrainConfig
+from tasks.training.job import Job
+from tasks.training.launch import watch
+from tests.tasks import telling
 from tests.tasks.tiny import packed, toy_base
 
 pytestmark = pytest.mark.usefixtures("loaded_training")
@@ -113,6 +116,26 @@ def test_a_killed_training_resumes_and_ends_with_the_same_bytes(undisturbed, inp
     train(QUICK, **inputs, work=work, out=resumed)
     assert "resuming from checkpoint-" in (work / "metrics.jsonl").read_text()
     assert content(resumed) == content(undisturbed)
+
+
+def test_deterministic_trainings_give_the_same_bytes_and_begin_with_what_cuda_needs(inputs, tmp_path, monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    monkeypatch.setenv("FLASH_ATTENTION_DETERMINISTIC", "0")  # what a user sets is left alone
+
+    def trained(name: str, deterministic: bool) -> tuple[dict[str, bytes], dict]:
+        config = QUICK.model_copy(update={"max_steps": 4, "deterministic": deterministic})
+        work, out = tmp_path / name / "work", tmp_path / name / "out"
+        for folder in (work, out):
+            folder.mkdir(parents=True)
+        watch(Job(config=config, **inputs, work=work, out=out), module=telling.__name__)
+        return content(out), json.loads((work / "told.json").read_text())
+
+    (first, told), (second, _), (_, plainly) = trained("a", True), trained("b", True), trained("c", False)
+    assert first == second
+    assert (told["deterministic"], plainly["deterministic"]) == (True, False)
+    assert told["environment"]["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert told["environment"]["FLASH_ATTENTION_DETERMINISTIC"] == "0"
+    assert "CUBLAS_WORKSPACE_CONFIG" not in plainly["environment"]
 
 
 @pytest.mark.parametrize(  # in an epoch with an evaluation to come, with none, at an epoch's end
