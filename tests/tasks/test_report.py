@@ -3,7 +3,6 @@
 import html
 import re
 
-import orjson
 import pytest
 from rich.console import Console
 
@@ -14,7 +13,7 @@ from tasks.reporting.terminal import table
 from tasks.reporting.terminal import verdicts as verdict_table
 from tasks.reporting.training import cost_line
 from tests.tasks.evaluation import REFUSAL, poor, right, triplets
-from tests.tasks.reported import inputs, told
+from tests.tasks.reported import COST, inputs, told
 
 
 def verdicts(found):
@@ -217,26 +216,20 @@ def test_a_training_without_curve_or_summary_is_shown_as_it_is(tmp_path):
     assert "loss per answer token" not in (tmp_path / "report/report.html").read_text()
 
 
-COST = {"tokens_per_second": 12345, "computed_tokens_per_second": 12345, "mfu": 0.456, "peak_mib": 20123}
-
-
-def test_what_the_training_cost_is_shown_from_its_record(tmp_path):
-    places = inputs(tmp_path, triplets(12), poor, right)
-    record = places["training"] / "record.json"
-    record.write_bytes(orjson.dumps({**orjson.loads(record.read_bytes()), "measured": {**COST, "seconds": 9.0}}))
-    found = told(tmp_path, places)
+def test_what_the_training_cost_is_shown_from_its_record(improved):
+    folder, found = improved
     assert found["training"]["cost"] == COST
-    assert f"## What the training cost\n\n{cost_line(COST)}.\n" in (tmp_path / "report/report.md").read_text()
-    page = (tmp_path / "report/report.html").read_text()
+    assert f"## What the training cost\n\n{cost_line(COST)}.\n" in (folder / "report.md").read_text()
+    page = (folder / "report.html").read_text()
     assert set(re.findall(r'data-path="training\.cost\.(\w+)"', page)) == COST.keys()
-    assert "cost" not in (tmp_path / "report/model-card.md").read_text()  # which goes with the adapter
+    assert "cost" not in (folder / "model-card.md").read_text()  # which goes with the adapter
 
 
 @pytest.mark.parametrize(
     ("cost", "line"),
     [
         (
-            {**COST, "predicted_mib": 20500, "watts": 612},
+            {**COST, "watts": 612},
             "12,345 tokens a second, 46% of the device's matrix rate (MFU), 20,123 MiB at the peak (20,500 predicted), "
             "612 W",
         ),
