@@ -83,12 +83,14 @@ class TrainingProgress:
 
 
 def standing(lines: list[dict[str, Any]], left: float | None) -> str:
-    """`step 120 of 280 · loss 0.42 · held-out 0.51 · about 3 min left`, as far as it can be told."""
+    """`step 120 of 280 · loss 0.42 · held-out 0.51 · 1,234 tokens/s · about 3 min left`, as far as it can be told."""
     last = lines[-1]
     parts = [f"step {last['step']} of {last['max_steps']}"]
     for name, title in (("loss", "loss"), ("eval_loss", "held-out")):
         found = next((line[name] for line in reversed(lines) if line.get(name) is not None), None)
         parts += [f"{title} {found:.2f}"] if found is not None else []
+    pace = next((line["tokens_per_second"] for line in reversed(lines) if "tokens_per_second" in line), None)
+    parts += [f"{pace:,} tokens/s"] if pace is not None else []
     if left is not None:
         parts.append(f"about {left:.0f} s left" if left < 100 else f"about {left / 60:.0f} min left")
     return " · ".join(parts)

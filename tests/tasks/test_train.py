@@ -265,6 +265,14 @@ def test_a_loss_that_is_no_number_stops_the_training_with_a_remedy(inputs, tmp_p
         run(config, inputs, tmp_path)
 
 
+def test_a_last_step_that_no_line_tells_of_leaves_no_adapter_of_no_numbers(inputs, tmp_path):
+    config = QUICK.model_copy(update={"learning_rate": 1e30, "max_grad_norm": 1e30, "logging_steps": 9, "max_steps": 3})
+    with pytest.raises(UserError, match="weights that are no numbers after step 3.*\n.*lower train.learning_rate"):
+        run(config, inputs, tmp_path)
+    assert last_whole(tmp_path / "work/checkpoints") is None
+    assert not any((tmp_path / "out").iterdir())
+
+
 def test_a_stopped_parent_leaves_no_child(inputs, tmp_path):
     parent = start(inputs, tmp_path)
     wait_for(lambda: children_of(tmp_path / "work"), parent)
