@@ -9,6 +9,7 @@ from typing import Any, Self
 
 PREFECT_EVERY = 5.0  # seconds between updates: each is two calls of the API
 PREFECT_AGAIN = 60.0  # seconds until a server that did not answer is asked again
+COST = {"tokens_per_second": ("tokens/s", "{:,.0f}"), "mfu": ("MFU", "{:.0%}")}  # in the bar
 RECENT = 200  # lines that tell the pace: a few minutes, for at most one comes a second
 
 
@@ -65,6 +66,7 @@ class TrainingProgress:
         self.bar.n = line["step"]
         shown = {k: line[k] for k in ("loss", "eval_loss", "learning_rate") if line.get(k) is not None}  # NaN is null
         self.shown |= {k.replace("eval_loss", "held-out"): f"{v:.4g}" for k, v in shown.items()}
+        self.shown |= {title: form.format(line[k]) for k, (title, form) in COST.items() if line.get(k) is not None}
         self.bar.set_postfix(self.shown)
         if self.page and time.monotonic() > self.next:
             self._send()
@@ -81,12 +83,14 @@ class TrainingProgress:
 
 
 def standing(lines: list[dict[str, Any]], left: float | None) -> str:
-    """`step 120 of 280 · loss 0.42 · held-out 0.51 · about 3 min left`, as far as it can be told."""
+    """`step 120 of 280 · loss 0.42 · held-out 0.51 · 1,234 tokens/s · about 3 min left`, as far as it can be told."""
     last = lines[-1]
     parts = [f"step {last['step']} of {last['max_steps']}"]
     for name, title in (("loss", "loss"), ("eval_loss", "held-out")):
         found = next((line[name] for line in reversed(lines) if line.get(name) is not None), None)
         parts += [f"{title} {found:.2f}"] if found is not None else []
+    pace = next((line["tokens_per_second"] for line in reversed(lines) if "tokens_per_second" in line), None)
+    parts += [f"{pace:,} tokens/s"] if pace is not None else []
     if left is not None:
         parts.append(f"about {left:.0f} s left" if left < 100 else f"about {left / 60:.0f} min left")
     return " · ".join(parts)

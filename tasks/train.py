@@ -28,12 +28,16 @@ def train(
     `config.replay` of the others.
 
     Writes out/adapter/ (PEFT, safetensors), out/metrics.jsonl (loss by step), out/report.json (held-out loss before
-    and after, steps, examples) and out/report.md. Returns what depends on the machine and the hour: seconds, tokens
-    per second, peak memory in MiB, and on a GPU for how many seconds it was held.
+    and after, steps, examples) and out/report.md. Returns what depends on the machine and the hour, of the process that
+    ended the training: seconds, tokens per second of its optimizer steps (of all processes; `computed` ones with
+    padding), the share of the device's matrix rate (`mfu`), peak memory in MiB, measured and predicted, watts where
+    they can be read, and on a GPU for how many seconds it was held.
 
-    A killed training goes on from its last whole checkpoint in `work`, and ends with the same bytes (on a CPU).
+    A killed training goes on from its last whole checkpoint in `work`, and ends with the same bytes (on a CPU); one
+    whose GPU was lost does so by itself, once.
 
-    Raises UserError for what a user can mend: a misspelt target module, out of memory, a loss that is not a number.
+    Raises UserError for what a user can mend: a misspelt target module, out of memory, a loss that is not a number, a
+    GPU that stays lost.
     """
     job = Job(config=config, train=train, heldout=heldout, base=base, start=start, work=work, out=out)
     watch(job, module=loop.__name__)

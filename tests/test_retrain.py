@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.whole import untimed
+
 ROOT = Path(__file__).resolve().parents[1]
 # Ten steps of training: the flow is under test here, not what the model learns.
 SHORT = (
@@ -65,7 +67,9 @@ class Project:
     def digests(self) -> dict[str, str]:
         manifests = (self.folder / "artifacts").glob("[!.]*/*/manifest.json")
         return {
-            f"{m.parent.parent.name}/{m.parent.name}/{name}": each["sha256"]
+            f"{m.parent.parent.name}/{m.parent.name}/{name}": untimed(m.parent / name)
+            if m.parent.parent.name == "report"
+            else each["sha256"]
             for m in manifests
             for name, each in json.loads(m.read_text())["files"].items()
             if name != "record.json"

@@ -6,6 +6,7 @@ from typing import Any
 from tasks.reporting.figures import count, inline, interval, share, signed
 from tasks.reporting.judges import judges_section
 from tasks.reporting.slices import markdown as slices
+from tasks.reporting.training import cost_line
 
 NOTE = (
     "Difference: tuned less base, on the same rows, with a 95 % interval over source documents. ↑ higher is better, "
@@ -25,6 +26,8 @@ def page(report: dict[str, Any]) -> str:
         parts += ["## Harder questions", slices(report["slices"])]
     if report["judge"]:
         parts.append(judges_section(report["judge"]))
+    if told := cost_line(report["training"]["cost"]):
+        parts += ["## What the training cost", f"{told}."]
     return "\n\n".join(parts) + "\n"
 
 

@@ -14,9 +14,15 @@ from tasks.training.distributed import leads, meet
 
 
 class SealCheckpoints(TrainerCallback):
-    """Seal each checkpoint once the trainer has written all of it."""
+    """Seal each checkpoint once the trainer has written all of it, unless its adapter is spoiled.
 
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    The last step is always saved, and its loss not always logged, so that WriteMetrics would not see it.
+    """
+
+    def on_save(self, args: Any, state: Any, control: Any, **told: Any) -> None:
+        trained = (each for each in told["model"].parameters() if each.requires_grad)
+        if not all(bool(each.isfinite().all()) for each in trained):
+            raise FloatingPointError(f"the adapter has weights that are no numbers after step {state.global_step}")
         meet()  # each process writes the state of its own random numbers
         if leads():
             seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")

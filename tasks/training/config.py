@@ -138,6 +138,12 @@ class TrainConfig(Config):
         "float32", description="bfloat16 has 8 bits of mantissa: it drops updates under 0.4 % of a weight."
     )
     seed: int = Field(42, ge=0, description="Seed of the adapter's first weights, of dropout and of the order of rows.")
+    deterministic: bool = Field(
+        False,
+        description="Only operations that always give the same: two trainings on a GPU of one kind, with the same "
+        "libraries, then end alike; slower, and one without such a form is refused. A CPU gives the same bytes without "
+        "it, for the same number of threads.",
+    )
     eval_steps: PositiveInt = Field(50, description="Optimizer steps between held-out losses.")
     patience: int = Field(
         0, ge=0, description="Stop when so many held-out losses in a row are no better than the best; 0: never."

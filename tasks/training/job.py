@@ -45,7 +45,7 @@ class Job(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def failure(self) -> Path:
-        """Written by the child when the user can mend what went wrong: {"what", "remedy", "out_of_memory"}."""
+        """Written by the child when the user can mend what went wrong: {"kind", "what", "remedy"}."""
         return self.work / "failure.json"
 
     def tell(self, text: str) -> None:

@@ -16,14 +16,15 @@ import orjson
 from tasks.errors import UserError
 from tasks.training.adapted import adapted
 from tasks.training.best import take_best
-from tasks.training.checkpoints import last_whole, step_of
+from tasks.training.checkpoints import last_whole
 from tasks.training.distributed import agreed, join, leads, most, part, world
-from tasks.training.failures import explained, model_explained
-from tasks.training.fit import OutOfMemory, fit_of
+from tasks.training.failures import KINDS, LostGpu, explained, model_explained
+from tasks.training.fit import fit_of
 from tasks.training.job import Job
 from tasks.training.parent import die_with
 from tasks.training.plan import planned
 from tasks.training.result import save
+from tasks.training.telemetry import matrix_rate, peak_mib
 from tasks.training.trainer import make_trainer
 
 
@@ -33,10 +34,13 @@ def main(told: Path, parent: int) -> None:
     try:
         _run(job)
     except UserError as error:
-        memory = isinstance(error, OutOfMemory)
-        beside = job.failure.with_suffix(f".{os.getpid()}")  # several processes may fail at once
-        beside.write_bytes(orjson.dumps({"what": error.what, "remedy": error.remedy, "out_of_memory": memory}))
-        os.replace(beside, job.failure)
+        kind = next((name for name, each in KINDS.items() if type(error) is each), "mend")
+        failure = {"kind": kind, "what": error.what, "remedy": error.remedy}
+        # Several processes may fail at once; of one that fails for another reason the others hear by a broken link.
+        if not (isinstance(error, LostGpu) and job.failure.exists()):
+            beside = job.failure.with_suffix(f".{os.getpid()}")
+            beside.write_bytes(orjson.dumps(failure))
+            os.replace(beside, job.failure)
         raise SystemExit(2) from error
 
 
@@ -45,11 +49,14 @@ def _run(job: Job) -> None:
     from transformers import set_seed
 
     from tasks.dataset.folder import load
-    from tasks.model import load_tokenizer
+    from tasks.model import compute_dtype, device_of, load_tokenizer
 
     began = time.monotonic()
     join(cpu=job.config.model.device == "cpu" or not torch.cuda.is_available())
-    set_seed(job.config.seed)
+    set_seed(job.config.seed, deterministic=job.config.deterministic)
+    device = device_of(job.config.model)
+    with model_explained(job):
+        rate = matrix_rate(device, compute_dtype(job.config.model, device)[0])
     checkpoint = agreed(lambda: last_whole(job.checkpoints))
     if world() > 1:
         each = f"{job.config.batch_size} at once, {job.config.accumulation} forward passes a step"
@@ -62,32 +69,30 @@ def _run(job: Job) -> None:
     job, predicted = agreed(partial(planned, job, train))
     heldout = load(job.heldout) if job.heldout else None
     tokenizer = load_tokenizer(job.base)
-    with model_explained(job.config):
-        trainer = make_trainer(job, adapted(job), tokenizer, train, heldout or None)
+    with model_explained(job):
+        trainer = make_trainer(job, adapted(job), tokenizer, train, heldout or None, rate)
     with explained(job):
         if trainer.eval_dataset is not None and checkpoint is None:
             # A model that was evaluated is never wrapped by accelerate 1.15: each process would train for itself.
             trainer.args.eval_on_start = world() > 1
             if world() == 1:
                 trainer.evaluate()
-        start, resumed_at = time.monotonic(), step_of(checkpoint) if checkpoint else 0
+        start = time.monotonic()
         if not (checkpoint and _taken_as_end(job, checkpoint, trainer)):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         seconds = time.monotonic() - start
         if trainer.eval_dataset is not None and not agreed(lambda: _evaluated(job, trainer.state.global_step)):
             trainer.evaluate()
-    peak = most(torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else _peak_rss())
+    cost, peak = trainer.cost(), most(peak_mib())
     if not leads():  # the adapter is whole in each, and one writes it
         return part()
     if job.config.keep == "best":
         take_best(job, trainer)
     lengths = [length for row in train.with_format(None)["seq_lengths"] for length in row]
     save(job, trainer, examples=len(lengths))
-    done = 1 - resumed_at / trainer.state.global_step
-    tokens = sum(lengths) * trainer.state.epoch * done
     measured = {
         "train_seconds": round(seconds, 1),
-        "tokens_per_second": round(tokens / seconds),
+        **cost,
         "peak_mib": round(peak),
         **predicted,
         "micro_batch": fit_of(job).micro_batch,
@@ -119,12 +124,6 @@ def _evaluated(job: Job, step: int) -> bool:
     """Whether the log has the held-out loss after this step, be it from a run that was killed behind it."""
     lines = map(orjson.loads, job.metrics.read_bytes().splitlines())
     return any("eval_loss" in line and line["step"] == step for line in lines)
-
-
-def _peak_rss() -> float:
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts KiB
 
 
 if __name__ == "__main__":

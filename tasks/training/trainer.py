@@ -3,20 +3,26 @@
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.training.adapted import checkpointing, compute_dtype
 from tasks.training.best import judged, require_heldout
 from tasks.training.fit import fit_of
 from tasks.training.job import Job
 
+if TYPE_CHECKING:
+    from tasks.training.metered import MeteredTrainer
 
-def make_trainer(job: Job, model: Any, tokenizer: Any, train: Any, heldout: Any) -> Any:
+
+def make_trainer(
+    job: Job, model: Any, tokenizer: Any, train: Any, heldout: Any, rate: float | None = None
+) -> "MeteredTrainer":
+    """`rate` is the device's, of matrix products in the compute dtype: see telemetry.py."""
     import torch
     from trl.trainer.sft_config import SFTConfig
 
-    from tasks.training.answers import AnswerTrainer
     from tasks.training.callbacks import Judge, SealCheckpoints, WriteMetrics
+    from tasks.training.metered import MeteredTrainer
 
     config, fit = job.config, fit_of(job)
     require_heldout(config, heldout)
@@ -71,7 +77,8 @@ def make_trainer(job: Job, model: Any, tokenizer: Any, train: Any, heldout: Any)
     # What an adapter that is not random begins with is not to be rounded by the cast below.
     begun = job.start is not None or config.lora.init == "loftq"
     whole = [parameter.data for parameter in model.parameters()] if begun else None
-    trainer = AnswerTrainer(
+    trainer = MeteredTrainer(
+        rate=rate,
         model=model,
         args=args,
         train_dataset=train,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 STEPS = ("validate", "build", "train", "export", "answer", "score", "gate", "report")
@@ -28,11 +29,30 @@ def published(store: Path) -> dict[str, bytes]:
 
 
 def contents(store: Path) -> dict[str, dict[str, str]]:
-    """What was made: "step/key" → file name → SHA-256, but for the records, which tell of the hour."""
+    """What was made: "step/key" → file name → SHA-256, but for what tells of the hour."""
     return {
-        about: {name: each["sha256"] for name, each in json.loads(manifest)["files"].items() if name != "record.json"}
+        about: {
+            name: untimed(store / about / name) if about.startswith("report/") else each["sha256"]
+            for name, each in json.loads(manifest)["files"].items()
+            if name != "record.json"
+        }
         for about, manifest in published(store).items()
     }
+
+
+def untimed(path: Path) -> str:
+    """The SHA-256 of a report's file but for what the training cost, which is of its record."""
+    text = path.read_text()
+    if path.name == "report.json":
+        told = json.loads(text)
+        del told["training"]["cost"]
+        text = json.dumps(told, sort_keys=True)
+    elif path.name == "report.md":
+        text = text.partition("## What the training cost")[0]
+    elif path.name == "report.html":
+        text, count = re.subn("What the training cost.*?</table>", "", text, flags=re.S)
+        assert count == 1
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

@@ -16,6 +16,8 @@ from tests.tasks.evaluation import write_adapter, write_answers, write_rows, wri
 ROOT = Path(__file__).parents[2]
 BASE, TEMPLATE = ROOT / "data/tiny-base", ROOT / "tasks/prompts/templates/inst.jinja"
 CONFIG = ReportConfig(resamples=300)
+COST = {"train_seconds": 120.3, "tokens_per_second": 12345, "computed_tokens_per_second": 12345, "mfu": 0.456}
+COST |= {"peak_mib": 20123, "predicted_mib": 20500}
 GATE = GateConfig(resamples=300)
 
 
@@ -32,7 +34,7 @@ def inputs(folder, rows, base, tuned, *, champion=None, shipped=None, config=GAT
             )
     places |= {name: scores[name] for name in ("base_scores", "tuned_scores")}
     places["gate"] = made(folder / "gate", gate, config, **scores)
-    places["training"] = record(write_training(folder / "training"), "train")
+    places["training"] = record(write_training(folder / "training"), "train", measured={**COST, "seconds": 129.4})
     places["adapter"] = record(write_adapter(folder / "export"), "export")
     return {name: place for name, place in places.items() if not name.startswith(("champion", "shipped"))}
 
@@ -71,8 +73,8 @@ def made(folder, step, config, **inputs):
     return record(folder, step.name)
 
 
-def record(folder, step):
+def record(folder, step, **more):
     """Name a folder as the store would; the key is its own name's hash."""
     key = hashlib.sha256(folder.name.encode()).hexdigest()
-    (folder / "record.json").write_bytes(orjson.dumps({"step": step, "key": key}))
+    (folder / "record.json").write_bytes(orjson.dumps({"step": step, "key": key, **more}))
     return folder

@@ -56,6 +56,8 @@ def test_the_standing_tells_step_losses_and_what_is_left():
     told = [*lines(120), {"step": 120, "max_steps": 280, "eval_loss": 0.51}]
     told = [{**line, "max_steps": 280} for line in told]
     assert standing(told, 192.0) == "step 120 of 280 · loss 0.01 · held-out 0.51 · about 3 min left"
+    faster = {**told[-1], "tokens_per_second": 12345}
+    assert standing([*told, faster], None).endswith("held-out 0.51 · 12,345 tokens/s")
     assert standing(told[:1], 41.6) == "step 1 of 280 · loss 1.00 · about 42 s left"
     assert standing([{"step": 0, "max_steps": 5, "loss": None}], None) == "step 0 of 5"
 

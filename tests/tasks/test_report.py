@@ -11,8 +11,9 @@ from tasks.metrics import METRICS
 from tasks.report import ReportConfig
 from tasks.reporting.terminal import table
 from tasks.reporting.terminal import verdicts as verdict_table
+from tasks.reporting.training import cost_line
 from tests.tasks.evaluation import REFUSAL, poor, right, triplets
-from tests.tasks.reported import inputs, told
+from tests.tasks.reported import COST, inputs, told
 
 
 def verdicts(found):
@@ -211,8 +212,35 @@ def test_a_training_without_curve_or_summary_is_shown_as_it_is(tmp_path):
     for file in places["training"].iterdir():
         file.unlink()
     found = told(tmp_path, places)
-    assert found["training"] == {"loss": [], "held_out": [], "summary": {}}
+    assert found["training"] == {"loss": [], "held_out": [], "summary": {}, "cost": {}}
     assert "loss per answer token" not in (tmp_path / "report/report.html").read_text()
+
+
+def test_what_the_training_cost_is_shown_from_its_record(improved):
+    folder, found = improved
+    assert found["training"]["cost"] == COST
+    assert f"## What the training cost\n\n{cost_line(COST)}.\n" in (folder / "report.md").read_text()
+    page = (folder / "report.html").read_text()
+    assert set(re.findall(r'data-path="training\.cost\.(\w+)"', page)) == COST.keys()
+    assert "cost" not in (folder / "model-card.md").read_text()  # which goes with the adapter
+
+
+@pytest.mark.parametrize(
+    ("cost", "line"),
+    [
+        (
+            {**COST, "watts": 612},
+            "12,345 tokens a second, 46% of the device's matrix rate (MFU), 20,123 MiB at the peak (20,500 predicted), "
+            "612 W",
+        ),
+        ({"tokens_per_second": 9, "computed_tokens_per_second": 18}, "9 tokens a second (18 with padding)"),
+        ({"tokens_per_second": 9, "peak_mib": 600}, "9 tokens a second, 600 MiB at the peak"),  # of an older record
+        ({"peak_mib": 600}, "600 MiB at the peak"),
+        ({}, ""),
+    ],
+)
+def test_what_a_record_has_not_is_left_out(cost, line):
+    assert cost_line(cost) == line
 
 
 def test_a_folder_without_card_is_refused(tmp_path):

@@ -15,6 +15,9 @@ from tasks.errors import UserError
 from tasks.train import train
 from tasks.training.checkpoints import last_whole, seal
 from tasks.training.config import LoraConfig, TrainConfig
+from tasks.training.job import Job
+from tasks.training.launch import watch
+from tests.tasks import telling
 from tests.tasks.tiny import packed, toy_base
 
 pytestmark = pytest.mark.usefixtures("loaded_training")
@@ -86,6 +89,21 @@ def test_the_loss_curve_holds_training_and_held_out_loss(undisturbed):
     assert report["held_out_loss_after"] < report["held_out_loss_before"]
 
 
+COST = {"tokens_per_second", "computed_tokens_per_second", "mfu", "peak_mib"}
+
+
+def test_the_record_and_every_log_line_tell_what_the_training_cost(undisturbed):
+    work = undisturbed.parent / "work"
+    measured = json.loads((work / "measured.json").read_text())
+    assert measured.keys() >= COST | {"train_seconds", "predicted_mib"}
+    assert measured["tokens_per_second"] == measured["computed_tokens_per_second"]  # nothing is padded
+    assert 0 < measured["mfu"] < 1
+    assert "watts" not in measured  # rather than 0
+    logged = [line for line in map(json.loads, (work / "metrics.jsonl").read_text().splitlines()) if "loss" in line]
+    assert logged and all(line.keys() >= COST for line in logged)
+    assert not any(name in (undisturbed / "metrics.jsonl").read_text() for name in COST)  # that is the recipe's alone
+
+
 def test_a_killed_training_resumes_and_ends_with_the_same_bytes(undisturbed, inputs, tmp_path):
     parent = start(inputs, tmp_path)
     work = tmp_path / "work"
@@ -98,6 +116,26 @@ def test_a_killed_training_resumes_and_ends_with_the_same_bytes(undisturbed, inp
     train(QUICK, **inputs, work=work, out=resumed)
     assert "resuming from checkpoint-" in (work / "metrics.jsonl").read_text()
     assert content(resumed) == content(undisturbed)
+
+
+def test_deterministic_trainings_give_the_same_bytes_and_begin_with_what_cuda_needs(inputs, tmp_path, monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    monkeypatch.setenv("FLASH_ATTENTION_DETERMINISTIC", "0")  # what a user sets is left alone
+
+    def trained(name: str, deterministic: bool) -> tuple[dict[str, bytes], dict]:
+        config = QUICK.model_copy(update={"max_steps": 4, "deterministic": deterministic})
+        work, out = tmp_path / name / "work", tmp_path / name / "out"
+        for folder in (work, out):
+            folder.mkdir(parents=True)
+        watch(Job(config=config, **inputs, work=work, out=out), module=telling.__name__)
+        return content(out), json.loads((work / "told.json").read_text())
+
+    (first, told), (second, _), (_, plainly) = trained("a", True), trained("b", True), trained("c", False)
+    assert first == second
+    assert (told["deterministic"], plainly["deterministic"]) == (True, False)
+    assert told["environment"]["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert told["environment"]["FLASH_ATTENTION_DETERMINISTIC"] == "0"
+    assert "CUBLAS_WORKSPACE_CONFIG" not in plainly["environment"]
 
 
 @pytest.mark.parametrize(  # in an epoch with an evaluation to come, with none, at an epoch's end
@@ -225,6 +263,14 @@ def test_a_loss_that_is_no_number_stops_the_training_with_a_remedy(inputs, tmp_p
     config = QUICK.model_copy(update={"learning_rate": 1e30, "max_grad_norm": 1e30, "logging_steps": 1})
     with pytest.raises(UserError, match="the training loss is nan.*\n.*lower train.learning_rate"):
         run(config, inputs, tmp_path)
+
+
+def test_a_last_step_that_no_line_tells_of_leaves_no_adapter_of_no_numbers(inputs, tmp_path):
+    config = QUICK.model_copy(update={"learning_rate": 1e30, "max_grad_norm": 1e30, "logging_steps": 9, "max_steps": 3})
+    with pytest.raises(UserError, match="weights that are no numbers after step 3.*\n.*lower train.learning_rate"):
+        run(config, inputs, tmp_path)
+    assert last_whole(tmp_path / "work/checkpoints") is None
+    assert not any((tmp_path / "out").iterdir())
 
 
 def test_a_stopped_parent_leaves_no_child(inputs, tmp_path):
