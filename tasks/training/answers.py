@@ -24,7 +24,7 @@ class AnswerTrainer(SFTTrainer):
         decoder = adapted.get_base_model().base_model
         decoder.register_forward_pre_hook(self._begin, with_kwargs=True)
         decoder.register_forward_hook(self._end)
-        for module in _behind_attention(decoder):
+        for module in behind_attention(decoder):
             module.register_forward_pre_hook(self._gather)
             module.register_forward_hook(self._scatter)
 
@@ -58,8 +58,8 @@ class AnswerTrainer(SFTTrainer):
         return output.new_zeros(1, self._tokens, output.shape[-1]).index_copy(1, self._scored, output)
 
 
-def _behind_attention(decoder: Any) -> list[Any]:
-    """The last layer's modules there, if they are what they are in Llama: o_proj, and an MLP without experts."""
+def behind_attention(decoder: Any) -> list[Any]:
+    """The last layer's modules there, o_proj and MLP, if they are what they are in Llama; an MLP of experts is not."""
     layers = getattr(decoder, "layers", None)
     if not layers:
         return []

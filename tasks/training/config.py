@@ -113,7 +113,8 @@ class TrainConfig(Config):
         "weights are the same numbers, and so is the adapter in float32. plain: they stay packed.",
     )
     optimizer: str = Field(
-        "auto", description="'auto': paged_adamw_32bit on CUDA, adamw_torch_fused elsewhere; or any name transformers has."
+        "auto",
+        description="'auto': paged_adamw_32bit on CUDA, adamw_torch_fused elsewhere; or any name transformers has.",
     )
     learning_rate: PositiveFloat = Field(2e-4, description="Peak learning rate.")
     weight_decay: float = Field(0.0, ge=0, description="Of AdamW, on the adapter's weights.")

@@ -3,9 +3,10 @@
 FLOPs are the model's, after PaLM (Chowdhery et al. 2022, appendix B), for an adapter beside a frozen base. A matrix
 product takes 2 FLOPs a weight and token; what is trained takes 6 (forward, its gradient, its input's gradient), what
 is frozen 4, as it has no gradient. Attention takes 12 × heads × head size a layer for each pair of a token and one that
-it sees: causal, by example and within a sliding window. The head counts for the tokens that the loss is on. What is
-computed besides, padding, masks and activations that checkpointing recomputes, is no use, and not counted: it lowers
-MFU. Nor are embeddings, norms and the optimizer, which are no matrix products.
+it sees: causal, by example and within a sliding window. The head, and what the last layer computes for answers alone
+(answers.py), count for the tokens that the loss is on. What is computed besides, padding, masks and activations that
+checkpointing recomputes, is no use, and not counted: it lowers MFU. Nor are embeddings, norms and the optimizer, which
+are no matrix products.
 """
 
 import math
@@ -43,13 +44,17 @@ def flops_of(model: Any) -> Flops | None:
     from torch import nn
     from transformers.pytorch_utils import Conv1D
 
+    from tasks.training.answers import behind_attention
+
     base = model.get_base_model()
     about = base.config.get_text_config()
     window = getattr(about, "sliding_window", None)
     kinds = getattr(about, "layer_types", None) or ["sliding_attention"] * about.num_hidden_layers
     if any(getattr(about, name, None) for name in OTHERWISE) or not set(kinds) <= KINDS:
         return None
-    head = set(base.get_output_embeddings().modules())
+    alone = {
+        part for each in (base.get_output_embeddings(), *behind_attention(base.base_model)) for part in each.modules()
+    }
     token = scored = 0
     for module in model.modules():
         if isinstance(module, nn.Linear):  # a packed one's weight has another shape
@@ -59,7 +64,7 @@ def flops_of(model: Any) -> Flops | None:
         else:
             continue
         flops = weights * (6 if module.weight.requires_grad else 4)
-        token, scored = (token, scored + flops) if module in head else (token + flops, scored)
+        token, scored = (token, scored + flops) if module in alone else (token + flops, scored)
     heads = about.num_attention_heads
     width = heads * (getattr(about, "head_dim", None) or about.hidden_size // heads)
     layers = Counter(window if kind == "sliding_attention" else None for kind in kinds)

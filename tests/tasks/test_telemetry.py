@@ -50,7 +50,9 @@ def test_packed_weights_count_as_whole_ones_and_ranks_of_layers_as_they_are(inpu
         model_of(inputs, tmp_path / "whole", **WHOLE)
     )
     more = flops_of(model_of(inputs, tmp_path / "more", {"rank_pattern": {"down_proj": 8}}))
-    assert more.token - flops_of(model_of(inputs, tmp_path / "four")).token == 6 * 2 * 4 * (64 + 128)
+    four = flops_of(model_of(inputs, tmp_path / "four"))
+    a_layer = 6 * 4 * (64 + 128)
+    assert (more.token - four.token, more.scored - four.scored) == (a_layer, a_layer)  # the last layer's is for answers
 
 
 def test_layers_see_as_far_as_their_window(tmp_path):
