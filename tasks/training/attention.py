@@ -113,14 +113,14 @@ def _row(first: int, query: Any, key: Any, value: Any, *, scale: float | None) -
     import torch
     from torch.nn.functional import scaled_dot_product_attention
 
-    length = query.shape[2]
     if first:
         yield torch.zeros_like(query[:, :, :first])
-    for start in range(first, length, PART):
-        end = min(start + PART, length)
+    start = first
+    for part in query[:, :, first:].split(PART, dim=2):
+        end = start + part.shape[2]
         seen = torch.ones(end - start, end, dtype=torch.bool).tril(start) if start else None
         yield scaled_dot_product_attention(
-            query[:, :, start:end],
+            part,
             key[:, :, :end],
             value[:, :, :end],
             attn_mask=seen,
@@ -128,6 +128,7 @@ def _row(first: int, query: Any, key: Any, value: Any, *, scale: float | None) -
             scale=scale,
             enable_gqa=True,
         )
+        start = end
 
 
 def _on_cuda(query: Any, key: Any, value: Any, begins: Any, longest: int, scale: float | None) -> Any:
