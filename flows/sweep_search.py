@@ -1,7 +1,7 @@
 """What a sweep is asked: which settings to vary, over which values, and which engine chooses the trials."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -36,7 +36,6 @@ class Range(Config):
 
 
 Values = Annotated[list[Any], Field(min_length=1)]
-Over = Mapping[str, Values | Range]  # setting → its values
 
 
 class Search(Config):
