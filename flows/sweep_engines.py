@@ -31,10 +31,11 @@ def proposed(search: Search, rows: list[Row]) -> Iterator[Trial]:
 
 
 def _grid(search: Search) -> list[Trial]:
-    mend = "add --engine optuna --trials 12"
+    mend = "or add --engine optuna --trials 12"
     if search.trials is not None or search.seed:
-        raise UserError("trials and seed are for optuna; a grid has a trial for every combination", f"{mend}, or drop")
+        what = "trials and seed are for optuna; a grid has a trial for every combination"
+        raise UserError(what, f"leave them out, {mend}")
     over = {name: each for name, each in search.over.items() if not isinstance(each, Range)}
     for name in search.over.keys() - over.keys():
-        raise UserError(f"{name}={search.over[name]} is a range, and a grid has values", f"list them, or {mend}")
+        raise UserError(f"{name}={search.over[name]} is a range, and a grid has values", f"list them, {mend}")
     return trials(search.config, over)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 AT_RANDOM = 5  # trials before the first choice by losses; Optuna's own 10 is for studies of a hundred
+MAY_BE_NUMBERS = (int, float, type(None))  # of a setting without a value, the config tells
 DIGITS = 3  # of a number that is tried: 3.27e-05 can be read and typed, and no loss hangs on the fourth
 
 
@@ -34,15 +35,13 @@ def contrasts(search: Search) -> list[list[Trial]]:
         raise UserError("engine: optuna is not installed", "pip install 'reground[optuna]', or use the grid")
     if search.trials is None:
         raise UserError("optuna is not told how many trials to make", "say so, e.g. --engine optuna --trials 12")
+    for name, each in search.over.items():
+        if isinstance(each, Range) and type(_at(search.config, name)) not in MAY_BE_NUMBERS:
+            raise UserError(f"{name} is no number, and {each} is a range", "list its values, with commas between")
     ends = {name: [each.low, each.high] if isinstance(each, Range) else each for name, each in search.over.items()}
     first = {name: each[:1] for name, each in ends.items()}
     found = [trials(search.config, {**first, name: ends[name]}) for name in search.varied]
-    if not found:
-        trials(search.config, first)  # refuses, as a grid of one
-    for name, (least, *_) in zip(search.varied, found, strict=True):
-        if isinstance(search.over[name], Range) and type(_at(least.config, name)) not in (int, float):
-            raise UserError(f"{name} is no number, and {search.over[name]} is a range", "list its values, with commas")
-    return found
+    return found or [trials(search.config, first)]  # a grid of one, which is refused
 
 
 def suggested(search: Search, rows: list[Row]) -> Iterator[Trial]:
@@ -122,7 +121,8 @@ def _value(each: Range | Sequence[Any], suggested: Any) -> Any:
 
 
 def _at(config: Retrain, name: str) -> Any:
+    """A setting's value; None if there is none of this name, which the config refuses by itself."""
     place: Any = config.model_dump(by_alias=True)
     for part in name.split("."):
-        place = place[part]
+        place = place.get(part) if isinstance(place, dict) else None
     return place

@@ -94,9 +94,7 @@ def _planned(search: Search, found: "list[Look]") -> None:
     for scale in scales(search):
         console.print(f"{scale}.", highlight=False)
     if (search.trials or 0) > AT_RANDOM:
-        told = (
-            f"Trials from {AT_RANDOM + 1} on are chosen by the losses of those before, so that none can tell them yet."
-        )
+        told = f"Trials from {AT_RANDOM + 1} on are chosen by the losses of those before, and cannot be listed yet."
         console.print(told, highlight=False)
 
 
