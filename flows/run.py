@@ -16,7 +16,7 @@ from flows import display
 from flows.announce import announced
 from flows.config import Retrain
 from flows.naming import naming
-from flows.pipeline import pipeline, planned
+from flows.pipeline import Outcome, pipeline, planned
 from flows.promote import settle_and_ask
 from flows.roots import refuse_outside
 from flows.versions import markdown, versions
@@ -27,7 +27,7 @@ from tasks.versioning.as_task import TaskRunner, Tell, patiently, silent
 from tasks.versioning.lineage import lineage
 from tasks.versioning.plan import Planner
 from tasks.versioning.runner import Runner
-from tasks.versioning.store import Artifact
+from tasks.versioning.store import Artifact, Store
 
 AND_SO = " → "  # in the state message, between what the adapter is worth and what became of it
 TELL: ContextVar[Tell] = ContextVar("tell", default=silent)  # the terminal sets it, to watch the steps
@@ -47,21 +47,26 @@ def run(config: Retrain, because: str = "") -> State[str]:
 
 def _run(config: Retrain, because: str, planner: Planner | None) -> State[str]:
     store = config.open_store()
-    runner = Runner(config.runner, address=config.runner_address, workers=config.workers)
-    with runner as spread, store.log_run(config.name) as log:
-        told: dict[str, Any] = {"tell": TELL.get(), "log": log, "because": because}
-        steps = TaskRunner(store, name=config.name, spread=spread, planner=planner, **told)
-        outcome = pipeline(config, steps)
+    outcome = made(config, store, name=config.name, tell=TELL.get(), because=because, planner=planner)
     report = orjson.loads((outcome.report.folder / "report.json").read_bytes())
     summary = (outcome.report.folder / "report.md").read_text(encoding="utf-8")
     shown.markdown(summary, key="comparison", description="Base against tuned")
-    shown.markdown(steps.steps(), key="steps", description="Each step: cached or not, which artifact, and why it is")
     shown.markdown(_origins(outcome.report), key="lineage", description="What the report was made from")
     with announced(store):
         settled = settle_and_ask(store, config.promotion, outcome, cache=config.cache)
     served = f"{markdown(versions(store))}\n{history.markdown([e.plain() for e in store.promotions.entries()])}"
     shown.markdown(served, key="versions", description="Adapters by what became of them")
     return Completed(message=f"{report['headline']}{AND_SO}{settled}", data=str(outcome.report.folder))
+
+
+def made(config: Retrain, store: Store, *, name: str, **told: Any) -> Outcome:
+    """Run the pipeline with what `TaskRunner` is told, log the run as `name`'s, and show its steps."""
+    runner = Runner(config.runner, address=config.runner_address, workers=config.workers)
+    with runner as spread, store.log_run(name) as log:
+        steps = TaskRunner(store, name=name, spread=spread, log=log, **told)
+        outcome = pipeline(config, steps)
+    shown.markdown(steps.steps(), key="steps", description="Each step: cached or not, which artifact, and why it is")
+    return outcome
 
 
 def _origins(report: Artifact) -> str:

@@ -8,16 +8,13 @@ from pydantic import Field
 
 from flows.config import Retrain
 from flows.retrain import SAMPLE
-from tasks.versioning import Config
+from flows.sweep_search import Search
 
 
-class Sweep(Config):
-    """What to vary, and what stays."""
+class Sweep(Search):
+    """What to vary, what stays, and how to choose the trials."""
 
     config: Retrain = Field(SAMPLE, description="What is the same in every trial.")
-    over: dict[str, list[Any]] = Field(
-        {"train.lora.r": [8, 16]}, description="The values of each setting; every combination is a trial."
-    )
 
 
 OURS = Sweep()
@@ -25,11 +22,11 @@ OURS = Sweep()
 
 @flow(name="sweep", flow_run_name="sweep {request.config.name}", validate_parameters=True)
 def sweep(request: Sweep = OURS) -> State[dict[str, Any]]:
-    """Run the pipeline for every combination of the values, each trial a flow run below this one; promote nothing.
+    """Run the pipeline for every combination of the values, or for those that Optuna chooses; promote nothing.
 
-    What trials have in common (validation, the dataset, the base's answers) is made once; a sweep that was interrupted
-    goes on where it was. A trial that fails is told in its row and ends no other. The state message names the best by
-    held-out loss; the run's result is the table.
+    Each trial is a flow run below this one. What trials have in common (validation, the dataset, the base's answers) is
+    made once; a sweep that was interrupted goes on where it was. A trial that fails is told in its row and ends no
+    other. The state message names the best by held-out loss; the run's result is the table.
     """
     from flows.sweep_run import run  # here, as in flows.retrain
 

@@ -1,22 +1,19 @@
 """What a sweep tries: every combination of the values given, each a config that differs from the others in effect."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-import orjson
-import yaml
-
 from flows.config import Retrain, change
 from flows.pipeline import planned
+from flows.sweep_search import EXAMPLE, word
 from tasks.errors import UserError
 from tasks.versioning.inputs import sha256_json
 from tasks.versioning.key import identity
 from tasks.versioning.plan import Planned, Planner
 
-Over = Mapping[str, Sequence[Any]]  # setting → its values
-EXAMPLE = "e.g. train.lora.r=8,16,32; a value that is a list has brackets: train.lora.target_modules=[q_proj],[v_proj]"
+Lists = Mapping[str, Sequence[Any]]  # setting → its values
 
 
 @dataclass(frozen=True)
@@ -27,10 +24,16 @@ class Trial:
     settings: dict[str, Any]
     config: Retrain
 
+    @classmethod
+    def of(cls, number: int, chosen: Mapping[str, Any], *, varied: Collection[str], config: Retrain) -> "Trial":
+        """`config` with all that is `chosen`, in which trials differ by the settings `varied`."""
+        settings = {name: value for name, value in chosen.items() if name in varied}
+        return cls(number, settings, change(config, [f"{name}={word(value)}" for name, value in chosen.items()]))
+
     @property
     def overrides(self) -> list[str]:
         """As the terminal takes them: `train.lora.r=8`."""
-        return [f"{name}={_word(value)}" for name, value in self.settings.items()]
+        return [f"{name}={word(value)}" for name, value in self.settings.items()]
 
     @property
     def name(self) -> str:
@@ -47,46 +50,20 @@ class Look:
     shared: list[Planned] = field(default_factory=list)  # an earlier trial makes it
 
 
-def values(settings: Sequence[str]) -> dict[str, list[Any]]:
-    """`train.lora.r=8,16,32` as {"train.lora.r": [8, 16, 32]}; the values are YAML, between commas.
-
-    Raises UserError for what is no such list, and for a setting that is given twice.
-    """
-    found: dict[str, list[Any]] = {}
-    for each in settings:
-        name, equals, text = each.partition("=")
-        name = name.strip()
-        if not equals or not name:
-            raise UserError(f"cannot read the setting {each!r}", f"write it as name=value,value: {EXAMPLE}")
-        if name in found:
-            raise UserError(f"{name} is given twice", f"give all of its values at once: {EXAMPLE}")
-        try:
-            found[name] = yaml.safe_load(f"[{text}]")
-        except yaml.YAMLError as error:
-            problem = getattr(error, "problem", None) or error
-            raise UserError(f"{name}: {text!r} is no list of values: {problem}", EXAMPLE) from None
-        if not found[name]:
-            raise UserError(f"{name} has no value", f"give at least one, null for none: {EXAMPLE}")
-    return found
-
-
-def trials(config: Retrain, over: Over) -> list[Trial]:
+def trials(config: Retrain, over: Lists) -> list[Trial]:
     """The grid, the last setting changing fastest. Raises UserError as `flows.config.load` does, and without values."""
-    if not any(len(each) > 1 for each in over.values()):
+    varied = [name for name, each in over.items() if len(each) > 1]
+    if not varied:
         raise UserError("a sweep needs a setting with two values or more", f"--set {EXAMPLE}")
-    found = []
-    for number, combination in enumerate(product(*over.values()), start=1):
-        chosen = dict(zip(over, combination, strict=True))
-        overrides = [f"{name}={_word(value)}" for name, value in chosen.items()]
-        settings = {name: value for name, value in chosen.items() if len(over[name]) > 1}
-        found.append(Trial(number, settings, change(config, overrides)))
-    return found
+    combinations = (dict(zip(over, each, strict=True)) for each in product(*over.values()))
+    return [Trial.of(number, each, varied=varied, config=config) for number, each in enumerate(combinations, start=1)]
 
 
-def looks(grid: Sequence[Trial]) -> list[Look]:
+def looks(grid: Sequence[Trial], *, repeats: bool = False) -> list[Look]:
     """What each trial would do; runs nothing.
 
-    Raises UserError if two trials would give the same: from values that are equal, or a setting that enters no step.
+    Unless `repeats` are as they should be, raises UserError if two trials would give the same: from values that are
+    equal, or a setting that enters no step.
     """
     found: list[Look] = []
     made: set[str] = set()
@@ -94,7 +71,8 @@ def looks(grid: Sequence[Trial]) -> list[Look]:
     for trial in grid:
         look = Look(trial, planned(trial.config)[0])
         prints = _prints(look.planner)
-        _refuse_the_same(trial, outcomes.setdefault(sha256_json(prints), trial))
+        if not repeats:
+            _refuse_the_same(trial, outcomes.setdefault(sha256_json(prints), trial))
         for step in look.planner.steps:
             if step.status != "fresh":
                 (look.shared if prints[step.label] in made else look.runs).append(step)
@@ -117,17 +95,10 @@ def _refuse_the_same(trial: Trial, other: Trial) -> None:
     if trial is other:
         return
     differs = [name for name, value in trial.settings.items() if other.settings[name] != value]
-    told = [f"{name}={_word(other.settings[name])} and {_word(trial.settings[name])}" for name in differs]
+    told = [f"{name}={word(other.settings[name])} and {word(trial.settings[name])}" for name in differs]
     what = ", ".join(told) or f"{', '.join(trial.overrides)} twice"
     raise UserError(
         f"{what}: trials {other.number} and {trial.number} would give the same result, "
         "because no step is made from what differs",
         "sweep a setting that changes a result, such as train.lora.r; runtime settings, `name` and `promotion` do not",
     )
-
-
-def _word(value: Any) -> str:
-    """A value as YAML that is short: bare words as they are, the rest as JSON."""
-    if isinstance(value, str) and yaml.safe_load(value or "null") == value:
-        return value
-    return orjson.dumps(value, default=str).decode()

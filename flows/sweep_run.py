@@ -8,33 +8,37 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.config import Retrain
-from flows.pipeline import pipeline
 from flows.roots import refuse_outside
-from flows.run import TELL
+from flows.run import TELL, made
 from flows.sweep import Sweep, trial
-from flows.sweep_grid import looks, trials
+from flows.sweep_engines import contrasts, proposed
+from flows.sweep_grid import looks
+from flows.sweep_optuna import scales
 from flows.sweep_outcome import Outcome, Row, markdown
 from tasks.errors import Unreachable, UserError
 from tasks.versioning import shown
-from tasks.versioning.as_task import TaskRunner, patiently
+from tasks.versioning.as_task import patiently
 from tasks.versioning.plan import Planned
-from tasks.versioning.runner import Runner
 
 
 def run(request: Sweep) -> State[dict[str, Any]]:
     """All mistakes of the settings are told before the first trial begins."""
-    grid = trials(request.config, request.over)
-    for each in grid:
-        refuse_outside(each.config)
-    looks(grid)
-    rows = []
-    for each in grid:
+    for group in contrasts(request):
+        for each in group:
+            refuse_outside(each.config)
+        looks(group)
+    logger = get_run_logger()
+    for scale in scales(request):
+        logger.info("%s", scale)
+    rows: list[Row] = []
+    for each in proposed(request, rows):
         try:
+            refuse_outside(each.config)
             figures = trial(each.name, each.config)
         except Unreachable:  # of no trial's making: the others would fail of it, too
             raise
         except UserError as error:
-            get_run_logger().warning("%s failed: %s", each.name, error)
+            logger.warning("%s failed: %s", each.name, error)
             rows.append(Row(each.number, each.settings, error=str(error)))
         else:
             rows.append(Row(each.number, each.settings, **figures))
@@ -52,7 +56,7 @@ def run_trial(config: Retrain) -> dict[str, Any]:
 
 
 def _run_trial(config: Retrain) -> dict[str, Any]:
-    store, told = config.open_store(), TELL.get()
+    told = TELL.get()
     done: dict[str, Planned] = {}
 
     def note(step: Planned, finished: bool) -> None:
@@ -61,11 +65,7 @@ def _run_trial(config: Retrain) -> dict[str, Any]:
             done[step.label] = step
 
     name = f"{config.name} sweep"  # a plan of the config itself goes on comparing with its own last run
-    runner = Runner(config.runner, address=config.runner_address, workers=config.workers)
-    with runner as spread, store.log_run(name) as log:
-        steps = TaskRunner(store, name=name, spread=spread, tell=note, log=log)
-        outcome = pipeline(config, steps)
-    shown.markdown(steps.steps(), key="steps", description="Each step: cached or not, which artifact, and why it is")
+    outcome = made(config, config.open_store(), name=name, tell=note)
     training = done["train"].artifact
     assert training is not None
     gate = orjson.loads((outcome.gate.folder / "gate.json").read_bytes())

@@ -9,6 +9,7 @@ from rich.table import Table
 from flows import display, settings
 from flows.config import TINY, load
 from flows.doors.shell import ConfigFile, console, write_json
+from flows.sweep_search import Engine, Search, values
 
 if TYPE_CHECKING:
     from flows.sweep_grid import Look
@@ -19,18 +20,33 @@ def sweep(
     config: ConfigFile = TINY,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", "-s", help="Values of one setting, e.g. `-s train.lora.r=8,16,32`. May be repeated."),
+        typer.Option(
+            "--set",
+            "-s",
+            help="Values of one setting, e.g. `-s train.lora.r=8,16,32`, or, for optuna, a range, "
+            "`-s train.learning_rate=1e-5..1e-3`. May be repeated.",
+        ),
     ] = None,
+    engine: Annotated[
+        Engine,
+        typer.Option(help="grid: every combination. optuna: trials chosen by the losses of those before them."),
+    ] = "grid",
+    trials: Annotated[int | None, typer.Option(min=1, help="How many trials optuna makes.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of optuna's choices; another seed begins with other trials.")] = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what each trial would run, and at what cost; run nothing.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="For machines: the trials, the best, the notes.")] = False,
 ) -> None:
-    """Run the pipeline for every combination of the values, and compare the trials. Nothing is promoted.
+    """Run the pipeline for many combinations of settings, and compare the trials. Nothing is promoted.
 
     `reground sweep -s train.lora.r=8,16,32 -s train.learning_rate=1e-4,2e-4` runs 3 × 2 trials.
     `-s train.lora.target_modules=all-linear,[q_proj,v_proj]` tries a word and a list.
     A setting with one value, `-s train.epochs=2`, holds for all.
+
+    `reground sweep -s train.lora.r=8,16 -s train.learning_rate=1e-5..1e-3 --engine optuna --trials 12` runs 12 trials:
+    5 at random, then each where the losses so far promise most. A range of a decade or more is tried on a log scale.
+    More `--trials` later go on from there. A dry run lists those trials that depend on no result.
 
     What the trials have in common is made once: validation, dataset, the base's answers. A sweep that was interrupted
     goes on where it was when it is run again; a trial that fails is told and ends no other. The best is the one of
@@ -38,12 +54,12 @@ def sweep(
 
     Exits with 0 if a trial succeeded, or with 2 for a mistake.
     """
-    from flows.sweep_grid import looks, trials, values
+    from flows.sweep_engines import foreseen
 
-    tree, over = load(config), values(overrides or ())
-    found = looks(trials(tree, over))
+    search = Search(config=load(config), over=values(overrides or ()), engine=engine, trials=trials, seed=seed)
+    found = foreseen(search)
     if dry_run:
-        write_json([_plain(look) for look in found]) if json else _planned(found)
+        write_json([_plain(look) for look in found]) if json else _planned(search, found)
         return
     settings.for_terminal()
     from flows.run import TELL
@@ -56,13 +72,15 @@ def sweep(
 
     if not json:
         TELL.set(told)
-    state: Any = flow(Sweep(config=tree, over=over), return_state=True)
+    state: Any = flow(Sweep(**dict(search)), return_state=True)
     plain = state.result()
     write_json(plain) if json else _show(Outcome.of(plain))
 
 
-def _planned(found: "list[Look]") -> None:
-    table = _table("trial", *found[0].trial.settings, "runs", "will take")
+def _planned(search: Search, found: "list[Look]") -> None:
+    from flows.sweep_optuna import AT_RANDOM, scales
+
+    table = _table("trial", *search.varied, "runs", "will take")
     for look in found:
         steps = ", ".join(step.label for step in look.runs) or "nothing: all is there"
         table.add_row(str(look.trial.number), *map(_value, look.trial.settings.values()), escape(steps), _cost(look))
@@ -73,6 +91,11 @@ def _planned(found: "list[Look]") -> None:
     cost = f"about {display.duration(known)} by earlier records" if count > unknown else "no record tells the cost"
     rest = f"; {unknown} of them never ran here" if unknown and count > unknown else ""
     console.print(f"\n{len(found)} trials, {count} steps to run: {cost}{rest}.", highlight=False)
+    for scale in scales(search):
+        console.print(f"{scale}.", highlight=False)
+    if (search.trials or 0) > AT_RANDOM:
+        told = f"Trials from {AT_RANDOM + 1} on are chosen by the losses of those before, and cannot be listed yet."
+        console.print(told, highlight=False)
 
 
 def _cost(look: "Look") -> str:

@@ -113,10 +113,11 @@ def _row(first: int, query: Any, key: Any, value: Any, *, scale: float | None) -
     import torch
     from torch.nn.functional import scaled_dot_product_attention
 
+    before, behind = query[:, :, :first], query[:, :, first:]
     if first:
-        yield torch.zeros_like(query[:, :, :first])
+        yield torch.zeros_like(before)
     start = first
-    for part in query[:, :, first:].split(PART, dim=2):
+    for part in behind.split(PART, dim=2) if behind.shape[2] else ():
         end = start + part.shape[2]
         seen = torch.ones(end - start, end, dtype=torch.bool).tril(start) if start else None
         yield scaled_dot_product_attention(

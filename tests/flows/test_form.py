@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from flows.config import Retrain
 from flows.promote import promote, rollback
 from flows.retrain import SAMPLE, retrain
+from flows.sweep import sweep
 
-FLOWS = {"retrain": retrain, "promote": promote, "rollback": rollback}
+FLOWS = {"retrain": retrain, "promote": promote, "rollback": rollback, "sweep": sweep}
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +120,15 @@ def test_what_would_be_ignored_is_refused(settings, says):
         put(tree, name, value)
     with pytest.raises(ValidationError, match=says):
         Retrain.model_validate(tree)
+
+
+@pytest.mark.parametrize(
+    ("values", "fit"),
+    [([8, 16], True), ({"low": 1e-5, "high": 1e-3}, True), ([], False), ({"low": 1e-5}, False), ("8,16", False)],
+)
+def test_a_sweep_takes_lists_and_ranges(values, fit):
+    schema = parameter_schema(sweep).model_dump_for_openapi()
+    request = {"over": {"train.learning_rate": values}, "engine": "optuna", "trials": 12}
+    assert fit is not bool(validate({"request": request}, schema))
+    if fit:
+        assert sweep.validate_parameters({"request": request})["request"].config == SAMPLE

@@ -11,8 +11,9 @@ from xml.etree import ElementTree
 import pytest
 
 from flows.config import TINY, load
-from flows.sweep_grid import looks, trials, values
+from flows.sweep_grid import looks, trials
 from flows.sweep_outcome import Outcome, Row, image, markdown
+from flows.sweep_search import values
 from tasks.errors import UserError
 from tests.flows.conftest import ROOT, Project, lay
 
@@ -132,8 +133,8 @@ class Sweeping(Project):
         command = [sys.executable, "-m", "flows.cli", "sweep", *words, *flags]
         return subprocess.run(command, cwd=ROOT, env=told, capture_output=True, text=True)
 
-    def outcome(self, *over: str) -> dict:
-        done = self.sweep("--json", over=over)
+    def outcome(self, *over: str, flags: tuple[str, ...] = ()) -> dict:
+        done = self.sweep("--json", *flags, over=over)
         assert done.returncode == 0, done.stdout + done.stderr
         return json.loads(done.stdout)
 
