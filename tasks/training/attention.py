@@ -22,7 +22,7 @@ def reach(about: Mapping[str, Any]) -> float:
     """
     if any(about.get(each) for each in ("attn_logit_softcapping", "attention_dropout", "attn_pdrop")):
         return 0
-    if about["model_type"].startswith("gpt_oss"):
+    if str(about.get("model_type")).startswith("gpt_oss"):
         return 0
     kinds = set(about.get("layer_types") or ["sliding_attention" if about.get("sliding_window") else "full_attention"])
     if kinds - {"full_attention", "sliding_attention"}:

@@ -168,14 +168,14 @@ def test_a_7b_model_in_4_bits_is_predicted_at_what_qlora_is_known_to_take(tmp_pa
     assert need.adapter + need.optimizer == 41_943_040 * 16  # weights at r=16; each with a gradient and two moments
     assert 5 < need.total / 2**30 < 10
     assert only(fit.check(of(*settings))).mark == "ok"
-    large = only(fit.check(of(*settings, "train.batch_size=16")))
+    large = only(fit.check(of(*settings, "train.batch_size=32")))
     assert large.mark == "note" and "predicted" in large.value and "train.fit to auto" in large.remedy
     monkeypatch.setattr(fit, "cards", lambda: [rtx._replace(free=8 << 30)])
     assert only(fit.check(of(*settings, "train.model.quantization=none"))).mark == "bad"
 
 
 def test_the_table_of_what_fits_is_told_for_cards_that_are_not_here(tmp_path):
-    settings = of(f"base.model={mistral(tmp_path)}", "build.max_tokens=1024", "train.batch_size=2")
+    settings = of(f"base.model={mistral(tmp_path)}", "build.max_tokens=1024", "train.accumulation=4")
     told = {size: fit.table(settings, fit.card("", size << 30)) for size in (4, 12, 80)}
     assert {row.fit.batch for row in told[80].rows} == {16}
     assert told[4].rows == told[12].rows == told[80].rows
@@ -187,7 +187,7 @@ def test_doctor_fit_shows_what_auto_would_take(tmp_path):
     words = [sys.executable, "-m", "flows.cli", "doctor", "--memory", "12GB", "-s", f"base.model={mistral(tmp_path)}"]
     done = subprocess.run([*words, "-s", "build.max_tokens=1024"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "train.fit: auto takes 1 × 8, checkpointing on" in done.stdout
+    assert "train.fit: auto takes 4 × 2, checkpointing on" in done.stdout
     told = json.loads(subprocess.run([*words, "--json"], capture_output=True, text=True).stdout)
     assert [row["chosen"] for row in told["rows"]].count(True) == 1
 
