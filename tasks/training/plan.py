@@ -13,6 +13,8 @@ from tasks.training.job import Job
 from tasks.training.memory import RESERVE, Need, Shape, Step, predict, shape_of
 from tasks.training.speed import unpacks
 
+ENOUGH = 2_048  # tokens of a forward pass: matrices of so many rows keep a large GPU busy
+
 
 class Row(NamedTuple):
     """One way to train the effective batch, what it takes, and whether `auto` may choose it."""
@@ -21,10 +23,11 @@ class Row(NamedTuple):
     checkpointing: bool
     need: Need
     open: bool
+    full: bool  # a forward pass has enough tokens to keep a GPU busy
 
 
 def rows(shape: Shape, config: TrainConfig, step: Step) -> list[Row]:
-    """Every form of the effective batch, the best first: large forward passes, and those without checkpointing.
+    """Every form of the effective batch: large forward passes first, and those without checkpointing.
 
     Where attention takes a mask, `auto` never makes forward passes larger than the config's: the T × T mask, and the
     work on it, grow with the square of all tokens in one.
@@ -38,13 +41,18 @@ def rows(shape: Shape, config: TrainConfig, step: Step) -> list[Row]:
     for size in sizes:
         for way in ways:
             need = predict(shape, config, step._replace(micro_batch=size, checkpointing=way))
-            found.append(Row(Fit(size, given.batch // size), way, need, size <= most))
+            full = size * step.length >= min(ENOUGH, given.batch * step.length)
+            found.append(Row(Fit(size, given.batch // size), way, need, size <= most, full))
     return found
 
 
 def choose(found: list[Row], room: float) -> Row | None:
-    """The largest forward pass that fits into `room` bytes, without checkpointing if it fits so; None if none does."""
-    return next((row for row in found if row.open and row.need.total <= room), None)
+    """Of what fits into `room` bytes the largest forward pass without checkpointing, if that is full; else the largest.
+
+    Checkpointing computes the forward pass twice, a third more work, and a full pass gains less by being larger.
+    """
+    fits = [row for row in found if row.open and row.need.total <= room]
+    return next((row for row in fits if row.full and not row.checkpointing), fits[0] if fits else None)
 
 
 def planned(job: Job, train: Any) -> tuple[Job, dict[str, int]]:
@@ -145,7 +153,7 @@ def _told(row: Row | None, found: list[Row], config: TrainConfig, room: float, c
             f"train.fit is auto: nothing is predicted to fit, {last.fit.micro_batch} at once takes "
             f"{last.need.total / 2**30:.1f} GiB ({free}); trying it"
         )
-    larger = [each for each in found[: found.index(row)] if each.open]
+    larger = [each for each in found[: found.index(row)] if each.open and each.checkpointing == row.checkpointing]
     why = f"; {_named(larger[-1])} would take {larger[-1].need.total / 2**30:.1f}" if larger else ""
     given = row.fit == (config.batch_size, config.accumulation)
     batch = "as given" if given else f"the same batch of {row.fit.batch}"
