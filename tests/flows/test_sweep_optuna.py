@@ -151,6 +151,7 @@ def test_a_dry_run_foresees_the_trials_that_depend_on_no_result(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.usefixtures("prefect_server", "loaded_training")
 def test_a_sweep_by_optuna_that_is_run_again_finds_its_trials_in_the_store_and_goes_on_from_there(tmp_path):
     from flows.sweep import Sweep, sweep

@@ -30,6 +30,7 @@ trained(Path(sys.argv[1]), Inputs(Path(sys.argv[2]), Path(sys.argv[3])), CONFIG)
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_training_killed_at_a_checkpoint_goes_on_with_its_loss_curve(inputs, tmp_path):
     import torch
 
