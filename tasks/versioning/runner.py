@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import copy_context
+from functools import cache
 from importlib.util import find_spec
 from itertools import islice
 from typing import Any, Literal
@@ -67,13 +68,13 @@ class Runner:
         self._flow = copy_context()
 
     def __enter__(self) -> "Runner":
-        _keep_memory_whole()
         return self
 
     def __exit__(self, *exception: Any) -> None:
         self._flow.run(self._open.close)
 
     def __call__(self, function: Function[Result], calls: Iterable[Call], *, name: str) -> Iterator[Result]:
+        _keep_memory_whole()  # not before there is work: it imports pyarrow, .1 s of a run that has none
         left = iter(calls)
         done, seconds = 0, 0.0
         with ThreadPoolExecutor(HERE) as pool:
@@ -139,6 +140,7 @@ class Runner:
         return self._flow.copy().run(runner.submit, named(work), {"group": group})
 
 
+@cache
 def _keep_memory_whole() -> None:
     """Have glibc take large blocks from the system, and give them back at once, for pyarrow as well.
 
