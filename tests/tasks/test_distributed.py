@@ -19,7 +19,7 @@ from tasks.training.launcher import CONFIG
 from tasks.training.shares import processes, share, shared
 from tasks.versioning.key import identity
 from tests.tasks.test_train import children_of, content, start, wait_for
-from tests.tasks.tiny import packed, toy_base
+from tests.tasks.tiny import inputs_in
 
 SLOW = pytest.mark.slow
 THIRTY = TrainConfig.model_validate(
@@ -111,12 +111,7 @@ def test_accelerate_takes_the_config_as_one_that_starts_several_processes():
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("inputs")
-    return {
-        "train": packed(folder / "train", rows=96),
-        "heldout": packed(folder / "heldout", rows=6, seed=1),
-        "base": toy_base(folder / "base"),
-    }
+    return inputs_in(tmp_path_factory.mktemp("inputs"), rows=96, heldout=6)
 
 
 def run(config: TrainConfig, inputs: dict, folder: Path, out: str = "out") -> Path:

@@ -9,7 +9,7 @@ from tasks.training.launch import watch
 from tests.tasks import lost_gpu
 from tests.tasks.test_methods import job_of
 from tests.tasks.test_train import QUICK, content
-from tests.tasks.tiny import packed, toy_base
+from tests.tasks.tiny import inputs_in
 
 pytestmark = pytest.mark.usefixtures("loaded_training")
 ON_A_CPU = {"model": QUICK.model.model_copy(update={"device": "cpu"})}
@@ -17,12 +17,7 @@ ON_A_CPU = {"model": QUICK.model.model_copy(update={"device": "cpu"})}
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("inputs")
-    return {
-        "train": packed(folder / "train", rows=12),
-        "heldout": packed(folder / "heldout", rows=2, seed=1),
-        "base": toy_base(folder / "base"),
-    }
+    return inputs_in(tmp_path_factory.mktemp("inputs"), rows=12)
 
 
 def job(folder, inputs, how="", **settings):

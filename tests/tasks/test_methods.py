@@ -14,7 +14,7 @@ from tasks.training.checkpoints import last_whole, seal
 from tasks.training.config import TrainConfig
 from tasks.training.job import Job
 from tests.tasks.test_train import content, start, wait_for
-from tests.tasks.tiny import packed, toy_base
+from tests.tasks.tiny import inputs_in
 
 SHAPE = {"r": 4, "alpha": 8, "dropout": 0.0}
 QUICK = {"max_steps": 3, "batch_size": 1, "accumulation": 1, "learning_rate": 3e-3, "warmup": 0, "logging_steps": 1}
@@ -39,12 +39,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("inputs")
-    return {
-        "train": packed(folder / "train", rows=4),
-        "heldout": packed(folder / "heldout", rows=2, seed=1),
-        "base": toy_base(folder / "base"),
-    }
+    return inputs_in(tmp_path_factory.mktemp("inputs"), rows=4)
 
 
 def job_of(config: TrainConfig, inputs: dict, folder: Path, **more) -> Job:

@@ -8,17 +8,12 @@ from tasks.progress import TrainingProgress
 from tasks.training.checkpoints import seal
 from tasks.training.telemetry import Flops, Meter, Watts, flops_of, matrix_rate
 from tests.tasks.test_methods import WHOLE, job_of, recipe, trainer_of
-from tests.tasks.tiny import packed, toy_base
+from tests.tasks.tiny import inputs_in
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("inputs")
-    return {
-        "train": packed(folder / "train", rows=6),
-        "heldout": packed(folder / "heldout", rows=2, seed=1),
-        "base": toy_base(folder / "base"),
-    }
+    return inputs_in(tmp_path_factory.mktemp("inputs"), rows=6)
 
 
 def model_of(inputs, folder, lora=None, **settings):

@@ -18,7 +18,7 @@ from tasks.training.config import LoraConfig, TrainConfig
 from tasks.training.job import Job
 from tasks.training.launch import watch
 from tests.tasks import telling
-from tests.tasks.tiny import packed, toy_base
+from tests.tasks.tiny import inputs_in
 
 pytestmark = pytest.mark.usefixtures("loaded_training")
 SLOW = pytest.mark.slow
@@ -29,12 +29,7 @@ QUICK = TrainConfig(
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("inputs")
-    return {
-        "train": packed(folder / "train", rows=12),
-        "heldout": packed(folder / "heldout", rows=2, seed=1),
-        "base": toy_base(folder / "base"),
-    }
+    return inputs_in(tmp_path_factory.mktemp("inputs"), rows=12)
 
 
 def run(config: TrainConfig, inputs: dict, folder: Path) -> Path:

@@ -69,3 +69,12 @@ def packed(folder: Path, *, rows: int, seed: int = 0) -> Path:
         )
     finish(folder, Lengths.of(folder), Packing(np.arange(2 * rows, dtype=np.int32), np.arange(2, 2 * rows + 1, 2)))
     return folder
+
+
+def inputs_in(folder: Path, *, rows: int, heldout: int = 2) -> dict[str, Path]:
+    """What a training is given, by name, with so many sequences to train on and to hold it against."""
+    return {
+        "train": packed(folder / "train", rows=rows),
+        "heldout": packed(folder / "heldout", rows=heldout, seed=1),
+        "base": toy_base(folder / "base"),
+    }
