@@ -10,6 +10,7 @@ from tasks.errors import UserError
 from tasks.training.attention import attend
 from tasks.training.config import MOVE_THE_BASE, LoraConfig, TrainConfig
 from tasks.training.distributed import leads, world
+from tasks.training.fused import fuse
 from tasks.training.initial import compensate
 from tasks.training.job import Job
 from tasks.training.sharded import shard
@@ -64,6 +65,7 @@ def adapted(job: Job) -> Any:
         if lora.init in MOVE_THE_BASE and leads():
             # As PEFT took it out of the base: before a trainer casts it, and made again the same in a resumed training.
             model.save_pretrained(str(job.initial))
+    fuse(model)
     trained, total = model.get_nb_trainable_parameters()
     base = config.model.quantization + ", unpacked once" * whole
     if sharded:

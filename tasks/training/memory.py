@@ -111,12 +111,11 @@ def predict(shape: Shape, config: TrainConfig, step: Step) -> Need:
     wide = 4 if config.adapter_dtype == "float32" else 2
     states = trained * STATES["8bit" if "8bit" in config.optimizer else "32bit"]
     paged = step.cuda and (config.optimizer == "auto" or "paged" in config.optimizer)
-    copies = trained * 2 if step.compute < wide and not step.checkpointing else 0  # autocast's, of the adapter
     return Need(
         weights=_weights(shape, config, step, stream),
         adapter=trained * wide * 2,
         optimizer=states * wide // 4 if "8bit" not in config.optimizer else states,
-        activations=round(kept + copies),
+        activations=round(kept),
         head=round(max(head, behind)) + (WORKSPACE if step.cuda else 0),
         paged=_paged(config, adapted.values()) if paged else 0,
     )
@@ -152,7 +151,7 @@ def _kept(shape: Shape, adapted: dict[str, Any], config: TrainConfig, step: Step
     masked = step.attention == "sdpa"
     scored = _scored(step) if _is_llama(shape) else tokens
     layer, last = (_layer(shape, adapted, config, step, stream, each) for each in (tokens, scored))
-    ahead, in_last = (_in_mlp(shape, config, step, stream, each) for each in (tokens, scored))
+    ahead, in_last = (_in_mlp(shape, adapted, config, step, stream, each) for each in (tokens, scored))
     rest = tokens * shape.hidden * 4 + tokens * 2 * shape.head_dim * 4 + (tokens**2 if masked else 0)
     taken = tokens * shape.hidden * stream  # what a layer takes; of the first one the norm needs no gradient
     if step.checkpointing:
@@ -185,7 +184,7 @@ def _layer(shape: Shape, adapted: dict[str, Any], config: TrainConfig, step: Ste
     in_rows = step.attention == BY_ROW and not step.cuda
     layer += tokens * (attended + 2 * keys) * narrow + tokens * shape.heads * 4
     layer += (behind if in_rows else tokens) * attended * narrow
-    layer += behind * 3 * shape.inner * _out(step, stream)  # gate, up and SiLU
+    layer += behind * 3 * shape.inner * _out(adapted, step, stream)  # gate, up and SiLU
     if any("o_proj" in name for name in after) and (in_rows or behind < tokens):
         layer += behind * attended * narrow  # what was attended to, in one piece
     if masked:
@@ -202,10 +201,8 @@ def _inputs(shape: Shape, adapted: dict[str, tuple[int, int]], config: TrainConf
         return each * (step.compute + (1 if step.cuda else stream))
     # The output of attention, which o_proj takes, is kept by attention.
     there = shape.heads * shape.head_dim * any("o_proj" in name for name in adapted)
-    if stream != step.compute:  # autocast makes a copy for each
+    if stream != step.compute:  # each has a copy of its own in the compute dtype
         return (each - there) * step.compute
-    if step.compute == 2:  # PEFT has a layer that is not quantized take float32, and autocast makes copies of that
-        return each * step.compute
     shared = {(name.rsplit(".", 3)[-3], columns) for name, (_, columns) in adapted.items() if "o_proj" not in name}
     return sum(columns for _, columns in shared) * step.compute  # one for q, k and v, one for gate and up
 
@@ -220,18 +217,17 @@ def _in_head(shape: Shape, step: Step, stream: int) -> float:
     return tile + casts + own + scored * shape.hidden * (4 + stream)
 
 
-def _out(step: Step, stream: int) -> int:
-    """Bytes of a number that a linear layer gives: bitsandbytes' casts it to what it was given, autocast does not."""
-    return step.compute if step.unpacked else stream
+def _out(adapted: dict[str, Any], step: Step, stream: int) -> int:
+    """Bytes of a number that gate and up give: bitsandbytes' cast it to what they were given, if not adapted."""
+    return step.compute if step.unpacked or any("gate_proj" in name for name in adapted) else stream
 
 
-def _in_mlp(shape: Shape, config: TrainConfig, step: Step, stream: int, tokens: int) -> float:
+def _in_mlp(shape: Shape, adapted: dict[str, Any], config: TrainConfig, step: Step, stream: int, tokens: int) -> float:
     """The gradients on the way through down_proj, and that layer's weight, dequantized."""
     grads = tokens * shape.hidden * (stream + (step.compute if stream != step.compute else 0))
     across = tokens * shape.inner
     packed = config.model.quantization != "none" and not step.unpacked
     weight = shape.hidden * shape.inner * step.compute if packed else 0
     if stream == step.compute:
-        wide = across * 4 if step.compute == 2 else 0  # of down_proj's input as PEFT casts it
-        return grads + wide + across * stream + max(across * stream, weight)
-    return grads + max(across * (3 * _out(step, stream) - step.compute), across * 2 * step.compute + weight)
+        return grads + across * stream + max(across * stream, weight)
+    return grads + max(across * (3 * _out(adapted, step, stream) - step.compute), across * 2 * step.compute + weight)

@@ -145,6 +145,18 @@ MORE = {
         shape(512, 4, 8, 4, 1400, 1000),
         {"model": {"quantization": "none"}, "lora": {"target_modules": ("q_proj", "v_proj")}},
     ),
+    "mistral, bfloat16, not quantized": (
+        "Mistral",
+        448,
+        shape(384, 4, 6, 2, 1344, 400),
+        {"model": {"quantization": "none", **BF16}, "lora": {"r": 32, "dropout": 0}},
+    ),
+    "qwen2, bfloat16, packed, two layers adapted": (
+        "Qwen2",
+        448,
+        shape(512, 4, 8, 4, 1400, 1000),
+        {"model": BF16, "speed": "plain", "lora": {"target_modules": ("q_proj", "v_proj")}},
+    ),
     "llama, 1,024 tokens": (
         "Llama",
         1024,
