@@ -10,7 +10,6 @@ from tasks.errors import UserError
 from tasks.training.attention import attend
 from tasks.training.config import MOVE_THE_BASE, LoraConfig, TrainConfig
 from tasks.training.distributed import leads, world
-from tasks.training.fused import fuse
 from tasks.training.initial import compensate
 from tasks.training.job import Job
 from tasks.training.sharded import shard
@@ -22,6 +21,8 @@ def adapted(job: Job) -> Any:
     import peft
 
     from tasks.model import device_of, load_base, require_lora
+    from tasks.training.compiled import compile_between
+    from tasks.training.fused import fuse
 
     config = job.config
     sharded = config.distributed.strategy == "fsdp"
@@ -66,6 +67,8 @@ def adapted(job: Job) -> Any:
             # As PEFT took it out of the base: before a trainer casts it, and made again the same in a resumed training.
             model.save_pretrained(str(job.initial))
     fuse(model)
+    if config.compile:
+        compile_between(model)
     trained, total = model.get_nb_trainable_parameters()
     base = config.model.quantization + ", unpacked once" * whole
     if sharded:
@@ -73,7 +76,7 @@ def adapted(job: Job) -> Any:
     job.tell(
         f"{trained:,} of {total:,} parameters train ({trained / total:.1%}) on {model.device.type}; "
         f"base in {base}, compute in {compute_dtype(config, model)}, "
-        f"{model.config._attn_implementation} attention",
+        f"{model.config._attn_implementation} attention" + ", compiled between products" * config.compile,
     )
     return model
 

@@ -60,9 +60,14 @@ class AnswerTrainer(SFTTrainer):
 
 def behind_attention(decoder: Any) -> list[Any]:
     """The last layer's modules there, o_proj and MLP, if they are what they are in Llama; an MLP of experts is not."""
-    layers = getattr(decoder, "layers", None)
+    layers = layers_of(decoder)
     if not layers:
         return []
     attention, mlp = getattr(layers[-1], "self_attn", None), getattr(layers[-1], "mlp", None)
     found = [getattr(attention, "o_proj", None), mlp if hasattr(mlp, "down_proj") else None]
     return [module for module in found if module is not None]
+
+
+def layers_of(decoder: Any) -> list[Any]:
+    """Empty for a decoder that does not keep them as Llama does."""
+    return list(getattr(decoder, "layers", None) or [])

@@ -35,6 +35,7 @@ def _fusible(module: Any) -> bool:
     return base.bias is None or not base.bias.requires_grad
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _forward(layer: Any, x: torch.Tensor) -> torch.Tensor:
     """In the place of a LoRA layer's own, which does as before where its adapter is switched off or merged."""
     result: torch.Tensor
