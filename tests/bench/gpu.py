@@ -4,8 +4,8 @@ Bases of random weights in the shapes of Mistral 7B and Llama 3 8B (31 GB, in TM
 and as large. NF4, LoRA r=16 on all linear layers, one epoch of the same rows for each contestant, about 8 of them an
 optimizer step, at 4,096 and at 1,024 tokens; rows fill as much of a sequence as the sample's do, see _gpu_data.py.
 
-- auto: `reground`'s train step as its defaults have it, train.fit auto; plain: the same with 4-bit weights that stay
-  packed (train.speed); bf16: on a base that is not quantized.
+- auto: `reground`'s train step as its defaults have it, train.fit auto; compiled: the same with train.compile; plain:
+  with 4-bit weights that stay packed (train.speed); bf16: on a base that is not quantized.
 - course: the course's script, ported (_course.py): 2 × 4 padded rows, loss on every token, q_proj and v_proj adapted.
 - trl, unsloth, axolotl: with packing, set up as their documentation has it. The last two are taken where they can be
   imported, by this Python or by the one that BENCH_UNSLOTH or BENCH_AXOLOTL names; nothing is installed.
@@ -18,9 +18,9 @@ the process since its start.
 
 The target is 4 × the course's useful tokens/s; what else must hold: an MFU of 0.45 at 4,096, and 1.0 × the best peer.
 
-BENCH_MINUTES (8.5) bounds the run: what is left of plain and bf16 then is left out. BENCH_ROWS, BENCH_ROUNDS,
-BENCH_WARM_UP, BENCH_MODELS, BENCH_LENGTHS and BENCH_WHO choose; BENCH_SCALED=0 leaves the sample's rows as short as
-they are; BENCH_TINY=1 runs all of it with toy shapes, on a CPU even, to see that it runs.
+BENCH_MINUTES (8.5) bounds the run: what is left of compiled, plain and bf16 then is left out. BENCH_ROWS,
+BENCH_ROUNDS, BENCH_WARM_UP, BENCH_MODELS, BENCH_LENGTHS and BENCH_WHO choose; BENCH_SCALED=0 leaves the sample's rows
+as short as they are; BENCH_TINY=1 runs all of it with toy shapes, on a CPU even, to see that it runs.
 """
 
 import json
@@ -63,11 +63,16 @@ TARGET, MFU, PEER = 4.0, 0.45, 1.0
 EXAMPLES = 8  # rows of an optimizer step: the course's 2 × 4
 PASS = 4096  # tokens of a forward pass, for those who do not choose it themselves
 LORA = {"r": 16, "alpha": 32, "dropout": 0.0, "target_modules": "all-linear"}
-OURS: dict[str, dict[str, Any]] = {"auto": {}, "plain": {"speed": "plain"}, "bf16": {"model": {"quantization": "none"}}}
+OTHERS: dict[str, dict[str, Any]] = {
+    "compiled": {"compile": True},
+    "plain": {"speed": "plain"},
+    "bf16": {"model": {"quantization": "none"}},
+}
+OURS: dict[str, dict[str, Any]] = {"auto": {}, **OTHERS}
 PEERS = ("trl", "unsloth", "axolotl")
-IN_ORDER = ("auto", "course", *PEERS, "plain", "bf16")  # of importance: the last are left out first
+IN_ORDER = ("auto", "course", *PEERS, *OTHERS)  # of importance: the last are left out first
 WHO = [who for who in IN_ORDER if who in _setting("WHO", " ".join(IN_ORDER), " ".join(IN_ORDER)).split()]
-TARGETED = [who for who in WHO if who not in ("plain", "bf16")]
+TARGETED = [who for who in WHO if who not in OTHERS]
 
 
 class Case(NamedTuple):

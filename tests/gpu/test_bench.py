@@ -101,7 +101,7 @@ def test_rows_fill_as_much_of_a_longer_sequence_as_the_samples_do(tmp_path):
     assert shares[4096] == pytest.approx(shares[256], rel=0.15)
 
 
-OURS, OTHERS = ("auto", "plain", "bf16"), ("course", "trl", "unsloth", "axolotl")
+OURS, OTHERS = ("auto", "compiled", "plain", "bf16"), ("course", "trl", "unsloth", "axolotl")
 
 
 @pytest.mark.slow
