@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from trl.trainer.sft_trainer import SFTTrainer
-
 from tasks.dataset.folder import IGNORED
+from tasks.training.resuming import ResumingTrainer
 
 
-class AnswerTrainer(SFTTrainer):
+class AnswerTrainer(ResumingTrainer):
     """Hands the head those hidden states only whose next token has a label: one in ten, with passages before answers.
 
     TRL does so itself where Triton is; elsewhere it scores every position, which is a quarter of a training of the tiny

@@ -320,6 +320,20 @@ def test_without_held_out_rows_there_is_nothing_to_judge_by(inputs, tmp_path):
         make_trainer(job_of(recipe(patience=2), inputs, tmp_path), None, None, None, None)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_resumed_training_goes_on_in_the_dtype_of_the_adapter(dtype, inputs, tmp_path):
+    import torch
+
+    job = job_of(recipe(max_steps=4, save_steps=2, adapter_dtype=dtype), inputs, tmp_path)
+    ends = []
+    for start_from in (None, str(job.checkpoints / "checkpoint-2")):
+        trainer = trainer_of(job)
+        trainer.train(resume_from_checkpoint=start_from)
+        ends.append([each.detach().clone() for each in trainer.model.parameters() if each.requires_grad])
+    assert {each.dtype for each in ends[1]} == {getattr(torch, dtype)}
+    assert all(torch.equal(whole, resumed) for whole, resumed in zip(*ends, strict=True))
+
+
 def test_a_checkpoint_whose_best_one_is_gone_is_passed_over(tmp_path):
     for step, best in ((2, 2), (4, 4), (6, 4)):
         folder = tmp_path / f"checkpoint-{step}"
