@@ -10,10 +10,10 @@ from flows.doctor.gpu import cards
 from flows.doctor.hub import downloaded
 from flows.sources import base_model
 from tasks.errors import UserError
-from tasks.training.fit import Fit
-from tasks.training.memory import CONTEXT, RESERVE, Need, Shape, predict, shape_of
-from tasks.training.plan import Row, choose, rows, step_of
-from tasks.training.room import memory
+from tasks.training.fitting.fit import Fit
+from tasks.training.fitting.memory import CONTEXT, RESERVE, Need, Shape, predict, shape_of
+from tasks.training.fitting.plan import Row, choose, rows, step_of
+from tasks.training.fitting.room import memory
 from tasks.versioning.inputs import HubModel
 
 SIZES = (12, 16, 24, 48, 80)  # GiB of the cards that people have

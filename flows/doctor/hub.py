@@ -8,7 +8,7 @@ from flows.config import Retrain
 from flows.doctor.finding import Finding, bad, note, ok
 from flows.sources import base_model, template
 from tasks.errors import UserError
-from tasks.training.shapes import count, shapes
+from tasks.training.fitting.shapes import count, shapes
 from tasks.versioning.inputs import HubModel
 
 

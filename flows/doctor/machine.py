@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flows.config import Retrain
 from flows.doctor.finding import Finding, bad, gib, note, ok
-from tasks.training.room import memory
+from tasks.training.fitting.room import memory
 from tasks.versioning.digests import cache_folder
 
 SHARED = Path("/dev/shm")

@@ -7,13 +7,13 @@ from typing import Any
 import orjson
 
 from tasks.errors import UserError
-from tasks.training.attention import attend
 from tasks.training.config import MOVE_THE_BASE, LoraConfig, TrainConfig
-from tasks.training.distributed import leads, world
+from tasks.training.faster.attention import attend
+from tasks.training.faster.unpacked import unpack, unpacks
 from tasks.training.initial import compensate
 from tasks.training.job import Job
-from tasks.training.sharded import shard
-from tasks.training.speed import unpack, unpacks
+from tasks.training.processes.distributed import leads, world
+from tasks.training.processes.sharded import shard
 
 
 def adapted(job: Job) -> Any:
@@ -21,8 +21,8 @@ def adapted(job: Job) -> Any:
     import peft
 
     from tasks.model import device_of, load_base, require_lora
-    from tasks.training.compiled import compile_between
-    from tasks.training.fused import fuse
+    from tasks.training.faster.compiled import compile_between
+    from tasks.training.faster.fused import fuse
 
     config = job.config
     sharded = config.distributed.strategy == "fsdp"

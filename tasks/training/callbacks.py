@@ -10,7 +10,7 @@ from transformers import TrainerCallback
 
 from tasks.training.checkpoints import seal
 from tasks.training.config import TrainConfig
-from tasks.training.distributed import leads, meet
+from tasks.training.processes.distributed import leads, meet
 
 
 class SealCheckpoints(TrainerCallback):

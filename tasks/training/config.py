@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from tasks.model import ModelConfig
-from tasks.training.distributed import DistributedConfig
+from tasks.training.processes.distributed import DistributedConfig
 from tasks.versioning import RUNTIME, Config
 
 Tracker = Literal["tensorboard", "wandb", "mlflow"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from tasks.errors import UserError
 from tasks.training.checkpoints import last_whole, step_of
-from tasks.training.fit import OutOfMemory, fit_of, out_of_memory
+from tasks.training.fitting.fit import OutOfMemory, fit_of, out_of_memory
 from tasks.training.job import Job
 
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")

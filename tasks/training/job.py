@@ -6,7 +6,7 @@ import orjson
 from pydantic import BaseModel
 
 from tasks.training.config import TrainConfig
-from tasks.training.distributed import leads
+from tasks.training.processes.distributed import leads
 
 
 class Job(BaseModel, frozen=True, extra="forbid"):

@@ -12,12 +12,12 @@ import orjson
 
 from tasks.errors import UserError
 from tasks.progress import TrainingProgress, say
-from tasks.training import launcher
 from tasks.training.checkpoints import last_whole, rewind, step_of
 from tasks.training.failures import KINDS, LostGpu, gpu_failure
-from tasks.training.fit import OutOfMemory, fit_of, keep
+from tasks.training.fitting.fit import OutOfMemory, fit_of, keep
 from tasks.training.job import Job
-from tasks.training.shares import shared
+from tasks.training.processes import launcher
+from tasks.training.processes.shares import shared
 
 # How OpenMP's threads wait for work. Without spinning the tiny model trains at half the speed (1,072 tokens/s against
 # 2,309 on two free cores); with GNU's default of endless spins a busy machine starves. 10,000 spins gave 2,193.

@@ -1,7 +1,7 @@
 """The training child: ``python -m tasks.training.loop job.json PARENT``.
 
 Loads the base model in 4 bits, puts a LoRA adapter on it, trains with TRL's SFTTrainer, and writes the adapter. Of
-several processes (see distributed.py) each runs this.
+several processes (see processes) each runs this.
 """
 
 import os
@@ -17,12 +17,12 @@ from tasks.errors import UserError
 from tasks.training.adapted import adapted
 from tasks.training.best import take_best
 from tasks.training.checkpoints import last_whole
-from tasks.training.distributed import agreed, join, leads, most, part, world
 from tasks.training.failures import KINDS, LostGpu, explained, model_explained
-from tasks.training.fit import fit_of
+from tasks.training.fitting.fit import fit_of
+from tasks.training.fitting.plan import planned
 from tasks.training.job import Job
-from tasks.training.parent import die_with
-from tasks.training.plan import planned
+from tasks.training.processes.distributed import agreed, join, leads, most, part, world
+from tasks.training.processes.parent import die_with
 from tasks.training.result import save
 from tasks.training.telemetry import matrix_rate, peak_mib
 from tasks.training.trainer import make_trainer

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from tasks.training.answers import AnswerTrainer
+from tasks.training.faster.answers import AnswerTrainer
 from tasks.training.telemetry import Meter, flops_of, peak_mib
 
 

@@ -44,7 +44,7 @@ def flops_of(model: Any) -> Flops | None:
     from torch import nn
     from transformers.pytorch_utils import Conv1D
 
-    from tasks.training.answers import behind_attention
+    from tasks.training.faster.answers import behind_attention
 
     base = model.get_base_model()
     about = base.config.get_text_config()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.training.adapted import checkpointing, compute_dtype
 from tasks.training.best import judged, require_heldout
-from tasks.training.fit import fit_of
+from tasks.training.fitting.fit import fit_of
 from tasks.training.job import Job
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ it. A multiplication with an addition counts as two.
 
 from math import prod
 
-from tasks.training.memory import Shape
+from tasks.training.fitting.memory import Shape
 
 
 def flops(shape: Shape, *, trained: int, tokens: int, scored: int, pairs: int) -> int:

@@ -39,7 +39,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from tasks.training.memory import shape_of
+from tasks.training.fitting.memory import shape_of
 from tasks.versioning.source import ROOT
 from tests.bench import _gpu_data, _gpu_models
 from tests.bench._gpu_data import Rows

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tasks.training.memory import shape_of
+from tasks.training.fitting.memory import shape_of
 from tasks.versioning.source import ROOT
 from tests.bench import _gpu_data, _gpu_models
 from tests.bench._gpu_clock import counted

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tasks.model import ModelConfig
-from tasks.training.attention import BY_ROW, _on_cuda, by_row, implementation, reach
+from tasks.training.faster.attention import BY_ROW, _on_cuda, by_row, implementation, reach
 
 
 @pytest.mark.parametrize(

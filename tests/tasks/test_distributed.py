@@ -13,10 +13,10 @@ from tasks.errors import UserError
 from tasks.train import train
 from tasks.training.checkpoints import last_whole, step_of
 from tasks.training.config import TrainConfig
-from tasks.training.fit import Fit, keep
+from tasks.training.fitting.fit import Fit, keep
 from tasks.training.job import Job
-from tasks.training.launcher import CONFIG
-from tasks.training.shares import processes, share, shared
+from tasks.training.processes.launcher import CONFIG
+from tasks.training.processes.shares import processes, share, shared
 from tasks.versioning.key import identity
 from tests.tasks.test_train import children_of, content, start, wait_for
 from tests.tasks.tiny import inputs_in

@@ -13,7 +13,7 @@ import pytest
 
 from tasks.train import train
 from tasks.training.config import LoraConfig, TrainConfig
-from tasks.training.fit import Fit, fit_of, keep, out_of_memory
+from tasks.training.fitting.fit import Fit, fit_of, keep, out_of_memory
 from tasks.training.job import Job
 from tests.tasks.test_train import children_of
 from tests.tasks.tiny import packed, toy_base

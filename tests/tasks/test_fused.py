@@ -3,7 +3,7 @@
 import pytest
 
 from tasks.training.config import TrainConfig
-from tasks.training.fused import fuse
+from tasks.training.faster.fused import fuse
 from tasks.training.job import Job
 from tests.tasks.tiny import inputs_in
 

@@ -9,11 +9,11 @@ import pytest
 
 from tasks.model import ModelConfig
 from tasks.training.config import TrainConfig
-from tasks.training.fit import Fit, fit_of, keep
+from tasks.training.faster.unpacked import unpacks
+from tasks.training.fitting.fit import Fit, fit_of, keep
+from tasks.training.fitting.memory import CONTEXT, RESERVE, Need, Shape, Step, predict, shape_of
+from tasks.training.fitting.plan import choose, planned, rows
 from tasks.training.job import Job
-from tasks.training.memory import CONTEXT, RESERVE, Need, Shape, Step, predict, shape_of
-from tasks.training.plan import choose, planned, rows
-from tasks.training.speed import unpacks
 from tests.tasks.tiny import packed, toy_base
 
 BF16 = {"compute_dtype": "bfloat16"}  # on a CPU, too: autocast keeps then what it keeps on a GPU

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from tasks.errors import UserError
-from tasks.training.answers import layers_of
+from tasks.training.faster.answers import layers_of
 
 
 def compile_between(model: Any) -> None:

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from tasks.training.attention import BY_ROW, reach
 from tasks.training.config import TrainConfig
-from tasks.training.shapes import shapes
+from tasks.training.faster.attention import BY_ROW, reach
+from tasks.training.fitting.shapes import shapes
 
 TILE_WORDS = 32_768  # of the vocabulary in a tile of logits: trl.trainer.utils._CHUNKED_LOGPROB_CHUNK_SIZE
 TILE_TOKENS = 4_096  # tokens in one: trl.kernels.chunked_logprob.TOKEN_CHUNK_SIZE
@@ -53,7 +53,7 @@ class Step(NamedTuple):
     compute: int  # bytes of a number: 2 or 4
     attention: str
     cuda: bool
-    unpacked: bool = False  # 4-bit weights are unpacked once, see speed.py
+    unpacked: bool = False  # 4-bit weights are unpacked once, see unpacked.py
 
 
 class Need(NamedTuple):

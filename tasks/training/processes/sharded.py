@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tasks.training.distributed import world
+from tasks.training.processes.distributed import world
 
 
 def shard(model: Any, device: str) -> float:

@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 import orjson
 
 from tasks.errors import UserError
-from tasks.training.attention import BY_ROW, implementation, longest_row
 from tasks.training.config import TrainConfig
-from tasks.training.distributed import world
-from tasks.training.fit import Fit, fit_of, keep
+from tasks.training.faster.attention import BY_ROW, implementation, longest_row
+from tasks.training.faster.unpacked import unpacks
+from tasks.training.fitting.fit import Fit, fit_of, keep
+from tasks.training.fitting.memory import RESERVE, Need, Shape, Step, predict, shape_of
 from tasks.training.job import Job
-from tasks.training.memory import RESERVE, Need, Shape, Step, predict, shape_of
-from tasks.training.speed import unpacks
+from tasks.training.processes.distributed import world
 
 ENOUGH = 2_048  # tokens of a forward pass: matrices of so many rows keep a large GPU busy
 
@@ -135,7 +135,7 @@ def _room(cuda: bool) -> float:
     """Bytes that a training may take: what is free, less the reserve."""
     import torch
 
-    from tasks.training.room import memory
+    from tasks.training.fitting.room import memory
 
     if cuda:
         free, total = torch.cuda.mem_get_info()  # CUDA's own share is taken already

@@ -11,8 +11,8 @@ import orjson
 
 from tasks.errors import UserError
 from tasks.training.config import TrainConfig
-from tasks.training.distributed import world
 from tasks.training.job import Job
+from tasks.training.processes.distributed import world
 
 
 class OutOfMemory(UserError):

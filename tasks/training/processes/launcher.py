@@ -1,4 +1,4 @@
-"""The training child of several processes: ``python -m tasks.training.launcher job.json PARENT``.
+"""The training child of several processes: ``python -m tasks.training.processes.launcher job.json PARENT``.
 
 Has `accelerate launch` start them, and ends with the exit code of the one that failed first. It dies with its parent,
 and they with it: torch starts each in a session of its own, which no signal to our process group reaches.
@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from tasks.training.job import Job
-from tasks.training.parent import die_with
+from tasks.training.processes.parent import die_with
 
-CONFIG = Path(__file__).parents[2] / "deployments/accelerate/one-machine.yaml"
+CONFIG = Path(__file__).parents[3] / "deployments/accelerate/one-machine.yaml"
 LOOP = "tasks.training.loop"
 
 
