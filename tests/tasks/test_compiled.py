@@ -10,6 +10,7 @@ from tasks.train import train
 from tasks.training.config import TrainConfig
 from tests.tasks.tiny import inputs_in
 
+pytestmark = pytest.mark.slow
 PLAIN = TrainConfig(batch_size=1, accumulation=1, max_steps=6, logging_steps=2, learning_rate=1e-3)
 COMPILED = PLAIN.model_copy(update={"compile": True})
 
@@ -27,7 +28,6 @@ def run(config: TrainConfig, inputs: dict, folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "out/metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.slow
 def test_it_learns_the_same(inputs, tmp_path):
     curves = [run(config, inputs, tmp_path / str(config.compile)) for config in (PLAIN, COMPILED)]
     for kind in ("loss", "eval_loss"):

@@ -59,7 +59,7 @@ def differences(some, others):
     return {name: some[name] - others[name] for name in others}
 
 
-@pytest.mark.parametrize("quantization", ["nf4", "fp4", "none"])
+@pytest.mark.parametrize("quantization", ["nf4", "none"])
 @pytest.mark.parametrize("speed", ["auto", "plain"])
 @pytest.mark.parametrize(
     "lora",
