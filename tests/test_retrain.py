@@ -34,7 +34,7 @@ class Project:
         for part in ("flows", "tasks", "data", "deployments"):
             shutil.copytree(ROOT / part, folder / part, ignore=ignore)
         evaluation = folder / "data/plant/evaluation.jsonl"
-        evaluation.write_text("".join(evaluation.read_text().splitlines(keepends=True)[:120]))
+        evaluation.write_text("".join(evaluation.read_text().splitlines(keepends=True)[:60]))
 
     def start(self, command: str, *settings: str, **options) -> "subprocess.Popen[str]":
         words = [word for setting in (*SHORT, *settings) for word in ("--set", setting)]

@@ -28,6 +28,7 @@ def run(config: TrainConfig, inputs: dict, folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "out/metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.nightly
 def test_it_learns_the_same(inputs, tmp_path):
     curves = [run(config, inputs, tmp_path / str(config.compile)) for config in (PLAIN, COMPILED)]
     for kind in ("loss", "eval_loss"):

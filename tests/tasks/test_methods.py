@@ -367,6 +367,7 @@ EVERYTHING = recipe(
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_killed_and_resumed_every_method_ends_with_the_same_bytes(inputs, tmp_path):
     whole = tmp_path / "whole"
     job = job_of(EVERYTHING, inputs, whole)
