@@ -1,7 +1,7 @@
 """The training child: ``python -m tasks.training.loop job.json PARENT``.
 
 Loads the base model in 4 bits, puts a LoRA adapter on it, trains with TRL's SFTTrainer, and writes the adapter. Of
-several processes (see processes) each runs this.
+several processes (see processes/) each runs this.
 """
 
 import os
