@@ -6,22 +6,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, PositiveInt, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
 from flows.settle import PromotionConfig
+from flows.stores import Address, StoreConfig
 from tasks.answer import AnswerConfig
 from tasks.build import BuildConfig
 from tasks.errors import UserError
 from tasks.gate import GateRules
 from tasks.judge import JudgeConfig
-from tasks.redact import CREDENTIALS, redacted
+from tasks.redact import redacted
 from tasks.report import ReportConfig
 from tasks.score import ScoreConfig
 from tasks.training.config import TrainConfig
 from tasks.validate import ValidateConfig
 from tasks.versioning import RUNTIME, Config
 from tasks.versioning.source import ROOT
-from tasks.versioning.store import Store
 
 TINY = ROOT / "deployments/configs/tiny.yaml"  # what runs when no other config is named: the sample
 
@@ -72,20 +72,14 @@ class HarderConfig(Config):
     salt: str = Field("reground", description="Another salt chooses other questions, passages and values.")
 
 
-class Retrain(Config):
+class Retrain(StoreConfig):
     """Everything that a retraining run can be told."""
 
     name: str = Field("tiny", description="What to call this run; it changes no result.")
-    store: Annotated[str, RUNTIME] = Field(
-        "artifacts", description="Where artifacts are kept: a folder, s3://bucket/prefix or gs://bucket/prefix."
-    )
-    cache: Annotated[str | None, RUNTIME] = Field(
-        None, description="The folder for what is fetched from a bucket; without it ~/.cache/reground."
-    )
     runner: Annotated[Literal["threads", "processes", "dask", "ray"], RUNTIME] = Field(
         "threads", description="What the rows' pieces of work are spread over; it changes no result."
     )
-    runner_address: Annotated[str | None, RUNTIME] = Field(
+    runner_address: Annotated[Address | None, RUNTIME] = Field(
         None,
         description="For dask and ray: a cluster that runs already; without it one is started on this machine.",
     )
@@ -107,14 +101,6 @@ class Retrain(Config):
     report: ReportConfig = ReportConfig()
     promotion: PromotionConfig = PromotionConfig()
 
-    @field_validator("store", "runner_address")
-    @classmethod
-    def _without_secrets(cls, url: str | None) -> str | None:
-        """The config goes on record, into the run's page and into logs."""
-        if url and CREDENTIALS.search(url):
-            raise ValueError("an address without user and password: the environment holds credentials")
-        return url
-
     @model_validator(mode="after")
     def _nothing_is_ignored(self) -> "Retrain":
         if self.runner_address and self.runner in ("threads", "processes"):
@@ -122,9 +108,6 @@ class Retrain(Config):
                 f"runner_address is for dask and ray, and runner is {self.runner}; leave it out, or set runner"
             )
         return self
-
-    def open_store(self) -> Store:
-        return Store(self.store, cache=Path(self.cache) if self.cache else None)
 
 
 def load(path: Path | None, overrides: Sequence[str] = ()) -> Retrain:

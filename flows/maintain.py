@@ -5,8 +5,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
-from flows.promote import StoreConfig
 from flows.retrain import SAMPLE
+from flows.roots import refuse_outside
+from flows.stores import StoreConfig
 from tasks.versioning import shown
 from tasks.versioning.fsck import check
 from tasks.versioning.gc import DAY, Collected, collect
@@ -30,6 +31,7 @@ def maintain(request: Maintain = OURS) -> State[str]:
 
     Completed if all is whole or was mended; Failed if a flaw stays. The state message tells what was found.
     """
+    refuse_outside(request)
     store = request.open_store()
     found = collect(store, older_than=request.older_than_days * DAY, keep_runs=request.keep_runs, delete=request.delete)
     flaws = list(check(store)) if request.fsck else []

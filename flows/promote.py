@@ -5,7 +5,6 @@ schedule, an automation, or asked by a retraining whose `promotion.mode` is appr
 """
 
 from pathlib import Path
-from typing import Annotated
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -20,10 +19,12 @@ from pydantic import Field
 
 from flows import decide
 from flows.announce import announced
+from flows.roots import refuse_outside
 from flows.settle import PromotionConfig, Settled, candidate, settle
+from flows.stores import StoreConfig
 from flows.versions import markdown, versions
 from tasks.errors import UserError
-from tasks.versioning import RUNTIME, Config, shown
+from tasks.versioning import shown
 from tasks.versioning.as_task import patiently
 from tasks.versioning.judged import decided
 from tasks.versioning.store import Store
@@ -31,20 +32,6 @@ from tasks.versioning.store import Store
 __all__ = ["PromotionConfig", "promote", "rollback", "settle", "settle_and_ask"]
 
 SERVED = "versions"  # key of the Markdown artifact
-
-
-class StoreConfig(Config):
-    """Which store, as `store` and `cache` of a retraining."""
-
-    store: Annotated[str, RUNTIME] = Field(
-        "artifacts", description="Where artifacts are kept: a folder, s3://bucket/prefix or gs://bucket/prefix."
-    )
-    cache: Annotated[str | None, RUNTIME] = Field(
-        None, description="The folder for what is fetched from a bucket; without it ~/.cache/reground."
-    )
-
-    def open_store(self) -> Store:
-        return Store(self.store, cache=Path(self.cache) if self.cache else None)
 
 
 class Promote(StoreConfig):
@@ -84,12 +71,14 @@ def promote(request: Promote = CHALLENGER) -> State[str]:
     The state message tells the outcome. A run that waits for approval is suspended and needs no worker; resumed, it
     goes on from the top.
     """
+    refuse_outside(request)
     return patiently(lambda: _promoted(request))
 
 
 @flow(name="rollback", validate_parameters=True)
 def rollback(request: Rollback) -> State[str]:
     """Take the champion out of service and bring back the adapter before it. The state message tells the outcome."""
+    refuse_outside(request)
     return patiently(lambda: _rolled_back(request))
 
 

@@ -19,9 +19,10 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows.config import DataConfig, Retrain
-from flows.promote import StoreConfig
 from flows.retrain import SAMPLE
+from flows.roots import refuse_outside
 from flows.sources import triplets
+from flows.stores import StoreConfig
 from tasks.errors import UserError
 from tasks.versioning.inputs import sha256_json
 from tasks.versioning.store import SHORT, Store
@@ -59,6 +60,7 @@ def refresh(request: Refresh = OURS) -> State[str]:
 
     The state message tells what was found.
     """
+    refuse_outside(request)
     told = announce(request)
     return Completed(message=told.words, data=told.words)
 

@@ -9,49 +9,55 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flows import settings
-from flows.config import Retrain
+from flows.config import DataConfig, Retrain
+from flows.stores import StoreConfig
 from tasks.errors import UserError
 
 MAGIC = re.compile(r"[*?\[]")
 LOOPBACK = re.compile(r"https?://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/|$)")
 
 
-def refuse_outside(config: Retrain) -> None:
-    """Raise UserError if a run would go outside of the worker's roots, or would have others run code on it.
+def refuse_outside(request: StoreConfig) -> None:
+    """Raise UserError if a run so asked would go outside of the worker's roots, or would have others run code on it.
 
     Folders and files are judged by where they really lie, links followed; buckets by their address.
     """
     roots = settings.roots()
     if not roots:
         return
-    for setting, place in _places(config):
+    for setting, place in _places(request):
         if not any(_below(place, root) for root in roots):
             raise UserError(
                 f"{setting}: {place} is outside of what runs may use on this worker",
                 f"name something below {' or '.join(roots)}, or ask who runs the worker to add it to {settings.ROOTS}",
             )
-    for setting, value in _openings(config):
+    for setting, value in _openings(request):
         raise UserError(f"{setting}: {value} is not for runs to choose on this worker", f"leave {setting} as it is")
 
 
-def _places(config: Retrain) -> Iterator[tuple[str, str]]:
-    """Every path that the config names, and what of it a glob or a folder leads to."""
-    named = {
-        "data.train": config.data.train,
-        "data.evaluation": config.data.evaluation,
-        "base.model": config.base.model if Path(config.base.model).exists() else None,
-        "prompt.template": config.prompt.template if config.prompt.template.endswith(".jinja") else None,
-        "judge.embedding.model": config.judge.embedding.model,
-        "judge.entailment.model": config.judge.entailment.model,
-        "store": config.store,
-        "cache": config.cache,
-        "train.tracking_folder": config.train.tracking_folder if config.train.report_to else None,
-    }
-    for setting, place in named.items():
+def _places(request: StoreConfig) -> Iterator[tuple[str, str]]:
+    """Every path that is named, and what of it a glob or a folder leads to."""
+    for setting, place in _named(request).items():
         if place is not None:
             yield setting, place
             if setting.startswith("data.") and _literal(place).exists():
                 yield from ((setting, str(path)) for path in _found(place))
+
+
+def _named(request: StoreConfig) -> dict[str, str | None]:
+    named = {"store": request.store, "cache": request.cache}
+    data = getattr(request, "data", None)
+    if isinstance(data, DataConfig):
+        named |= {"data.train": data.train, "data.evaluation": data.evaluation}
+    if isinstance(request, Retrain):
+        named |= {
+            "base.model": request.base.model if Path(request.base.model).exists() else None,
+            "prompt.template": request.prompt.template if request.prompt.template.endswith(".jinja") else None,
+            "judge.embedding.model": request.judge.embedding.model,
+            "judge.entailment.model": request.judge.entailment.model,
+            "train.tracking_folder": request.train.tracking_folder if request.train.report_to else None,
+        }
+    return named
 
 
 def _found(source: str) -> list[Path]:
@@ -64,8 +70,10 @@ def _found(source: str) -> list[Path]:
         return []
 
 
-def _openings(config: Retrain) -> Iterator[tuple[str, str]]:
+def _openings(config: StoreConfig) -> Iterator[tuple[str, str]]:
     """What would have the worker run others' code, or send a key to where the run says."""
+    if not isinstance(config, Retrain):
+        return
     if config.runner_address:
         yield "runner_address", config.runner_address
     for name, model in (("train.model", config.train.model), ("answer.model", config.answer.model)):

@@ -2,7 +2,10 @@
 
 import pytest
 
-from flows.config import load
+from flows.config import DataConfig, load
+from flows.maintain import maintain
+from flows.promote import promote, rollback
+from flows.refresh import Refresh, refresh
 from flows.roots import refuse_outside
 from tasks.errors import UserError
 
@@ -100,6 +103,24 @@ def test_a_run_is_refused_before_it_opens_its_store(data, monkeypatch):
             )
         )
     assert not (data / "new").exists()
+
+
+@pytest.mark.parametrize("flow", [maintain, promote, refresh, rollback])
+def test_no_flow_goes_to_a_store_elsewhere(data, monkeypatch, flow):
+    monkeypatch.setenv("REGROUND_ROOTS", f"{data}/store")
+    request = flow.fn.__annotations__["request"]
+    needed = {"because": "it errs"} if "because" in request.model_fields else {}
+    with pytest.raises(UserError, match="store: .* outside of what runs may use"):
+        flow.fn(request(store=f"{data}/new", **needed))
+    assert not (data / "new").exists()
+
+
+def test_a_refresh_looks_at_no_data_elsewhere(data, monkeypatch):
+    monkeypatch.setenv("REGROUND_ROOTS", f"{data}/data,{data}/store")
+    named = DataConfig(train=f"{data}/data2/secret.jsonl", evaluation=None)
+    with pytest.raises(UserError, match=r"data\.train: .* outside of what runs may use"):
+        refresh.fn(Refresh(store=f"{data}/store", data=named))
+    assert not list((data / "store").iterdir())
 
 
 def test_without_roots_nothing_is_refused(monkeypatch):

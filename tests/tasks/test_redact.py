@@ -1,8 +1,12 @@
 """Credentials in what people read."""
 
 import pytest
+from pydantic import ValidationError
 
 from flows.config import load
+from flows.maintain import Maintain
+from flows.promote import Promote, Rollback
+from flows.refresh import Refresh
 from tasks.errors import UserError
 from tasks.redact import redacted
 
@@ -44,6 +48,13 @@ def test_a_config_takes_no_address_with_a_password_and_does_not_repeat_it(settin
         load(None, [setting])
     assert setting.partition("=")[0] in refused.value.what
     assert "wJalrXUtnFEMI" not in str(refused.value)
+
+
+@pytest.mark.parametrize("request_of", [Maintain, Promote, Refresh, Rollback])
+def test_no_flow_takes_a_store_with_a_password(request_of):
+    needed = {"because": "it errs"} if "because" in request_of.model_fields else {}
+    with pytest.raises(ValidationError, match="an address without user and password"):
+        request_of(store="s3://AKIA:wJalrXUtnFEMI@bucket/prefix", **needed)
 
 
 @pytest.mark.parametrize(
