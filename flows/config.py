@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
-from flows.settle import PromotionConfig
+from flows.promotion.settle import PromotionConfig
 from flows.stores import Address, StoreConfig
 from tasks.answer import AnswerConfig
 from tasks.build import BuildConfig

@@ -1,7 +1,7 @@
 """Prefect flows that put an adapter into service and take it out again, with a person's approval where that is wanted.
 
-The retraining flow settles its own adapter (`flows/settle.py`); these are for whoever decides: from the UI, by a
-schedule, an automation, or asked by a retraining whose `promotion.mode` is approve.
+The retraining flow settles its own adapter (`flows/promotion/settle.py`); these are for whoever decides: from the UI,
+by a schedule, an automation, or asked by a retraining whose `promotion.mode` is approve.
 """
 
 from pathlib import Path
@@ -17,12 +17,12 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed
 from pydantic import Field
 
-from flows import decide
-from flows.announce import announced
+from flows.promotion import decide
+from flows.promotion.announce import announced
+from flows.promotion.settle import PromotionConfig, Settled, candidate, settle
+from flows.promotion.versions import markdown, versions
 from flows.roots import refuse_outside
-from flows.settle import PromotionConfig, Settled, candidate, settle
 from flows.stores import StoreConfig
-from flows.versions import markdown, versions
 from tasks.errors import UserError
 from tasks.versioning import shown
 from tasks.versioning.as_task import patiently
@@ -123,7 +123,7 @@ def _resumed() -> bool:
 
 def _ended(store: Store, told: str, mlflow: str | None) -> State[str]:
     if mlflow:
-        from flows.registry import mirrored
+        from flows.promotion.registry import mirrored
 
         told += mirrored(store, mlflow)
     shown.markdown(markdown(versions(store)), key=SERVED, description="Adapters by what became of them")

@@ -13,13 +13,13 @@ from prefect.states import Completed
 from rich.console import Console
 
 from flows import display
-from flows.announce import announced
 from flows.config import Retrain
 from flows.naming import naming
 from flows.pipeline import Outcome, pipeline, planned
 from flows.promote import settle_and_ask
+from flows.promotion.announce import announced
+from flows.promotion.versions import markdown, versions
 from flows.roots import refuse_outside
-from flows.versions import markdown, versions
 from tasks.errors import UserError
 from tasks.reporting import history
 from tasks.versioning import shown

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from flows.config import Retrain
 from flows.retrain import SAMPLE
-from flows.sweep_search import Search
+from flows.sweeps.search import Search
 
 
 class Sweep(Search):
@@ -28,14 +28,6 @@ def sweep(request: Sweep = OURS) -> State[dict[str, Any]]:
     made once; a sweep that was interrupted goes on where it was. A trial that fails is told in its row and ends no
     other. The state message names the best by held-out loss; the run's result is the table.
     """
-    from flows.sweep_run import run  # here, as in flows.retrain
+    from flows.sweeps.run import run  # here, as in flows.retrain
 
     return run(request)
-
-
-@flow(name="trial", flow_run_name="{name}", validate_parameters=False)
-def trial(name: str, config: Retrain) -> dict[str, Any]:
-    """One trial of a sweep; its figures. Raises UserError if it fails of what a user can mend."""
-    from flows.sweep_run import run_trial
-
-    return run_trial(config)

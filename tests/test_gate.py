@@ -9,7 +9,7 @@ import pytest
 
 from flows.config import TINY, load
 from flows.pipeline import pipeline
-from flows.settle import settle
+from flows.promotion.settle import settle
 from tasks.versioning.key import Request
 from tasks.versioning.make import make
 

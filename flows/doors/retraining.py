@@ -11,7 +11,7 @@ from flows.config import TINY, Retrain, load
 from flows.doors.shell import ConfigFile, Overrides, console, write_json
 
 if TYPE_CHECKING:
-    from flows.settle import Settled
+    from flows.promotion.settle import Settled
     from tasks.versioning.plan import Planner
     from tasks.versioning.store import Store
 
@@ -43,7 +43,7 @@ def _settled(tree: Retrain, store: "Store", outcome: "Settled") -> str:
     """Settle what was fresh. Prefect only if it is to ask a person: the run that made the adapter may not have reached
     the deployment; one that was asked is not asked again."""
     if not tree.promotion.asks:
-        from flows.settle import settle
+        from flows.promotion.settle import settle
 
         return settle(store, tree.promotion, outcome)
     settings.for_terminal()

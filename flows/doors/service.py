@@ -28,7 +28,7 @@ def promote(
     It must be whole, and its gate must have compared it with the champion of now. `--force --because "…"` goes past
     the gate, on the record. Exits with 0 if the adapter is in service, with 2 if it was not promoted.
     """
-    from flows.decide import promote as decide
+    from flows.promotion.decide import promote as decide
 
     tree = load(config, overrides or ())
     store = tree.open_store()
@@ -49,7 +49,7 @@ def rollback(
     No retraining promotes it again; only `reground promote --force --because "…"` does. A second rollback goes one
     further back, and wants the name of the adapter that it takes out. Exits with 2 if nothing was changed.
     """
-    from flows.decide import rollback as decide
+    from flows.promotion.decide import rollback as decide
 
     tree = load(config, overrides or ())
     store = tree.open_store()
@@ -60,7 +60,7 @@ def rollback(
 def _mirror(tree: Retrain, store: "Store", *, required: bool = False) -> None:
     """Bring the MLflow registry up to date if the config names one, and end the line."""
     if tree.promotion.mlflow:
-        from flows.registry import mirror, mirrored
+        from flows.promotion.registry import mirror, mirrored
 
         told = mirror(store, tree.promotion.mlflow) if required else mirrored(store, tree.promotion.mlflow)
         console.print(told, highlight=False, end="")
@@ -80,8 +80,8 @@ def versions(
     `champion` is in service, `previous` comes back on a rollback, a `challenger` waits for a decision. Figures are
     changes against the champion of then. `reground artifacts` lists everything else.
     """
-    from flows import served
-    from flows.versions import versions as known
+    from flows.promotion import served
+    from flows.promotion.versions import versions as known
 
     store = open_store(config, overrides)
     lines = known(store)
@@ -107,8 +107,8 @@ def compare(
     From scores that are in the store, on the same questions; nothing is answered or scored for it. Exits with 2 if
     the two were never scored on the same questions.
     """
-    from flows import served
-    from flows.comparing import compare as compared
+    from flows.promotion import served
+    from flows.promotion.comparing import compare as compared
 
     told = compared(open_store(config, overrides), first, second)
     if json:

@@ -9,11 +9,11 @@ from rich.table import Table
 from flows import display, settings
 from flows.config import TINY, load
 from flows.doors.shell import ConfigFile, console, write_json
-from flows.sweep_search import Engine, Search, values
+from flows.sweeps.search import Engine, Search, values
 
 if TYPE_CHECKING:
-    from flows.sweep_grid import Look
-    from flows.sweep_outcome import Outcome
+    from flows.sweeps.grid import Look
+    from flows.sweeps.outcome import Outcome
 
 
 def sweep(
@@ -54,7 +54,7 @@ def sweep(
 
     Exits with 0 if a trial succeeded, or with 2 for a mistake.
     """
-    from flows.sweep_engines import foreseen
+    from flows.sweeps.engines import foreseen
 
     search = Search(config=load(config), over=values(overrides or ()), engine=engine, trials=trials, seed=seed)
     found = foreseen(search)
@@ -65,7 +65,7 @@ def sweep(
     from flows.run import TELL
     from flows.sweep import Sweep
     from flows.sweep import sweep as flow
-    from flows.sweep_outcome import Outcome
+    from flows.sweeps.outcome import Outcome
 
     def told(step: Any, done: bool) -> None:
         (display.step_done if done else display.step_starts)(console, step)
@@ -78,7 +78,7 @@ def sweep(
 
 
 def _planned(search: Search, found: "list[Look]") -> None:
-    from flows.sweep_optuna import AT_RANDOM, scales
+    from flows.sweeps.optuna import AT_RANDOM, scales
 
     table = _table("trial", *search.varied, "runs", "will take")
     for look in found:
@@ -114,7 +114,7 @@ def _plain(look: "Look") -> dict[str, Any]:
 
 
 def _show(outcome: "Outcome") -> None:
-    from flows.sweep_outcome import cells, head
+    from flows.sweeps.outcome import cells, head
 
     names = list(outcome.rows[0].settings)
     table = _table("trial", *(name.rpartition(".")[2] for name in names), *head(outcome))

@@ -1,9 +1,9 @@
 """What a retraining whose adapter a person is to approve tells the deployment that asks."""
 
 from flows.promote import Promote, settle_and_ask
-from flows.settle import PromotionConfig
+from flows.promotion.settle import PromotionConfig
 from tasks.versioning.store import Store
-from tests.flows.test_settle import outcome
+from tests.flows.promotion.test_settle import outcome
 
 
 def test_the_request_means_the_same_in_another_working_directory(tmp_path, monkeypatch):

@@ -10,10 +10,10 @@ import time
 import pytest
 
 from flows.config import load
-from flows.settle import PromotionConfig
+from flows.promotion.settle import PromotionConfig
 from tasks.errors import UserError
 from tasks.versioning.store import Store
-from tests.flows.test_settle import outcome
+from tests.flows.promotion.test_settle import outcome
 from tests.tasks.versioning.promoting import adapter, gate
 
 pytestmark = pytest.mark.slow

@@ -34,8 +34,9 @@ def compile_between(model: Any) -> None:
 def _require(compiled: Any, device: Any) -> None:
     import torch
 
+    numbers = torch.ones(8, device=device, requires_grad=True)  # not in `try`: a GPU that fails lacks no compiler
     try:
-        compiled(lambda x: (x * x).sum())(torch.ones(8, device=device, requires_grad=True)).backward()
+        compiled(lambda x: (x * x).sum())(numbers).backward()
     except Exception as error:  # of dynamo, inductor, Triton or a compiler
         said = str(error).strip().partition("\n")[0] or type(error).__name__
         raise UserError(

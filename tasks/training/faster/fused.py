@@ -54,7 +54,7 @@ def _forward(layer: Any, x: torch.Tensor) -> torch.Tensor:
 class _Adapted(torch.autograd.Function):
     """`x` is (…, in), `dropped` the same behind dropout or None, `a` (r, in), `b` (out, r); returns (…, out).
 
-    All is computed and returned in the dtype `narrow`, as autocast would, and gradients come back in each input's own.
+    All is computed in the dtype `narrow`, as autocast would; autograd casts each gradient to its input's own.
     """
 
     @staticmethod
@@ -74,8 +74,7 @@ class _Adapted(torch.autograd.Function):
         rank = taken.flatten(0, -2) @ a.to(narrow).T
         result.view(-1, result.shape[-1]).addmm_(rank, b.to(narrow).T, alpha=scale)
         ctx.save_for_backward(taken, rank, a, b)
-        ctx.base, ctx.scale, ctx.dtypes = base, scale, (x.dtype, taken.dtype if dropped is None else dropped.dtype)
-        ctx.dropped = dropped is not None
+        ctx.base, ctx.scale, ctx.dropped = base, scale, dropped is not None
         return result
 
     @staticmethod
@@ -90,11 +89,11 @@ class _Adapted(torch.autograd.Function):
             grad_x = out @ _weight(ctx.base, narrow)
             if not ctx.dropped:
                 grad_x.addmm_(by_rank, a.to(narrow), alpha=scale)
-            grad_x = grad_x.view_as(taken).to(ctx.dtypes[0])
+            grad_x = grad_x.view_as(taken)
         if ctx.needs_input_grad[1]:
-            grad_dropped = (by_rank @ a.to(narrow)).mul_(scale).view_as(taken).to(ctx.dtypes[1])
-        grad_a = (by_rank.T @ flat).mul_(scale).to(a.dtype)
-        grad_b = (out.T @ rank).mul_(scale).to(b.dtype)
+            grad_dropped = (by_rank @ a.to(narrow)).mul_(scale).view_as(taken)
+        grad_a = (by_rank.T @ flat).mul_(scale)
+        grad_b = (out.T @ rank).mul_(scale)
         return grad_x, grad_dropped, grad_a, grad_b, None, None, None
 
 

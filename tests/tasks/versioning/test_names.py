@@ -46,7 +46,7 @@ def test_an_alias_is_no_path(store, alias):
 
 
 def test_a_name_of_a_registered_model_is_no_path(tmp_path):
-    from flows.registry import mirrored
+    from flows.promotion.registry import mirrored
 
     with pytest.raises(UserError, match="no name within a store"):
         mirrored(Store(tmp_path / "store"), "../../x")

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows.versions import Line
+from flows.promotion.versions import Line
 
 STATES = {"champion": "bold green", "previous": "green", "challenger": "yellow", "rolled back": "red", "refused": "dim"}
 

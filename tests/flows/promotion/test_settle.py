@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from flows.config import load
-from flows.settle import PromotionConfig, settle
+from flows.promotion.settle import PromotionConfig, settle
 from tasks.errors import UserError
 from tasks.gate import GateConfig
 from tasks.gating.rules import Rule
@@ -135,9 +135,9 @@ def test_settling_starts_no_prefect_where_nobody_is_to_be_asked(tmp_path):
         [
             sys.executable,
             "-c",
-            "import sys, flows.settle, flows.decide, flows.versions, flows.doors.retraining as fresh; "
+            "import sys, flows.doors.retraining as fresh; from flows.promotion import decide, settle, versions; "
             "from flows.config import load; config = load(None, ['promotion.mode=approve']); "
-            "from tasks.versioning.store import Store; from tests.flows.test_settle import outcome; "
+            "from tasks.versioning.store import Store; from tests.flows.promotion.test_settle import outcome; "
             f"store = Store({str(tmp_path)!r}); fresh._settled(config, store, outcome(store, 'first')); "
             "print('prefect' in sys.modules)",
         ],

@@ -11,9 +11,9 @@ from xml.etree import ElementTree
 import pytest
 
 from flows.config import TINY, load
-from flows.sweep_grid import looks, trials
-from flows.sweep_outcome import Outcome, Row, image, markdown
-from flows.sweep_search import values
+from flows.sweeps.grid import looks, trials
+from flows.sweeps.outcome import Outcome, Row, image, markdown
+from flows.sweeps.search import values
 from tasks.errors import UserError
 from tests.flows.conftest import ROOT, Project, lay
 

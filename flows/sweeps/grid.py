@@ -7,7 +7,7 @@ from typing import Any
 
 from flows.config import Retrain, change
 from flows.pipeline import planned
-from flows.sweep_search import EXAMPLE, word
+from flows.sweeps.search import EXAMPLE, word
 from tasks.errors import UserError
 from tasks.versioning.inputs import sha256_json
 from tasks.versioning.key import identity

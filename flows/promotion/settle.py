@@ -59,7 +59,7 @@ def settle(store: Store, config: PromotionConfig, outcome: Settled) -> str:
     """
     told = _settled(store, config, outcome.adapter, outcome.gate, outcome.report)
     if config.mlflow:
-        from flows.registry import mirrored
+        from flows.promotion.registry import mirrored
 
         told += mirrored(store, config.mlflow)
     return told

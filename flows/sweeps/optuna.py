@@ -12,9 +12,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from flows.config import Retrain
-from flows.sweep_grid import Trial, trials
-from flows.sweep_outcome import Outcome, Row
-from flows.sweep_search import Range, Search
+from flows.sweeps.grid import Trial, trials
+from flows.sweeps.outcome import Outcome, Row
+from flows.sweeps.search import Range, Search
 from tasks.errors import UserError
 
 if TYPE_CHECKING:

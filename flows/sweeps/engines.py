@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from flows import sweep_optuna
-from flows.sweep_grid import Look, Trial, looks, trials
-from flows.sweep_outcome import Row
-from flows.sweep_search import Range, Search
+from flows.sweeps import optuna
+from flows.sweeps.grid import Look, Trial, looks, trials
+from flows.sweeps.outcome import Row
+from flows.sweeps.search import Range, Search
 from tasks.errors import UserError
 
 
@@ -14,20 +14,20 @@ def contrasts(search: Search) -> list[list[Trial]]:
 
     Raises UserError for whatever is wrong with the search, as far as it can be told before a trial has run.
     """
-    return sweep_optuna.contrasts(search) if search.engine == "optuna" else [_grid(search)]
+    return optuna.contrasts(search) if search.engine == "optuna" else [_grid(search)]
 
 
 def foreseen(search: Search) -> list[Look]:
     """What the trials would do that are known before any has run; raises UserError as `contrasts`, and as `looks`."""
     groups = [looks(each) for each in contrasts(search)]
     if search.engine == "optuna":
-        return looks(sweep_optuna.at_random(search), repeats=True)
+        return looks(optuna.at_random(search), repeats=True)
     return groups[0]
 
 
 def proposed(search: Search, rows: list[Row]) -> Iterator[Trial]:
     """All trials. A trial's row must be in `rows` before the next is asked for: engines may choose by it."""
-    return sweep_optuna.suggested(search, rows) if search.engine == "optuna" else iter(_grid(search))
+    return optuna.suggested(search, rows) if search.engine == "optuna" else iter(_grid(search))
 
 
 def _grid(search: Search) -> list[Trial]:

@@ -7,10 +7,10 @@ import sys
 import pytest
 
 from flows.config import TINY, load
-from flows.sweep_engines import contrasts, foreseen, proposed
-from flows.sweep_optuna import AT_RANDOM, scales
-from flows.sweep_outcome import Row
-from flows.sweep_search import Range, Search, values
+from flows.sweeps.engines import contrasts, foreseen, proposed
+from flows.sweeps.optuna import AT_RANDOM, scales
+from flows.sweeps.outcome import Row
+from flows.sweeps.search import Range, Search, values
 from tasks.errors import UserError
 from tests.flows.conftest import Project, lay
 from tests.tasks.tiny import toy_base

@@ -2,10 +2,10 @@
 
 import pytest
 
-from flows.announce import announced, event_of
-from flows.settle import PromotionConfig, settle
+from flows.promotion.announce import announced, event_of
+from flows.promotion.settle import PromotionConfig, settle
 from tasks.versioning.store import Store
-from tests.flows.test_settle import outcome
+from tests.flows.promotion.test_settle import outcome
 from tests.tasks.versioning.promoting import adapter
 from tests.toy_flow import in_flow
 

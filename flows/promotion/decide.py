@@ -1,7 +1,7 @@
 """What the terminal and the Prefect flows promote and roll back, and what they say of it."""
 
-from flows.settle import candidate
-from flows.versions import gate_of, report_of
+from flows.promotion.settle import candidate
+from flows.promotion.versions import gate_of, report_of
 from tasks.errors import UserError
 from tasks.versioning.judged import decided
 from tasks.versioning.promotions import Entry

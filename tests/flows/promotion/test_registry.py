@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from flows.registry import TAG, mirror, mirrored
-from flows.settle import PromotionConfig, settle
+from flows.promotion.registry import TAG, mirror, mirrored
+from flows.promotion.settle import PromotionConfig, settle
 from tasks.errors import UserError
 from tasks.versioning.store import Store
-from tests.flows.test_settle import outcome
+from tests.flows.promotion.test_settle import outcome
 from tests.tasks.versioning.promoting import adapter
 
 MIRRORED = PromotionConfig(mlflow="answerer")
@@ -91,6 +91,6 @@ def test_without_the_library_it_is_told_what_to_install(store, monkeypatch):
 
 
 def test_without_the_setting_mlflow_is_not_imported():
-    script = "import sys, flows.cli, flows.settle, flows.registry; print('mlflow' in sys.modules)"
+    script = "import sys, flows.cli, flows.promotion.settle, flows.promotion.registry; print('mlflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -1,0 +1,1 @@
+"""What becomes of adapters: settled by the gate or by a person, announced, listed, compared, mirrored."""

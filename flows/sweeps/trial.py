@@ -1,0 +1,53 @@
+"""One trial of a sweep: the pipeline as a retraining runs it, but that nothing is promoted."""
+
+from typing import Any
+
+import orjson
+from prefect import flow
+
+from flows.config import Retrain
+from flows.run import TELL, made
+from tasks.versioning import shown
+from tasks.versioning.as_task import patiently
+from tasks.versioning.plan import Planned
+
+
+@flow(name="trial", flow_run_name="{name}", validate_parameters=False)
+def trial(name: str, config: Retrain) -> dict[str, Any]:
+    """The fields of the trial's `Row`. Raises UserError if it fails of what a user can mend."""
+    with shown.meanwhile():
+        return patiently(lambda: _figures(config))
+
+
+def _figures(config: Retrain) -> dict[str, Any]:
+    told = TELL.get()
+    done: dict[str, Planned] = {}
+
+    def note(step: Planned, finished: bool) -> None:
+        told(step, finished)
+        if finished:
+            done[step.label] = step
+
+    name = f"{config.name} sweep"  # a plan of the config itself goes on comparing with its own last run
+    outcome = made(config, config.open_store(), name=name, tell=note)
+    training = done["train"].artifact
+    assert training is not None
+    gate = orjson.loads((outcome.gate.folder / "gate.json").read_bytes())
+    summary = orjson.loads((training.local() / "report.json").read_bytes())
+    inputs = training.record["payload"]["inputs"]
+    ran = [step for step in done.values() if step.status != "fresh"]
+    return {
+        "heldout_loss": summary["held_out_loss_after"],
+        "measured_on": [inputs["heldout"], inputs["base"]],
+        "metrics": [
+            {"name": each["name"], "label": each["label"], "direction": each["direction"], **each["tuned"]}
+            for each in gate["comparisons"]["base"]
+            if each["primary"]
+        ],
+        "decision": gate["decision"],
+        "why": gate["why"],
+        "seconds": round(sum(step.seconds or 0.0 for step in ran), 3),
+        "ran": [step.label for step in ran],
+        "cached": [step.label for step in done.values() if step.status == "fresh"],
+        "adapter": outcome.adapter.about,
+    }
