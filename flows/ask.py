@@ -4,7 +4,7 @@ from flows.config import Retrain
 from flows.pipeline import planned
 from flows.sources import base_model, template
 from tasks.errors import UserError
-from tasks.versioning.store import Artifact, Store
+from tasks.versioning.storage.store import Artifact, Store
 
 
 def answers(config: Retrain, question: str, passages: list[str], key: str | None) -> tuple[str, str, str]:

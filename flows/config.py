@@ -21,7 +21,7 @@ from tasks.score import ScoreConfig
 from tasks.training.config import TrainConfig
 from tasks.validate import ValidateConfig
 from tasks.versioning import RUNTIME, Config
-from tasks.versioning.source import ROOT
+from tasks.versioning.identity.source import ROOT
 
 TINY = ROOT / "deployments/configs/tiny.yaml"  # what runs when no other config is named: the sample
 

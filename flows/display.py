@@ -8,15 +8,15 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
-from tasks.versioning.aliases import Alias
-from tasks.versioning.lineage import Lineage
-from tasks.versioning.plan import Planned
-from tasks.versioning.store import SHORT, Artifact
-from tasks.versioning.why import Cause
+from tasks.versioning.identity.lineage import Lineage
+from tasks.versioning.identity.why import Cause
+from tasks.versioning.running.plan import Planned
+from tasks.versioning.storage.aliases import Alias
+from tasks.versioning.storage.store import SHORT, Artifact
 
 if TYPE_CHECKING:
-    from tasks.versioning.fsck import Finding
-    from tasks.versioning.gc import Collected
+    from tasks.versioning.storage.fsck import Finding
+    from tasks.versioning.storage.gc import Collected
 
 COLOURS = {"fresh": "green", "stale": "yellow", "waits": "cyan"}
 

@@ -8,9 +8,9 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt
 from flows.retrain import SAMPLE
 from flows.roots import refuse_outside
 from flows.stores import StoreConfig
-from tasks.versioning import shown
-from tasks.versioning.fsck import check
-from tasks.versioning.gc import DAY, Collected, collect
+from tasks.versioning.running import shown
+from tasks.versioning.storage.fsck import check
+from tasks.versioning.storage.gc import DAY, Collected, collect
 
 
 class Maintain(StoreConfig):

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from flows.config import Retrain
-from tasks.versioning.plan import Planned, Planner
+from tasks.versioning.running.plan import Planned, Planner
 
 SHARDS = re.compile(r"([\d,]+) of [\d,]+ shards (?:changed|gone)")
 MOST = 3  # changes that the name tells

@@ -22,9 +22,9 @@ from tasks.slices import SlicesConfig, slices
 from tasks.train import train
 from tasks.validate import validate
 from tasks.versioning import Config, Step
-from tasks.versioning.inputs import Input
-from tasks.versioning.plan import Planner
-from tasks.versioning.store import Artifact, Store
+from tasks.versioning.identity.inputs import Input
+from tasks.versioning.running.plan import Planner
+from tasks.versioning.storage.store import Artifact, Store
 
 Given = dict[str, Any]  # what training is made from: rows, evaluation, base and template
 

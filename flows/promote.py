@@ -24,10 +24,10 @@ from flows.promotion.versions import markdown, versions
 from flows.roots import refuse_outside
 from flows.stores import StoreConfig
 from tasks.errors import UserError
-from tasks.versioning import shown
-from tasks.versioning.as_task import patiently
-from tasks.versioning.judged import decided
-from tasks.versioning.store import Store
+from tasks.versioning.promotion.judged import decided
+from tasks.versioning.running import shown
+from tasks.versioning.running.as_task import patiently
+from tasks.versioning.storage.store import Store
 
 __all__ = ["PromotionConfig", "promote", "rollback", "settle", "settle_and_ask"]
 

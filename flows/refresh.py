@@ -24,8 +24,8 @@ from flows.roots import refuse_outside
 from flows.sources import triplets
 from flows.stores import StoreConfig
 from tasks.errors import UserError
-from tasks.versioning.inputs import sha256_json
-from tasks.versioning.store import SHORT, Store
+from tasks.versioning.identity.inputs import sha256_json
+from tasks.versioning.storage.store import SHORT, Store
 
 EVENT = "dataset.refreshed"
 RESOURCE = "reground.dataset."  # and the name

@@ -22,12 +22,12 @@ from flows.promotion.versions import markdown, versions
 from flows.roots import refuse_outside
 from tasks.errors import UserError
 from tasks.reporting import history
-from tasks.versioning import shown
-from tasks.versioning.as_task import TaskRunner, Tell, patiently, silent
-from tasks.versioning.lineage import lineage
-from tasks.versioning.plan import Planner
-from tasks.versioning.runner import Runner
-from tasks.versioning.store import Artifact, Store
+from tasks.versioning.identity.lineage import lineage
+from tasks.versioning.running import shown
+from tasks.versioning.running.as_task import TaskRunner, Tell, patiently, silent
+from tasks.versioning.running.plan import Planner
+from tasks.versioning.running.runner import Runner
+from tasks.versioning.storage.store import Artifact, Store
 
 AND_SO = " → "  # in the state message, between what the adapter is worth and what became of it
 TELL: ContextVar[Tell] = ContextVar("tell", default=silent)  # the terminal sets it, to watch the steps

@@ -8,11 +8,11 @@ from flows.config import BaseConfig, PromptConfig
 from tasks.errors import Unreachable, UserError
 from tasks.readers import expand
 from tasks.readers.source import Rows
-from tasks.versioning.away import is_away
-from tasks.versioning.inputs import HubModel, Input, Local
-from tasks.versioning.source import ROOT
-from tasks.versioning.store import Artifact, Store
-from tasks.versioning.whole import NotWhole, whole
+from tasks.versioning.identity.inputs import HubModel, Input, Local
+from tasks.versioning.identity.source import ROOT
+from tasks.versioning.running.away import is_away
+from tasks.versioning.storage.store import Artifact, Store
+from tasks.versioning.storage.whole import NotWhole, whole
 
 TEMPLATES = ROOT / "tasks/prompts/templates"
 COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 
 from tasks.redact import CREDENTIALS
 from tasks.versioning import RUNTIME, Config
-from tasks.versioning.store import Store
+from tasks.versioning.storage.store import Store
 
 
 def without_secrets(url: str) -> str:

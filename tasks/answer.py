@@ -14,7 +14,7 @@ from tasks.model import ModelConfig, attach_adapter, inference, load_base, load_
 from tasks.prompts import Prompt
 from tasks.triplets import read_triplets
 from tasks.versioning import Config, step
-from tasks.versioning.journal import Journal
+from tasks.versioning.running.journal import Journal
 
 if TYPE_CHECKING:
     import numpy as np

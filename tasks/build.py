@@ -22,10 +22,10 @@ from tasks.errors import UserError
 from tasks.prompts import Prompt
 from tasks.triplets import Triplet, files_of, left_out, parse_triplets
 from tasks.versioning import Config, step
-from tasks.versioning.digests import digests
-from tasks.versioning.inputs import sha256_json
-from tasks.versioning.parts import Part, Parts, Piece
-from tasks.versioning.spread import Spread, here
+from tasks.versioning.identity.digests import digests
+from tasks.versioning.identity.inputs import sha256_json
+from tasks.versioning.running.parts import Part, Parts, Piece
+from tasks.versioning.running.spread import Spread, here
 
 if TYPE_CHECKING:
     import numpy as np

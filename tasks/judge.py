@@ -17,8 +17,8 @@ from tasks.judges.llm import LlmConfig, by_llm
 from tasks.judges.local import LIBRARIES, folder_of
 from tasks.judges.memory import Judged, Memory, write_judgements
 from tasks.versioning import Config, step
-from tasks.versioning.inputs import Local
-from tasks.versioning.key import identity
+from tasks.versioning.identity.inputs import Local
+from tasks.versioning.identity.key import identity
 
 
 class JudgeConfig(Config):

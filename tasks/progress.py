@@ -32,7 +32,7 @@ class TrainingProgress:
         self.page: Any = None
         self.next = 0.0  # when the page may be brought up to date again
         if _in_prefect():
-            from tasks.versioning.shown import TrainingPage
+            from tasks.versioning.running.shown import TrainingPage
 
             self.page = TrainingPage()
 

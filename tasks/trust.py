@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from tasks.errors import UserError
-from tasks.versioning.inputs import files_below, sha256_file, sha256_json
+from tasks.versioning.identity.inputs import files_below, sha256_file, sha256_json
 
 CONFIGS = ("config.json", "tokenizer_config.json", "processor_config.json")  # each may name classes in `auto_map`
 

@@ -19,8 +19,8 @@ from tasks.rules.shard import SKETCH, RowConfig, examine_shard
 from tasks.rules.table import REMEDIES, Finding, Rules
 from tasks.rules.tally import Tally
 from tasks.triplets import LEFT_OUT, parse_triplets
-from tasks.versioning.parts import Part, Parts, Piece, noted
-from tasks.versioning.spread import Spread, here
+from tasks.versioning.running.parts import Part, Parts, Piece, noted
+from tasks.versioning.running.spread import Spread, here
 from tasks.versioning.step import Config, step
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from flows.doctor.finding import Finding, bad, note, ok
 from flows.sources import base_model, template
 from tasks.errors import UserError
 from tasks.training.fitting.shapes import count, shapes
-from tasks.versioning.inputs import HubModel
+from tasks.versioning.identity.inputs import HubModel
 
 
 def check(config: Retrain) -> Iterator[Finding]:

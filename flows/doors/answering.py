@@ -19,8 +19,8 @@ def validate(
     """Check triplets, and say for each rejected row which rule, which value and what to do."""
     from flows.sources import triplets
     from tasks.validate import validate as step
-    from tasks.versioning.key import Request
-    from tasks.versioning.make import make
+    from tasks.versioning.identity.key import Request
+    from tasks.versioning.running.make import make
 
     tree = load(config, overrides or ())
     request = Request(step, tree.validation, {"rows": triplets(source)}, "validate")

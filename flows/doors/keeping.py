@@ -64,7 +64,7 @@ def gc(
 
     It says of each thing why it stays or goes, and may run while other commands do.
     """
-    from tasks.versioning.gc import DAY, collect
+    from tasks.versioning.storage.gc import DAY, collect
 
     store = open_store(config, overrides)
     found = collect(store, older_than=older_than * DAY, keep_runs=keep_runs, delete=delete)
@@ -78,7 +78,7 @@ def fsck(config: WhichStore = TINY, overrides: Overrides = None) -> None:
     """
     from tqdm import tqdm
 
-    from tasks.versioning.fsck import bytes_to_read, check
+    from tasks.versioning.storage.fsck import bytes_to_read, check
 
     store = open_store(config, overrides)
     size = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}

@@ -16,7 +16,7 @@ def why(
     json: Annotated[bool, typer.Option("--json", help="The same for machines.")] = False,
 ) -> None:
     """Tell why an artifact was made: what had changed since the one before, and why that had, back to the source."""
-    from tasks.versioning.why import why as explain
+    from tasks.versioning.identity.why import why as explain
 
     cause = explain(open_store(config, overrides).match(artifact))
     if json:
@@ -33,7 +33,7 @@ def lineage(
     mermaid: Annotated[bool, typer.Option("--mermaid", help="A flow chart for Markdown.")] = False,
 ) -> None:
     """Show everything that an artifact was made from, up to the files and the base model."""
-    from tasks.versioning.lineage import lineage as trace
+    from tasks.versioning.identity.lineage import lineage as trace
 
     told = trace(open_store(config, overrides).match(artifact))
     if json:

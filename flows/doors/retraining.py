@@ -12,8 +12,8 @@ from flows.doors.shell import ConfigFile, Overrides, console, write_json
 
 if TYPE_CHECKING:
     from flows.promotion.settle import Settled
-    from tasks.versioning.plan import Planner
-    from tasks.versioning.store import Store
+    from tasks.versioning.running.plan import Planner
+    from tasks.versioning.storage.store import Store
 
 
 def retrain(config: ConfigFile = TINY, overrides: Overrides = None) -> None:
@@ -112,7 +112,7 @@ def adopt(
 
     Refused if the config or an input changed as well. `reground show` and `why` tell of it ever after.
     """
-    from tasks.versioning.adopt import adopt as take_over
+    from tasks.versioning.storage.adopt import adopt as take_over
 
     for artifact in take_over(_planned(load(config, overrides or ())), step, because):
         told = artifact.record["adopted"]

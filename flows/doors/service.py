@@ -10,7 +10,7 @@ from flows.doors.shell import Overrides, WhichStore, console, open_store, write_
 from tasks.errors import UserError
 
 if TYPE_CHECKING:
-    from tasks.versioning.store import Store
+    from tasks.versioning.storage.store import Store
 
 
 def promote(

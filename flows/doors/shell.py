@@ -12,7 +12,7 @@ from rich.console import Console
 from flows.config import load
 
 if TYPE_CHECKING:
-    from tasks.versioning.store import Store
+    from tasks.versioning.storage.store import Store
 
 console = Console(width=None if sys.stdout.isatty() else 100)
 

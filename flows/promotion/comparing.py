@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from tasks.errors import UserError
-from tasks.versioning.artifact import Artifact
-from tasks.versioning.judged import adapter_of, weights
-from tasks.versioning.store import Store
+from tasks.versioning.promotion.judged import adapter_of, weights
+from tasks.versioning.storage.artifact import Artifact
+from tasks.versioning.storage.store import Store
 
 BASE = "base"  # the base model, where an adapter might stand
 RESAMPLES, SEED = 10_000, 0

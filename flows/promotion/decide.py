@@ -3,9 +3,9 @@
 from flows.promotion.settle import candidate
 from flows.promotion.versions import gate_of, report_of
 from tasks.errors import UserError
-from tasks.versioning.judged import decided
-from tasks.versioning.promotions import Entry
-from tasks.versioning.store import Artifact, Store
+from tasks.versioning.promotion.judged import decided
+from tasks.versioning.promotion.promotions import Entry
+from tasks.versioning.storage.store import Artifact, Store
 
 
 def promote(

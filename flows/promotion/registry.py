@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.errors import UserError
 from tasks.redact import redacted
-from tasks.versioning.promotion_log import Version
-from tasks.versioning.store import Store
+from tasks.versioning.promotion.promotion_log import Version
+from tasks.versioning.storage.store import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

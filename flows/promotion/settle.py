@@ -9,10 +9,10 @@ from pydantic import Field
 
 from tasks.errors import UserError
 from tasks.versioning import Config
-from tasks.versioning.artifact import Artifact
-from tasks.versioning.judged import decided
-from tasks.versioning.promotions import Outdated
-from tasks.versioning.store import Store
+from tasks.versioning.promotion.judged import decided
+from tasks.versioning.promotion.promotions import Outdated
+from tasks.versioning.storage.artifact import Artifact
+from tasks.versioning.storage.store import Store
 
 
 class PromotionConfig(Config):

@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tasks.errors import UserError
-from tasks.versioning.artifact import Artifact
-from tasks.versioning.history import History, same
-from tasks.versioning.judged import Judged, judged, weights
-from tasks.versioning.promotion_log import Entry, Version
-from tasks.versioning.promotions import ADAPTERS
-from tasks.versioning.store import SHORT, Store
+from tasks.versioning.promotion.history import History, same
+from tasks.versioning.promotion.judged import Judged, judged, weights
+from tasks.versioning.promotion.promotion_log import Entry, Version
+from tasks.versioning.promotion.promotions import ADAPTERS
+from tasks.versioning.storage.artifact import Artifact
+from tasks.versioning.storage.store import SHORT, Store
 
 FIGURES = 3  # of the gate, in a line
 BECAME = {"promote": "was champion", "challenge": "challenged", "refuse": "refused", "rollback": "rolled back"}

@@ -20,7 +20,7 @@ from prefect.exceptions import ObjectNotFound
 from pydantic import SecretStr
 
 from tasks.errors import UserError
-from tasks.versioning.source import ROOT
+from tasks.versioning.identity.source import ROOT
 
 DEPLOYMENTS = ROOT / "deployments/prefect.yaml"
 AUTOMATIONS = ROOT / "deployments/automations.yaml"

@@ -16,8 +16,8 @@ from pydantic import BaseModel, Field, ValidationError
 from flows import settings
 from tasks.errors import UserError
 from tasks.training.launch import SHORT_SPIN
-from tasks.versioning.process import Process
-from tasks.versioning.source import ROOT
+from tasks.versioning.identity.source import ROOT
+from tasks.versioning.storage.process import Process
 
 FOLDER = ROOT / ".reground"
 USER = "reground"  # of the production variant's basic authentication

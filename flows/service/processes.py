@@ -6,8 +6,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from tasks.versioning.process import Process
-from tasks.versioning.source import ROOT
+from tasks.versioning.identity.source import ROOT
+from tasks.versioning.storage.process import Process
 
 GRACE = 30.0  # seconds to end by itself; a worker first ends its run, and that its training child: 8 s
 

@@ -9,9 +9,9 @@ from flows.config import Retrain, change
 from flows.pipeline import planned
 from flows.sweeps.search import EXAMPLE, word
 from tasks.errors import UserError
-from tasks.versioning.inputs import sha256_json
-from tasks.versioning.key import identity
-from tasks.versioning.plan import Planned, Planner
+from tasks.versioning.identity.inputs import sha256_json
+from tasks.versioning.identity.key import identity
+from tasks.versioning.running.plan import Planned, Planner
 
 Lists = Mapping[str, Sequence[Any]]  # setting → its values
 

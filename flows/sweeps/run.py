@@ -14,7 +14,7 @@ from flows.sweeps.outcome import Outcome, Row, markdown
 from flows.sweeps.search import Search
 from flows.sweeps.trial import trial
 from tasks.errors import Unreachable, UserError
-from tasks.versioning import shown
+from tasks.versioning.running import shown
 
 
 def run(search: Search) -> State[dict[str, Any]]:

@@ -7,9 +7,9 @@ from prefect import flow
 
 from flows.config import Retrain
 from flows.run import TELL, made
-from tasks.versioning import shown
-from tasks.versioning.as_task import patiently
-from tasks.versioning.plan import Planned
+from tasks.versioning.running import shown
+from tasks.versioning.running.as_task import patiently
+from tasks.versioning.running.plan import Planned
 
 
 @flow(name="trial", flow_run_name="{name}", validate_parameters=False)

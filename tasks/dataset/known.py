@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.dataset.folder import shards
-from tasks.versioning.digests import digests
+from tasks.versioning.identity.digests import digests
 
 if TYPE_CHECKING:
     import numpy as np

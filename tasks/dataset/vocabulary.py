@@ -12,9 +12,9 @@ import orjson
 from tasks.errors import UserError
 from tasks.model import load_tokenizer
 from tasks.prompts import Vocabulary
-from tasks.versioning.digests import digests
-from tasks.versioning.inputs import files_below
-from tasks.versioning.parts import Parts, Piece
+from tasks.versioning.identity.digests import digests
+from tasks.versioning.identity.inputs import files_below
+from tasks.versioning.running.parts import Parts, Piece
 
 WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt", ".pth")
 

@@ -7,7 +7,7 @@ from tasks.metrics.row import Row
 from tasks.score import answered, refusal_sentence
 from tasks.text import ContextView
 from tasks.triplets import Triplet
-from tasks.versioning.inputs import sha256_json
+from tasks.versioning.identity.inputs import sha256_json
 
 System = Literal["base", "tuned"]
 SYSTEMS: tuple[System, ...] = get_args(System)

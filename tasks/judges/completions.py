@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.judges.endpoint import Completion
-from tasks.versioning.journal import Journal
+from tasks.versioning.running.journal import Journal
 
 MOST = 200_000  # completions that an artifact carries: about 100 MB
 TABLE = "completions.arrow"

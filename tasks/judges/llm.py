@@ -19,7 +19,7 @@ from tasks.judges.endpoint import BudgetConfig, Endpoint, EndpointConfig, NoRepl
 from tasks.judges.memory import CHUNK, Judged
 from tasks.judges.prompts import QUESTIONS, STATEMENTS, VERDICTS, Prompt, Reply, prompt_hash, read
 from tasks.versioning import RUNTIME, Config
-from tasks.versioning.inputs import sha256_json
+from tasks.versioning.identity.inputs import sha256_json
 
 
 class LlmConfig(Config):

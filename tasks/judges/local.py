@@ -10,9 +10,9 @@ from pydantic import Field, PositiveInt
 from tasks.errors import UserError
 from tasks.trust import naming, trusted
 from tasks.versioning import RUNTIME, Config
-from tasks.versioning.inputs import Local
-from tasks.versioning.key import identity, installed
-from tasks.versioning.remembered import code_of
+from tasks.versioning.identity.inputs import Local
+from tasks.versioning.identity.key import identity, installed
+from tasks.versioning.identity.remembered import code_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

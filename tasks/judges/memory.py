@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tasks.judges.case import Case, Judgement
-from tasks.versioning.inputs import sha256_json
-from tasks.versioning.journal import Journal
+from tasks.versioning.identity.inputs import sha256_json
+from tasks.versioning.running.journal import Journal
 
 CHUNK = 64  # cases that are judged and kept at a time
 TABLE = "judgements.arrow"

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.readers.shards import CHECKSUMS, Seen, checksums, cut
-from tasks.versioning.inputs import Files
-from tasks.versioning.parts import noted
+from tasks.versioning.identity.inputs import Files
+from tasks.versioning.running.parts import noted
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class Step:
 
     A function may name further arguments, and is given them: ``work``, a folder of this key's that outlives a crash, to
     resume from; ``earlier``, the folders of earlier artifacts of this step, newest first, to take unchanged parts from;
-    ``spread``, to map a pure function over many pieces of work (see `tasks.versioning.spread`).
+    ``spread``, to map a pure function over many pieces of work (see `tasks.versioning.running.spread`).
 
     `grows` names inputs of which each row of the output depends on its own row alone. Such a step is given, as
     ``earlier``, only artifacts whose key differs in nothing but those inputs: what it finds there for a row is the

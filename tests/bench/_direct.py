@@ -13,8 +13,8 @@ from typing import Any
 from flows.config import load
 from flows.pipeline import pipeline
 from tasks.versioning import Config, Step
-from tasks.versioning.spread import here
-from tasks.versioning.store import Store
+from tasks.versioning.running.spread import here
+from tasks.versioning.storage.store import Store
 
 
 @dataclass

@@ -9,7 +9,7 @@ import random
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.versioning.source import ROOT
+from tasks.versioning.identity.source import ROOT
 
 SAMPLE = ROOT / "data/plant/train.jsonl"
 BASE = ROOT / "data/tiny-base"

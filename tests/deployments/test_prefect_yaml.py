@@ -15,7 +15,7 @@ from prefect.utilities.schema_tools.validation import validate
 
 from flows.service import apply
 from flows.service.place import Asked, Running, worker_settings
-from tasks.versioning.source import ROOT
+from tasks.versioning.identity.source import ROOT
 
 TOLD = yaml.safe_load(apply.DEPLOYMENTS.read_text(encoding="utf-8"))
 DEPLOYMENTS = {each["name"]: each for each in TOLD["deployments"]}

@@ -21,7 +21,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tasks.errors import UserError
-from tasks.versioning.store import Store
+from tasks.versioning.storage.store import Store
 
 DEATH_SIGNAL, SUBREAPER = 1, 36  # of prctl(2)
 CHANGES = {"os.rename", "os.link", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.symlink"}
@@ -77,8 +77,8 @@ def steps(config: Path, place: Path) -> None:
     """The pipeline's steps, one after the other; `place`/begun gets a line for each that begins."""
     from flows.config import load
     from flows.pipeline import pipeline
-    from tasks.versioning.key import Request
-    from tasks.versioning.make import make
+    from tasks.versioning.identity.key import Request
+    from tasks.versioning.running.make import make
 
     store = load(config, [f"store={place / 'store'}"]).open_store()
     store.sweep()

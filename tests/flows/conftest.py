@@ -13,11 +13,11 @@ import pytest
 from flows.config import load
 from flows.pipeline import pipeline
 from tasks.export import ExportConfig
-from tasks.versioning import code, key
-from tasks.versioning.key import Request
-from tasks.versioning.make import make
-from tasks.versioning.plan import Planner
-from tasks.versioning.store import Artifact
+from tasks.versioning.identity import code, key
+from tasks.versioning.identity.key import Request
+from tasks.versioning.running.make import make
+from tasks.versioning.running.plan import Planner
+from tasks.versioning.storage.store import Artifact
 from tests.loaded import loaded
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,7 +6,7 @@ import pytest
 
 from flows.sources import Incumbent, _base_of, base_model, incumbent, template
 from tasks.errors import UserError
-from tasks.versioning.inputs import HubModel
+from tasks.versioning.identity.inputs import HubModel
 from tests.flows.test_history import run
 
 pytestmark = pytest.mark.usefixtures("loaded_training")

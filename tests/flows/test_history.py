@@ -10,12 +10,12 @@ from rich.console import Console
 from flows import cli, display
 from flows.pipeline import pipeline
 from tasks.errors import UserError
-from tasks.versioning.adopt import adopt
-from tasks.versioning.key import Request
-from tasks.versioning.lineage import Lineage, Node, lineage
-from tasks.versioning.make import make
-from tasks.versioning.plan import look
-from tasks.versioning.why import why
+from tasks.versioning.identity.key import Request
+from tasks.versioning.identity.lineage import Lineage, Node, lineage
+from tasks.versioning.identity.why import why
+from tasks.versioning.running.make import make
+from tasks.versioning.running.plan import look
+from tasks.versioning.storage.adopt import adopt
 
 pytestmark = pytest.mark.usefixtures("loaded_training")
 BECAUSE = "the count is the same"

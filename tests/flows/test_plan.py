@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from tasks.errors import UserError
-from tasks.versioning.changes import Change
-from tasks.versioning.plan import _cost, _share
+from tasks.versioning.identity.changes import Change
+from tasks.versioning.running.plan import _cost, _share
 from tests.flows.conftest import Project
 
 NEEDS = {

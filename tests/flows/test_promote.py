@@ -12,7 +12,7 @@ import pytest
 from flows.config import load
 from flows.promotion.settle import PromotionConfig
 from tasks.errors import UserError
-from tasks.versioning.store import Store
+from tasks.versioning.storage.store import Store
 from tests.flows.promotion.test_settle import outcome
 from tests.tasks.versioning.promoting import adapter, gate
 

@@ -7,10 +7,10 @@ import pytest
 
 from flows.config import TINY, load
 from flows.pipeline import pipeline
-from tasks.versioning.key import Request
-from tasks.versioning.make import make
-from tasks.versioning.runner import Runner
-from tasks.versioning.spread import Spread, here
+from tasks.versioning.identity.key import Request
+from tasks.versioning.running.make import make
+from tasks.versioning.running.runner import Runner
+from tasks.versioning.running.spread import Spread, here
 from tests.toy_flow import in_flow
 
 
@@ -52,7 +52,7 @@ def data_steps(store: Path, spread: Spread) -> dict[str, str]:
 def test_validate_and_build_give_the_same_bytes_over_every_runner(prefect_server, tmp_path, monkeypatch, kind):
     for name, size in (("LEAST", 8), ("MEAN", 16), ("MOST", 32)):
         monkeypatch.setattr(f"tasks.readers.shards.{name}", size)
-    monkeypatch.setattr("tasks.versioning.runner.WORTH", 0.01)
+    monkeypatch.setattr("tasks.versioning.running.runner.WORTH", 0.01)
     given, submitted = {}, []
 
     def job() -> None:

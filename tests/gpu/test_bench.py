@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tasks.training.fitting.memory import shape_of
-from tasks.versioning.source import ROOT
+from tasks.versioning.identity.source import ROOT
 from tests.bench import _gpu_data, _gpu_models
 from tests.bench._gpu_clock import counted
 from tests.bench._gpu_flops import flops

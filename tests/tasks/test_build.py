@@ -24,8 +24,8 @@ from tasks.errors import UserError
 from tasks.model import load_tokenizer
 from tasks.prompts import Prompt
 from tasks.triplets import Triplet, TripletWriter, read_triplets
-from tasks.versioning.code import code_of
-from tasks.versioning.key import installed
+from tasks.versioning.identity.code import code_of
+from tasks.versioning.identity.key import installed
 from tests.tasks.tiny import toy_base
 
 TEMPLATE = Path(package.__file__).parent / "templates" / "inst.jinja"

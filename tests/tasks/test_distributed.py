@@ -17,7 +17,7 @@ from tasks.training.fitting.fit import Fit, keep
 from tasks.training.job import Job
 from tasks.training.processes.launcher import CONFIG
 from tasks.training.processes.shares import processes, share, shared
-from tasks.versioning.key import identity
+from tasks.versioning.identity.key import identity
 from tests.tasks.test_train import children_of, content, start, wait_for
 from tests.tasks.tiny import inputs_in
 

@@ -9,10 +9,10 @@ import pytest
 from tasks.export import ExportConfig, export
 from tasks.train import train
 from tasks.training.config import TrainConfig
-from tasks.versioning.inputs import Local
-from tasks.versioning.key import Request
-from tasks.versioning.make import make
-from tasks.versioning.store import Store
+from tasks.versioning.identity.inputs import Local
+from tasks.versioning.identity.key import Request
+from tasks.versioning.running.make import make
+from tasks.versioning.storage.store import Store
 from tests.tasks.tiny import packed, toy_base
 
 pytestmark = pytest.mark.usefixtures("loaded_training")

@@ -18,10 +18,10 @@ from tasks.judges.completions import Completions
 from tasks.judges.endpoint import Completion
 from tasks.judges.prompts import STATEMENTS, VERDICTS, prompt_hash
 from tasks.triplets import Triplet
-from tasks.versioning.inputs import Local
-from tasks.versioning.key import Request
-from tasks.versioning.make import make
-from tasks.versioning.store import Store
+from tasks.versioning.identity.inputs import Local
+from tasks.versioning.identity.key import Request
+from tasks.versioning.running.make import make
+from tasks.versioning.storage.store import Store
 from tests.tasks.evaluation import REFUSAL, poor, right, triplets, write_answers, write_rows
 from tests.tasks.judges.chat_server import KEY, ChatServer, completion, error
 from tests.tasks.judges.models import minilm, toy_classifier

@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 
 from tasks.prompts import pieces
 from tasks.prompts.pieces import WORDS, Pieces, comes_apart
-from tasks.versioning.source import ROOT
+from tasks.versioning.identity.source import ROOT
 
 SPECIAL = ["<s>", "</s>", "[INST]", "<|reserved_7|>", "<|im_start|>"]
 BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)

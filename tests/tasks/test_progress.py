@@ -95,7 +95,7 @@ def test_a_prefect_server_that_is_away_never_ends_a_training_and_is_told_of_once
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     from tasks import progress
-    from tasks.versioning import shown
+    from tasks.versioning.running import shown
     from tests.outage import Outage
     from tests.toy_flow import in_flow
 

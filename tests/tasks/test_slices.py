@@ -19,7 +19,7 @@ from tasks.slicing import SLICES
 from tasks.slicing.holding import holding, may_hold
 from tasks.text import holds
 from tasks.triplets import Triplet, read_triplets
-from tasks.versioning.source import ROOT
+from tasks.versioning.identity.source import ROOT
 from tests.tasks.evaluation import triplets, write_rows
 from tests.tasks.tiny import toy_base
 

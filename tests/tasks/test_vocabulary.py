@@ -6,7 +6,7 @@ import pytest
 
 from tasks.dataset.vocabulary import read_vocabulary
 from tasks.errors import UserError
-from tasks.versioning.source import ROOT
+from tasks.versioning.identity.source import ROOT
 from tests.tasks.test_prompts import FAMILIES, family_tokenizer
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from flows.promotion.announce import announced, event_of
 from flows.promotion.settle import PromotionConfig, settle
-from tasks.versioning.store import Store
+from tasks.versioning.storage.store import Store
 from tests.flows.promotion.test_settle import outcome
 from tests.tasks.versioning.promoting import adapter
 from tests.toy_flow import in_flow

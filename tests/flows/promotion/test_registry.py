@@ -8,7 +8,7 @@ import pytest
 from flows.promotion.registry import TAG, mirror, mirrored
 from flows.promotion.settle import PromotionConfig, settle
 from tasks.errors import UserError
-from tasks.versioning.store import Store
+from tasks.versioning.storage.store import Store
 from tests.flows.promotion.test_settle import outcome
 from tests.tasks.versioning.promoting import adapter
 

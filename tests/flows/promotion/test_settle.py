@@ -14,8 +14,8 @@ from flows.promotion.settle import PromotionConfig, settle
 from tasks.errors import UserError
 from tasks.gate import GateConfig
 from tasks.gating.rules import Rule
-from tasks.versioning.source import ROOT
-from tasks.versioning.store import Store
+from tasks.versioning.identity.source import ROOT
+from tasks.versioning.storage.store import Store
 from tests.faults.toy import project
 from tests.tasks.evaluation import poor, right
 from tests.tasks.gating.test_gate import Evaluation
@@ -137,7 +137,7 @@ def test_settling_starts_no_prefect_where_nobody_is_to_be_asked(tmp_path):
             "-c",
             "import sys, flows.doors.retraining as fresh; from flows.promotion import decide, settle, versions; "
             "from flows.config import load; config = load(None, ['promotion.mode=approve']); "
-            "from tasks.versioning.store import Store; from tests.flows.promotion.test_settle import outcome; "
+            "from tasks.versioning.storage.store import Store; from tests.flows.promotion.test_settle import outcome; "
             f"store = Store({str(tmp_path)!r}); fresh._settled(config, store, outcome(store, 'first')); "
             "print('prefect' in sys.modules)",
         ],

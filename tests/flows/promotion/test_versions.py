@@ -11,7 +11,7 @@ from flows import cli
 from flows.doors import shell
 from tasks.metrics import METRICS
 from tasks.metrics.scores import Scores
-from tasks.versioning.store import Store
+from tasks.versioning.storage.store import Store
 from tests.tasks.versioning.promoting import adapter, gate, origin, report
 from tests.tasks.versioning.test_store import key_of, publish
 

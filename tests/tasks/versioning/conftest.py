@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.versioning.store import Store
+from tasks.versioning.storage.store import Store
 
 SERVER = Path(__file__).resolve().parents[2] / "s3_server.py"
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import orjson
 
-from tasks.versioning.judged import WEIGHTS
-from tasks.versioning.store import Artifact, Store
+from tasks.versioning.promotion.judged import WEIGHTS
+from tasks.versioning.storage.store import Artifact, Store
 from tests.tasks.versioning.test_store import publish
 
 VERDICT = {

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from tasks.versioning import Config, step
-from tasks.versioning.inputs import Files
-from tasks.versioning.store import Store
+from tasks.versioning.identity.inputs import Files
+from tasks.versioning.storage.store import Store
 
 
 @step()
@@ -19,7 +19,7 @@ def run(store: Store, rows: Path) -> str:
     from prefect import flow
     from prefect.client.orchestration import get_client
 
-    from tasks.versioning.as_task import TaskRunner
+    from tasks.versioning.running.as_task import TaskRunner
 
     @flow
     def toy() -> str:
@@ -117,7 +117,7 @@ def test_a_step_that_ran_has_an_artifact_that_tells_how_it_came_to_be(prefect_se
 def test_every_step_has_a_row_that_says_whether_it_was_cached_and_why_it_is(prefect_server, tmp_path, rows):
     from prefect import flow
 
-    from tasks.versioning.as_task import TaskRunner
+    from tasks.versioning.running.as_task import TaskRunner
 
     @flow
     def toy() -> str:

@@ -10,10 +10,10 @@ import pytest
 
 from tasks.errors import Unreachable, UserError
 from tasks.versioning import Config, step
-from tasks.versioning.away import is_away
-from tasks.versioning.hub import download
-from tasks.versioning.inputs import Files
-from tasks.versioning.store import Store
+from tasks.versioning.identity.hub import download
+from tasks.versioning.identity.inputs import Files
+from tasks.versioning.running.away import is_away
+from tasks.versioning.storage.store import Store
 from tests.outage import Outage
 from tests.toy_flow import in_flow
 
@@ -30,7 +30,7 @@ def copy(config: Config, *, rows: list[Path], out: Path) -> None:
 @pytest.fixture
 def soon(monkeypatch):
     """Tries again in tenths of a second."""
-    from tasks.versioning import as_task
+    from tasks.versioning.running import as_task
 
     monkeypatch.setattr(as_task, "RETRY_AFTER", [0.1, 0.1, 0.1])
 
@@ -64,7 +64,7 @@ def test_a_bucket_that_is_away_when_a_step_publishes_is_tried_again(
     prefect_server, outage, store, rows, soon, monkeypatch
 ):
     """The step runs a second time: what it had made, no one could keep."""
-    from tasks.versioning import as_task
+    from tasks.versioning.running import as_task
 
     is_away = as_task._is_away
 
@@ -81,7 +81,7 @@ def test_a_bucket_that_is_away_when_a_step_publishes_is_tried_again(
 
 
 def test_it_is_given_up_in_the_end_and_nothing_waits_a_second_time(prefect_server, outage, store, rows, soon):
-    from tasks.versioning.as_task import TaskRunner, patiently
+    from tasks.versioning.running.as_task import TaskRunner, patiently
 
     does[:] = [outage.cut] * 4
     tried = []
@@ -97,7 +97,7 @@ def test_it_is_given_up_in_the_end_and_nothing_waits_a_second_time(prefect_serve
 
 
 def test_between_the_steps_a_bucket_is_waited_for_as_well(prefect_server, outage, store, soon):
-    from tasks.versioning.as_task import patiently
+    from tasks.versioning.running.as_task import patiently
 
     store.objects.write("x", b"y")
     outage.cut()
@@ -115,7 +115,7 @@ def test_between_the_steps_a_bucket_is_waited_for_as_well(prefect_server, outage
 
 @pytest.mark.parametrize("error", [UserError("bad rows", "mend them"), MemoryError(), FloatingPointError("nan")])
 def test_what_time_does_not_mend_is_not_tried_again(prefect_server, rows, tmp_path, soon, error):
-    from tasks.versioning.as_task import TaskRunner
+    from tasks.versioning.running.as_task import TaskRunner
 
     def fail() -> None:
         raise error
@@ -182,7 +182,7 @@ def hub(tmp_path, monkeypatch):
 def test_a_hub_that_answers_503_twice_is_asked_a_third_time(prefect_server, hub, soon):
     from flows.config import BaseConfig
     from flows.sources import base_model
-    from tasks.versioning.as_task import patiently
+    from tasks.versioning.running.as_task import patiently
 
     hub.busy = 2
     found = []

@@ -8,11 +8,11 @@ from zlib import crc32
 import pytest
 
 from tasks.versioning import Config, step
-from tasks.versioning.inputs import Files, HubModel, Local
-from tasks.versioning.key import Request
-from tasks.versioning.make import make
-from tasks.versioning.plan import Pending, last_used, look
-from tasks.versioning.store import Store
+from tasks.versioning.identity.inputs import Files, HubModel, Local
+from tasks.versioning.identity.key import Request
+from tasks.versioning.running.make import make
+from tasks.versioning.running.plan import Pending, last_used, look
+from tasks.versioning.storage.store import Store
 
 
 @step()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.versioning.code import code_of
+from tasks.versioning.identity.code import code_of
 
 PROJECT = {
     "tasks/__init__.py": "",
@@ -460,7 +460,7 @@ def test_every_file_that_is_no_python_is_a_resource_or_an_input():
     """What a step reads beside it would not be in its key."""
     from tasks.report import report
     from tasks.reporting.history import PARTS  # of the promotion log, which no step reads
-    from tasks.versioning.source import ROOT
+    from tasks.versioning.identity.source import ROOT
 
     found = {p.relative_to(ROOT).as_posix() for p in (ROOT / "tasks").rglob("*") if p.is_file() and p.suffix != ".pyc"}
     templates = {name for name in found if name.startswith("tasks/prompts/templates/")}

@@ -10,7 +10,7 @@ from hashlib import sha256
 
 import pytest
 
-from tasks.versioning.digests import RACY_NS, Digests
+from tasks.versioning.identity.digests import RACY_NS, Digests
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_without_a_place_for_the_database_files_are_read(path, tmp_path):
 FILL = """
 import sys
 from pathlib import Path
-from tasks.versioning.digests import Digests
+from tasks.versioning.identity.digests import Digests
 
 database, folder = map(Path, sys.argv[1:])
 while True:

@@ -4,10 +4,10 @@ import os
 
 import pytest
 
-from tasks.versioning.blobs import blob_name
-from tasks.versioning.fsck import bytes_to_read, check
-from tasks.versioning.inputs import sha256_json
-from tasks.versioning.store import MANIFEST, Store
+from tasks.versioning.identity.inputs import sha256_json
+from tasks.versioning.storage.blobs import blob_name
+from tasks.versioning.storage.fsck import bytes_to_read, check
+from tasks.versioning.storage.store import MANIFEST, Store
 from tests.tasks.versioning.test_store import (
     EVERY,
     FILES,

@@ -9,11 +9,11 @@ import pytest
 
 from tasks.errors import UserError
 from tasks.versioning import Config, step
-from tasks.versioning.fsck import check
-from tasks.versioning.inputs import Files
-from tasks.versioning.key import Request
-from tasks.versioning.make import make
-from tasks.versioning.store import Store
+from tasks.versioning.identity.inputs import Files
+from tasks.versioning.identity.key import Request
+from tasks.versioning.running.make import make
+from tasks.versioning.storage.fsck import check
+from tasks.versioning.storage.store import Store
 from tests.tasks.versioning.test_store import key_of, publish
 
 MIB = 2**20
@@ -108,7 +108,7 @@ def test_a_full_disk_while_fetching_from_a_bucket_is_told(bucket_store, disk, ro
 
 def test_a_digest_database_on_a_full_disk_costs_only_reading(disk, tmp_path):
     script = (
-        "import sys; from pathlib import Path; from tasks.versioning.digests import digests\n"
+        "import sys; from pathlib import Path; from tasks.versioning.identity.digests import digests\n"
         "for p in Path(sys.argv[1]).iterdir(): digests().of(p)\n"
         "digests().commit(); print('read all')"
     )

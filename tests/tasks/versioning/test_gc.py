@@ -5,10 +5,10 @@ import sys
 import threading
 import time
 
-from tasks.versioning.gc import Item, collect
-from tasks.versioning.lease import LEASES, held
-from tasks.versioning.mirror import publishing
-from tasks.versioning.store import Artifact, Store
+from tasks.versioning.storage.gc import Item, collect
+from tasks.versioning.storage.lease import LEASES, held
+from tasks.versioning.storage.mirror import publishing
+from tasks.versioning.storage.store import Artifact, Store
 from tests.tasks.versioning.test_lease import leave_behind
 from tests.tasks.versioning.test_store import FILES, elsewhere, key_of, publish
 
@@ -128,7 +128,7 @@ def test_what_crashed_and_failed_runs_left_goes_when_it_is_old_or_its_process_di
     assert store.objects.glob(f"{LEASES}/*/*") == {}
 
 
-TAG = "from tasks.versioning.process import Process; print(Process.this().tag + '-9f31')"
+TAG = "from tasks.versioning.storage.process import Process; print(Process.this().tag + '-9f31')"
 
 
 def test_a_folder_that_is_no_artifact_any_more_goes(tmp_path):
@@ -182,7 +182,7 @@ def test_a_publisher_waits_for_a_collection(bucket_store, tmp_path):
 PUBLISH = """
 import sys
 from pathlib import Path
-from tasks.versioning.store import Store
+from tasks.versioning.storage.store import Store
 from tests.tasks.versioning.test_store import publish
 
 store = Store(sys.argv[1], cache=Path(sys.argv[2]), lease_seconds=2)

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from tasks.versioning import Config, step
-from tasks.versioning.inputs import Local
-from tasks.versioning.key import Request
-from tasks.versioning.make import make
-from tasks.versioning.store import Store
+from tasks.versioning.identity.inputs import Local
+from tasks.versioning.identity.key import Request
+from tasks.versioning.running.make import make
+from tasks.versioning.storage.store import Store
 
 
 class Loudness(Config):

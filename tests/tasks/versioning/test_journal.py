@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.versioning.journal import Journal
+from tasks.versioning.running.journal import Journal
 
 RECORDS = [["a", 1], {"text": "line\nbreak \u2028 é"}, []]
 

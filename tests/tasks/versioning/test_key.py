@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from flows.config import Retrain
 from tasks.versioning import RUNTIME, Config, step
-from tasks.versioning import key as key_module
-from tasks.versioning.inputs import Files, HubModel, Local
-from tasks.versioning.key import Request, identity
+from tasks.versioning.identity import key as key_module
+from tasks.versioning.identity.inputs import Files, HubModel, Local
+from tasks.versioning.identity.key import Request, identity
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -233,7 +233,7 @@ import json, sys
 from pathlib import Path
 from flows.config import load
 from flows.pipeline import pipeline
-from tasks.versioning.plan import Planner
+from tasks.versioning.running.plan import Planner
 
 tree = load(None, [f"store={sys.argv[1]}", *sys.argv[2:]])
 planner = Planner(tree.open_store())

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from tasks.versioning import Config, step
-from tasks.versioning.inputs import Files
-from tasks.versioning.key import Request
-from tasks.versioning.lease import LEASES, Lease, held, live
-from tasks.versioning.make import make
-from tasks.versioning.objects import Folder
-from tasks.versioning.process import Process
-from tasks.versioning.store import Store
+from tasks.versioning.identity.inputs import Files
+from tasks.versioning.identity.key import Request
+from tasks.versioning.running.make import make
+from tasks.versioning.storage.lease import LEASES, Lease, held, live
+from tasks.versioning.storage.objects import Folder
+from tasks.versioning.storage.process import Process
+from tasks.versioning.storage.store import Store
 
 TERM = 2.0  # seconds
 
@@ -58,8 +58,8 @@ def request_for(which, rows: Path) -> Request:
 MAKE = """
 import sys
 from pathlib import Path
-from tasks.versioning.make import make
-from tasks.versioning.store import Store
+from tasks.versioning.running.make import make
+from tasks.versioning.storage.store import Store
 from tests.tasks.versioning import test_lease
 
 which, rows, url, cache = sys.argv[1:]
@@ -187,7 +187,7 @@ def test_never_do_two_hold_one_lease(store):
 
 
 def test_a_lease_that_no_one_can_read_is_waited_for_and_taken(tmp_path, monkeypatch):
-    monkeypatch.setattr("tasks.versioning.lease.SECONDS", 0.5)
+    monkeypatch.setattr("tasks.versioning.storage.lease.SECONDS", 0.5)
     objects = Folder(tmp_path)
     objects.create(f"{LEASES}/toy/4", b"")
     with held(objects, "toy", 0.5, lambda _: None) as lease:

@@ -11,11 +11,11 @@ import pytest
 
 from tasks.errors import UserError
 from tasks.versioning import RUNTIME, Config, step
-from tasks.versioning.inputs import Files, Local
-from tasks.versioning.key import Request, identity
-from tasks.versioning.make import make
-from tasks.versioning.plan import Planner
-from tasks.versioning.store import Store
+from tasks.versioning.identity.inputs import Files, Local
+from tasks.versioning.identity.key import Request, identity
+from tasks.versioning.running.make import make
+from tasks.versioning.running.plan import Planner
+from tasks.versioning.storage.store import Store
 
 
 class CountConfig(Config):
@@ -146,8 +146,8 @@ def test_what_a_step_measures_goes_on_the_record_and_not_into_the_digest(store, 
 MAKE = """
 import sys
 from pathlib import Path
-from tasks.versioning.make import make
-from tasks.versioning.store import Store
+from tasks.versioning.running.make import make
+from tasks.versioning.storage.store import Store
 from tests.tasks.versioning import test_make
 
 name, rows, store = sys.argv[1:]

@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from tasks.versioning.meaning import bound, meaning
+from tasks.versioning.identity.meaning import bound, meaning
 
 
 def meant(text: str) -> str:

@@ -6,10 +6,10 @@ import orjson
 import pytest
 
 from tasks.errors import UserError
-from tasks.versioning import parts
-from tasks.versioning.artifact import RECORD, Artifact, write_manifest
-from tasks.versioning.objects import Folder, leads_out
-from tasks.versioning.store import Store
+from tasks.versioning.running import parts
+from tasks.versioning.storage.artifact import RECORD, Artifact, write_manifest
+from tasks.versioning.storage.objects import Folder, leads_out
+from tasks.versioning.storage.store import Store
 
 OUTSIDE = ["../x", "a/../../x", "/x", "a//x", "./x", "a/.", "..", "", "a\\x", "a\0x"]
 KEY = "ab" * 32

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tasks.versioning.code import code_of
-from tasks.versioning.key import installed
-from tasks.versioning.parts import Parts, Piece
-from tasks.versioning.spread import here
+from tasks.versioning.identity.code import code_of
+from tasks.versioning.identity.key import installed
+from tasks.versioning.running.parts import Parts, Piece
+from tasks.versioning.running.spread import here
 
 RAN: list[str] = []
 
@@ -43,7 +43,7 @@ def run(out: Path, texts: list[str], *, earlier: list[Path] = [], work: Path | N
 def first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # This module is no first-party code of the product; give it one definition to be known by.
     monkeypatch.setattr("tests.tasks.versioning.test_parts.code_of", lambda *_: {"shout": "v1"})
-    monkeypatch.setattr("tasks.versioning.parts.code_of", lambda *_: {"shout": "v1"})
+    monkeypatch.setattr("tasks.versioning.running.parts.code_of", lambda *_: {"shout": "v1"})
     assert run(tmp_path / "first", ["a", "b", "c"]) == ["a", "b", "c"]
     return tmp_path / "first"
 
@@ -60,7 +60,7 @@ def test_a_file_that_is_taken_over_is_stored_once(first: Path, tmp_path: Path) -
 
 
 def test_parts_of_other_code_are_done_again(first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.versioning.parts.code_of", lambda *_: {"shout": "v2"})
+    monkeypatch.setattr("tasks.versioning.running.parts.code_of", lambda *_: {"shout": "v2"})
     assert run(tmp_path / "second", ["a"], earlier=[first]) == ["a"]
 
 

@@ -7,10 +7,10 @@ import time
 import pytest
 
 from tasks.errors import UserError
-from tasks.versioning import promotion_log
-from tasks.versioning.fsck import check
-from tasks.versioning.gc import collect
-from tasks.versioning.store import Store
+from tasks.versioning.promotion import promotion_log
+from tasks.versioning.storage.fsck import check
+from tasks.versioning.storage.gc import collect
+from tasks.versioning.storage.store import Store
 from tests.tasks.versioning.promoting import adapter, gate
 from tests.tasks.versioning.test_store import elsewhere, flip
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tasks.versioning.fsck import check
-from tasks.versioning.promotions import Entry
-from tasks.versioning.store import Store
+from tasks.versioning.promotion.promotions import Entry
+from tasks.versioning.storage.fsck import check
+from tasks.versioning.storage.store import Store
 from tests.faults.runs import CHANGES
 from tests.tasks.versioning.promoting import adapter, gate
 
@@ -109,7 +109,7 @@ PROMOTE = """
 import sys
 from pathlib import Path
 from tasks.errors import UserError
-from tasks.versioning.store import Store
+from tasks.versioning.storage.store import Store
 from tests.tasks.versioning.promoting import adapter
 
 url, cache, mine, count = sys.argv[1:]
@@ -156,7 +156,7 @@ ROLL_BACK = """
 import sys
 from pathlib import Path
 from tasks.errors import UserError
-from tasks.versioning.store import Store
+from tasks.versioning.storage.store import Store
 
 store = Store(sys.argv[1], cache=Path(sys.argv[2]), lease_seconds=2)
 try:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.versioning import code
-from tasks.versioning.remembered import code_of
-from tasks.versioning.source import ROOT
+from tasks.versioning.identity import code
+from tasks.versioning.identity.remembered import code_of
+from tasks.versioning.identity.source import ROOT
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from prefect.settings import PREFECT_API_URL
 
 from tasks.errors import UserError
 from tasks.text.tokens import words
-from tasks.versioning import group
-from tasks.versioning.runner import MOST, Runner
-from tasks.versioning.spread import here
+from tasks.versioning.running import group
+from tasks.versioning.running.runner import MOST, Runner
+from tasks.versioning.running.spread import here
 from tests.toy_flow import in_flow
 
 CALLS = [(number, bytes([number]) * 50_000) for number in range(40)]
@@ -51,7 +51,7 @@ def fails_at_20(number: int, data: bytes) -> bytes:
 @pytest.fixture
 def small_groups(monkeypatch):
     """A group is worth starting for a fiftieth of a second, so that the tests need not work for long."""
-    monkeypatch.setattr("tasks.versioning.runner.WORTH", 0.04)
+    monkeypatch.setattr("tasks.versioning.running.runner.WORTH", 0.04)
 
 
 def spread(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], kind: str, **settings: Any) -> list[Any]:
@@ -187,7 +187,7 @@ def test_a_worker_with_other_code_or_libraries_is_refused():
 ENDLESS = """
 import sys, time
 from prefect import flow
-from tasks.versioning import runner
+from tasks.versioning.running import runner
 from tests.tasks.versioning.test_runner import CALLS, process
 
 runner.WORTH = 0.04

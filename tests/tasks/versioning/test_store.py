@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import UserError
-from tasks.versioning.blobs import blob_name
-from tasks.versioning.inputs import sha256_json
-from tasks.versioning.store import MANIFEST, Artifact, Store
+from tasks.versioning.identity.inputs import sha256_json
+from tasks.versioning.storage.blobs import blob_name
+from tasks.versioning.storage.store import MANIFEST, Artifact, Store
 
 FILES = {"model/weights.bin": b"w" * 5000, "model/config.json": b"{}", "report.md": b"## fine", "empty.txt": b""}
 
