@@ -51,7 +51,7 @@ def _changes(planner: Planner) -> tuple[list[str], list[str]]:
                     settings.append(f"{step.request.step.name}.{change.text.removeprefix('config.')}")
                 case "library":
                     libraries.append(change.text.removeprefix("library "))
-                case "code":
+                case "code" | "field":
                     code.append(step.request.step.name)
     shards = data["validate"] or sum(data.values())
     groups = {

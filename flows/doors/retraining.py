@@ -110,9 +110,10 @@ def adopt(
 ) -> None:
     """Take over a step's artifact after a change of code or libraries that cannot change it, instead of running it.
 
-    Refused if the config or an input changed as well. `reground show` and `why` tell of it ever after.
+    Refused if the config or an input changed as well; a setting that the code has anew, left at its default, is code.
+    `reground show` and `why` tell of it ever after.
     """
-    from tasks.versioning.storage.adopt import adopt as take_over
+    from tasks.versioning.running.adopt import adopt as take_over
 
     for artifact in take_over(_planned(load(config, overrides or ())), step, because):
         told = artifact.record["adopted"]

@@ -13,9 +13,9 @@ from tasks.errors import UserError
 from tasks.versioning.identity.key import Request
 from tasks.versioning.identity.lineage import Lineage, Node, lineage
 from tasks.versioning.identity.why import why
+from tasks.versioning.running.adopt import adopt
 from tasks.versioning.running.make import make
 from tasks.versioning.running.plan import look
-from tasks.versioning.storage.adopt import adopt
 
 pytestmark = pytest.mark.usefixtures("loaded_training")
 BECAUSE = "the count is the same"

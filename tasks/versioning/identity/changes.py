@@ -10,16 +10,20 @@ from tasks.versioning.identity.code import file_of
 from tasks.versioning.identity.inputs import Input, Partly, Told, few
 from tasks.versioning.identity.key import Payload, Request
 from tasks.versioning.identity.source import FIELDS, ON_IMPORT
+from tasks.versioning.step import Config
 from tasks.versioning.storage.artifact import Artifact
 
 NUMBERED = re.compile(r"(.*/)?\d{4,}(\.\w+)?")  # rows/00000.arrow: a shard, whatever its number
 CHECKSUMS = "source"  # folder of files, one per shard and named by its digest, with 4 bytes for each row
-Kind = Literal["config", "input", "code", "library"]
+Kind = Literal["config", "field", "input", "code", "library"]
 
 
 @dataclass(frozen=True)
 class Change:
-    """`text` is what a person reads: "config.lora.r 8 → 16"; `share` the part of an input that is new, in 0 … 1."""
+    """`text` is what a person reads: "config.lora.r 8 → 16"; `share` the part of an input that is new, in 0 … 1.
+
+    A `field` is a setting that there was not when the artifact was made, and that nobody has set since.
+    """
 
     kind: Kind
     name: str
@@ -32,16 +36,30 @@ def changes(before: Artifact, request: Request) -> list[Change]:
     record = before.record
     old, new = record["payload"], request.payload
     return [
-        *_config(old, new),
+        *_config(old, new, request.config),
         *(change for name, given in request.inputs.items() for change in _input(name, before, record, given)),
         *_code(old, new),
         *_libraries(old, new),
     ]
 
 
-def _config(old: Payload, new: Payload) -> Iterator[Change]:
-    for name, before, after in _leaves(old.get("config", {}), new["config"]):
-        yield Change("config", name, f"config.{name} {_short(before)} → {_short(after)}")
+def _config(old: Payload, new: Payload, config: Config) -> Iterator[Change]:
+    had = old.get("config", {})
+    for name, before, after in _leaves(had, new["config"]):
+        if _came_with_the_code(name, had, config):
+            yield Change("field", name, f"config.{name} is new, and at its default")
+        else:
+            yield Change("config", name, f"config.{name} {_short(before)} → {_short(after)}")
+
+
+def _came_with_the_code(name: str, had: Mapping[str, Any], config: Any) -> bool:
+    *sections, leaf = name.split(".")
+    for section in sections:
+        had, config = had.get(section, {}), getattr(config, section, None)
+    if not isinstance(config, Config) or leaf in had:
+        return False
+    field = type(config).model_fields.get(leaf)
+    return field is not None and bool(getattr(config, leaf) == field.get_default(call_default_factory=True))
 
 
 def _libraries(old: Payload, new: Payload) -> Iterator[Change]:

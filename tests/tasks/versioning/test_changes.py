@@ -7,11 +7,13 @@ from zlib import crc32
 
 import pytest
 
+from tasks.errors import UserError
 from tasks.versioning import Config, step
 from tasks.versioning.identity.inputs import Files, HubModel, Local
 from tasks.versioning.identity.key import Request
+from tasks.versioning.running.adopt import adopt
 from tasks.versioning.running.make import make
-from tasks.versioning.running.plan import Pending, last_used, look
+from tasks.versioning.running.plan import Pending, Planner, last_used, look
 from tasks.versioning.storage.store import Store
 
 
@@ -140,3 +142,65 @@ def test_a_record_that_is_harmed_is_not_compared_with(store, base):
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
         planned = look(Request(load, Config(), {"base": Local(base)}, "load"), store, last_used(store))
         assert planned.why == [f"{made.about}: record.json has other content than was published"]
+
+
+class Lora(Config):
+    r: int = 8
+
+
+class NewerLora(Lora):
+    rescaled: bool = False
+    by_layer: dict[str, int] = {}
+
+
+class Recipe(Config):
+    lora: Lora = Lora()
+    epochs: int | None = None
+
+
+class NewerRecipe(Recipe):
+    """As it is after an upgrade."""
+
+    lora: NewerLora = NewerLora()
+    compiled: bool = False
+    fit: Lora = Lora(r=1)
+
+
+@pytest.fixture
+def upgraded(store, base):
+    """A plan of the step that was made before an upgrade, with these settings."""
+    made, _ = make(Request(load, Recipe(), {"base": Local(base)}, "load"), store, why=[])
+    store.log_run("tiny", {"load": made}).end("completed")
+
+    def upgraded(**settings) -> Planner:
+        planner = Planner(store, "tiny")
+        planner(load, NewerRecipe(**settings), base=Local(base))
+        return planner
+
+    return upgraded
+
+
+def test_a_setting_that_came_with_the_code_is_told_as_new_and_its_artifact_can_be_adopted(upgraded):
+    told = [
+        f"config.{name} is new, and at its default" for name in ("lora.rescaled", "lora.by_layer", "compiled", "fit")
+    ]
+    assert upgraded().steps[0].why == told
+    adopt(upgraded(), "load", "that is what it did before")
+    assert upgraded().fresh
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"compiled": True}, "config.compiled none → True"),
+        ({"lora": {"rescaled": True}}, "config.lora.rescaled none → True"),
+        ({"lora": {"by_layer": {"q": 4}}}, "config.lora.by_layer none → {'q': 4}"),
+        ({"lora": {"r": 16}}, "config.lora.r 8 → 16"),
+        ({"epochs": 2}, "config.epochs none → 2"),
+        ({"fit": {"r": 8}}, "config.fit none → {'r': 8}"),
+    ],
+)
+def test_a_setting_that_was_set_is_no_part_of_the_upgrade(upgraded, settings, says):
+    with pytest.raises(UserError, match="not only code or libraries changed") as refused:
+        adopt(upgraded(**settings), "load", "that is what it did before")
+    assert refused.value.what.endswith(f": {says}")

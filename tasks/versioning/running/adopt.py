@@ -9,7 +9,7 @@ from tasks.versioning.storage.artifact import Artifact
 from tasks.versioning.storage.process import Process
 from tasks.versioning.storage.store import Store
 
-UNSEEN = {"code", "library"}  # changes that a person can know to change no output
+UNSEEN = {"code", "field", "library"}  # changes that a person can know to change no output
 
 
 def adopt(planner: Planner, wanted: str, because: str) -> list[Artifact]:
