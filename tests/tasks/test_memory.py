@@ -123,7 +123,14 @@ CASES = {
         {"gradient_checkpointing": "on", "speed": "plain"},
     ),
     "mistral, dropout": ("Mistral", 128, shape(256, 2, 4, 2, 700, 400), {"lora": {"r": 8}}),
+    "llama, DoRA and a rank of its own, packed": (
+        "Llama",
+        192,
+        shape(256, 2, 4, 4, 700, 400),
+        {"speed": "plain", "lora": {"r": 4, "use_dora": True, "rank_pattern": {"down_proj": 96}}},
+    ),
 }
+DORA = {"use_dora": True, "dropout": 0}
 MORE = {
     "qwen2, vocabulary above a tile": ("Qwen2", 256, shape(256, 3, 4, 2, 1024, 50_000), {"batch_size": 2}),
     "mistral, recomputed in bfloat16": (
@@ -156,6 +163,19 @@ MORE = {
         448,
         shape(512, 4, 8, 4, 1400, 1000),
         {"model": BF16, "speed": "plain", "lora": {"target_modules": ("q_proj", "v_proj")}},
+    ),
+    "llama, DoRA": ("Llama", 256, shape(320, 4, 5, 5, 900, 3000), {"lora": DORA}),
+    "llama, DoRA, recomputed in bfloat16": (
+        "Llama",
+        512,
+        shape(320, 4, 5, 5, 900, 3000),
+        {"gradient_checkpointing": "on", "model": BF16, "speed": "plain", "lora": DORA},
+    ),
+    "mistral, DoRA, not quantized": (
+        "Mistral",
+        256,
+        shape(384, 4, 6, 2, 1344, 400),
+        {"model": {"quantization": "none"}, "lora": DORA},
     ),
     "llama, 1,024 tokens": (
         "Llama",

@@ -6,14 +6,15 @@ later in that of an MLP, whose gradients come on top. The last layer's is for an
 bytes.
 """
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
-from tasks.training.config import TrainConfig
+from tasks.training.config import LoraConfig, TrainConfig
 from tasks.training.faster.attention import BY_ROW, reach
 from tasks.training.fitting.shapes import shapes
 
@@ -54,6 +55,23 @@ class Step(NamedTuple):
     attention: str
     cuda: bool
     unpacked: bool = False  # 4-bit weights are unpacked once, see unpacked.py
+
+
+class Adapted(NamedTuple):
+    """A linear layer that is adapted."""
+
+    rows: int  # out
+    columns: int  # in
+    rank: int
+    scaled: bool  # by DoRA's magnitudes
+
+    @property
+    def matrices(self) -> list[int]:
+        """Weights of each that trains."""
+        return [self.rank * self.columns, self.rows * self.rank, *([self.rows] if self.scaled else [])]
+
+
+Layers = dict[str, Adapted]  # by weight's name
 
 
 class Need(NamedTuple):
@@ -103,8 +121,8 @@ def shape_of(folder: Path) -> Shape | None:
 def predict(shape: Shape, config: TrainConfig, step: Step) -> Need:
     """The peak of a step of training, once the optimizer's states are there and gradients of a pass before."""
     quantized = config.model.quantization != "none"
-    adapted = dict(_adapted(shape, config.lora.target_modules))
-    trained = sum(config.lora.r * (rows + columns) for rows, columns in adapted.values())
+    adapted = dict(_adapted(shape, config.lora))
+    trained = sum(sum(each.matrices) for each in adapted.values())
     stream = 4 if quantized else step.compute  # PEFT has what is not quantized, and with it the residual, in float32
     kept, behind = _kept(shape, adapted, config, step, stream)
     head = _in_head(shape, step, stream)
@@ -117,7 +135,7 @@ def predict(shape: Shape, config: TrainConfig, step: Step) -> Need:
         optimizer=states * wide // 4 if "8bit" not in config.optimizer else states,
         activations=round(kept),
         head=round(max(head, behind)) + (WORKSPACE if step.cuda else 0),
-        paged=_paged(config, adapted.values()) if paged else 0,
+        paged=_paged(config, adapted) if paged else 0,
     )
 
 
@@ -132,26 +150,30 @@ def _weights(shape: Shape, config: TrainConfig, step: Step, stream: int) -> int:
     return linear // 2 + constants + len(shape.linear) * TABLES + shape.others * stream
 
 
-def _adapted(shape: Shape, targets: str | tuple[str, ...]) -> Iterator[tuple[str, tuple[int, int]]]:
-    for name, each in shape.linear.items():
+def _adapted(shape: Shape, lora: LoraConfig) -> Iterator[tuple[str, Adapted]]:
+    targets = lora.target_modules
+    for name, (rows, columns) in shape.linear.items():
         module = name.removesuffix(".weight")
         if isinstance(targets, str) or any(module == one or module.endswith(f".{one}") for one in targets):
-            yield name, each
+            # As PEFT reads the pattern: peft.utils.other.get_pattern_key.
+            own = (rank for key, rank in lora.rank_pattern.items() if re.match(rf"(.*\.)?({key})$", module))
+            yield name, Adapted(rows, columns, next(own, lora.r), lora.use_dora)
 
 
-def _paged(config: TrainConfig, adapted: Iterable[tuple[int, int]]) -> int:
+def _paged(config: TrainConfig, adapted: Layers) -> int:
     """bitsandbytes pages the states of matrices of 100,000 weights and more."""
-    sides = [config.lora.r * side for each in adapted for side in each]
+    sides = [side for each in adapted.values() for side in each.matrices]
     return sum(side for side in sides if side >= 100_000) * STATES["8bit" if "8bit" in config.optimizer else "32bit"]
 
 
-def _kept(shape: Shape, adapted: dict[str, Any], config: TrainConfig, step: Step, stream: int) -> tuple[float, float]:
+def _kept(shape: Shape, adapted: Layers, config: TrainConfig, step: Step, stream: int) -> tuple[float, float]:
     """Of all layers until the backward pass; and what comes on top in it, less what is free by then."""
     tokens = step.micro_batch * step.length
     masked = step.attention == "sdpa"
     scored = _scored(step) if _is_llama(shape) else tokens
     layer, last = (_layer(shape, adapted, config, step, stream, each) for each in (tokens, scored))
-    ahead, in_last = (_in_mlp(shape, adapted, config, step, stream, each) for each in (tokens, scored))
+    norms = max((_in_norms(each, step) for each in adapted.values()), default=0)
+    ahead, in_last = (max(norms, _in_mlp(shape, adapted, config, step, stream, each)) for each in (tokens, scored))
     rest = tokens * shape.hidden * 4 + tokens * 2 * shape.head_dim * 4 + (tokens**2 if masked else 0)
     taken = tokens * shape.hidden * stream  # what a layer takes; of the first one the norm needs no gradient
     if step.checkpointing:
@@ -169,7 +191,7 @@ def _scored(step: Step) -> int:
     return max(1, round(step.micro_batch * step.length * step.answers))
 
 
-def _layer(shape: Shape, adapted: dict[str, Any], config: TrainConfig, step: Step, stream: int, behind: int) -> float:
+def _layer(shape: Shape, adapted: Layers, config: TrainConfig, step: Step, stream: int, behind: int) -> float:
     """Of one layer, which computes for so many tokens `behind` attention."""
     tokens, narrow = step.micro_batch * step.length, step.compute
     attended = shape.heads * shape.head_dim
@@ -178,7 +200,12 @@ def _layer(shape: Shape, adapted: dict[str, Any], config: TrainConfig, step: Ste
     layer: float = tokens * shape.hidden * 2 * 4  # what the two norms take, in float32
     for some, so_many in ((before, tokens), (after, behind)):
         inputs = _inputs(shape, some, config, step, stream)
-        layer += so_many * (inputs + len(some) / shape.layers * config.lora.r * narrow)
+        layer += so_many * (inputs + sum(each.rank for each in some.values()) / shape.layers * narrow)
+        # For the gradient of its magnitudes DoRA keeps what the base gave, and what the adapter did.
+        given = (narrow if step.unpacked else stream) + narrow
+        layer += so_many * sum(given * each.rows for each in some.values() if each.scaled) / shape.layers
+    if config.lora.dropout and _packed(config, step):  # and behind dropout the base once more, its weights unpacked
+        layer += sum(each.rows * each.columns * narrow for each in adapted.values() if each.scaled) / shape.layers
     masked = step.attention == "sdpa"
     keys = attended if masked else shape.kv_heads * shape.head_dim  # with a mask transformers repeats the keys
     in_rows = step.attention == BY_ROW and not step.cuda
@@ -194,16 +221,16 @@ def _layer(shape: Shape, adapted: dict[str, Any], config: TrainConfig, step: Ste
     return layer
 
 
-def _inputs(shape: Shape, adapted: dict[str, tuple[int, int]], config: TrainConfig, step: Step, stream: int) -> float:
+def _inputs(shape: Shape, adapted: Layers, config: TrainConfig, step: Step, stream: int) -> float:
     """Per token and layer, what the adapter's matrices are given, and keep."""
-    each = sum(columns for _, columns in adapted.values()) / shape.layers
+    each = sum(one.columns for one in adapted.values()) / shape.layers
     if config.lora.dropout:  # a copy for each, and what dropout drew: CUDA has bools, a CPU numbers
         return each * (step.compute + (1 if step.cuda else stream))
     # The output of attention, which o_proj takes, is kept by attention.
     there = shape.heads * shape.head_dim * any("o_proj" in name for name in adapted)
     if stream != step.compute:  # each has a copy of its own in the compute dtype
         return (each - there) * step.compute
-    shared = {(name.rsplit(".", 3)[-3], columns) for name, (_, columns) in adapted.items() if "o_proj" not in name}
+    shared = {(name.rsplit(".", 3)[-3], one.columns) for name, one in adapted.items() if "o_proj" not in name}
     return sum(columns for _, columns in shared) * step.compute  # one for q, k and v, one for gate and up
 
 
@@ -217,17 +244,30 @@ def _in_head(shape: Shape, step: Step, stream: int) -> float:
     return tile + casts + own + scored * shape.hidden * (4 + stream)
 
 
-def _out(adapted: dict[str, Any], step: Step, stream: int) -> int:
+def _out(adapted: Layers, step: Step, stream: int) -> int:
     """Bytes of a number that gate and up give: bitsandbytes' cast it to what they were given, if not adapted."""
+    if any(each.scaled for name, each in adapted.items() if "gate_proj" in name):
+        return 4
     return step.compute if step.unpacked or any("gate_proj" in name for name in adapted) else stream
 
 
-def _in_mlp(shape: Shape, adapted: dict[str, Any], config: TrainConfig, step: Step, stream: int, tokens: int) -> float:
+def _in_mlp(shape: Shape, adapted: Layers, config: TrainConfig, step: Step, stream: int, tokens: int) -> float:
     """The gradients on the way through down_proj, and that layer's weight, dequantized."""
     grads = tokens * shape.hidden * (stream + (step.compute if stream != step.compute else 0))
     across = tokens * shape.inner
-    packed = config.model.quantization != "none" and not step.unpacked
-    weight = shape.hidden * shape.inner * step.compute if packed else 0
+    weight = shape.hidden * shape.inner * step.compute if _packed(config, step) else 0
     if stream == step.compute:
         return grads + across * stream + max(across * stream, weight)
     return grads + max(across * (3 * _out(adapted, step, stream) - step.compute), across * 2 * step.compute + weight)
+
+
+def _in_norms(layer: Adapted, step: Step) -> int:
+    """How DoRA comes to the norm of each row: a unit matrix through the adapter, added to the base's weights."""
+    if not layer.scaled:
+        return 0
+    unit = layer.columns**2 * (4 + (step.compute if step.compute != 4 else 0))
+    return unit + layer.rows * layer.columns * (step.compute + 2 * 4)
+
+
+def _packed(config: TrainConfig, step: Step) -> bool:
+    return config.model.quantization != "none" and not step.unpacked
