@@ -3,9 +3,8 @@
 An artifact stays if an alias, a promoted adapter, one of the newest runs or an artifact younger than a day reaches it,
 through the inputs that the records name. Of adapters these are the champion, those that rollbacks would bring back, the
 challenger and the last ones promoted, with the gate and the report that speak for them; the promotion log itself always
-stays. A flow that
-runs meanwhile loses nothing: what it used is in its log, what it makes is young, and blobs go only while nobody
-publishes (see `tasks.versioning.storage.mirror.publishing`).
+stays. A flow that runs meanwhile loses nothing: what it used is in its log, what it makes is young, and blobs go only
+while nobody publishes (see `tasks.versioning.storage.mirror.publishing`).
 """
 
 import os
