@@ -8,6 +8,7 @@ import pytest
 from flows.config import TINY, load
 from flows.pipeline import pipeline
 from tasks.versioning.identity.key import Request
+from tasks.versioning.identity.source import ROOT
 from tasks.versioning.running.make import make
 from tasks.versioning.running.runner import Runner
 from tasks.versioning.running.spread import Spread, here
@@ -30,9 +31,14 @@ class Enough(Exception):
     """The data steps are done."""
 
 
-def data_steps(store: Path, spread: Spread) -> dict[str, str]:
+ROWS = 240  # of the sample: some dozen shards
+
+
+def data_steps(folder: Path, name: str, spread: Spread) -> dict[str, str]:
     """Make the sample's data steps in a store of their own; returns their digests."""
-    config, made = load(TINY, [f"store={store}"]), {}
+    lines = (ROOT / "data/plant/train.jsonl").read_text().splitlines(keepends=True)[:ROWS]
+    (folder / "train.jsonl").write_text("".join(lines))
+    config, made = load(TINY, [f"store={folder / name}", f"data.train={folder / 'train.jsonl'}"]), {}
 
     def run(step, step_config, *, label="", **inputs):
         if step.name not in ("validate", "build"):
@@ -57,10 +63,10 @@ def test_validate_and_build_give_the_same_bytes_over_every_runner(prefect_server
 
     def job() -> None:
         with Counting(kind, workers=2) as runner:
-            given.update(data_steps(tmp_path / kind, runner))
+            given.update(data_steps(tmp_path, kind, runner))
             submitted.extend(runner.submitted)
 
     in_flow(job)
     assert given.keys() == {"validate", "validate evaluation", "build"}
     assert {"examine_shard", "encode"} <= set(submitted)
-    assert given == data_steps(tmp_path / "here", here)
+    assert given == data_steps(tmp_path, "here", here)

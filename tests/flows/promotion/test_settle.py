@@ -150,6 +150,7 @@ def test_settling_starts_no_prefect_where_nobody_is_to_be_asked(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_retraining_ends_with_the_line_that_its_adapter_came_to_and_again_when_all_is_fresh(tmp_path, prefect_server):
     """Of so few documents that no gate could decide."""
     config = project(tmp_path / "project")

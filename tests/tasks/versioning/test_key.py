@@ -93,6 +93,7 @@ def test_two_configs_have_one_key_exactly_if_they_are_the_same_but_for_runtime_f
     assert (key_of(one) == key_of(other)) == (without_runtime(one) == without_runtime(other))
 
 
+@settings(max_examples=30)  # of some twenty leaves each
 @given(OUTERS, st.data())
 def test_a_change_of_any_field_at_any_depth_changes_the_key_but_of_a_runtime_field_does_not(config, data):
     """Each leaf of the config is changed by itself."""
