@@ -26,8 +26,16 @@ TERM = 2.0  # seconds
 @step()
 def once(config: Config, *, rows: list[Path], out: Path) -> None:
     """Leaves a line in runs.log beside its input, and takes a while."""
-    with (rows[0].parent / "runs.log").open("a") as log:
-        log.write("once\n")
+    note(rows[0], "runs.log", "once")
+    time.sleep(0.5)
+    (out / "copy.txt").write_bytes(rows[0].read_bytes())
+
+
+@step()
+def asked_by_eight(config: Config, *, rows: list[Path], out: Path) -> None:
+    """Takes half a second from when eight processes have come to ask for it, however long those take to start."""
+    note(rows[0], "runs.log", "asked_by_eight")
+    wait_for(lambda: len(noted(rows[0], "asked.log")) == 8, 100)
     time.sleep(0.5)
     (out / "copy.txt").write_bytes(rows[0].read_bytes())
 
@@ -35,10 +43,8 @@ def once(config: Config, *, rows: list[Path], out: Path) -> None:
 @step()
 def stuck(config: Config, *, rows: list[Path], out: Path) -> None:
     """Never ends the first time."""
-    log = rows[0].parent / "runs.log"
-    first = not log.exists()
-    with log.open("a") as file:
-        file.write("stuck\n")
+    first = not noted(rows[0], "runs.log")
+    note(rows[0], "runs.log", "stuck")
     if first:
         time.sleep(300)
     (out / "copy.txt").write_bytes(rows[0].read_bytes())
@@ -64,6 +70,7 @@ from tests.tasks.versioning import test_lease
 
 which, rows, url, cache = sys.argv[1:]
 store = Store(url, cache=Path(cache), lease_seconds=test_lease.TERM)
+test_lease.note(Path(rows), "asked.log", which)
 make(test_lease.request_for(getattr(test_lease, which), Path(rows)), store, why=[])
 """
 
@@ -73,9 +80,19 @@ def start(which: str, rows: Path, store: Store, cache: str = "cache") -> "subpro
     return subprocess.Popen(words, text=True, stderr=subprocess.PIPE)
 
 
+def note(rows: Path, log: str, line: str) -> None:
+    """Beside the input, where all processes see it."""
+    with (rows.parent / log).open("a") as file:
+        file.write(f"{line}\n")
+
+
+def noted(rows: Path, log: str) -> list[str]:
+    path = rows.parent / log
+    return path.read_text().splitlines() if path.exists() else []
+
+
 def runs(rows: Path) -> list[str]:
-    log = rows.parent / "runs.log"
-    return log.read_text().splitlines() if log.exists() else []
+    return noted(rows, "runs.log")
 
 
 def wait_for(happened, seconds: float = 30) -> None:
@@ -90,11 +107,11 @@ def leases(store: Store) -> list[str]:
 
 
 def test_of_eight_processes_one_computes_and_all_succeed(store, rows):
-    processes = [start("once", rows, store, f"cache-{number}") for number in range(8)]
+    processes = [start("asked_by_eight", rows, store, f"cache-{number}") for number in range(8)]
     told = [process.communicate(timeout=120)[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * 8, told
-    assert runs(rows) == ["once"]
-    assert any("waiting for once/" in text and "pid" in text for text in told)
+    assert runs(rows) == ["asked_by_eight"]
+    assert any("waiting for asked_by_eight/" in text and "pid" in text for text in told)
     assert leases(store) == []
 
 
