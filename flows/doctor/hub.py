@@ -1,6 +1,5 @@
 """The base model and the prompt template: there, readable, in safetensors; or to be had from the hub."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,4 +53,4 @@ def downloaded(base: HubModel) -> Path | None:
 def _has_token() -> bool:
     from huggingface_hub import get_token
 
-    return bool(get_token() or os.environ.get("HF_TOKEN"))
+    return get_token() is not None

@@ -2,11 +2,10 @@
 
 What autograd keeps was read off real steps with the allocator's own record (tests/tasks/test_memory.py measures again).
 The peak is at one of two places: in the head's backward pass, when every layer's activations are there, or a little
-later in that of an MLP, whose gradients come on top. The last layer's is for answers alone (answers.py). All sizes are
-bytes.
+later in that of an MLP, whose gradients come on top, or with DoRA where it makes its norms. The last layer's is for
+answers alone (answers.py). All sizes are bytes.
 """
 
-import re
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
@@ -155,9 +154,15 @@ def _adapted(shape: Shape, lora: LoraConfig) -> Iterator[tuple[str, Adapted]]:
     for name, (rows, columns) in shape.linear.items():
         module = name.removesuffix(".weight")
         if isinstance(targets, str) or any(module == one or module.endswith(f".{one}") for one in targets):
-            # As PEFT reads the pattern: peft.utils.other.get_pattern_key.
-            own = (rank for key, rank in lora.rank_pattern.items() if re.match(rf"(.*\.)?({key})$", module))
-            yield name, Adapted(rows, columns, next(own, lora.r), lora.use_dora)
+            yield name, Adapted(rows, columns, _rank(module, lora), lora.use_dora)
+
+
+def _rank(module: str, lora: LoraConfig) -> int:
+    if not lora.rank_pattern:  # then PEFT, and all that it imports, need not be asked
+        return lora.r
+    from peft.utils.other import get_pattern_key
+
+    return lora.rank_pattern.get(get_pattern_key(list(lora.rank_pattern), module), lora.r)
 
 
 def _paged(config: TrainConfig, adapted: Layers) -> int:
