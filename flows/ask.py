@@ -3,14 +3,14 @@
 from flows.config import Retrain
 from flows.pipeline import planned
 from flows.sources import base_model, template
-from tasks.errors import UserError
-from tasks.versioning.storage.store import Artifact, Store
+from tasks.engine.errors import UserError
+from tasks.engine.storage.store import Artifact, Store
 
 
 def answers(config: Retrain, question: str, passages: list[str], key: str | None) -> tuple[str, str, str]:
     """Returns the base's answer, the tuned model's, and which adapter gave it."""
     from tasks.answer import generate
-    from tasks.model import attach_adapter, load_base, load_tokenizer
+    from tasks.models.model import attach_adapter, load_base, load_tokenizer
     from tasks.prompts import Prompt
 
     adapter = _adapter(config, key)

@@ -12,16 +12,16 @@ from flows.promotion.settle import PromotionConfig
 from flows.stores import Address, StoreConfig
 from tasks.answer import AnswerConfig
 from tasks.build import BuildConfig
-from tasks.errors import UserError
+from tasks.engine import RUNTIME, Config
+from tasks.engine.code.source import ROOT
+from tasks.engine.errors import UserError
+from tasks.engine.redact import redacted
 from tasks.gate import GateRules
 from tasks.judge import JudgeConfig
-from tasks.redact import redacted
 from tasks.report import ReportConfig
 from tasks.score import ScoreConfig
 from tasks.training.config import TrainConfig
 from tasks.validate import ValidateConfig
-from tasks.versioning import RUNTIME, Config
-from tasks.versioning.identity.source import ROOT
 
 TINY = ROOT / "deployments/configs/tiny.yaml"  # what runs when no other config is named: the sample
 

@@ -5,12 +5,12 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
+from flows.orchestration import ui_artifacts as shown
 from flows.retrain import SAMPLE
 from flows.roots import refuse_outside
 from flows.stores import StoreConfig
-from tasks.versioning.running import shown
-from tasks.versioning.storage.fsck import check
-from tasks.versioning.storage.gc import DAY, Collected, collect
+from tasks.engine.storage.fsck import check
+from tasks.engine.storage.gc import DAY, Collected, collect
 
 
 class Maintain(StoreConfig):

@@ -9,10 +9,13 @@ from typing import Any, Protocol
 
 from flows.config import Retrain
 from flows.sources import WarmStart, base_model, champion, incumbent, template, triplets, went_on_from
-from tasks import progress
 from tasks.answer import AnswerConfig, answer
 from tasks.build import build
-from tasks.errors import UserError
+from tasks.engine import Config, Step, progress
+from tasks.engine.errors import UserError
+from tasks.engine.inputs import Input
+from tasks.engine.plan import Planner
+from tasks.engine.storage.store import Artifact, Store
 from tasks.export import ExportConfig, export
 from tasks.gate import GateConfig, GateRules, gate
 from tasks.judge import judge
@@ -21,10 +24,6 @@ from tasks.score import score
 from tasks.slices import SlicesConfig, slices
 from tasks.train import train
 from tasks.validate import validate
-from tasks.versioning import Config, Step
-from tasks.versioning.identity.inputs import Input
-from tasks.versioning.running.plan import Planner
-from tasks.versioning.storage.store import Artifact, Store
 
 Given = dict[str, Any]  # what training is made from: rows, evaluation, base and template
 

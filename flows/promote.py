@@ -17,17 +17,17 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed
 from pydantic import Field
 
+from flows.orchestration import ui_artifacts as shown
+from flows.orchestration.task_runner import patiently
 from flows.promotion import decide
 from flows.promotion.announce import announced
+from flows.promotion.judged import decided
 from flows.promotion.settle import PromotionConfig, Settled, candidate, settle
 from flows.promotion.versions import markdown, versions
 from flows.roots import refuse_outside
 from flows.stores import StoreConfig
-from tasks.errors import UserError
-from tasks.versioning.promotion.judged import decided
-from tasks.versioning.running import shown
-from tasks.versioning.running.as_task import patiently
-from tasks.versioning.storage.store import Store
+from tasks.engine.errors import UserError
+from tasks.engine.storage.store import Store
 
 __all__ = ["PromotionConfig", "promote", "rollback", "settle", "settle_and_ask"]
 

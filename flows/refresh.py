@@ -23,9 +23,9 @@ from flows.retrain import SAMPLE
 from flows.roots import refuse_outside
 from flows.sources import triplets
 from flows.stores import StoreConfig
-from tasks.errors import UserError
-from tasks.versioning.identity.inputs import sha256_json
-from tasks.versioning.storage.store import SHORT, Store
+from tasks.engine.errors import UserError
+from tasks.engine.inputs import sha256_json
+from tasks.engine.storage.store import SHORT, Store
 
 EVENT = "dataset.refreshed"
 RESOURCE = "reground.dataset."  # and the name

@@ -23,6 +23,6 @@ def retrain(config: Retrain = SAMPLE, because: str = "") -> State[str]:
     # In a module of its own, because Prefect pickles a flow's function for the workers with all that it names; and
     # imported here, because a flow ends on a whole second after its start (Prefect's heartbeat waits so long), so that
     # what is imported before it costs time, and in it none.
-    from flows.run import run
+    from flows.orchestration.run import run
 
     return run(config, because)

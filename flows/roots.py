@@ -11,7 +11,7 @@ from pathlib import Path
 from flows import settings
 from flows.config import DataConfig, Retrain
 from flows.stores import StoreConfig
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
 
 MAGIC = re.compile(r"[*?\[]")
 LOOPBACK = re.compile(r"https?://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/|$)")
@@ -62,7 +62,7 @@ def _named(request: StoreConfig) -> dict[str, str | None]:
 
 def _found(source: str) -> list[Path]:
     """The files behind a folder or glob: each may be a link out of it."""
-    from tasks.readers import expand
+    from tasks.data.readers import expand
 
     try:
         return expand(source)

@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from tasks.errors import UserError
-from tasks.metrics import METRICS, Row
-from tasks.metrics.plain import faithfulness, sentences_faithfulness
-from tasks.readers.files import expand, read_lines
+from tasks.data.readers.files import expand, read_lines
+from tasks.engine.errors import UserError
+from tasks.evaluation.metrics import METRICS, Row
+from tasks.evaluation.metrics.plain import faithfulness, sentences_faithfulness
 from tasks.text import ContextView, is_refusal
 
 WRITE = 'write {"query": "…", "context": "…" or ["…", "…"], "answer": "…"} on one line, with "reference" if it is known'
@@ -77,8 +77,9 @@ def score_file(source: str, out: Path | None = None, refusal: str | None = None)
     """Score the rows of JSONL files and write one line of JSON for each, to `out` or the standard output.
 
     A line has: id; metrics (name → number, null where it does not apply); abstained; support
-    (`tasks.metrics.plain.faithfulness`, a number for refusals too); sentences, each with its support; and the numbers
-    and names that the answer claims and the context does not hold. Returns each metric's weighted mean and row count.
+    (`tasks.evaluation.metrics.plain.faithfulness`, a number for refusals too); sentences, each with its support; and
+    the numbers and names that the answer claims and the context does not hold.
+    Returns each metric's weighted mean and row count.
 
     Raises UserError with file and line for a row that cannot be read; `out` is then as it was.
     """

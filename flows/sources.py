@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flows.config import BaseConfig, PromptConfig
-from tasks.errors import Unreachable, UserError
-from tasks.readers import expand
-from tasks.readers.source import Rows
-from tasks.versioning.identity.inputs import HubModel, Input, Local
-from tasks.versioning.identity.source import ROOT
-from tasks.versioning.running.away import is_away
-from tasks.versioning.storage.store import Artifact, Store
-from tasks.versioning.storage.whole import NotWhole, whole
+from tasks.data.readers import expand
+from tasks.data.readers.source import Rows
+from tasks.engine.code.source import ROOT
+from tasks.engine.errors import Unreachable, UserError
+from tasks.engine.inputs import HubModel, Input, Local
+from tasks.engine.retry import is_away
+from tasks.engine.storage.store import Artifact, Store
+from tasks.engine.storage.whole import NotWhole, whole
 
 TEMPLATES = ROOT / "tasks/prompts/templates"
 COMMIT = re.compile(r"[0-9a-f]{40}")

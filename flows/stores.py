@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from tasks.redact import CREDENTIALS
-from tasks.versioning import RUNTIME, Config
-from tasks.versioning.storage.store import Store
+from tasks.engine import RUNTIME, Config
+from tasks.engine.redact import CREDENTIALS
+from tasks.engine.storage.store import Store
 
 
 def without_secrets(url: str) -> str:

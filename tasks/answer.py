@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic import Field, PositiveInt, model_validator
 
-from tasks.dataset.refusal import refusal_of
-from tasks.errors import UserError
-from tasks.model import ModelConfig, attach_adapter, inference, load_base, load_tokenizer, merge_adapter
+from tasks.data.dataset.refusal import refusal_of
+from tasks.data.triplets import read_triplets
+from tasks.engine import Config, step
+from tasks.engine.errors import UserError
+from tasks.engine.journal import Journal
+from tasks.models.model import ModelConfig, attach_adapter, inference, load_base, load_tokenizer, merge_adapter
 from tasks.prompts import Prompt
-from tasks.triplets import read_triplets
-from tasks.versioning import Config, step
-from tasks.versioning.running.journal import Journal
 
 if TYPE_CHECKING:
     import numpy as np

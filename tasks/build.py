@@ -8,24 +8,24 @@ from typing import IO, TYPE_CHECKING
 import orjson
 from pydantic import Field, PositiveInt
 
-from tasks.dataset.encode import Fate, Limits, encode
-from tasks.dataset.folder import Lengths, finish
-from tasks.dataset.known import is_known
-from tasks.dataset.near_duplicates import NearDuplicates, near
-from tasks.dataset.packing import pack_apart
-from tasks.dataset.refusal import refusal_of
-from tasks.dataset.sketch import Documents, Sketch, sketch
-from tasks.dataset.split import EVALUATION, SIDES, split
-from tasks.dataset.statistics import Tally, markdown, tokens
-from tasks.dataset.vocabulary import vocabulary
-from tasks.errors import UserError
+from tasks.data.dataset.encode import Fate, Limits, encode
+from tasks.data.dataset.folder import Lengths, finish
+from tasks.data.dataset.known import is_known
+from tasks.data.dataset.near_duplicates import NearDuplicates, near
+from tasks.data.dataset.packing import pack_apart
+from tasks.data.dataset.refusal import refusal_of
+from tasks.data.dataset.sketch import Documents, Sketch, sketch
+from tasks.data.dataset.split import EVALUATION, SIDES, split
+from tasks.data.dataset.statistics import Tally, markdown, tokens
+from tasks.data.dataset.vocabulary import vocabulary
+from tasks.data.triplets import Triplet, files_of, left_out, parse_triplets
+from tasks.engine import Config, step
+from tasks.engine.digests import digests
+from tasks.engine.errors import UserError
+from tasks.engine.inputs import sha256_json
+from tasks.engine.mapper import Spread, here
+from tasks.engine.parts import Part, Parts, Piece
 from tasks.prompts import Prompt
-from tasks.triplets import Triplet, files_of, left_out, parse_triplets
-from tasks.versioning import Config, step
-from tasks.versioning.identity.digests import digests
-from tasks.versioning.identity.inputs import sha256_json
-from tasks.versioning.running.parts import Part, Parts, Piece
-from tasks.versioning.running.spread import Spread, here
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,7 +74,7 @@ def build(
 
     Works on the shards that `rows` comes in: each is sketched and encoded once; what goes across shards (sides, leaks,
     near-duplicates, packing) is told from the sketches and the lengths. Writes out/train/ and out/heldout/, which
-    `tasks.dataset.folder.load` opens; heldout/ has no rows where there is but one document to train on.
+    `tasks.data.dataset.folder.load` opens; heldout/ has no rows where there is but one document to train on.
     out/evaluation/ holds triplets and depends on the evaluation rows alone; where `evaluation` is given, a validated
     source of its own, on all of its rows. out/quarantine.jsonl names each row left out and why;
     out/report.json and out/report.md count tokens. Of all rows together, memory holds some 50 bytes a row.

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from pydantic import Field
 
-from tasks.versioning import Config, step
+from tasks.engine import Config, step
 
 CARD = """\
 ---
@@ -67,7 +67,7 @@ def export(config: ExportConfig, *, training: Path, base: Path, template: Path, 
     """
     import shutil
 
-    from tasks.model import load_tokenizer
+    from tasks.models.model import load_tokenizer
 
     folder = out / "adapter"
     shutil.copytree(training / "adapter", folder)

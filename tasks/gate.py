@@ -7,13 +7,13 @@ from typing import Any, Literal
 import orjson
 from pydantic import Field
 
-from tasks.gating.compare import compare, require_same_rows
-from tasks.gating.decision import decide
-from tasks.gating.rules import Rule, default_rules, parity_rules
-from tasks.gating.verdicts import Verdict, judge, untested
-from tasks.metrics.scores import Scores
-from tasks.statistics import MIN_CLUSTERS
-from tasks.versioning import Config, step
+from tasks.engine import Config, step
+from tasks.evaluation.gating.compare import compare, require_same_rows
+from tasks.evaluation.gating.decision import decide
+from tasks.evaluation.gating.rules import Rule, default_rules, parity_rules
+from tasks.evaluation.gating.verdicts import Verdict, judge, untested
+from tasks.evaluation.metrics.scores import Scores
+from tasks.evaluation.statistics import MIN_CLUSTERS
 
 Comparisons = Mapping[str, Sequence[dict[str, Any]] | None]  # against → an entry per metric
 

@@ -7,7 +7,10 @@ from pathlib import Path
 import orjson
 from pydantic import Field
 
-from tasks.errors import UserError
+from tasks.engine import Config, step
+from tasks.engine.errors import UserError
+from tasks.engine.inputs import Local
+from tasks.engine.key import identity
 from tasks.judges.case import read_cases
 from tasks.judges.completions import Completions
 from tasks.judges.embedding import Embedder, EmbeddingConfig, by_embedding
@@ -16,9 +19,6 @@ from tasks.judges.figures import figures
 from tasks.judges.llm import LlmConfig, by_llm
 from tasks.judges.local import LIBRARIES, folder_of
 from tasks.judges.memory import Judged, Memory, write_judgements
-from tasks.versioning import Config, step
-from tasks.versioning.identity.inputs import Local
-from tasks.versioning.identity.key import identity
 
 
 class JudgeConfig(Config):

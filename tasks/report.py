@@ -7,10 +7,12 @@ from typing import Any
 import orjson
 from pydantic import Field
 
-from tasks.errors import UserError
-from tasks.gating.compare import require_same_rows
-from tasks.metrics.abstention import baselines
-from tasks.metrics.scores import Scores
+from tasks.data.triplets import Triplet
+from tasks.engine import Config, step
+from tasks.engine.errors import UserError
+from tasks.evaluation.gating.compare import require_same_rows
+from tasks.evaluation.metrics.abstention import baselines
+from tasks.evaluation.metrics.scores import Scores
 from tasks.reporting.areas import areas
 from tasks.reporting.behaviour import histogram, refusals
 from tasks.reporting.examples import choose, describe, failures, quality
@@ -22,8 +24,6 @@ from tasks.reporting.slices import by_slice
 from tasks.reporting.training import read_training
 from tasks.score import Answer, answered, refusal_sentence
 from tasks.text import words
-from tasks.triplets import Triplet
-from tasks.versioning import Config, step
 
 ABSTENTION = ("abstention_f1", "abstention_recall", "abstention_precision", "over_refusal")
 

@@ -11,15 +11,15 @@ from typing import Annotated, Any, NamedTuple
 import orjson
 from pydantic import Field
 
-from tasks.errors import UserError
-from tasks.metrics import METRICS, Row
-from tasks.metrics.abstention import baselines
-from tasks.metrics.contrast_pairs import Key, contrast_pairs, handled
-from tasks.metrics.scores import Scores
+from tasks.data.triplets import Triplet, read_triplets
+from tasks.engine import Config, step
+from tasks.engine.errors import UserError
+from tasks.engine.inputs import sha256_json
+from tasks.evaluation.metrics import METRICS, Row
+from tasks.evaluation.metrics.abstention import baselines
+from tasks.evaluation.metrics.contrast_pairs import Key, contrast_pairs, handled
+from tasks.evaluation.metrics.scores import Scores
 from tasks.text import ContextView
-from tasks.triplets import Triplet, read_triplets
-from tasks.versioning import Config, step
-from tasks.versioning.identity.inputs import sha256_json
 
 Share = Annotated[float, Field(ge=0, le=1)]
 BATCH = 64  # rows measured together: chrF takes 26 µs a row instead of 140, and memory does not notice
@@ -166,7 +166,7 @@ def summarise(config: ScoreConfig, scores: Scores) -> dict[str, Any]:
     """One system's figures, and those of two systems that need no model, to read the abstention figures against."""
     import numpy as np
 
-    from tasks.statistics import bootstrap, cluster_codes, estimate, rate, weighted_sums
+    from tasks.evaluation.statistics import bootstrap, cluster_codes, estimate, rate, weighted_sums
 
     codes = cluster_codes(scores.documents)
     sums = {name: weighted_sums(scores.columns[name], scores.weights(name), codes) for name in METRICS}

@@ -11,16 +11,16 @@ from typing import Any
 import orjson
 from pydantic import Field, PositiveInt
 
-from tasks.dataset.refusal import refusal_of
-from tasks.dataset.vocabulary import read_vocabulary
-from tasks.errors import UserError
+from tasks.data.dataset.refusal import refusal_of
+from tasks.data.dataset.vocabulary import read_vocabulary
+from tasks.data.triplets import Triplet, TripletWriter, read_triplets
+from tasks.engine import Config, step
+from tasks.engine.errors import UserError
+from tasks.evaluation.slicing import SLICES, Made, Question, Slice, Unfit
+from tasks.evaluation.slicing.draw import draw
+from tasks.evaluation.slicing.holding import holding
+from tasks.evaluation.slicing.nearest import Nearest
 from tasks.prompts import Prompt, Vocabulary
-from tasks.slicing import SLICES, Made, Question, Slice, Unfit
-from tasks.slicing.draw import draw
-from tasks.slicing.holding import holding
-from tasks.slicing.nearest import Nearest
-from tasks.triplets import Triplet, TripletWriter, read_triplets
-from tasks.versioning import Config, step
 
 REACH = 10  # rows looked at for each that a slice may have: not every row makes every slice
 PASSAGES = 32  # of other documents, kept for a question
@@ -57,8 +57,8 @@ def slices(config: SlicesConfig, *, rows: Path, base: Path, template: Path, out:
 
     Which rows are taken, and what is done to them, is drawn from their ids and the salt: of a set that grows, a row's
     slices stay as they are, but for distractors and swapped-in words where a new document is among those most like its
-    question (`tasks.slicing.nearest`), and for rows that others push out of a full slice. Prompts are measured with
-    `template` and `base`'s tokenizer; what does not fit is left out.
+    question (`tasks.evaluation.slicing.nearest`), and for rows that others push out of a full slice. Prompts are
+    measured with `template` and `base`'s tokenizer; what does not fit is left out.
 
     Writes out/rows/<slice>.arrow, triplets with ids ``<slice>:<id of the row>``; where a slice invites a wrong answer,
     out/rows/<slice>-<wrong>.arrow, the same prompts with that answer for the right one, so that `contains_value` of

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import orjson
 
+from tasks.engine import step
 from tasks.training import loop
 from tasks.training.config import TrainConfig
 from tasks.training.job import Job
 from tasks.training.launch import watch
-from tasks.versioning import step
 
 
 @step(libraries=("accelerate", "bitsandbytes", "datasets", "peft", "torch", "transformers", "trl"))

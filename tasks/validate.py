@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import orjson
 from pydantic import Field
 
-from tasks.errors import UserError
-from tasks.readers.shards import CHECKSUMS, Seen, SeenShard, Shard, cut
-from tasks.rules.across import Repeat, repeats
-from tasks.rules.report import markdown, rejections
-from tasks.rules.shard import SKETCH, RowConfig, examine_shard
-from tasks.rules.table import REMEDIES, Finding, Rules
-from tasks.rules.tally import Tally
-from tasks.triplets import LEFT_OUT, parse_triplets
-from tasks.versioning.running.parts import Part, Parts, Piece, noted
-from tasks.versioning.running.spread import Spread, here
-from tasks.versioning.step import Config, step
+from tasks.data.readers.shards import CHECKSUMS, Seen, SeenShard, Shard, cut
+from tasks.data.rules.across import Repeat, repeats
+from tasks.data.rules.report import markdown, rejections
+from tasks.data.rules.shard import SKETCH, RowConfig, examine_shard
+from tasks.data.rules.table import REMEDIES, Finding, Rules
+from tasks.data.rules.tally import Tally
+from tasks.data.triplets import LEFT_OUT, parse_triplets
+from tasks.engine.errors import UserError
+from tasks.engine.mapper import Spread, here
+from tasks.engine.parts import Part, Parts, Piece, noted
+from tasks.engine.step import Config, step
 
 if TYPE_CHECKING:
     import numpy as np

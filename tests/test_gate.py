@@ -10,8 +10,8 @@ import pytest
 from flows.config import TINY, load
 from flows.pipeline import pipeline
 from flows.promotion.settle import settle
-from tasks.versioning.identity.key import Request
-from tasks.versioning.running.make import make
+from tasks.engine.key import Request
+from tasks.engine.make import make
 
 pytestmark = pytest.mark.slow
 

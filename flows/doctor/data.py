@@ -7,8 +7,8 @@ import orjson
 from flows.config import Retrain
 from flows.doctor.finding import Finding, bad, gib, note, ok
 from flows.sources import triplets
-from tasks.errors import UserError
-from tasks.readers import Malformed, parse, read_lines
+from tasks.data.readers import Malformed, parse, read_lines
+from tasks.engine.errors import UserError
 
 
 def check(config: Retrain) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from flows.config import Retrain
 from flows.doctor import data, fit, gpu, hub, libraries, machine, server, store
 from flows.doctor.finding import Check, Finding, bad
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
 
 TOPICS: dict[str, Check] = {
     "libraries": libraries.check,

@@ -9,12 +9,12 @@ from flows.doctor.finding import Finding, bad, gib, note, ok
 from flows.doctor.gpu import cards
 from flows.doctor.hub import downloaded
 from flows.sources import base_model
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
+from tasks.engine.inputs import HubModel
 from tasks.training.fitting.fit import Fit
 from tasks.training.fitting.memory import CONTEXT, RESERVE, Need, Shape, predict, shape_of
 from tasks.training.fitting.plan import Row, choose, rows, step_of
 from tasks.training.fitting.room import memory
-from tasks.versioning.identity.inputs import HubModel
 
 SIZES = (12, 16, 24, 48, 80)  # GiB of the cards that people have
 ANSWERS = 0.5  # of the tokens, at most, before the dataset is there to tell

@@ -6,9 +6,9 @@ from pathlib import Path
 from flows.config import Retrain
 from flows.doctor.finding import Finding, bad, note, ok
 from flows.sources import base_model, template
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
+from tasks.engine.inputs import HubModel
 from tasks.training.fitting.shapes import count, shapes
-from tasks.versioning.identity.inputs import HubModel
 
 
 def check(config: Retrain) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 
 from flows.config import Retrain
 from flows.doctor.finding import Finding, bad, note, ok
-from tasks.versioning.identity.source import ROOT
+from tasks.engine.code.source import ROOT
 
 PINS = ROOT / "constraints.txt"  # of a checkout; an installed wheel has the ranges alone
 WHY = {"fastapi": "Prefect 3.8's server fails to start with a newer one"}

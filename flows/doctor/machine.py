@@ -7,8 +7,8 @@ from pathlib import Path
 
 from flows.config import Retrain
 from flows.doctor.finding import Finding, bad, gib, note, ok
+from tasks.engine.digests import cache_folder
 from tasks.training.fitting.room import memory
-from tasks.versioning.identity.digests import cache_folder
 
 SHARED = Path("/dev/shm")
 LITTLE_SHARED = 1 << 30  # bytes; a container has 64 MiB by default, too little for several GPUs to talk over

@@ -8,7 +8,7 @@ from pathlib import Path
 from flows.config import Retrain
 from flows.doctor.finding import Finding, bad, note, ok
 from flows.doctor.machine import existing
-from tasks.versioning.storage.store import Store
+from tasks.engine.storage.store import Store
 
 
 def check(config: Retrain) -> Iterator[Finding]:

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 
 from prefect import get_run_logger
 
-from tasks.versioning.promotion.promotion_case import flow_run_id
-from tasks.versioning.promotion.promotions import Entry
-from tasks.versioning.storage.store import SHORT, Store
+from flows.promotion.promotion_case import flow_run_id
+from flows.promotion.promotions import Entry
+from tasks.engine.storage.store import SHORT, Store
 
 NAMES = {
     "promote": "adapter.promoted",

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from tasks.errors import UserError
-from tasks.versioning.promotion.judged import adapter_of, weights
-from tasks.versioning.storage.artifact import Artifact
-from tasks.versioning.storage.store import Store
+from flows.promotion.judged import adapter_of, weights
+from tasks.engine.errors import UserError
+from tasks.engine.storage.artifact import Artifact
+from tasks.engine.storage.store import Store
 
 BASE = "base"  # the base model, where an adapter might stand
 RESAMPLES, SEED = 10_000, 0
@@ -18,8 +18,8 @@ def compare(store: Store, first: str, second: str) -> dict[str, Any]:
     Each of the two is an adapter, a gate, a report or scores, by key or alias, or `base`. UserError if the store has no
     scores of both on the same rows by the same metrics.
     """
-    from tasks.gating.compare import compare as compared
-    from tasks.metrics.scores import Scores
+    from tasks.evaluation.gating.compare import compare as compared
+    from tasks.evaluation.metrics.scores import Scores
 
     of_first, of_second = _common(store, first, second)
     one, other = (Scores.read(each.folder / "scores.arrow") for each in (of_first, of_second))

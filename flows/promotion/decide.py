@@ -1,11 +1,11 @@
 """What the terminal and the Prefect flows promote and roll back, and what they say of it."""
 
+from flows.promotion.judged import decided
+from flows.promotion.promotions import Entry
 from flows.promotion.settle import candidate
 from flows.promotion.versions import gate_of, report_of
-from tasks.errors import UserError
-from tasks.versioning.promotion.judged import decided
-from tasks.versioning.promotion.promotions import Entry
-from tasks.versioning.storage.store import Artifact, Store
+from tasks.engine.errors import UserError
+from tasks.engine.storage.store import Artifact, Store
 
 
 def promote(

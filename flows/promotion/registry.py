@@ -7,10 +7,10 @@ to date the next time. Where it is, MLflow's own environment says (`MLFLOW_TRACK
 import os
 from typing import TYPE_CHECKING, Any
 
-from tasks.errors import UserError
-from tasks.redact import redacted
-from tasks.versioning.promotion.promotion_log import Version
-from tasks.versioning.storage.store import Store
+from flows.promotion.promotion_log import Version
+from tasks.engine.errors import UserError
+from tasks.engine.redact import redacted
+from tasks.engine.storage.store import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -7,12 +7,12 @@ from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
-from tasks.errors import UserError
-from tasks.versioning import Config
-from tasks.versioning.promotion.judged import decided
-from tasks.versioning.promotion.promotions import Outdated
-from tasks.versioning.storage.artifact import Artifact
-from tasks.versioning.storage.store import Store
+from flows.promotion.judged import decided
+from flows.promotion.promotions import Outdated
+from tasks.engine import Config
+from tasks.engine.errors import UserError
+from tasks.engine.storage.artifact import Artifact
+from tasks.engine.storage.store import Store
 
 
 class PromotionConfig(Config):

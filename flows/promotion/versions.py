@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tasks.errors import UserError
-from tasks.versioning.promotion.history import History, same
-from tasks.versioning.promotion.judged import Judged, judged, weights
-from tasks.versioning.promotion.promotion_log import Entry, Version
-from tasks.versioning.promotion.promotions import ADAPTERS
-from tasks.versioning.storage.artifact import Artifact
-from tasks.versioning.storage.store import SHORT, Store
+from flows.promotion.history import History, same
+from flows.promotion.judged import Judged, judged, weights
+from flows.promotion.promotion_log import Entry, Version
+from flows.promotion.promotions import ADAPTERS
+from tasks.engine.errors import UserError
+from tasks.engine.storage.artifact import Artifact
+from tasks.engine.storage.store import SHORT, Store
 
 FIGURES = 3  # of the gate, in a line
 BECAME = {"promote": "was champion", "challenge": "challenged", "refuse": "refused", "rollback": "rolled back"}

@@ -6,7 +6,7 @@ from flows.sweeps import optuna
 from flows.sweeps.grid import Look, Trial, looks, trials
 from flows.sweeps.outcome import Row
 from flows.sweeps.search import Range, Search
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
 
 
 def contrasts(search: Search) -> list[list[Trial]]:

@@ -8,10 +8,10 @@ from typing import Any
 from flows.config import Retrain, change
 from flows.pipeline import planned
 from flows.sweeps.search import EXAMPLE, word
-from tasks.errors import UserError
-from tasks.versioning.identity.inputs import sha256_json
-from tasks.versioning.identity.key import identity
-from tasks.versioning.running.plan import Planned, Planner
+from tasks.engine.errors import UserError
+from tasks.engine.inputs import sha256_json
+from tasks.engine.key import identity
+from tasks.engine.plan import Planned, Planner
 
 Lists = Mapping[str, Sequence[Any]]  # setting → its values
 

@@ -15,7 +15,7 @@ from flows.config import Retrain
 from flows.sweeps.grid import Trial, trials
 from flows.sweeps.outcome import Outcome, Row
 from flows.sweeps.search import Range, Search
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

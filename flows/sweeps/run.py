@@ -6,6 +6,7 @@ from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from flows.orchestration import ui_artifacts as shown
 from flows.roots import refuse_outside
 from flows.sweeps.engines import contrasts, proposed
 from flows.sweeps.grid import looks
@@ -13,8 +14,7 @@ from flows.sweeps.optuna import scales
 from flows.sweeps.outcome import Outcome, Row, markdown
 from flows.sweeps.search import Search
 from flows.sweeps.trial import trial
-from tasks.errors import Unreachable, UserError
-from tasks.versioning.running import shown
+from tasks.engine.errors import Unreachable, UserError
 
 
 def run(search: Search) -> State[dict[str, Any]]:

@@ -9,8 +9,8 @@ import yaml
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from flows.config import Retrain
-from tasks.errors import UserError
-from tasks.versioning import Config
+from tasks.engine import Config
+from tasks.engine.errors import UserError
 
 EXAMPLE = "e.g. train.lora.r=8,16,32; a value that is a list has brackets: train.lora.target_modules=[q_proj],[v_proj]"
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"

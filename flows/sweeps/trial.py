@@ -6,10 +6,10 @@ import orjson
 from prefect import flow
 
 from flows.config import Retrain
-from flows.run import TELL, made
-from tasks.versioning.running import shown
-from tasks.versioning.running.as_task import patiently
-from tasks.versioning.running.plan import Planned
+from flows.orchestration import ui_artifacts as shown
+from flows.orchestration.run import TELL, made
+from flows.orchestration.task_runner import patiently
+from tasks.engine.plan import Planned
 
 
 @flow(name="trial", flow_run_name="{name}", validate_parameters=False)

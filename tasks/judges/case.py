@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-from tasks.metrics.row import Row
+from tasks.data.triplets import Triplet
+from tasks.engine.inputs import sha256_json
+from tasks.evaluation.metrics.row import Row
 from tasks.score import answered, refusal_sentence
 from tasks.text import ContextView
-from tasks.triplets import Triplet
-from tasks.versioning.identity.inputs import sha256_json
 
 System = Literal["base", "tuned"]
 SYSTEMS: tuple[System, ...] = get_args(System)

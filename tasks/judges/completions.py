@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tasks.engine.journal import Journal
 from tasks.judges.endpoint import Completion
-from tasks.versioning.running.journal import Journal
 
 MOST = 200_000  # completions that an artifact carries: about 100 MB
 TABLE = "completions.arrow"

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
 from tasks.judges.case import Case, Judgement
 from tasks.judges.local import Loaded, LocalModelConfig, by_length, load, recipe
 from tasks.judges.memory import Judged, Memory
-from tasks.model import inference
+from tasks.models.model import inference
 from tasks.text import sentences
 
 if TYPE_CHECKING:
-    from tasks.statistics import Floats
+    from tasks.evaluation.statistics import Floats
 
 MOST = 50_000  # vectors that are kept: 150 MB of MiniLM's
 KNOWN = ("Transformer", "Pooling", "Normalize")  # modules of sentence-transformers that are done here

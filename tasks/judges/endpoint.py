@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
-from tasks.errors import UserError
+from tasks.engine import Config
+from tasks.engine.errors import UserError
 from tasks.judges.case import Missing
-from tasks.versioning import Config
 
 if TYPE_CHECKING:
     from openai import APIStatusError, OpenAI

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
 from tasks.judges.case import Case, Judgement
 from tasks.judges.local import Loaded, LocalModelConfig, by_length, load, recipe
 from tasks.judges.memory import Judged, Memory
-from tasks.model import inference
+from tasks.models.model import inference
 
 ENTAILS = ("entailment", "entailed", "entails", "supported", "consistent", "factual", "faithful")
 

@@ -9,7 +9,7 @@ from tasks.judges.case import INAPPLICABLE, SYSTEMS, Case, Judgement
 from tasks.judges.memory import Judged
 
 if TYPE_CHECKING:
-    from tasks.statistics import Codes, Estimate, Floats
+    from tasks.evaluation.statistics import Codes, Estimate, Floats
 
 
 def figures(cases: Sequence[Case], judged: Judged, *, resamples: int, seed: int) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def figures(cases: Sequence[Case], judged: Judged, *, resamples: int, seed: int)
     """
     import numpy as np
 
-    from tasks.statistics import bootstrap, cluster_codes, estimate, weighted_sums
+    from tasks.evaluation.statistics import bootstrap, cluster_codes, estimate, weighted_sums
 
     half = len(cases) // 2  # base and tuned, the same rows in the same order
     codes = cluster_codes([case.document for case in cases[:half]])

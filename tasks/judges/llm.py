@@ -11,15 +11,15 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from tasks.errors import UserError
+from tasks.engine import RUNTIME, Config
+from tasks.engine.errors import UserError
+from tasks.engine.inputs import sha256_json
 from tasks.judges.case import Case, Judgement
 from tasks.judges.completions import Completions
 from tasks.judges.embedding import Embedder
 from tasks.judges.endpoint import BudgetConfig, Endpoint, EndpointConfig, NoReply
 from tasks.judges.memory import CHUNK, Judged
 from tasks.judges.prompts import QUESTIONS, STATEMENTS, VERDICTS, Prompt, Reply, prompt_hash, read
-from tasks.versioning import RUNTIME, Config
-from tasks.versioning.identity.inputs import sha256_json
 
 
 class LlmConfig(Config):

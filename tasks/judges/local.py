@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, PositiveInt
 
-from tasks.errors import UserError
-from tasks.trust import naming, trusted
-from tasks.versioning import RUNTIME, Config
-from tasks.versioning.identity.inputs import Local
-from tasks.versioning.identity.key import identity, installed
-from tasks.versioning.identity.remembered import code_of
+from tasks.engine import RUNTIME, Config
+from tasks.engine.code.cache import code_of
+from tasks.engine.errors import UserError
+from tasks.engine.inputs import Local
+from tasks.engine.key import identity, installed
+from tasks.models.trust import naming, trusted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tasks.engine.inputs import sha256_json
+from tasks.engine.journal import Journal
 from tasks.judges.case import Case, Judgement
-from tasks.versioning.identity.inputs import sha256_json
-from tasks.versioning.running.journal import Journal
 
 CHUNK = 64  # cases that are judged and kept at a time
 TABLE = "judgements.arrow"

@@ -10,7 +10,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import orjson
 from pydantic import BaseModel, Field, ValidationError
 
-from tasks.versioning.identity.inputs import sha256_json
+from tasks.engine.inputs import sha256_json
 
 # What may open a tag or a control token: <context>, </s>, <|im_start|>, [INST], [/INST], <<SYS>>.
 OPENS = re.compile(r"<(?=[^\s\d=])|\[(?=/?[A-Z_]+\])")

@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
 from tasks.prompts.controls import MARKER, Defuser, control_tokens
 from tasks.prompts.pieces import Pieces
 from tasks.prompts.tokens import Tokens

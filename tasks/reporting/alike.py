@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from tasks.data.triplets import files_of, left_out
 from tasks.text import content_stems, words
 from tasks.text.tokens import stem
-from tasks.triplets import files_of, left_out
 
 if TYPE_CHECKING:
     import numpy as np

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tasks.metrics.scores import Scores
+from tasks.evaluation.metrics.scores import Scores
 
 if TYPE_CHECKING:
-    from tasks.statistics import Codes, Floats
+    from tasks.evaluation.statistics import Codes, Floats
 
 AREAS = ("Faithfulness", "Hallucination", "Relevance", "Style / domain")  # groups of METRICS
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasks.metrics.scores import Scores
+from tasks.evaluation.metrics.scores import Scores
 
 BINS = 12
 

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
-from tasks.metrics.scores import Scores
-from tasks.triplets import Triplet
+from tasks.data.triplets import Triplet
+from tasks.evaluation.metrics.scores import Scores
 
 if TYPE_CHECKING:
-    from tasks.statistics import Floats
+    from tasks.evaluation.statistics import Floats
 
 System = tuple[str, Scores]  # its answer to a row, and the scores of all its answers
 SHOWN = ("faithfulness", "token_f1", "contains_value", "abstained", "hallucination")

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tasks.dataset.refusal import refusal_of
-from tasks.metrics import Row
-from tasks.metrics.faithfulness import response_support
+from tasks.data.dataset.refusal import refusal_of
+from tasks.data.rules.row import judge
+from tasks.data.rules.table import REMEDIES, Rules
+from tasks.data.triplets import Triplet, read_triplets
+from tasks.evaluation.metrics import Row
+from tasks.evaluation.metrics.faithfulness import response_support
+from tasks.evaluation.slicing.holding import holding
 from tasks.reporting.alike import Asked, Like, most_alike
-from tasks.rules.row import judge
-from tasks.rules.table import REMEDIES, Rules
-from tasks.slicing.holding import holding
 from tasks.text import ContextView, words
-from tasks.triplets import Triplet, read_triplets
 
 RULES = ("absent_number", "absent_entity", "answerable_refusal", "partial_refusal", "refusal_wording")
 SUPPORT_REMEDY = "say what the context says, in its words, or give the passage that the answer came from"

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from tasks.metrics.row import Row
+from tasks.evaluation.metrics.row import Row
 from tasks.text import ContextView
 from tasks.text.tokens import STOP_WORDS, content_stems, stem
 

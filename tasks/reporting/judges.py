@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tasks.evaluation.statistics import MIN_CLUSTERS
 from tasks.reporting.figures import count, interval, share, signed
-from tasks.statistics import MIN_CLUSTERS
 
 NOTE = (
     "Models judged the answers; they decide nothing. Means with 95 % intervals over source documents. Difference: "

@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.metrics import METRICS
+from tasks.evaluation.metrics import METRICS
 from tasks.reporting import figures
 from tasks.reporting.headline import SUBJECTS
 from tasks.reporting.highlight import Piece, supporting, unsupported

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from tasks.errors import UserError
-from tasks.gating.compare import compare, require_same_rows
-from tasks.metrics import METRICS
-from tasks.metrics.scores import Scores
+from tasks.engine.errors import UserError
+from tasks.evaluation.gating.compare import compare, require_same_rows
+from tasks.evaluation.metrics import METRICS
+from tasks.evaluation.metrics.scores import Scores
+from tasks.evaluation.slicing import SLICES
+from tasks.evaluation.statistics import bootstrap, cluster_codes, estimate, rate, weighted_sums
 from tasks.reporting.figures import count, interval, share, short, signed
-from tasks.slicing import SLICES
-from tasks.statistics import bootstrap, cluster_codes, estimate, rate, weighted_sums
 
 FIGURES = ("contains_value", "token_f1", "faithfulness", "hallucination", "over_refusal", "abstention_recall")
 SYSTEMS = ("base", "tuned")

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
 from tasks.training.config import MOVE_THE_BASE, LoraConfig, TrainConfig
 from tasks.training.faster.attention import attend
 from tasks.training.faster.unpacked import unpack, unpacks
@@ -20,7 +20,7 @@ def adapted(job: Job) -> Any:
     """The base model, quantized and frozen, with a LoRA adapter: a fresh one, or the champion's."""
     import peft
 
-    from tasks.model import device_of, load_base, require_lora
+    from tasks.models.model import device_of, load_base, require_lora
     from tasks.training.faster.compiled import compile_between
     from tasks.training.faster.fused import fuse
 
@@ -83,7 +83,7 @@ def adapted(job: Job) -> Any:
 
 def compute_dtype(config: TrainConfig, model: Any) -> str:
     """Of matrix products; a quantized model's own is that of its norms, which are float32."""
-    from tasks.model import compute_dtype as chosen
+    from tasks.models.model import compute_dtype as chosen
 
     return str(chosen(config.model, model.device.type)[0]).removeprefix("torch.")
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
 from tasks.training.config import TrainConfig
 from tasks.training.job import Job
 

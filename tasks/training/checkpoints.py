@@ -4,7 +4,7 @@ from pathlib import Path
 
 import orjson
 
-from tasks.versioning.identity.inputs import files_below, sha256_file
+from tasks.engine.inputs import files_below, sha256_file
 
 SEAL = "whole.json"
 

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from tasks.model import ModelConfig
+from tasks.engine import RUNTIME, Config
+from tasks.models.model import ModelConfig
 from tasks.training.processes.distributed import DistributedConfig
-from tasks.versioning import RUNTIME, Config
 
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
 

@@ -4,7 +4,7 @@ import contextlib
 from pickle import UnpicklingError
 from typing import Any
 
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
 from tasks.training.checkpoints import last_whole, step_of
 from tasks.training.fitting.fit import OutOfMemory, fit_of, out_of_memory
 from tasks.training.job import Job

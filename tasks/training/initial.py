@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tasks.model import ModelConfig, load_base
+from tasks.models.model import ModelConfig, load_base
 
 ITERATIONS = 16  # of the randomised SVD: quantization errors are nearly noise, whose singular values fall off slowly
 OVERSAMPLED = 16

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import orjson
 
-from tasks.errors import UserError
-from tasks.progress import TrainingProgress, say
+from tasks.engine.errors import UserError
+from tasks.engine.progress import TrainingProgress, say
 from tasks.training.checkpoints import last_whole, rewind, step_of
 from tasks.training.failures import KINDS, LostGpu, gpu_failure
 from tasks.training.fitting.fit import OutOfMemory, fit_of, keep

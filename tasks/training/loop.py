@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
 from tasks.training.adapted import adapted
 from tasks.training.best import take_best
 from tasks.training.checkpoints import last_whole
@@ -48,8 +48,8 @@ def _run(job: Job) -> None:
     import torch
     from transformers import set_seed
 
-    from tasks.dataset.folder import load
-    from tasks.model import compute_dtype, device_of, load_tokenizer
+    from tasks.data.dataset.folder import load
+    from tasks.models.model import compute_dtype, device_of, load_tokenizer
 
     began = time.monotonic()
     join(cpu=job.config.model.device == "cpu" or not torch.cuda.is_available())

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
-from tasks.dataset.folder import IGNORED
+from tasks.data.dataset.folder import IGNORED
 
 Reduce = Callable[[Any], Any]  # a tensor of this process → its sum over all processes
 

@@ -12,7 +12,7 @@ def main(base: str, heldout: str, adapters: dict[str, str | None]) -> None:
     import datasets
     import torch
 
-    from tasks.model import ModelConfig, attach_adapter, inference, load_base
+    from tasks.models.model import ModelConfig, attach_adapter, inference, load_base
 
     rows = list(datasets.load_from_disk(heldout))
     told = {}

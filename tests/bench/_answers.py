@@ -4,8 +4,8 @@ import random
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tests.tasks.metrics.grounded import GROUNDED
-from tests.tasks.wordings import REFUSALS
+from tests.tasks.evaluation.metrics.grounded import GROUNDED
+from tests.tasks.text.wordings import REFUSALS
 
 PASSAGES = 4  # some 200 words
 PERMUTATIONS = 997  # of the digits; prime, so that they do not fall into step with the answers

@@ -16,14 +16,14 @@ settings.for_terminal()
 
 from prefect import flow  # noqa: E402
 
+from flows.orchestration.mappers import Kind, Runner  # noqa: E402
 from tasks.build import BuildConfig, build  # noqa: E402
+from tasks.engine.code.source import ROOT  # noqa: E402
+from tasks.engine.inputs import Files, Local  # noqa: E402
+from tasks.engine.key import Request  # noqa: E402
+from tasks.engine.make import make  # noqa: E402
+from tasks.engine.storage.store import Store  # noqa: E402
 from tasks.validate import ValidateConfig, validate  # noqa: E402
-from tasks.versioning.identity.inputs import Files, Local  # noqa: E402
-from tasks.versioning.identity.key import Request  # noqa: E402
-from tasks.versioning.identity.source import ROOT  # noqa: E402
-from tasks.versioning.running.make import make  # noqa: E402
-from tasks.versioning.running.runner import Kind, Runner  # noqa: E402
-from tasks.versioning.storage.store import Store  # noqa: E402
 
 VALIDATE = ValidateConfig(refusal="Not stated in the sheet.")
 BUILD = BuildConfig(max_tokens=512)

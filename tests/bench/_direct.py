@@ -12,9 +12,9 @@ from typing import Any
 
 from flows.config import load
 from flows.pipeline import pipeline
-from tasks.versioning import Config, Step
-from tasks.versioning.running.spread import here
-from tasks.versioning.storage.store import Store
+from tasks.engine import Config, Step
+from tasks.engine.mapper import here
+from tasks.engine.storage.store import Store
 
 
 @dataclass

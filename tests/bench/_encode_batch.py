@@ -12,7 +12,7 @@ from pathlib import Path
 
 def rendered(rows: Path) -> Iterator[tuple[str, str]]:
     """Prompt and completion of each row, as `build` renders them."""
-    from tasks.model import load_tokenizer
+    from tasks.models.model import load_tokenizer
     from tasks.prompts import Prompt
     from tests.bench._data_steps import BASE, TEMPLATE, VALIDATE
 
@@ -25,7 +25,7 @@ def rendered(rows: Path) -> Iterator[tuple[str, str]]:
 
 
 def main(rows: Path) -> None:
-    from tasks.model import load_tokenizer
+    from tasks.models.model import load_tokenizer
     from tests.bench._data_steps import BASE
 
     texts = [before + after for before, after in rendered(rows)]

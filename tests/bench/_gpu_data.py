@@ -31,7 +31,7 @@ def make(folder: Path, rows: int, max_tokens: int, *, scaled: bool = True) -> Ro
     """Of `rows` rows of the sample, about one in eight is held out. Not `scaled`, they are as long as the sample's."""
     import datasets
 
-    from tasks.dataset.folder import load
+    from tasks.data.dataset.folder import load
 
     sample = SAMPLE.read_text(encoding="utf-8").splitlines()
     longer = _longer(sample, rows, max_tokens / WRITTEN_FOR) if scaled else sample[:rows]
@@ -54,7 +54,7 @@ def make(folder: Path, rows: int, max_tokens: int, *, scaled: bool = True) -> Ro
 
 def _longer(sample: list[str], rows: int, times: float) -> list[str]:
     """The first rows, each context followed by other rows' until the row has nearly `times` as many tokens."""
-    from tasks.model import load_tokenizer
+    from tasks.models.model import load_tokenizer
 
     words, drawn = load_tokenizer(BASE), random.Random(0)
 

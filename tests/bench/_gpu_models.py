@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tasks.versioning.identity.source import ROOT
+from tasks.engine.code.source import ROOT
 
 TOKENIZER = ROOT / "data/tiny-base"
 SHARD = 2 << 30  # bytes

@@ -11,8 +11,8 @@ from pathlib import Path
 
 
 def main(path: Path) -> None:
+    from tasks.data.triplets import Triplet
     from tasks.score import Answer, ScoreConfig, batches, marks_of
-    from tasks.triplets import Triplet
 
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})

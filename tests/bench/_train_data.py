@@ -9,7 +9,7 @@ import random
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.versioning.identity.source import ROOT
+from tasks.engine.code.source import ROOT
 
 SAMPLE = ROOT / "data/plant/train.jsonl"
 BASE = ROOT / "data/tiny-base"
@@ -33,7 +33,7 @@ def sample(folder: Path, rows: int) -> Data:
 
 def long_tailed(folder: Path, rows: int) -> Data:
     """The sample's questions; other sheets follow their own until the context is as long as one of CLAPNQ's."""
-    from tasks.model import load_tokenizer
+    from tasks.models.model import load_tokenizer
 
     count = load_tokenizer(BASE)
     sheets = [json.loads(line) for line in SAMPLE.open(encoding="utf-8")]
@@ -58,7 +58,7 @@ def _built(folder: Path, rows: list[str], *, max_tokens: int) -> Data:
     import datasets
 
     from tasks.build import BuildConfig, build
-    from tasks.model import load_tokenizer
+    from tasks.models.model import load_tokenizer
     from tasks.validate import ValidateConfig, validate
 
     for name in ("valid", "built"):

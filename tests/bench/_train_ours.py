@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def main(config: dict[str, object], train: str, base: str, out: str) -> None:
-    from tasks.dataset.folder import Lengths
+    from tasks.data.dataset.folder import Lengths
     from tasks.train import train as step
     from tasks.training.config import TrainConfig
 

@@ -20,7 +20,7 @@ def main(rows: Path) -> None:
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
-    from tasks.model import load_tokenizer
+    from tasks.models.model import load_tokenizer
     from tests.bench._data_steps import BASE, BUILD
 
     texts = [{"prompt": prompt, "completion": completion} for prompt, completion in rendered(rows)]

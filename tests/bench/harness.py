@@ -14,7 +14,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from tasks.versioning.identity.source import ROOT
+from tasks.engine.code.source import ROOT
 
 PEERS = ROOT / ".bench-venv"  # of their own: their dependencies must not move the product's
 

@@ -30,8 +30,8 @@ import yaml
 from flows.config import Retrain, load
 from flows.pipeline import pipeline
 from flows.sources import template
-from tasks.versioning.identity.source import ROOT
-from tasks.versioning.running.plan import Planner
+from tasks.engine.code.source import ROOT
+from tasks.engine.plan import Planner
 from tests.bench.harness import Measured, alternate, measure, peer, seconds, table, verdict
 from tests.bench.rows import write
 

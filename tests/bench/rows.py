@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasks.versioning.identity.source import ROOT
+from tasks.engine.code.source import ROOT
 
 SAMPLE = ROOT / "data/plant/train.jsonl"
 ROWS_PER_DOCUMENT = 4

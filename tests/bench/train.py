@@ -80,8 +80,8 @@ def _compare(kind: str, data: Data, folder: Path) -> dict[str, Any]:
 
 def _config(data: Data) -> dict[str, Any]:
     """The sample's config for one epoch, with as many examples a step as the course has, near enough."""
-    from tasks.dataset.folder import Lengths
-    from tasks.dataset.folder import load as sequences
+    from tasks.data.dataset.folder import Lengths
+    from tasks.data.dataset.folder import load as sequences
 
     packed = len(Lengths.of(data.train).wholes) / len(sequences(data.train))
     settings = load(TINY).train.model_dump(mode="json")

@@ -6,9 +6,9 @@ import pytest
 
 from tasks.reporting.history import html as history
 from tasks.reporting.trace import at
-from tests.tasks.evaluation import poor, right, triplets
+from tests.tasks.evaluation.rows import poor, right, triplets
 from tests.tasks.promoted import LOG
-from tests.tasks.reported import inputs, told, with_slices, with_source
+from tests.tasks.reporting.reported import inputs, told, with_slices, with_source
 
 pytestmark = pytest.mark.slow
 SCREENS = [(width, scheme) for width in (1280, 400) for scheme in ("light", "dark")]

@@ -13,9 +13,9 @@ from prefect.utilities.callables import parameter_schema
 from prefect.utilities.importtools import import_object
 from prefect.utilities.schema_tools.validation import validate
 
-from flows.service import apply
-from flows.service.place import Asked, Running, worker_settings
-from tasks.versioning.identity.source import ROOT
+from flows.orchestration.service import apply
+from flows.orchestration.service.place import Asked, Running, worker_settings
+from tasks.engine.code.source import ROOT
 
 TOLD = yaml.safe_load(apply.DEPLOYMENTS.read_text(encoding="utf-8"))
 DEPLOYMENTS = {each["name"]: each for each in TOLD["deployments"]}

@@ -20,8 +20,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from tasks.errors import UserError
-from tasks.versioning.storage.store import Store
+from tasks.engine.errors import UserError
+from tasks.engine.storage.store import Store
 
 DEATH_SIGNAL, SUBREAPER = 1, 36  # of prctl(2)
 CHANGES = {"os.rename", "os.link", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.symlink"}
@@ -34,7 +34,7 @@ def load() -> None:
     import peft  # noqa: F401
     from trl.trainer.sft_trainer import SFTTrainer  # noqa: F401
 
-    import flows.cli
+    import flows.cli.app
     import flows.retrain  # noqa: F401
     import tasks.training.loop  # noqa: F401
 
@@ -77,8 +77,8 @@ def steps(config: Path, place: Path) -> None:
     """The pipeline's steps, one after the other; `place`/begun gets a line for each that begins."""
     from flows.config import load
     from flows.pipeline import pipeline
-    from tasks.versioning.identity.key import Request
-    from tasks.versioning.running.make import make
+    from tasks.engine.key import Request
+    from tasks.engine.make import make
 
     store = load(config, [f"store={place / 'store'}"]).open_store()
     store.sweep()
@@ -94,7 +94,7 @@ def steps(config: Path, place: Path) -> None:
 
 def flow(config: Path, place: Path) -> None:
     """`reground retrain`: the same steps as tasks of a Prefect flow."""
-    from flows.cli import app
+    from flows.cli.app import app
 
     app(["retrain", str(config), "--set", f"store={place / 'store'}"], standalone_mode=False)
 

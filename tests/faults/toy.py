@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.tasks.evaluation import triplets
+from tests.tasks.evaluation.rows import triplets
 from tests.tasks.tiny import toy_base
 
 # Small, but nothing left out: several checkpoints, several batches of answers, held-out rows, a refusal.

@@ -12,12 +12,13 @@ import pytest
 
 from flows.config import load
 from flows.pipeline import pipeline
+from tasks.engine import key
+from tasks.engine.code import reach as code
+from tasks.engine.key import Request
+from tasks.engine.make import make
+from tasks.engine.plan import Planner
+from tasks.engine.storage.store import Artifact
 from tasks.export import ExportConfig
-from tasks.versioning.identity import code, key
-from tasks.versioning.identity.key import Request
-from tasks.versioning.running.make import make
-from tasks.versioning.running.plan import Planner
-from tasks.versioning.storage.store import Artifact
 from tests.loaded import loaded
 
 ROOT = Path(__file__).resolve().parents[2]

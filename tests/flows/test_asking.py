@@ -2,7 +2,7 @@
 
 from flows.promote import Promote, settle_and_ask
 from flows.promotion.settle import PromotionConfig
-from tasks.versioning.storage.store import Store
+from tasks.engine.storage.store import Store
 from tests.flows.promotion.test_settle import outcome
 
 

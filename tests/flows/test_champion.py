@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from flows.sources import Incumbent, _base_of, base_model, incumbent, template
-from tasks.errors import UserError
-from tasks.versioning.identity.inputs import HubModel
+from tasks.engine.errors import UserError
+from tasks.engine.inputs import HubModel
 from tests.flows.test_history import run
 
 pytestmark = pytest.mark.usefixtures("loaded_training")

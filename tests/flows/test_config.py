@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from flows.config import Retrain, load
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
 
 READY_MADE = sorted(Path("deployments/configs").glob("*.yaml"))
 

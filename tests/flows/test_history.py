@@ -7,15 +7,16 @@ import orjson
 import pytest
 from rich.console import Console
 
-from flows import cli, display
+from flows.cli import tables as display
+from flows.cli.app import app as cli
 from flows.pipeline import pipeline
-from tasks.errors import UserError
-from tasks.versioning.identity.key import Request
-from tasks.versioning.identity.lineage import Lineage, Node, lineage
-from tasks.versioning.identity.why import why
-from tasks.versioning.running.adopt import adopt
-from tasks.versioning.running.make import make
-from tasks.versioning.running.plan import look
+from tasks.engine.adopt import adopt
+from tasks.engine.errors import UserError
+from tasks.engine.key import Request
+from tasks.engine.lineage import Lineage, Node, lineage
+from tasks.engine.make import make
+from tasks.engine.plan import look
+from tasks.engine.why import why
 
 pytestmark = pytest.mark.usefixtures("loaded_training")
 BECAUSE = "the count is the same"

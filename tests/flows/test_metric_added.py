@@ -13,7 +13,7 @@ from tests.flows.conftest import ROOT, Project
 
 METRIC = '''"""Answers that shout."""
 
-from tasks.metrics.row import Row
+from tasks.evaluation.metrics.row import Row
 
 
 def shouting(row: Row) -> float:
@@ -61,9 +61,13 @@ def test_a_metric_is_one_file_and_one_line_and_costs_scoring_alone(clone: Projec
     kept = artifacts(clone, "validate", "build", "train", "export", "answer")
     scored = artifacts(clone, "score")
 
-    (clone / "tasks/metrics/shouting.py").write_text(METRIC)
-    clone.edit("tasks/metrics/__init__.py", "METRICS = {\n", "METRICS = {\n" + LINE)
-    clone.edit("tasks/metrics/__init__.py", "from tasks", "from tasks.metrics.shouting import shouting\nfrom tasks")
+    (clone / "tasks/evaluation/metrics/shouting.py").write_text(METRIC)
+    clone.edit("tasks/evaluation/metrics/__init__.py", "METRICS = {\n", "METRICS = {\n" + LINE)
+    clone.edit(
+        "tasks/evaluation/metrics/__init__.py",
+        "from tasks",
+        "from tasks.evaluation.metrics.shouting import shouting\nfrom tasks",
+    )
 
     rerun = {label for label, status in statuses(clone).items() if status != "fresh"}
     assert {"score base", "score tuned"} <= rerun

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from tasks.errors import UserError
-from tasks.versioning.identity.changes import Change
-from tasks.versioning.running.plan import _cost, _share
+from tasks.engine.changes import Change
+from tasks.engine.errors import UserError
+from tasks.engine.plan import _cost, _share
 from tests.flows.conftest import Project
 
 NEEDS = {
@@ -128,17 +128,22 @@ CHANGES: dict[str, tuple[Callable[[Project], object], dict[str, list[str]]]] = {
     ),
     "metric added": (
         lambda p: (
-            (p / "tasks/metrics/shouting.py").write_text("def shouting(row):\n    return float(row.answer.isupper())\n")
+            (p / "tasks/evaluation/metrics/shouting.py").write_text(
+                "def shouting(row):\n    return float(row.answer.isupper())\n"
+            )
             and p.edit(
-                "tasks/metrics/__init__.py",
+                "tasks/evaluation/metrics/__init__.py",
                 "METRICS = {",
-                "from tasks.metrics.shouting import shouting\n\nMETRICS = {\n"
+                "from tasks.evaluation.metrics.shouting import shouting\n\nMETRICS = {\n"
                 '    "shouting": Metric(shouting, "In capitals", "Style / domain", "lower"),',
             )
         ),
         dict.fromkeys(
             ("score base", "score tuned", "gate", "report"),
-            ["tasks/metrics/__init__.py changed in METRICS", "tasks/metrics/shouting.py now used: shouting"],
+            [
+                "tasks/evaluation/metrics/__init__.py changed in METRICS",
+                "tasks/evaluation/metrics/shouting.py now used: shouting",
+            ],
         ),
     ),
     "HTML template": (
@@ -152,7 +157,7 @@ CHANGES: dict[str, tuple[Callable[[Project], object], dict[str, list[str]]]] = {
         {},
     ),
     "name of a local": (lambda p: p.rename("tasks/train.py", "job", "order"), {}),
-    "code that no step reaches": (lambda p: p.edit("tasks/model.py", "import", "UNUSED = 1\nimport"), {}),
+    "code that no step reaches": (lambda p: p.edit("tasks/models/model.py", "import", "UNUSED = 1\nimport"), {}),
     # What cannot change an output
     "RUNTIME field": (lambda p: p.set("train.save_steps=7", "train.report_to=[tensorboard]", "workers=3"), {}),
     "name of the run": (lambda p: p.set("name=monday"), {}),
@@ -309,7 +314,7 @@ NAMES = {
 
 @pytest.mark.parametrize(("change", "told", "tags"), NAMES.values(), ids=NAMES)
 def test_a_run_is_named_by_what_changed(project, made, change, told, tags):
-    from flows.naming import naming
+    from flows.orchestration.run_names import naming
 
     change(project)
     found = naming(project.config, project.plan())

@@ -11,10 +11,10 @@ import pytest
 
 from flows.config import load
 from flows.promotion.settle import PromotionConfig
-from tasks.errors import UserError
-from tasks.versioning.storage.store import Store
+from tasks.engine.errors import UserError
+from tasks.engine.storage.store import Store
+from tests.flows.promotion.promoting import adapter, gate
 from tests.flows.promotion.test_settle import outcome
-from tests.tasks.versioning.promoting import adapter, gate
 
 pytestmark = pytest.mark.slow
 
@@ -134,7 +134,7 @@ def test_a_person_approves_in_a_form_and_the_log_says_who_and_why_then_rolls_bac
 
 
 def test_where_the_first_asking_failed_a_run_that_finds_all_fresh_asks_and_only_once(served, store):
-    from flows.doors.retraining import _settled
+    from flows.cli.retrain import _settled
 
     first = outcome(store, "asked late")
 

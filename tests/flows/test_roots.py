@@ -7,7 +7,7 @@ from flows.maintain import maintain
 from flows.promote import promote, rollback
 from flows.refresh import Refresh, refresh
 from flows.roots import refuse_outside
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_a_key_is_not_sent_to_where_a_run_says(refused):
 
 
 def test_a_run_is_refused_before_it_opens_its_store(data, monkeypatch):
-    from flows.run import run
+    from flows.orchestration.run import run
 
     monkeypatch.setenv("REGROUND_ROOTS", f"{data}/data")
     with pytest.raises(UserError, match="store: .* outside of what runs may use"):

@@ -4,7 +4,7 @@ import pytest
 
 from flows.config import BaseConfig, PromptConfig
 from flows.sources import base_model, template, triplets
-from tasks.errors import Unreachable, UserError
+from tasks.engine.errors import Unreachable, UserError
 
 
 def test_a_template_is_known_by_its_bytes(tmp_path):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tasks.versioning.identity.source import ROOT
+from tasks.engine.code.source import ROOT
 from tests.bench import _gpu_data, _gpu_models
 from tests.tasks.tiny import packed
 

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from tasks.engine.code.source import ROOT
 from tasks.training.fitting.memory import shape_of
-from tasks.versioning.identity.source import ROOT
 from tests.bench import _gpu_data, _gpu_models
 from tests.bench._gpu_clock import counted
 from tests.bench._gpu_flops import flops
@@ -70,7 +70,7 @@ def test_the_same_rows_count_the_same_padded_and_packed():
 
 
 def test_a_base_of_random_weights_is_one_that_is_trained(tmp_path, monkeypatch):
-    from tasks.model import ModelConfig, load_base, load_tokenizer
+    from tasks.models.model import ModelConfig, load_base, load_tokenizer
 
     monkeypatch.setattr(_gpu_models, "SHARD", 100_000)
     folder = _gpu_models.make("llama-toy", tmp_path / "base")
@@ -89,7 +89,7 @@ def test_the_models_have_the_sizes_of_those_whose_shapes_they_have():
 def test_rows_fill_as_much_of_a_longer_sequence_as_the_samples_do(tmp_path):
     import numpy as np
 
-    from tasks.dataset.folder import Lengths
+    from tasks.data.dataset.folder import Lengths
 
     shares = {}
     for length in (256, 1024, 4096):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
 from tasks.training.config import LoraConfig, TrainConfig
 from tasks.training.fitting.memory import CONTEXT
 from tests.gpu.trained import trained

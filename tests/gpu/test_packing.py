@@ -31,8 +31,8 @@ def trainer(request, inputs, memory, tmp_path_factory):
     """Ours, its adapter no longer one that does nothing."""
     import torch
 
-    from tasks.dataset.folder import load
-    from tasks.model import load_tokenizer
+    from tasks.data.dataset.folder import load
+    from tasks.models.model import load_tokenizer
     from tasks.training.adapted import adapted
     from tasks.training.job import Job
     from tasks.training.trainer import make_trainer

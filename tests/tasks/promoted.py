@@ -1,7 +1,7 @@
 """A promotion log as a store has it: promoted, refused, promoted, taken back, waiting, promoted."""
 
-from tasks.versioning.promotion.history import History
-from tasks.versioning.promotion.promotion_log import Entry, Version
+from flows.promotion.history import History
+from flows.promotion.promotion_log import Entry, Version
 
 GATES = {1: 0.30, 2: -0.10, 3: 0.45, 4: 0.52}  # token F1 less the base's, by adapter
 ACTIONS = (("promote", 1), ("refuse", 2), ("promote", 3), ("rollback", 3), ("challenge", 4), ("promote", 4))

@@ -15,10 +15,10 @@ from transformers import GenerationMixin
 
 from tasks import prompts as package
 from tasks.answer import AnswerConfig, answer, generate
-from tasks.errors import UserError
-from tasks.model import ModelConfig, attach_adapter, load_base, load_tokenizer, merge_adapter
+from tasks.data.triplets import Triplet, TripletWriter
+from tasks.engine.errors import UserError
+from tasks.models.model import ModelConfig, attach_adapter, load_base, load_tokenizer, merge_adapter
 from tasks.prompts import Prompt
-from tasks.triplets import Triplet, TripletWriter
 from tests.tasks.tiny import toy_base
 
 TEMPLATE = Path(package.__file__).parent / "templates" / "inst.jinja"

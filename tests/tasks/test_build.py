@@ -13,19 +13,19 @@ from hypothesis import strategies as st
 
 from tasks import prompts as package
 from tasks.build import BuildConfig, build
-from tasks.dataset.folder import load
-from tasks.dataset.near_duplicates import NearDuplicates, jaccard
-from tasks.dataset.overflow import fit
-from tasks.dataset.packing import best_fit_decreasing, pack
-from tasks.dataset.shingles import shingles
-from tasks.dataset.sketch import SHINGLES, SPLIT_OFF, Documents, Sketch, place, sketch
-from tasks.dataset.split import SIDES, split
-from tasks.errors import UserError
-from tasks.model import load_tokenizer
+from tasks.data.dataset.folder import load
+from tasks.data.dataset.near_duplicates import NearDuplicates, jaccard
+from tasks.data.dataset.overflow import fit
+from tasks.data.dataset.packing import best_fit_decreasing, pack
+from tasks.data.dataset.shingles import shingles
+from tasks.data.dataset.sketch import SHINGLES, SPLIT_OFF, Documents, Sketch, place, sketch
+from tasks.data.dataset.split import SIDES, split
+from tasks.data.triplets import Triplet, TripletWriter, read_triplets
+from tasks.engine.code.reach import code_of
+from tasks.engine.errors import UserError
+from tasks.engine.key import installed
+from tasks.models.model import load_tokenizer
 from tasks.prompts import Prompt
-from tasks.triplets import Triplet, TripletWriter, read_triplets
-from tasks.versioning.identity.code import code_of
-from tasks.versioning.identity.key import installed
 from tests.tasks.tiny import toy_base
 
 TEMPLATE = Path(package.__file__).parent / "templates" / "inst.jinja"

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from tasks.errors import UserError
-from tasks.metrics.scores import Scores
+from tasks.data.triplets import read_triplets
+from tasks.engine.errors import UserError
+from tasks.evaluation.metrics.scores import Scores
+from tasks.evaluation.slicing import SLICES
 from tasks.reporting.slices import FIGURES, by_slice, markdown
 from tasks.score import ScoreConfig, score
-from tasks.slicing import SLICES
-from tasks.triplets import read_triplets
-from tests.tasks.evaluation import write_answers
+from tests.tasks.evaluation.rows import write_answers
 from tests.tasks.test_slices import PLANT, REFUSAL, made
 from tests.tasks.tiny import toy_base
 

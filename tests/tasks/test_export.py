@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tasks.engine.inputs import Local
+from tasks.engine.key import Request
+from tasks.engine.make import make
+from tasks.engine.storage.store import Store
 from tasks.export import ExportConfig, export
 from tasks.train import train
 from tasks.training.config import TrainConfig
-from tasks.versioning.identity.inputs import Local
-from tasks.versioning.identity.key import Request
-from tasks.versioning.running.make import make
-from tasks.versioning.storage.store import Store
 from tests.tasks.tiny import packed, toy_base
 
 pytestmark = pytest.mark.usefixtures("loaded_training")

@@ -11,18 +11,18 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from tasks.errors import UserError
+from tasks.data.triplets import Triplet
+from tasks.engine.errors import UserError
+from tasks.engine.inputs import Local
+from tasks.engine.key import Request
+from tasks.engine.make import make
+from tasks.engine.storage.store import Store
 from tasks.judge import JudgeConfig, judge
 from tasks.judges.case import read_cases
 from tasks.judges.completions import Completions
 from tasks.judges.endpoint import Completion
 from tasks.judges.prompts import STATEMENTS, VERDICTS, prompt_hash
-from tasks.triplets import Triplet
-from tasks.versioning.identity.inputs import Local
-from tasks.versioning.identity.key import Request
-from tasks.versioning.running.make import make
-from tasks.versioning.storage.store import Store
-from tests.tasks.evaluation import REFUSAL, poor, right, triplets, write_answers, write_rows
+from tests.tasks.evaluation.rows import REFUSAL, poor, right, triplets, write_answers, write_rows
 from tests.tasks.judges.chat_server import KEY, ChatServer, completion, error
 from tests.tasks.judges.models import minilm, toy_classifier
 

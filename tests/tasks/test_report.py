@@ -6,14 +6,14 @@ import re
 import pytest
 from rich.console import Console
 
-from tasks.errors import UserError
-from tasks.metrics import METRICS
+from tasks.engine.errors import UserError
+from tasks.evaluation.metrics import METRICS
 from tasks.report import ReportConfig
 from tasks.reporting.terminal import table
 from tasks.reporting.terminal import verdicts as verdict_table
 from tasks.reporting.training import cost_line
-from tests.tasks.evaluation import REFUSAL, poor, right, triplets
-from tests.tasks.reported import COST, inputs, told
+from tests.tasks.evaluation.rows import REFUSAL, poor, right, triplets
+from tests.tasks.reporting.reported import COST, inputs, told
 
 
 def verdicts(found):

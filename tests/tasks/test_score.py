@@ -7,13 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tasks.errors import UserError
-from tasks.metrics import METRICS
-from tasks.metrics.scores import Scores
+from tasks.data.triplets import Triplet
+from tasks.engine.errors import UserError
+from tasks.evaluation.metrics import METRICS
+from tasks.evaluation.metrics.scores import Scores
+from tasks.evaluation.statistics import rate
 from tasks.score import ScoreConfig, score
-from tasks.statistics import rate
-from tasks.triplets import Triplet
-from tests.tasks.evaluation import REFUSAL, poor, right, triplets, write_answers, write_rows
+from tests.tasks.evaluation.rows import REFUSAL, poor, right, triplets, write_answers, write_rows
 
 CONFIG = ScoreConfig(resamples=200)
 

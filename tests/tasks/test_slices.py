@@ -8,19 +8,19 @@ from statistics import median
 import pytest
 
 from tasks.answer import AnswerConfig, answer
-from tasks.errors import UserError
-from tasks.metrics.scores import Scores
-from tasks.model import ModelConfig, load_tokenizer
+from tasks.data.triplets import Triplet, read_triplets
+from tasks.engine.code.source import ROOT
+from tasks.engine.errors import UserError
+from tasks.evaluation.metrics.scores import Scores
+from tasks.evaluation.slicing import SLICES
+from tasks.evaluation.slicing.holding import holding, may_hold
+from tasks.models.model import ModelConfig, load_tokenizer
 from tasks.prompts import Prompt
 from tasks.reporting.slices import by_slice, markdown
 from tasks.score import ScoreConfig, score
 from tasks.slices import SlicesConfig, slices
-from tasks.slicing import SLICES
-from tasks.slicing.holding import holding, may_hold
 from tasks.text import holds
-from tasks.triplets import Triplet, read_triplets
-from tasks.versioning.identity.source import ROOT
-from tests.tasks.evaluation import triplets, write_rows
+from tests.tasks.evaluation.rows import triplets, write_rows
 from tests.tasks.tiny import toy_base
 
 TEMPLATE = ROOT / "tasks/prompts/templates/inst.jinja"

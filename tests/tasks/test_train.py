@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
 from tasks.train import train
 from tasks.training.checkpoints import last_whole, seal
 from tasks.training.config import LoraConfig, TrainConfig
 from tasks.training.job import Job
 from tasks.training.launch import watch
-from tests.tasks import telling
 from tests.tasks.tiny import inputs_in
+from tests.tasks.training import telling
 
 pytestmark = pytest.mark.usefixtures("loaded_training")
 SLOW = pytest.mark.slow

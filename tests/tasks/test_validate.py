@@ -10,15 +10,15 @@ from typing import Any
 import datasets
 import pytest
 
-from tasks.errors import UserError
-from tasks.readers.shards import cut
-from tasks.readers.source import Rows
-from tasks.rules.shard import RowConfig, examine
-from tasks.rules.table import Rules
-from tasks.triplets import BATCH_ROWS, read_triplets
+from tasks.data.readers.shards import cut
+from tasks.data.readers.source import Rows
+from tasks.data.rules.shard import RowConfig, examine
+from tasks.data.rules.table import Rules
+from tasks.data.triplets import BATCH_ROWS, read_triplets
+from tasks.engine.code.reach import code_of
+from tasks.engine.errors import UserError
+from tasks.engine.key import installed
 from tasks.validate import ValidateConfig, validate
-from tasks.versioning.identity.code import code_of
-from tasks.versioning.identity.key import installed
 
 CONTEXT = "The feed pump P-101 runs at 1,450 rpm. Its casing is made of cast iron and its seal of nitrile rubber."
 
@@ -270,8 +270,8 @@ MEASURE = """
 import json, re, sys
 from pathlib import Path
 from tasks.validate import ValidateConfig, validate
-from tasks.versioning.identity.code import code_of
-from tasks.versioning.identity.key import installed
+from tasks.engine.code.reach import code_of
+from tasks.engine.key import installed
 
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024

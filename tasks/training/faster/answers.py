@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tasks.dataset.folder import IGNORED
+from tasks.data.dataset.folder import IGNORED
 from tasks.training.resuming import ResumingTrainer
 
 

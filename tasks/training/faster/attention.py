@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from math import inf
 from typing import Any
 
-from tasks.model import ModelConfig
+from tasks.models.model import ModelConfig
 from tasks.training.job import Job
 
 BY_ROW = "by_row"  # its name in a model's config while it trains
@@ -45,7 +45,7 @@ def implementation(config: ModelConfig, reaches: float, longest: int, *, cuda: b
 
 def longest_row(job: Job) -> int:
     """Tokens, of what the job trains on and is held against."""
-    from tasks.dataset.folder import Lengths
+    from tasks.data.dataset.folder import Lengths
 
     return max(int(Lengths.of(folder).wholes.max(initial=0)) for folder in (job.train, job.heldout) if folder)
 

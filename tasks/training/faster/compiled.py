@@ -8,7 +8,7 @@ import sys
 from functools import partial
 from typing import Any
 
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
 from tasks.training.faster.answers import layers_of
 
 

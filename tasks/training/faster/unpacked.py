@@ -19,7 +19,7 @@ def unpack(config: TrainConfig, model: Any) -> Any:
     """
     import torch
 
-    from tasks.model import compute_dtype
+    from tasks.models.model import compute_dtype
 
     whole = model.dequantize(dtype=compute_dtype(config.model, model.device.type)[0])
     for module in whole.modules():

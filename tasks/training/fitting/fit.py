@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import orjson
 
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
 from tasks.training.config import TrainConfig
 from tasks.training.job import Job
 from tasks.training.processes.distributed import world

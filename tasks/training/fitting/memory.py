@@ -1,6 +1,6 @@
 """How much memory a training step takes at its peak, told from shapes before anything is loaded.
 
-What autograd keeps was read off real steps with the allocator's own record (tests/tasks/test_memory.py measures again).
+What autograd keeps was read off real steps with the allocator's own record (tests/tasks/training/test_memory.py).
 The peak is at one of two places: in the head's backward pass, when every layer's activations are there, or a little
 later in that of an MLP, whose gradients come on top, or with DoRA where it makes its norms. The last layer's is for
 answers alone (answers.py). All sizes are bytes.

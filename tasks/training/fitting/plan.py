@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
 from tasks.training.config import TrainConfig
 from tasks.training.faster.attention import BY_ROW, implementation, longest_row
 from tasks.training.faster.unpacked import unpacks
@@ -103,7 +103,7 @@ def _unpacked(job: Job, shape: Shape, step: Step) -> tuple[Job, Step]:
 
 
 def _step(job: Job, shape: Shape, train: Any) -> Step:
-    from tasks.dataset.folder import Lengths
+    from tasks.data.dataset.folder import Lengths
 
     lengths = Lengths.of(job.train)
     pack = max(sum(row) for row in train.with_format(None)["seq_lengths"])
@@ -120,7 +120,7 @@ def step_of(
     """
     import torch
 
-    from tasks.model import compute_dtype
+    from tasks.models.model import compute_dtype
 
     here = config.model.device != "cpu" and torch.cuda.is_available()
     on_cuda = here if cuda is None else cuda

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import orjson
 
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
 
 MOST_HEADER = 100_000_000  # bytes, the format's own limit
 

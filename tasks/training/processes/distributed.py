@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field, PositiveInt
 
-from tasks.versioning import Config
+from tasks.engine import Config
 
 T = TypeVar("T")
 

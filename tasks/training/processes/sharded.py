@@ -13,7 +13,7 @@ def shard(model: Any, device: str) -> float:
     The base comes in main memory, whole in each process, and a GPU never holds more of it than its share and one layer
     (and, while a step goes on, the embeddings and the head): accelerate's way with 4-bit weights has all of it there
     once. 4-bit weights are packed into numbers of a floating dtype then, as torch shards no others
-    (`bnb_4bit_quant_storage`, see tasks/model.py); bitsandbytes finds their scales in the layer.
+    (`bnb_4bit_quant_storage`, see tasks/models/model.py); bitsandbytes finds their scales in the layer.
 
     The adapter is left out, and DistributedDataParallel averages its gradients and takes no notice of the base. So a
     checkpoint is that of one process. What transformers itself shards, `from_pretrained(distributed_config=…)`, is not

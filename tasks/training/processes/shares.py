@@ -2,7 +2,7 @@
 
 import orjson
 
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
 from tasks.training.config import TrainConfig
 from tasks.training.fitting.fit import Fit
 from tasks.training.job import Job

@@ -14,7 +14,7 @@ import pytest
 from flows.config import TINY, load
 from flows.doctor import data, examine, fit, gpu, hub, libraries, server, store
 from flows.doctor.finding import Finding, ok
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
 
 CONFIG = load(TINY)
 ROOT = TINY.parents[2]
@@ -184,7 +184,16 @@ def test_the_table_of_what_fits_is_told_for_cards_that_are_not_here(tmp_path):
 
 
 def test_doctor_fit_shows_what_auto_would_take(tmp_path):
-    words = [sys.executable, "-m", "flows.cli", "doctor", "--memory", "12GB", "-s", f"base.model={mistral(tmp_path)}"]
+    words = [
+        sys.executable,
+        "-m",
+        "flows.cli",
+        "doctor",
+        "--memory",
+        "12GB",
+        "-s",
+        f"base.model={mistral(tmp_path)}",
+    ]
     done = subprocess.run([*words, "-s", "build.max_tokens=1024"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "train.fit: auto takes 4 × 2, checkpointing on" in done.stdout
@@ -193,7 +202,7 @@ def test_doctor_fit_shows_what_auto_would_take(tmp_path):
 
 
 def test_a_card_whose_size_cannot_be_read_is_refused():
-    from flows.doors.doctor import _bytes
+    from flows.cli.doctor import _bytes
 
     assert _bytes("24GB") == _bytes("24 GiB") == _bytes("24") == 24 << 30
     with pytest.raises(UserError, match="--memory is 'much'"):

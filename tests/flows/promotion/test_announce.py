@@ -4,9 +4,9 @@ import pytest
 
 from flows.promotion.announce import announced, event_of
 from flows.promotion.settle import PromotionConfig, settle
-from tasks.versioning.storage.store import Store
+from tasks.engine.storage.store import Store
+from tests.flows.promotion.promoting import adapter
 from tests.flows.promotion.test_settle import outcome
-from tests.tasks.versioning.promoting import adapter
 from tests.toy_flow import in_flow
 
 

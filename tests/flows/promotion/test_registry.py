@@ -7,10 +7,10 @@ import pytest
 
 from flows.promotion.registry import TAG, mirror, mirrored
 from flows.promotion.settle import PromotionConfig, settle
-from tasks.errors import UserError
-from tasks.versioning.storage.store import Store
+from tasks.engine.errors import UserError
+from tasks.engine.storage.store import Store
+from tests.flows.promotion.promoting import adapter
 from tests.flows.promotion.test_settle import outcome
-from tests.tasks.versioning.promoting import adapter
 
 MIRRORED = PromotionConfig(mlflow="answerer")
 
@@ -91,6 +91,7 @@ def test_without_the_library_it_is_told_what_to_install(store, monkeypatch):
 
 
 def test_without_the_setting_mlflow_is_not_imported():
-    script = "import sys, flows.cli, flows.promotion.settle, flows.promotion.registry; print('mlflow' in sys.modules)"
+    modules = "flows.cli.app, flows.promotion.settle, flows.promotion.registry"
+    script = f"import sys, {modules}; print('mlflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -11,15 +11,15 @@ from pydantic import ValidationError
 
 from flows.config import load
 from flows.promotion.settle import PromotionConfig, settle
-from tasks.errors import UserError
+from tasks.engine.code.source import ROOT
+from tasks.engine.errors import UserError
+from tasks.engine.storage.store import Store
+from tasks.evaluation.gating.rules import Rule
 from tasks.gate import GateConfig
-from tasks.gating.rules import Rule
-from tasks.versioning.identity.source import ROOT
-from tasks.versioning.storage.store import Store
 from tests.faults.toy import project
-from tests.tasks.evaluation import poor, right
-from tests.tasks.gating.test_gate import Evaluation
-from tests.tasks.versioning.promoting import adapter, gate, report
+from tests.flows.promotion.promoting import adapter, gate, report
+from tests.tasks.evaluation.gating.test_gate import Evaluation
+from tests.tasks.evaluation.rows import poor, right
 
 AUTO = PromotionConfig()
 
@@ -135,9 +135,9 @@ def test_settling_starts_no_prefect_where_nobody_is_to_be_asked(tmp_path):
         [
             sys.executable,
             "-c",
-            "import sys, flows.doors.retraining as fresh; from flows.promotion import decide, settle, versions; "
+            "import sys, flows.cli.retrain as fresh; from flows.promotion import decide, settle, versions; "
             "from flows.config import load; config = load(None, ['promotion.mode=approve']); "
-            "from tasks.versioning.storage.store import Store; from tests.flows.promotion.test_settle import outcome; "
+            "from tasks.engine.storage.store import Store; from tests.flows.promotion.test_settle import outcome; "
             f"store = Store({str(tmp_path)!r}); fresh._settled(config, store, outcome(store, 'first')); "
             "print('prefect' in sys.modules)",
         ],

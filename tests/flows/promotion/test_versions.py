@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from flows import cli
-from flows.doors import shell
-from tasks.metrics import METRICS
-from tasks.metrics.scores import Scores
-from tasks.versioning.storage.store import Store
-from tests.tasks.versioning.promoting import adapter, gate, origin, report
-from tests.tasks.versioning.test_store import key_of, publish
+from flows.cli.app import app as cli
+from flows.cli import options as shell
+from tasks.engine.storage.store import Store
+from tasks.evaluation.metrics import METRICS
+from tasks.evaluation.metrics.scores import Scores
+from tests.flows.promotion.promoting import adapter, gate, origin, report
+from tests.tasks.engine.test_store import key_of, publish
 
 
 @pytest.fixture

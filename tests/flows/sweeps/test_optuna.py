@@ -11,7 +11,7 @@ from flows.sweeps.engines import contrasts, foreseen, proposed
 from flows.sweeps.optuna import AT_RANDOM, scales
 from flows.sweeps.outcome import Row
 from flows.sweeps.search import Range, Search, values
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
 from tests.flows.conftest import Project, lay
 from tests.tasks.tiny import toy_base
 

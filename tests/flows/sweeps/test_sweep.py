@@ -14,7 +14,7 @@ from flows.config import TINY, load
 from flows.sweeps.grid import looks, trials
 from flows.sweeps.outcome import Outcome, Row, image, markdown
 from flows.sweeps.search import values
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
 from tests.flows.conftest import ROOT, Project, lay
 
 SVG = "{http://www.w3.org/2000/svg}"

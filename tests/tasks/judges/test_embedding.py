@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
 from tasks.judges.case import Case
 from tasks.judges.embedding import Embedder, EmbeddingConfig, relevance, similarity
 from tasks.judges.llm import Guessed, scored

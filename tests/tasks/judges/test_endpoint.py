@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from pydantic import ValidationError
 
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
 from tasks.judges.endpoint import GIVE_UP, BudgetConfig, Endpoint, EndpointConfig, NoReply
 from tests.tasks.judges.chat_server import KEY, ChatServer, completion, error
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tasks.errors import UserError
+from tasks.engine.errors import UserError
 from tasks.judges.case import Case
 from tasks.judges.entailment import Entailment, EntailmentConfig, faithfulness
 from tests.tasks.judges.models import WORDS, toy_classifier

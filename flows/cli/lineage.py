@@ -1,0 +1,44 @@
+"""Where an artifact comes from: why it was made, and from what."""
+
+from typing import Annotated
+
+import typer
+
+from flows.cli import tables as display
+from flows.cli.options import Overrides, WhichArtifact, WhichStore, console, open_store, write_json
+from flows.config import TINY
+
+
+def why(
+    artifact: WhichArtifact,
+    config: WhichStore = TINY,
+    overrides: Overrides = None,
+    json: Annotated[bool, typer.Option("--json", help="The same for machines.")] = False,
+) -> None:
+    """Tell why an artifact was made: what had changed since the one before, and why that had, back to the source."""
+    from tasks.engine.why import why as explain
+
+    cause = explain(open_store(config, overrides).match(artifact))
+    if json:
+        write_json(cause.plain())
+    else:
+        display.why(console, cause)
+
+
+def lineage(
+    artifact: WhichArtifact,
+    config: WhichStore = TINY,
+    overrides: Overrides = None,
+    json: Annotated[bool, typer.Option("--json", help="Nodes and edges, for machines.")] = False,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="A flow chart for Markdown.")] = False,
+) -> None:
+    """Show everything that an artifact was made from, up to the files and the base model."""
+    from tasks.engine.lineage import lineage as trace
+
+    told = trace(open_store(config, overrides).match(artifact))
+    if json:
+        write_json(told.plain())
+    elif mermaid:
+        print(told.mermaid())
+    else:
+        display.lineage(console, told)

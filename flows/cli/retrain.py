@@ -1,0 +1,121 @@
+"""Run the pipeline, or say what would run, or that a change is none."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import orjson
+import typer
+
+from flows import settings
+from flows.cli import tables as display
+from flows.cli.options import ConfigFile, Overrides, console, write_json
+from flows.config import TINY, Retrain, load
+
+if TYPE_CHECKING:
+    from flows.promotion.settle import Settled
+    from tasks.engine.plan import Planner
+    from tasks.engine.storage.store import Store
+
+
+def retrain(config: ConfigFile = TINY, overrides: Overrides = None) -> None:
+    """Run what is stale: validate → build → train → export → answer → score → gate → report → promote.
+
+    A step whose data, config, code and libraries are as they were is taken from the store. When all are, nothing
+    is started, and Prefect only to ask for an approval. The adapter goes into service if its gate says so and
+    `promotion.mode` is auto.
+    """
+    from flows.pipeline import planned
+
+    tree = load(config, overrides or ())
+    planner, outcome = planned(tree)
+    if planner.fresh:
+        for step in planner.steps:
+            display.step_done(console, step)
+        planner.store.log_run(tree.name, planner.artifacts).end("completed")
+        folder = outcome.report.folder
+        settled = _settled(tree, planner.store, outcome)
+    else:
+        folder, settled = _run_flow(tree)
+    display.comparison(console, orjson.loads((folder / "report.json").read_bytes()), folder)
+    console.print(settled, highlight=False)
+
+
+def _settled(tree: Retrain, store: "Store", outcome: "Settled") -> str:
+    """Settle what was fresh. Prefect only if it is to ask a person: the run that made the adapter may not have reached
+    the deployment; one that was asked is not asked again."""
+    if not tree.promotion.asks:
+        from flows.promotion.settle import settle
+
+        return settle(store, tree.promotion, outcome)
+    settings.for_terminal()
+    from flows.promote import settle_and_ask
+
+    return settle_and_ask(store, tree.promotion, outcome, cache=tree.cache)
+
+
+def _run_flow(tree: Retrain) -> tuple[Path, str]:
+    """Run the flow in this process, on the Prefect server that is configured or else an ephemeral one.
+
+    Returns the report's folder and what became of the adapter.
+    """
+    settings.for_terminal()
+    from flows.orchestration.run import AND_SO, TELL
+    from flows.retrain import retrain as flow
+
+    def told(step: Any, done: bool) -> None:
+        (display.step_done if done else display.step_starts)(console, step)
+
+    TELL.set(told)
+    state: Any = flow(tree, return_state=True)
+    return Path(state.result()), state.message.partition(AND_SO)[2]
+
+
+def plan(
+    config: ConfigFile = TINY,
+    overrides: Overrides = None,
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="For machines: label, step, status, why, seconds, gpu_seconds and key per step."),
+    ] = False,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit with 1 if a step would run, like `git diff --exit-code`.")
+    ] = False,
+) -> None:
+    """Say what would run, why, and what it will take by earlier records; run nothing.
+
+    `fresh`: the artifact is there and whole. `stale`: the step will run. `waits`: an earlier step will run first;
+    should that write the same bytes as before, and no other reason be named, this one stays as it is.
+
+    Exits with 0, or with 2 for a mistake such as a misspelt setting; with `--exit-code` also with 1.
+    """
+    planner = _planned(load(config, overrides or ()))
+    if json:
+        write_json([each.plain() for each in planner.steps])
+    else:
+        display.plan(console, planner.steps)
+    if exit_code and not planner.fresh:
+        raise typer.Exit(1)
+
+
+def _planned(tree: Retrain) -> "Planner":
+    from flows.pipeline import planned
+
+    return planned(tree)[0]
+
+
+def adopt(
+    step: Annotated[str, typer.Argument(help="A step as `reground plan` names it, or both of `answer` at once.")],
+    because: Annotated[str, typer.Option(help="Why the change cannot change the output; it goes on the record.")],
+    config: ConfigFile = TINY,
+    overrides: Overrides = None,
+) -> None:
+    """Take over a step's artifact after a change of code or libraries that cannot change it, instead of running it.
+
+    Refused if the config or an input changed as well; a setting that the code has anew, left at its default, is code.
+    `reground show` and `why` tell of it ever after.
+    """
+    from tasks.engine.adopt import adopt as take_over
+
+    for artifact in take_over(_planned(load(config, overrides or ())), step, because):
+        told = artifact.record["adopted"]
+        console.print(f"{artifact.record['label']}: {artifact.about} adopted from {told['from']}", highlight=False)

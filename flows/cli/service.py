@@ -1,0 +1,98 @@
+"""Reground as a service on this machine: started, ended, told of new data."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from flows.cli.options import ConfigFile, Overrides, console, write_json
+from flows.config import TINY, load
+from tasks.engine.errors import UserError
+
+
+def up(
+    config: ConfigFile = TINY,
+    port: Annotated[int, typer.Option(help="Of the Prefect server, on 127.0.0.1.", min=1, max=65535)] = 4200,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            envvar="REGROUND_DATABASE",
+            help="postgresql+asyncpg://user:password@host/name; without it SQLite. PostgreSQL from 14 on with pg_trgm.",
+        ),
+    ] = None,
+    production: Annotated[
+        bool, typer.Option("--production", help="Ask for a password (PREFECT_SERVER_API_AUTH_STRING, else a new one).")
+    ] = False,
+    notify: Annotated[
+        str | None,
+        typer.Option(envvar="REGROUND_NOTIFY", help="A webhook that is told of failures, promotions and refusals."),
+    ] = None,
+) -> None:
+    """Start Reground as a service: a Prefect server with its pools, deployments and automations, and two workers.
+
+    What runs already stays; what `deployments/` says is applied again. CONFIG is what scheduled runs read and the run
+    form begins with. State is kept in .reground (or in REGROUND_STATE); `reground down` ends it all.
+    """
+    from flows.orchestration.service import place
+    from flows.orchestration.service.up import up as start
+
+    load(config)  # its mistakes are told now, and not by the first run
+    before = place.running()
+    asked = place.Asked(
+        port=port,
+        config=config.resolve(),
+        database=database,
+        notify=notify,
+        auth=_auth(before.asked.auth if before else None) if production else None,
+    )
+    told = start(asked, _say)
+    console.print(
+        f"\n[bold]{told.url}[/]  the UI; start a run by its form: Deployments → retrain → Run", highlight=False
+    )
+    console.print(f"export PREFECT_API_URL={told.url}/api  # for `prefect …`", style="dim", highlight=False)
+    if asked.auth:
+        console.print(f"the password is in {place.folder() / 'service.json'}", style="dim", highlight=False)
+
+
+def down() -> None:
+    """End the service: the workers with what they run, then the server. A training keeps its last checkpoint."""
+    from flows.orchestration.service.up import down as end
+
+    if not end(_say):
+        _say("nothing runs here")
+
+
+def refresh(
+    config: ConfigFile = TINY,
+    overrides: Overrides = None,
+    force: Annotated[bool, typer.Option("--force", help="Announce the data even if it is as it was.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The event's payload, or null, for machines.")] = False,
+) -> None:
+    """Announce data that changed: emit dataset.refreshed, on which the deployment retrain/retrain runs.
+
+    Looks at the content of data.train and data.evaluation. What was announced last is remembered in the store, so that
+    asking again does nothing. Speaks to the server of PREFECT_API_URL, or of `reground up`.
+    """
+    from flows.orchestration.service.place import use_running
+
+    if not use_running():
+        raise UserError(
+            "no Prefect server is set, and none runs here", "start one: `reground up`, or set PREFECT_API_URL"
+        )
+    from flows.refresh import Refresh, announce
+
+    told = announce(Refresh.of(load(config, overrides or ()), force=force))
+    if json:
+        write_json(told.payload)
+    else:
+        console.print(told.words, highlight=False)
+
+
+def _auth(known: str | None) -> str:
+    from flows.orchestration.service.place import password
+
+    return os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or known or password()
+
+
+def _say(line: str) -> None:
+    console.print(f"[green]✓[/] {line}", highlight=False, soft_wrap=True)

@@ -1,0 +1,145 @@
+"""Run the pipeline for many settings, and compare."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from flows import settings
+from flows.cli import tables as display
+from flows.cli.options import ConfigFile, console, write_json
+from flows.config import TINY, load
+from flows.sweeps.search import Engine, Search, values
+
+if TYPE_CHECKING:
+    from flows.sweeps.grid import Look
+    from flows.sweeps.outcome import Outcome
+
+
+def sweep(
+    config: ConfigFile = TINY,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            "-s",
+            help="Values of one setting, e.g. `-s train.lora.r=8,16,32`, or, for optuna, a range, "
+            "`-s train.learning_rate=1e-5..1e-3`. May be repeated.",
+        ),
+    ] = None,
+    engine: Annotated[
+        Engine,
+        typer.Option(help="grid: every combination. optuna: trials chosen by the losses of those before them."),
+    ] = "grid",
+    trials: Annotated[int | None, typer.Option(min=1, help="How many trials optuna makes.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of optuna's choices; another seed begins with other trials.")] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what each trial would run, and at what cost; run nothing.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="For machines: the trials, the best, the notes.")] = False,
+) -> None:
+    """Run the pipeline for many combinations of settings, and compare the trials. Nothing is promoted.
+
+    `reground sweep -s train.lora.r=8,16,32 -s train.learning_rate=1e-4,2e-4` runs 3 × 2 trials.
+    `-s train.lora.target_modules=all-linear,[q_proj,v_proj]` tries a word and a list.
+    A setting with one value, `-s train.epochs=2`, holds for all.
+
+    `reground sweep -s train.lora.r=8,16 -s train.learning_rate=1e-5..1e-3 --engine optuna --trials 12` runs 12 trials:
+    5 at random, then each where the losses so far promise most. A range of a decade or more is tried on a log scale.
+    More `--trials` later go on from there. A dry run lists those trials that depend on no result.
+
+    What the trials have in common is made once: validation, dataset, the base's answers. A sweep that was interrupted
+    goes on where it was when it is run again; a trial that fails is told and ends no other. The best is the one of
+    least held-out loss: `reground retrain` with its settings finds all cached, and promotes by the gate.
+
+    Exits with 0 if a trial succeeded, or with 2 for a mistake.
+    """
+    from flows.sweeps.engines import foreseen
+
+    search = Search(config=load(config), over=values(overrides or ()), engine=engine, trials=trials, seed=seed)
+    found = foreseen(search)
+    if dry_run:
+        write_json([_plain(look) for look in found]) if json else _planned(search, found)
+        return
+    settings.for_terminal()
+    from flows.orchestration.run import TELL
+    from flows.sweep import Sweep
+    from flows.sweep import sweep as flow
+    from flows.sweeps.outcome import Outcome
+
+    def told(step: Any, done: bool) -> None:
+        (display.step_done if done else display.step_starts)(console, step)
+
+    if not json:
+        TELL.set(told)
+    state: Any = flow(Sweep(**dict(search)), return_state=True)
+    plain = state.result()
+    write_json(plain) if json else _show(Outcome.of(plain))
+
+
+def _planned(search: Search, found: "list[Look]") -> None:
+    from flows.sweeps.optuna import AT_RANDOM, scales
+
+    table = _table("trial", *search.varied, "runs", "will take")
+    for look in found:
+        steps = ", ".join(step.label for step in look.runs) or "nothing: all is there"
+        table.add_row(str(look.trial.number), *map(_value, look.trial.settings.values()), escape(steps), _cost(look))
+    console.print(table)
+    known = sum(step.seconds or 0.0 for look in found for step in look.runs)
+    count = sum(len(look.runs) for look in found)
+    unknown = sum(step.seconds is None for look in found for step in look.runs)
+    cost = f"about {display.duration(known)} by earlier records" if count > unknown else "no record tells the cost"
+    rest = f"; {unknown} of them never ran here" if unknown and count > unknown else ""
+    console.print(f"\n{len(found)} trials, {count} steps to run: {cost}{rest}.", highlight=False)
+    for scale in scales(search):
+        console.print(f"{scale}.", highlight=False)
+    if (search.trials or 0) > AT_RANDOM:
+        told = f"Trials from {AT_RANDOM + 1} on are chosen by the losses of those before, and cannot be listed yet."
+        console.print(told, highlight=False)
+
+
+def _cost(look: "Look") -> str:
+    if any(step.seconds is None for step in look.runs):
+        return "not known"
+    return display.duration(sum(step.seconds or 0.0 for step in look.runs))
+
+
+def _plain(look: "Look") -> dict[str, Any]:
+    return {
+        "trial": look.trial.number,
+        "settings": look.trial.settings,
+        "runs": [step.plain() for step in look.runs],
+        "shared": [step.label for step in look.shared],
+    }
+
+
+def _show(outcome: "Outcome") -> None:
+    from flows.sweeps.outcome import cells, head
+
+    names = list(outcome.rows[0].settings)
+    table = _table("trial", *(name.rpartition(".")[2] for name in names), *head(outcome))
+    for row in outcome.rows:
+        best = row is outcome.best
+        figures = [f"[red]failed[/] {escape((row.error or '').splitlines()[0])}"] if row.error else cells(row)
+        mark = f"★ {row.number}" if best else f"  {row.number}"
+        table.add_row(mark, *map(_value, row.settings.values()), *figures, style="bold green" if best else None)
+    console.print()
+    console.print(table)
+    for row in outcome.rows:
+        if row.error:
+            console.print(f"\n[red]trial {row.number}[/]: {escape(row.error)}", highlight=False)
+    console.print(f"\n[bold]{escape(outcome.headline)}[/]", highlight=False)
+    for note in outcome.notes:
+        console.print(f"[dim]{escape(note)}[/]", highlight=False)
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for name in names:
+        table.add_column(name)
+    return table
+
+
+def _value(value: Any) -> str:
+    return escape(str(value))

@@ -1,0 +1,101 @@
+"""What the flow of a retraining does: name its run, make what is stale, show it, settle the adapter."""
+
+from contextvars import ContextVar
+from io import StringIO
+from typing import Any
+
+import orjson
+from prefect import get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
+from prefect.states import Completed
+from rich.console import Console
+
+from flows.cli import tables as display
+from flows.config import Retrain
+from flows.orchestration import ui_artifacts as shown
+from flows.orchestration.mappers import Runner
+from flows.orchestration.run_names import naming
+from flows.orchestration.task_runner import TaskRunner, Tell, patiently, silent
+from flows.pipeline import Outcome, pipeline, planned
+from flows.promote import settle_and_ask
+from flows.promotion.announce import announced
+from flows.promotion.versions import markdown, versions
+from flows.roots import refuse_outside
+from tasks.engine.errors import UserError
+from tasks.engine.lineage import lineage
+from tasks.engine.plan import Planner
+from tasks.engine.storage.store import Artifact, Store
+from tasks.reporting import history
+
+AND_SO = " → "  # in the state message, between what the adapter is worth and what became of it
+TELL: ContextVar[Tell] = ContextVar("tell", default=silent)  # the terminal sets it, to watch the steps
+
+
+def run(config: Retrain, because: str = "") -> State[str]:
+    """It may be done again: what is finished is found in the store."""
+    if because:
+        get_run_logger().info("started because %s", because)
+    refuse_outside(config)
+    planner = _planned(config)
+    with shown.meanwhile():
+        if planner:
+            _name(config, planner)
+        return patiently(lambda: _run(config, because, planner))
+
+
+def _run(config: Retrain, because: str, planner: Planner | None) -> State[str]:
+    store = config.open_store()
+    outcome = made(config, store, name=config.name, tell=TELL.get(), because=because, planner=planner)
+    report = orjson.loads((outcome.report.folder / "report.json").read_bytes())
+    summary = (outcome.report.folder / "report.md").read_text(encoding="utf-8")
+    shown.markdown(summary, key="comparison", description="Base against tuned")
+    shown.markdown(_origins(outcome.report), key="lineage", description="What the report was made from")
+    with announced(store):
+        settled = settle_and_ask(store, config.promotion, outcome, cache=config.cache)
+    served = f"{markdown(versions(store))}\n{history.markdown([e.plain() for e in store.promotions.entries()])}"
+    shown.markdown(served, key="versions", description="Adapters by what became of them")
+    return Completed(message=f"{report['headline']}{AND_SO}{settled}", data=str(outcome.report.folder))
+
+
+def made(config: Retrain, store: Store, *, name: str, **told: Any) -> Outcome:
+    """Run the pipeline with what `TaskRunner` is told, log the run as `name`'s, and show its steps."""
+    runner = Runner(config.runner, address=config.runner_address, workers=config.workers)
+    with runner as spread, store.log_run(name) as log:
+        steps = TaskRunner(store, name=name, spread=spread, log=log, **told)
+        outcome = pipeline(config, steps)
+    shown.markdown(steps.steps(), key="steps", description="Each step: cached or not, which artifact, and why it is")
+    return outcome
+
+
+def _origins(report: Artifact) -> str:
+    """As a tree, which every UI shows, and as a chart, which Prefect's newer one draws."""
+    told = lineage(report)
+    tree = Console(width=120, file=StringIO(), record=True)
+    display.lineage(tree, told)
+    return f"```text\n{tree.export_text()}```\n\n```mermaid\n{told.mermaid()}\n```"
+
+
+def _planned(config: Retrain) -> Planner | None:
+    """What the run is going to do; None if it cannot be planned: then it fails further on, with the reason."""
+    try:
+        planner, _ = planned(config)
+    except UserError:
+        return None
+    return planner
+
+
+def _name(config: Retrain, planner: Planner) -> None:
+    """Have the run's name and tags tell what it is."""
+    context = FlowRunContext.get()
+    if not (context and context.flow_run):
+        return
+    run, found = context.flow_run, naming(config, planner)
+    run.name, run.tags = found.name, sorted({*run.tags, *found.tags})
+
+    def rename() -> None:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(run.id, name=run.name, tags=run.tags)
+
+    shown.send(rename)

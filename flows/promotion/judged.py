@@ -1,0 +1,76 @@
+"""What a gate's decision is about: which adapter was compared, and with which champion, told from the records."""
+
+from typing import Any, NamedTuple
+
+import orjson
+
+from tasks.engine.errors import UserError
+from tasks.engine.storage.artifact import Artifact
+
+WEIGHTS = "adapter/adapter_model.safetensors"
+# Of a verdict, what a person needs to see why; the rest stays in gate.json.
+SHORTENED = ("against", "metric", "label", "must", "margin", "outcome", "value", "low", "high", "reason")
+
+
+class Judged(NamedTuple):
+    """Two adapters by the SHA-256 of their weights; `champion` is None if there was none to compare with."""
+
+    adapter: str
+    champion: str | None
+
+
+class Decision(NamedTuple):
+    """gate.json in short; see `tasks/gate.py`."""
+
+    decision: str  # promote, refuse or undecided
+    why: str
+    verdicts: list[dict[str, Any]]
+
+
+def weights(adapter: Artifact) -> str:
+    """The SHA-256 of an adapter's weights; of `train` and `export` alike. UserError if it has none."""
+    if WEIGHTS not in adapter.all_files:
+        raise UserError(f"{adapter.about} is no adapter: it has no {WEIGHTS}", "give an artifact of export")
+    digest: str = adapter.all_files[WEIGHTS]["sha256"]
+    return digest
+
+
+def decided(gate: Artifact) -> Decision:
+    told = orjson.loads((gate.folder / "gate.json").read_bytes())
+    verdicts = [{name: each[name] for name in SHORTENED if name in each} for each in told["verdicts"]]
+    return Decision(told["decision"], told["why"], verdicts)
+
+
+def judged(gate: Artifact) -> Judged:
+    """Whom the gate compared, told from the records of its scores. UserError if they no longer tell."""
+    inputs = gate.record["inputs"]
+    adapter = _behind(gate, inputs.get("tuned_scores"))
+    champion = _behind(gate, inputs["champion_scores"]) if inputs.get("champion_scores") else None
+    return Judged(adapter, champion)
+
+
+def adapter_of(scores: Artifact) -> tuple[bool, str | None]:
+    """Whether the records tell whose scores these are, and the SHA-256 of that adapter's weights: None for the base."""
+    given = scores.record["inputs"].get("answers")
+    answers = _open(scores, given)
+    if not answers:
+        return False, None
+    given = answers.record["inputs"].get("adapter")
+    adapter = _open(scores, given)
+    return (True, weights(adapter)) if adapter else (given is None, None)
+
+
+def _behind(gate: Artifact, given: dict[str, Any] | None) -> str:
+    scores = _open(gate, given)
+    known, adapter = adapter_of(scores) if scores else (False, None)
+    if not known or adapter is None:
+        raise UserError(
+            f"the records no longer tell which adapters {gate.about} compared",
+            "run `reground retrain`, which compares anew, or promote by hand: `--force --because …`",
+        )
+    return adapter
+
+
+def _open(artifact: Artifact, given: dict[str, Any] | None) -> Artifact | None:
+    """What an input of the artifact was made of; None if the store no longer has it."""
+    return artifact.store.open(given["step"], given["key"]) if given and given["step"] else None

@@ -1,0 +1,120 @@
+"""A folder of tokenised rows, in shards, with the sequences that they are packed into.
+
+`datasets.load_from_disk` opens it as rows; `load` as packed sequences. The tokens stand once, in the shards; a sequence
+names its rows. So a changed shard costs its own size on the disk, not that of the dataset.
+"""
+
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+from tasks.data.dataset.encode import tokens
+from tasks.data.dataset.packing import Packing
+
+if TYPE_CHECKING:
+    import datasets
+    import numpy as np
+
+IGNORED = -100  # the label that PyTorch's cross-entropy leaves out
+SEQUENCES = "sequences.arrow"
+INT32 = {"dtype": "int32", "_type": "Value"}
+FEATURES = {"input_ids": {"feature": INT32, "_type": "List"}, "prompt_tokens": INT32}
+
+
+class Lengths(NamedTuple):
+    """int32 per row, in the order of the shards: tokens of the prompt, and of prompt and completion."""
+
+    prompts: "np.ndarray"
+    wholes: "np.ndarray"
+
+    @classmethod
+    def of(cls, folder: Path) -> "Lengths":
+        """Those of a folder's shards; the tokens themselves are not read."""
+        import numpy as np
+        import pyarrow as pa
+
+        prompts, wholes = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
+        for path in shards(folder):
+            with pa.ipc.open_stream(pa.memory_map(str(path))) as stream:
+                for batch in stream:
+                    prompts.append(batch["prompt_tokens"].to_numpy().copy())  # a view would keep the file mapped
+                    wholes.append(np.diff(batch["input_ids"].offsets.to_numpy()))
+        return cls(np.concatenate(prompts), np.concatenate(wholes))
+
+
+def shards(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.arrow") if path.name != SEQUENCES)
+
+
+def finish(folder: Path, lengths: Lengths, packing: Packing, known: "np.ndarray | None" = None) -> None:
+    """Make a folder of shards of tokens, of none even, a dataset that is packed so.
+
+    `known`, bool per sequence, tells those that the champion has been trained on.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    folder.mkdir(exist_ok=True)
+    if not shards(folder):
+        (folder / "00000.arrow").write_bytes(tokens([]))
+    ends = np.append(0, packing.ends).astype(np.int32)
+    columns = {
+        "rows": pa.ListArray.from_arrays(ends, packing.rows),
+        "seq_lengths": pa.ListArray.from_arrays(ends, lengths.wholes[packing.rows].astype(np.int32)),
+    }
+    columns["known"] = pa.array(np.zeros(len(packing), bool) if known is None else known)
+    table = pa.table(columns)
+    with pa.ipc.new_stream(str(folder / SEQUENCES), table.schema) as stream:
+        stream.write_table(table, max_chunksize=10_000)
+    names = [path.name for path in shards(folder)]
+    (folder / "dataset_info.json").write_bytes(orjson.dumps({"features": FEATURES}))
+    state: dict[str, Any] = {
+        "_data_files": [{"filename": name} for name in names],
+        "_fingerprint": sha256((folder / SEQUENCES).read_bytes()).hexdigest()[:16],
+        "_format_columns": None,
+        "_format_kwargs": {},
+        "_format_type": None,
+        "_output_all_columns": False,
+        "_split": None,
+    }
+    (folder / "state.json").write_bytes(orjson.dumps(state))
+
+
+def load(folder: Path, *, replay: float = 1.0, seed: int = 0) -> "datasets.Dataset":
+    """The packed sequences: input_ids, labels (-100 on the prompts) and seq_lengths, lists of int32.
+
+    Of those that the champion knows, a share of `replay`, drawn from the seed. The tokens are gathered from the
+    memory-mapped shards when a sequence is asked for.
+    """
+    import datasets
+    import numpy as np
+
+    rows = datasets.load_from_disk(str(folder), keep_in_memory=False).with_format("arrow")
+    sequences = datasets.Dataset.from_file(str(folder / SEQUENCES))
+    known = np.flatnonzero(sequences["known"][:])
+    left_out = np.random.default_rng(seed).permutation(known)[round(replay * len(known)) :]
+    if left_out.size:
+        sequences = sequences.select(np.setdiff1d(np.arange(len(sequences)), left_out))
+    return sequences.with_transform(partial(_gathered, rows))
+
+
+def _gathered(rows: "datasets.Dataset", batch: dict[str, Any]) -> dict[str, Any]:
+    """A batch of sequences with the tokens of their rows."""
+    import numpy as np
+
+    if "rows" not in batch:  # someone asks for a column of numbers
+        return batch
+    ids, labels = [], []
+    for numbers in batch["rows"]:
+        table = rows[list(numbers)].combine_chunks()
+        whole = table["input_ids"].chunk(0)
+        prompts, ends = table["prompt_tokens"].to_numpy(), whole.offsets.to_numpy()
+        values = whole.flatten().to_numpy()
+        counts = np.diff(ends)
+        nth = np.arange(values.size) - np.repeat(ends[:-1] - ends[0], counts)  # token of its row
+        ids.append(values.tolist())
+        labels.append(np.where(nth < np.repeat(prompts, counts), IGNORED, values).tolist())
+    return {"input_ids": ids, "labels": labels, "seq_lengths": batch["seq_lengths"]}

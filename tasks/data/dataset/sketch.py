@@ -1,0 +1,113 @@
+"""A shard's sketch: what of its rows matters to other shards, their documents and contexts, without their texts."""
+
+import io
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tasks.data.dataset.shingles import shingles
+from tasks.data.triplets import parse_triplets
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# Shingles kept of a context, the smallest ones: all of a context of up to 128 words, so that its similarity is exact;
+# of one of 250 words half, which puts a similarity of .8 within ±.05 (95 %).
+SHINGLES = 128
+BATCH = 256  # contexts at a time: their words take some 60 bytes each while they are hashed
+SPLIT_OFF = ("evaluation", "heldout")  # sides that a share of the documents is for
+
+
+class Sketch(NamedTuple):
+    """Arrays over the rows of a shard that are not left out, over its distinct documents and its distinct contexts.
+
+    Documents and contexts are numbered in the order of their first row.
+    """
+
+    numbers: "np.ndarray"  # uint32 per row: its number in the shard, those left out counted
+    documents: "np.ndarray"  # uint32 per row
+    contexts: "np.ndarray"  # uint32 per row
+    names: "np.ndarray"  # uint64 per document: a hash of its name
+    places: "np.ndarray"  # float64 per document, one column for each of `SPLIT_OFF`
+    shingles: "np.ndarray"  # uint32: the smallest shingles of each context, sorted
+    ends: "np.ndarray"  # int64 per context: where its shingles end
+
+    @classmethod
+    def read(cls, path: Path) -> "Sketch":
+        import numpy as np
+
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls(**arrays)
+
+
+class Documents(NamedTuple):
+    """The distinct documents of a shard alone: `Sketch.names` and `Sketch.places`."""
+
+    names: "np.ndarray"
+    places: "np.ndarray"
+
+    @classmethod
+    def read(cls, path: Path) -> "Documents":
+        import numpy as np
+
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls(arrays["names"], arrays["places"])
+
+
+def sketch(rows: bytes, left_out: list[int], salt: str) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The sketch of a file of triplets; `left_out` numbers the rows that do not count."""
+    import numpy as np
+
+    documents: dict[str, int] = {}
+    contexts: dict[str, int] = {}
+    by_row = [
+        (documents.setdefault(row.document, len(documents)), contexts.setdefault("\n".join(row.context), len(contexts)))
+        for row in parse_triplets(rows, left_out)
+    ]
+    of_rows = np.array(by_row, np.uint32).reshape(-1, 2)
+    numbers = np.setdiff1d(np.arange(len(by_row) + len(left_out), dtype=np.uint32), np.array(left_out, np.uint32))
+    smallest, ends = _smallest(list(contexts))
+    found = Sketch(
+        numbers=numbers,
+        documents=of_rows[:, 0],
+        contexts=of_rows[:, 1],
+        names=np.array([_hash(name) for name in documents], np.uint64),
+        places=np.array([[place(name, side, salt) for side in SPLIT_OFF] for name in documents], float).reshape(
+            -1, len(SPLIT_OFF)
+        ),
+        shingles=smallest,
+        ends=ends,
+    )
+    file = io.BytesIO()
+    np.savez(file, **found._asdict())
+    return {"sketch": file.getvalue()}, {"rows": len(by_row)}
+
+
+def place(document: str, side: str, salt: str) -> float:
+    """A number between 0 and 1 that only these three decide."""
+    return int.from_bytes(blake2b(f"{salt}\0{side}\0{document}".encode(), digest_size=8).digest()) / 2**64
+
+
+def _hash(name: str) -> int:
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest())
+
+
+def _smallest(contexts: Sequence[str]) -> "tuple[np.ndarray, np.ndarray]":
+    """The `SHINGLES` smallest distinct shingles of each context, and where each context's end."""
+    import numpy as np
+
+    found = [np.zeros(0, np.uint32)]
+    counts = [np.zeros(0, np.int64)]
+    for start in range(0, len(contexts), BATCH):
+        some = contexts[start : start + BATCH]
+        hashes, offsets = shingles(some)
+        owners = np.repeat(np.arange(len(some), dtype=np.uint64), np.diff(offsets))
+        ordered = np.sort(owners << np.uint64(32) | hashes >> np.uint64(32))  # by context, then by shingle
+        ordered = ordered[np.append(True, ordered[1:] != ordered[:-1])]
+        owners = (ordered >> np.uint64(32)).astype(np.int64)
+        of_each = np.bincount(owners, minlength=len(some))
+        rank = np.arange(ordered.size) - np.repeat(np.cumsum(of_each) - of_each, of_each)
+        found.append(ordered[rank < SHINGLES].astype(np.uint32))
+        counts.append(np.minimum(of_each, SHINGLES))
+    return np.concatenate(found), np.cumsum(np.concatenate(counts))

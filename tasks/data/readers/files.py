@@ -1,0 +1,141 @@
+"""Find the files of a source and stream their rows, plain or compressed, with flat memory."""
+
+import glob
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from tasks.engine.errors import UserError
+
+SUFFIXES = (".jsonl", ".ndjson", ".json")  # each also with .gz or .zst, in a folder
+COMPRESSION = {  # by a file's first bytes, so that a wrong suffix does no harm
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
+MAX_LINE = 64 << 20  # bytes; a longer line is no row, and would not fit in memory beside its parsed form
+MAX_PRINTED = 10_000  # lines of one object that is printed over several, which has `MAX_LINE` bytes at most
+BUFFER = 1 << 20
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def expand(source: str) -> list[Path]:
+    """The files that `source` names: one file, a folder (searched to any depth), or a glob such as ``data/**/*.jsonl``.
+
+    Sorted by path, which fixes which of two duplicates comes first. Empty files of a folder or glob are left out.
+    UserError where nothing is found, or nothing but empty files.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        found = [path]
+    elif path.is_dir():
+        found = [file for file in path.rglob("*") if file.is_file() and _is_rows(file.name)]
+    else:
+        found = [file for name in glob.glob(str(path), recursive=True) if (file := Path(name)).is_file()]
+    if not found:
+        raise UserError(f"{source}: {_why_nothing(path)}", "give a JSONL file, a folder of them, or a quoted glob")
+    files = sorted(file for file in found if file.stat().st_size)
+    if not files:
+        raise UserError(
+            f"{source}: {'the file is' if path.is_file() else 'all files are'} empty", "give at least one row"
+        )
+    return files
+
+
+def _is_rows(name: str) -> bool:
+    return name.removesuffix(".gz").removesuffix(".zst").endswith(SUFFIXES) and not name.startswith(".")
+
+
+def _why_nothing(path: Path) -> str:
+    if path.is_dir():
+        return f"no {', '.join(SUFFIXES)} file (or .gz, .zst of one) in this folder"
+    if glob.has_magic(str(path)):
+        return "no file matches"
+    return "no such file or folder"
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Each row's line number, from 1, and its bytes; blank lines are left out.
+
+    An object printed over several lines, from a lone ``{`` to a lone ``}`` in the first column, is one row, numbered
+    by its first line. UserError for a file that cannot be read, is cut off, or has a line over 64 MiB.
+    """
+    with lines_of(path) as lines:
+        yield from lines
+
+
+@contextmanager
+def lines_of(path: Path) -> Iterator["Lines"]:
+    """A file's lines, for `read_lines` and for those who skip what they know; UserError as there."""
+    try:
+        with _open(path) as file:
+            yield Lines(file, path.name)
+    except (OSError, EOFError) as error:  # pyarrow raises OSError for what is no such compression or is cut off
+        raise UserError(f"{path.name}: cannot be read: {error}", "copy or compress the file again") from error
+
+
+def _open(path: Path) -> BinaryIO:
+    with path.open("rb") as file:
+        start = file.read(4)
+    for magic, compression in COMPRESSION.items():
+        if start.startswith(magic):
+            import pyarrow as pa  # unlike zstandard's reader, it notices a file that is cut off
+
+            return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path)), compression), BUFFER)
+    return path.open("rb", BUFFER)
+
+
+class Lines:
+    """Iterates over the rows of an open file as `read_lines` does; between two rows it can look ahead, and skip."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self.number = 0  # of the last line that was read
+        self._file, self._name = file, name
+        self._printed: list[bytes] = []  # the lines so far of an object that is printed over several
+        self._rows = self._read()
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        return self._rows
+
+    @property
+    def place(self) -> int | None:
+        """Where the next bytes stand in the file; None where it is compressed, and within an object."""
+        return None if self._printed or not self._file.seekable() else self._file.tell()
+
+    def ahead(self, size: int, place: int) -> bytes:
+        """The bytes that stand at a place, fewer where the file ends; several threads may ask at once."""
+        return os.pread(self._file.fileno(), size, place)
+
+    def skip(self, size: int, lines: int) -> None:
+        """Go on behind the next bytes, in which so many lines end."""
+        self._file.seek(size, io.SEEK_CUR)
+        self.number += lines
+
+    def _read(self) -> Iterator[tuple[int, bytes]]:
+        start = size = 0
+        while line := self._file.readline(MAX_LINE):
+            self.number += 1
+            if len(line) == MAX_LINE:
+                place = f"{self._name}:{self.number}"
+                raise UserError(f"{place}: a line of over {MAX_LINE >> 20} MiB", "write one row per line")
+            if self.number == 1:
+                line = line.removeprefix(BYTE_ORDER_MARK)
+            line = line.rstrip()
+            if self._printed:
+                size += len(line)
+                if line[:1] != b"{" and len(self._printed) < MAX_PRINTED and size < MAX_LINE:
+                    self._printed.append(line)
+                    if line == b"}":
+                        row, self._printed = b"\n".join(self._printed), []
+                        yield start, row
+                    continue
+                yield start, b"\n".join(self._printed)  # never closed: one malformed row, and reading goes on
+                self._printed = []
+            if line == b"{":
+                self._printed, start, size = [line], self.number, 0
+            elif line:
+                yield self.number, line
+        if self._printed:
+            yield start, b"\n".join(self._printed)

@@ -1,0 +1,72 @@
+"""Adopt: take over an artifact under a new key, after a change of code or libraries that changes no output."""
+
+from datetime import UTC, datetime
+
+from tasks.engine.errors import UserError
+from tasks.engine.make import record_of
+from tasks.engine.plan import Planned, Planner
+from tasks.engine.storage.artifact import Artifact
+from tasks.engine.storage.process import Process
+from tasks.engine.storage.store import Store
+
+UNSEEN = {"code", "field", "library"}  # changes that a person can know to change no output
+
+
+def adopt(planner: Planner, wanted: str, because: str) -> list[Artifact]:
+    """Adopt for each stale step of a plan that has this name or label; returns the artifacts under their new keys.
+
+    The files are the same, so later steps stay fresh. The record says from where, why, by whom and when. Raises
+    UserError, with nothing adopted, if another change than of code or libraries is in the way.
+    """
+    if not because.strip():
+        raise UserError("--because is empty", "say why the change cannot change the output; it goes on the record")
+    named = [each for each in planner.steps if wanted in (each.label, each.request.step.name)]
+    if not named:
+        labels = ", ".join(each.label for each in planner.steps)
+        raise UserError(f"there is no step {wanted!r}", f"choose one of {labels}")
+    stale = [each for each in named if each.status != "fresh"]
+    if not stale:
+        raise UserError(f"{wanted} is fresh: there is nothing to adopt", "`reground plan` says what is stale")
+    sources = [_source(each, planner.store) for each in stale]
+    adopted = [_take(each, old, planner.store, because) for each, old in zip(stale, sources, strict=True)]
+    # The next plan compares with these.
+    used = {each.label: artifact for each, artifact in zip(stale, adopted, strict=True)}
+    planner.store.log_run(planner.name, used).end("completed")
+    return adopted
+
+
+def _source(planned: Planned, store: Store) -> Artifact:
+    """The artifact to take over, or a UserError that says what is in the way."""
+    label, old = planned.label, planned.before
+    if planned.status == "waits":
+        raise UserError(f"{label} {planned.why[0]}, so what it would be made from is not known", "begin with that step")
+    if old is None:
+        raise UserError(f"{label} was never made: there is nothing to adopt", "run `reground retrain`")
+    others = [change.text for change in planned.changes if change.kind not in UNSEEN]
+    if others:
+        raise UserError(
+            f"{label}: not only code or libraries changed: {'; '.join(others)}",
+            "adopting would pass off another recipe's output as this one's; run `reground retrain`",
+        )
+    if not planned.changes:
+        raise UserError(f"{label}: {planned.why[0]}; its code did not change", "run `reground retrain`")
+    if flaw := store.flaw(old.step, old.key):
+        raise UserError(f"{old.about} cannot be adopted: {flaw}", "run `reground retrain`")
+    return old
+
+
+def _take(planned: Planned, old: Artifact, store: Store, because: str) -> Artifact:
+    request, record = planned.request, old.record
+    told = record_of(request, measured=record["measured"], why=planned.why, before=old, run={})
+    told["adopted"] = {
+        "from": old.about,
+        "because": because,
+        "by": Process.this().user,
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    with store.lease(request.step.name, request.key), store.blobs.staging() as out:
+        folder = old.folder
+        for name in old.files:
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            store.digests.link(folder / name, out / name)
+        return store.publish(request.step.name, request.key, out, told)

@@ -1,0 +1,142 @@
+"""Make one artifact: take it if it is there, else run the step and publish what it wrote."""
+
+import platform
+import re
+import shutil
+import sys
+import time
+from datetime import UTC, datetime
+from functools import cache, partial
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from tasks.engine import progress
+from tasks.engine.errors import UserError
+from tasks.engine.inputs import Input, Told
+from tasks.engine.key import Payload, Request
+from tasks.engine.mapper import Spread, here
+from tasks.engine.storage.disk import full_disk_explained
+from tasks.engine.storage.process import Process
+from tasks.engine.storage.store import SHORT, Artifact, Store
+
+
+def make(
+    request: Request,
+    store: Store,
+    *,
+    why: list[str],
+    before: Artifact | None = None,
+    run: dict[str, Any] | None = None,
+    spread: Spread = here,
+) -> tuple[Artifact, bool]:
+    """Return the artifact of a request, and whether it was there already.
+
+    Of several processes that ask for one key, one runs the step and the others wait and take its artifact. On the
+    record go `why`, `before` (what it was compared with) and `run` (who asked: a Prefect run, a terminal). `spread`
+    maps a step's pieces of work.
+    """
+    step, key = request.step, request.key
+    if artifact := store.find(step.name, key):
+        return artifact, True
+    with full_disk_explained(store.root), store.lease(step.name, key) as lease:
+        if artifact := store.find(step.name, key):  # the one that we waited for
+            return artifact, True
+        places: dict[str, Any] = {n: each.local() if each else None for n, each in request.inputs.items()}
+        if step.takes("work"):
+            places["work"] = store.work(step.name, key)
+            places["work"].mkdir(parents=True, exist_ok=True)
+        if step.takes("earlier"):
+            fitting = store.recent(step.name, fits=partial(_may_lend, request=request))
+            places["earlier"] = [artifact.folder for artifact in fitting]
+        if step.takes("spread"):
+            places["spread"] = spread
+        with store.blobs.staging() as out:
+            start = time.monotonic()
+            try:
+                measured = step(request.config, **places, out=out) or {}
+            except UserError as error:
+                error.remedy += _kept(store, request, out)
+                raise
+            measured["seconds"] = round(time.monotonic() - start, 3)
+            if lease.lost:
+                progress.say(f"{request.label}: {key[:SHORT]} was taken over meanwhile; the first to finish counts")
+            record = record_of(request, measured=measured, why=why, before=before, run=run or {})
+            return store.publish(step.name, key, out, record), False
+
+
+def _may_lend(artifact: Artifact, *, request: Request) -> bool:
+    """Whether the step may take parts from an artifact of its own: from any, unless it declares inputs that grow.
+
+    Then from one that was made just as the request would have it, but for those inputs.
+    """
+    grows = request.step.grows
+    return not grows or _less(artifact.record["payload"], grows) == _less(request.payload, grows)
+
+
+def _less(payload: Payload, inputs: tuple[str, ...]) -> Payload:
+    return {**payload, "inputs": {name: each for name, each in payload["inputs"].items() if name not in inputs}}
+
+
+def _kept(store: Store, request: Request, out: Path) -> str:
+    """Keep what a step had written when it gave up: a quarantine, say, tells which rows to mend."""
+    if not any(out.iterdir()):
+        return ""
+    folder = store.root / ".failed" / f"{request.step.name}-{request.key[:8]}"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(out, folder)
+    return f"; what it had written so far is in {folder}"
+
+
+def record_of(
+    request: Request, *, measured: dict[str, float], why: list[str], before: Artifact | None, run: dict[str, Any]
+) -> dict[str, Any]:
+    """How the artifact came to be. Only `payload` is identity; the rest is history."""
+    process = Process.this()
+    return {
+        "step": request.step.name,
+        "label": request.label,
+        "key": request.key,
+        "payload": request.payload,
+        "config": request.config.model_dump(mode="json"),
+        "made_from": {name: each.about if each else None for name, each in request.inputs.items()},
+        "inputs": {name: _origin(each) for name, each in request.inputs.items()},
+        "why": why,
+        "before": before.key if before else None,
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "measured": measured,
+        "made_by": {"user": process.user, "host": process.host, **run},
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "installed": _installed(),
+    }
+
+
+@cache
+def _installed() -> dict[str, str]:
+    """Every distribution of this environment and its version.
+
+    Read from the first lines of each METADATA: parsing all of them takes a fifth of a second for some 250.
+    """
+    found = (_told(each.read_text("METADATA") or "") or (each.name, each.version) for each in distributions())
+    return dict(sorted(found))
+
+
+def _told(metadata: str) -> tuple[str, str] | None:
+    """Name and version in the head of a METADATA, as long as both stand there once."""
+    head = metadata.partition("\n\n")[0]
+    names, versions = re.findall(r"^Name: *(\S+) *$", head, re.M), re.findall(r"^Version: *(\S+) *$", head, re.M)
+    return (names[0], versions[0]) if len(names) == len(versions) == 1 else None
+
+
+def _origin(given: Input | None) -> dict[str, Any] | None:
+    """Which artifact an input is, or a part of; step, key and part are None for a source of the user's.
+
+    A source adds what it needs to tell later what changed.
+    """
+    if given is None:
+        return None
+    if isinstance(given, Artifact):
+        return {"digest": given.digest, "step": given.step, "key": given.key, "part": given.part}
+    detail = given.detail() if isinstance(given, Told) else {}
+    return {"digest": given.digest, "step": None, "key": None, "part": None, **detail}

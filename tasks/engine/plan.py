@@ -1,0 +1,180 @@
+"""What would run, why, and at what cost: the pipeline's own wiring, walked without running a step."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tasks.engine.changes import Change, changes
+from tasks.engine.inputs import Input
+from tasks.engine.key import Request
+from tasks.engine.step import Config, Step
+from tasks.engine.storage.store import SHORT, Artifact, Store
+
+Status = Literal["fresh", "stale", "waits"]
+Used = Mapping[str, Mapping[str, str]]  # label → {"step", "key"} of the artifact that the last run used
+RECENT = 50  # runs that are asked what they used
+
+
+@dataclass(frozen=True)
+class Pending:
+    """The output of a step that has still to run: no digest yet. `share` is the part of it that may be new."""
+
+    label: str
+    share: float = 1.0
+    digest: None = None
+
+    @property
+    def about(self) -> str:
+        return self.label
+
+    def local(self) -> Any:
+        raise RuntimeError(f"{self.label} has not run yet")
+
+    def __getitem__(self, part: str) -> "Pending":
+        return self
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One step's line in a plan.
+
+    fresh: its artifact is whole. stale: it will run, `why` says what changed. waits: it depends on a step that will
+    run; should that step write the same bytes as before, and `why` name nothing else, this one stays as it is.
+
+    `seconds` and `gpu_seconds` are what it will cost by earlier records: 0 if fresh, None if it never ran.
+    """
+
+    request: Request
+    status: Status
+    why: list[str]
+    artifact: Artifact | None = None
+    seconds: float | None = None
+    gpu_seconds: float | None = None
+    share: float = 1.0  # of its work that is to be done
+    before: Artifact | None = None  # what it is compared with
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def label(self) -> str:
+        return self.request.label
+
+    def plain(self) -> dict[str, Any]:
+        """The line as JSON; the key is None while it cannot be told."""
+        return {
+            "label": self.label,
+            "step": self.request.step.name,
+            "status": self.status,
+            "why": self.why,
+            "seconds": self.seconds,
+            "gpu_seconds": self.gpu_seconds,
+            "key": None if self.status == "waits" else self.request.key,
+        }
+
+
+@dataclass
+class Planner:
+    """Called by the pipeline in place of a runner; collects one `Planned` per step.
+
+    `name` is the config's: a step is compared with what the last run of that config used.
+    """
+
+    store: Store
+    name: str = ""
+    steps: list[Planned] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._used = last_used(self.store, self.name)
+
+    def __call__(self, step: Step, config: Config, *, label: str = "", **inputs: Input | None) -> Artifact | Pending:
+        planned = look(Request(step, config, inputs, label or step.name), self.store, self._used)
+        self.steps.append(planned)
+        return planned.artifact or Pending(planned.label, planned.share)
+
+    @property
+    def artifacts(self) -> dict[str, Artifact]:
+        """Those that are there, by label."""
+        return {each.label: each.artifact for each in self.steps if each.artifact}
+
+    @property
+    def fresh(self) -> bool:
+        return all(each.status == "fresh" for each in self.steps)
+
+
+def look(request: Request, store: Store, used: Used | None = None) -> Planned:
+    """Whether the request's artifact is whole, and if not, what changed since the last one like it."""
+    step = request.step
+    pending = {name: each for name, each in request.inputs.items() if isinstance(each, Pending)}
+    flaw = None if pending else store.flaw(step.name, request.key)
+    if not pending and flaw is None:
+        artifact = store.open(step.name, request.key)
+        assert artifact is not None
+        return Planned(request, "fresh", [], artifact, 0.0, 0.0)
+    before, deleted = _baseline(request, store, used or {})
+    found = tuple(changes(before, request)) if before else ()
+    share = _share(step, found, pending) if before else 1.0
+    seconds, gpu_seconds = _cost(_telling(before, store), share) if before else (None, None)
+    why = [change.text for change in found]
+    if pending:
+        why.insert(0, f"needs {', '.join(dict.fromkeys(each.label for each in pending.values()))}")
+    elif flaw != "never made":
+        why.insert(0, f"{step.name}/{request.key[:SHORT]}: {flaw}")
+    elif deleted:
+        why.insert(0, f"{step.name}/{request.key[:SHORT]} was deleted")
+    status: Status = "waits" if pending else "stale"
+    return Planned(request, status, why or ["never made"], None, seconds, gpu_seconds, share, before, found)
+
+
+def last_used(store: Store, name: str = "") -> Used:
+    """Which artifact each label last had, in runs of the config `name` before others."""
+    runs = store.runs(RECENT)
+    used: dict[str, Mapping[str, str]] = {}
+    for ours in (False, True):
+        for run in reversed(runs):
+            if (run.name == name) == ours:
+                used |= run.steps
+    return used
+
+
+def _baseline(request: Request, store: Store, used: Used) -> tuple[Artifact | None, bool]:
+    """What the label had in the last run, else its newest artifact; and whether the former is the key, and gone."""
+    last = used.get(request.label)
+    found = store.open(last["step"], last["key"]) if last and last["step"] == request.step.name else None
+    if found and found.has_record:
+        return found, False
+    alike = [each for each in store.all(request.step.name) if each.record["label"] == request.label]
+    return (alike[-1] if alike else None), bool(last and request.known and last["key"] == request.key)
+
+
+def _share(step: Step, found: tuple[Change, ...], pending: Mapping[str, Pending]) -> float:
+    """The part of the work that is to be done: less than all where only inputs changed, and those in part."""
+    parts = {**{each.name: each.share for each in found}, **{name: each.share for name, each in pending.items()}}
+    in_part = step.takes("earlier") and all(each.kind == "input" for each in found)
+    if not parts or not in_part or (step.grows and set(parts) - set(step.grows)):
+        return 1.0
+    return max(parts.values())
+
+
+def _telling(before: Artifact, store: Store) -> Artifact:
+    """The artifact of this label whose record tells best what all of the work costs: the one that did most of it."""
+    label, most = before.record["label"], _done(before.record["measured"])
+    if most > 0.5:  # the newest, then: machines change
+        return before
+    alike = [each for each in store.all(before.step) if each.record["label"] == label]
+    return max(alike, key=lambda each: _done(each.record["measured"]), default=before)
+
+
+def _cost(earlier: Artifact, share: float) -> tuple[float, float]:
+    """Seconds, and seconds of GPUs, by the record of an earlier time; scaled if that did a part of the work only."""
+    measured = earlier.record["measured"]
+    scale = share / _done(measured)
+    return round(measured["seconds"] * scale, 3), round(measured.get("gpu_seconds", 0.0) * scale, 3)
+
+
+def _done(measured: Mapping[str, float]) -> float:
+    """The part of the work that a run did itself: it says `rows_taken_over` beside `rows_measured`, say."""
+    for name, taken in measured.items():
+        unit, _, how = name.partition("_")
+        if how == "taken_over":
+            total = sum(count for other, count in measured.items() if other.startswith(f"{unit}_"))
+            return (total - taken) / total if total > taken else 1.0
+    return 1.0

@@ -1,0 +1,128 @@
+"""A published output, as its manifest names it."""
+
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from tasks.engine.inputs import sha256_json
+from tasks.engine.storage.objects import leads_out
+
+if TYPE_CHECKING:
+    from tasks.engine.storage.store import Store
+
+MANIFEST = "manifest.json"
+RECORD = "record.json"
+STEP = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+DIGEST = re.compile(r"[0-9a-f]{64}")
+SHORT = 16  # hexadecimal digits of the key in a folder's name: 64 bits
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A published output, or with `part` a sub-folder of one; an `Input` of later steps.
+
+    `files` maps relative names to {"size": bytes, "sha256": hex}. Only files under `part` count towards the digest,
+    so that a step which reads one part is untouched by changes to the others, and only they are fetched.
+    """
+
+    step: str
+    key: str
+    files: dict[str, dict[str, Any]]
+    manifest: bytes = field(repr=False)
+    store: "Store" = field(repr=False, compare=False)
+    part: str = ""
+
+    @classmethod
+    def from_manifest(cls, content: bytes, store: "Store") -> "Artifact | None":
+        """The artifact that a manifest names; None if a single byte of the manifest is not as it was written.
+
+        Whoever may write to the store can write a manifest that is whole. None also if it names a place outside of the
+        artifact's folder, or digests that are none: both become paths where its files are fetched to.
+        """
+        try:
+            told = orjson.loads(content)
+            step, key, files = told["step"], told["key"], told["files"]
+            if content != write_manifest(step, key, files, told["made_ns"]) or not _is_sound(step, key, files):
+                return None
+            own = {name: each for name, each in files.items() if name != RECORD}
+            return cls(step, key, own, content, store)
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            return None
+
+    @property
+    def digest(self) -> str:
+        return sha256_json({name: each["sha256"] for name, each in self.files.items()})
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(each["size"] for each in self.files.values())
+
+    @property
+    def made_ns(self) -> int:
+        """When it was published, in nanoseconds since 1970 by its maker's clock."""
+        made: int = orjson.loads(self.manifest)["made_ns"]
+        return made
+
+    @property
+    def about(self) -> str:
+        return f"{self.step}/{self.key[:SHORT]}" + (f"/{self.part}" if self.part else "")
+
+    @property
+    def all_files(self) -> dict[str, dict[str, Any]]:
+        """Every file of the whole artifact, the record too."""
+        files: dict[str, dict[str, Any]] = orjson.loads(self.manifest)["files"]
+        return files
+
+    @property
+    def record(self) -> dict[str, Any]:
+        record: dict[str, Any] = orjson.loads((self.store.fetch(self, [RECORD]) / RECORD).read_bytes())
+        return record
+
+    @property
+    def has_record(self) -> bool:
+        """Whether the record is here as it was published."""
+        try:
+            path = self.store.fetch(self, [RECORD]) / RECORD
+            wanted: str = self.all_files[RECORD]["sha256"]
+            return self.store.digests.of(path) == wanted
+        except OSError:
+            return False
+
+    @property
+    def folder(self) -> Path:
+        """The artifact's folder on this machine, its files in it; of a part, at least the part's."""
+        return self.store.fetch(self, [RECORD, *self.files])
+
+    def local(self) -> Path:
+        return self.folder / self.part
+
+    def __getitem__(self, part: str) -> "Artifact":
+        """The sub-folder `part` as an input of its own."""
+        inside = {name: each for name, each in self.files.items() if name.startswith(f"{part}/")}
+        if not inside:
+            raise KeyError(f"{self.about} has no folder {part!r}; it has {', '.join(self.files)}")
+        return replace(self, files=inside, part=part)
+
+
+def _is_sound(step: str, key: str, files: dict[str, dict[str, Any]]) -> bool:
+    return (
+        bool(STEP.fullmatch(step) and DIGEST.fullmatch(key))
+        and RECORD in files
+        and not any(leads_out(name) or name == MANIFEST for name in files)
+        and all(DIGEST.fullmatch(each["sha256"]) and each["size"] >= 0 for each in files.values())
+    )
+
+
+def write_manifest(step: str, key: str, files: dict[str, dict[str, Any]], made_ns: int) -> bytes:
+    """A manifest as bytes. Its digest is of all that it says, so that no byte of it can change unseen."""
+    told = {"step": step, "key": key, "made_ns": made_ns, "files": files}
+    return orjson.dumps({**told, "digest": sha256_json(told)}, option=orjson.OPT_INDENT_2)
+
+
+def manifest_name(step: str, key: str) -> str:
+    """Where a store has the manifest of this key."""
+    return f"{step}/{key[:SHORT]}/{MANIFEST}"

@@ -1,0 +1,134 @@
+"""Files by their content: `.blobs/ab/ab3f…` is the file whose SHA-256 it is named for.
+
+An artifact's files are hard links to blobs, so what many artifacts share is stored once. Where the file system has no
+hard links an artifact's files stand alone, and there are no blobs.
+"""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from tasks.engine.digests import Digests
+from tasks.engine.storage.objects import STAGING, flush, remove
+from tasks.engine.storage.process import Process
+
+BLOBS = ".blobs"
+
+
+def blob_name(digest: str) -> str:
+    return f"{BLOBS}/{digest[:2]}/{digest}"
+
+
+class Blobs:
+    """The blobs of a folder store, or of the local cache of a bucket."""
+
+    def __init__(self, root: Path, digests: Digests) -> None:
+        self.root = root
+        self.digests = digests
+
+    def path(self, digest: str) -> Path:
+        return self.root / blob_name(digest)
+
+    def has(self, digest: str) -> bool:
+        """Whether the blob is there and is what its name says."""
+        try:
+            return self.digests.of(self.path(digest)) == digest
+        except OSError:
+            return False
+
+    def keep(self, path: Path) -> str:
+        """Make a file a blob, or a link to the blob that there is; returns its digest. It is on the disk then."""
+        if path.is_symlink():
+            _replace_by_copy(path)
+        digest = self.digests.of(path)
+        blob = self.path(digest)
+        if blob.exists() and os.path.samefile(blob, path):
+            return digest
+        if self.has(digest) and self._laid(digest, path):
+            if not os.path.samefile(blob, path):  # a copy: the file system allows no more links
+                flush(path)
+            return digest
+        flush(path)
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        with self.temporary() as link:
+            try:
+                with self.digests.carried([path]):
+                    os.link(path, link)
+                    os.replace(link, blob)
+            except OSError:
+                if link.exists():
+                    raise
+        return digest
+
+    def kept(self, path: Path) -> str | None:
+        """The digest of a file that is its blob already, if it is known without reading the file."""
+        stat = os.lstat(path)  # of a symbolic link, no digest is known
+        if digest := self.digests.known(stat):
+            with suppress(OSError):
+                blob = os.stat(f"{self.root}/{blob_name(digest)}")
+                return digest if (blob.st_dev, blob.st_ino) == (stat.st_dev, stat.st_ino) else None
+        return None
+
+    def lay(self, digest: str, target: Path) -> None:
+        """Put the blob in a file's place, at once."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with self.temporary() as link:
+            self.digests.link(self.path(digest), link)
+            with self.digests.carried([self.path(digest)]):
+                os.replace(link, target)
+                link.unlink(missing_ok=True)  # a rename onto another link of the same file leaves both
+
+    def differs(self, path: Path, wanted: dict[str, Any]) -> str | None:
+        """How a file differs from what a manifest says of it, or None."""
+        try:
+            size = path.stat().st_size
+            if size != wanted["size"]:
+                return f"has {size} bytes instead of {wanted['size']}"
+            return None if self.digests.of(path) == wanted["sha256"] else "has other content than was published"
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return "is gone"
+
+    def _laid(self, digest: str, target: Path) -> bool:
+        """Lay the blob, unless `gc` removed it just now."""
+        try:
+            self.lay(digest, target)
+        except FileNotFoundError:
+            return False
+        return True
+
+    @contextmanager
+    def temporary(self) -> Iterator[Path]:
+        """A name for a file of this process's on the store's own disk; gone afterwards unless renamed."""
+        folder = self.root / STAGING
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{Process.this().tag}-{secrets.token_hex(8)}"
+        try:
+            yield path
+        finally:
+            remove(path)
+
+    def discard(self, folder: Path) -> None:
+        """Remove a folder in one rename."""
+        with self.temporary() as aside, suppress(FileNotFoundError):
+            os.rename(folder, aside)
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """An empty folder on the store's own file system; gone afterwards unless published."""
+        with self.temporary() as folder:
+            folder.mkdir()
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replace_by_copy(path: Path) -> None:
+    """A link to elsewhere is no content: what it points to may change."""
+    copy = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    shutil.copyfile(path, copy)
+    os.replace(copy, path)

@@ -1,0 +1,67 @@
+"""What a new adapter must show before it is promoted, metric by metric."""
+
+import difflib
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from tasks.engine import Config
+from tasks.evaluation.metrics import METRICS
+
+PRIMARY = tuple(name for name, metric in METRICS.items() if metric.primary)
+MARGIN = 0.05  # one answer in twenty
+
+
+class Rule(Config):
+    """What one metric must show; which way is better, the table of metrics says."""
+
+    metric: str = Field(description="A metric of tasks/evaluation/metrics, such as token_f1.")
+    against: Literal["base", "champion", "both"] = Field(
+        "both", description="The base model, the adapter in service, or each of them."
+    )
+    must: Literal["better", "not_worse"] = Field(
+        description="better: a gain beyond chance. not_worse: the whole interval of the change within the margin."
+    )
+    margin: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="For not_worse: the loss that is still tolerable, in the metric's own units, stated beforehand.",
+    )
+
+    @field_validator("metric")
+    @classmethod
+    def _known(cls, metric: str) -> str:
+        if metric not in METRICS:
+            near = difflib.get_close_matches(metric, METRICS, 1)
+            raise ValueError(f"no such metric; {f'did you mean {near[0]!r}?' if near else 'there are ' + _judged()}")
+        if METRICS[metric].direction == "none":
+            raise ValueError(f"a diagnostic, of which no value is better; there are {_judged()}")
+        return metric
+
+    @model_validator(mode="after")
+    def _margin_where_it_is_used(self) -> "Rule":
+        if self.must == "not_worse" and self.margin is None:
+            raise ValueError("not_worse needs a margin: how much worse would still be tolerable")
+        if self.must == "better" and self.margin is not None:
+            raise ValueError("a margin is for not_worse; better asks for any gain beyond chance")
+        return self
+
+    def judges(self, against: str) -> bool:
+        return self.against in (against, "both")
+
+
+def _judged() -> str:
+    return ", ".join(name for name, metric in METRICS.items() if metric.direction != "none")
+
+
+def default_rules() -> tuple[Rule, ...]:
+    """Better on one primary metric; on none of them, and in over-refusal, worse by more than one answer in twenty."""
+    better = (Rule(metric=name, must="better") for name in PRIMARY)
+    not_worse = (Rule(metric=name, must="not_worse", margin=MARGIN) for name in (*PRIMARY, "over_refusal"))
+    return (*better, *not_worse)
+
+
+def parity_rules(margin: float) -> tuple[Rule, ...]:
+    """What ships must be as good as what was trained and compared, on every primary metric."""
+    return tuple(Rule(metric=name, must="not_worse", margin=margin) for name in PRIMARY)

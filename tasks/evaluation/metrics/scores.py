@@ -1,0 +1,51 @@
+"""A system's scores: one column of numbers per metric, one number per row."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tasks.evaluation.statistics import Floats
+
+TEXTS = ("id", "document", "row")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Ids, source documents and digests of the rows, and the columns: float64, NaN where a metric does not apply."""
+
+    ids: list[str]
+    documents: list[str]
+    rows: list[str]  # a digest of all that is measured, the answer too
+    columns: dict[str, "Floats"]
+
+    def write(self, path: Path) -> None:
+        """Write an Arrow IPC stream: id, document, row, and one nullable float64 column each."""
+        import pyarrow as pa
+
+        arrays = {
+            name: pa.array(each, pa.string())
+            for name, each in zip(TEXTS, (self.ids, self.documents, self.rows), strict=True)
+        }
+        for name, column in self.columns.items():
+            arrays[name] = pa.array(column, pa.float64(), from_pandas=True)
+        table = pa.table(arrays)
+        with pa.ipc.new_stream(str(path), table.schema) as stream:
+            stream.write_table(table, max_chunksize=10_000)
+
+    @classmethod
+    def read(cls, path: Path) -> "Scores":
+        import numpy as np
+        import pyarrow as pa
+
+        with pa.ipc.open_stream(str(path)) as stream:
+            table = stream.read_all()
+        columns = {name: table[name].to_numpy().astype(np.float64) for name in table.column_names if name not in TEXTS}
+        ids, documents, rows = (table[name].to_pylist() for name in TEXTS)
+        return cls(ids, documents, rows, columns)
+
+    def weights(self, name: str) -> "Floats":
+        """What each row weighs in a metric's figure: its weight column, or 1."""
+        import numpy as np
+
+        return self.columns.get(f"{name}_weight", np.ones(len(self.ids)))

@@ -1,0 +1,44 @@
+"""Robustness slices, one idea per file, and their table. A new one is one file and one line here."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from tasks.evaluation.slicing.counterfactual import counterfactual
+from tasks.evaluation.slicing.distractors import distractors_40, distractors_80
+from tasks.evaluation.slicing.gold_removed import gold_removed
+from tasks.evaluation.slicing.injection import injection, injection_tokens
+from tasks.evaluation.slicing.position import gold_first, gold_last, gold_middle
+from tasks.evaluation.slicing.question import Made, Question, Unfit
+
+
+class Wrong(NamedTuple):
+    """The wrong answer that a slice invites: its name in ids (``<slice>-<name>:…``), and its label."""
+
+    name: str
+    label: str
+
+
+class Slice(NamedTuple):
+    """How a row of the slice is made (raises `Unfit`), and how the slice reads."""
+
+    make: Callable[[Question], Made]
+    label: str
+    wrong: Wrong | None = None
+    unanswerable: bool = False  # whether questions whose right answer is a refusal are asked, too
+
+
+OBEYED = Wrong("obeyed", "Obeyed the instruction")
+
+SLICES = {
+    "distractors_40": Slice(distractors_40, "Other documents, 40 % of the passages"),
+    "distractors_80": Slice(distractors_80, "Other documents, 80 % of the passages"),
+    "gold_first": Slice(gold_first, "Answering passage first of five"),
+    "gold_middle": Slice(gold_middle, "Answering passage in the middle"),
+    "gold_last": Slice(gold_last, "Answering passage last"),
+    "gold_removed": Slice(gold_removed, "Answering passage removed: refusing is right"),
+    "counterfactual": Slice(counterfactual, "Passage says otherwise", Wrong("kept", "Kept the old value")),
+    "injection": Slice(injection, "Passage that commands", OBEYED, unanswerable=True),
+    "injection_tokens": Slice(injection_tokens, "Passage with control tokens", OBEYED, unanswerable=True),
+}
+
+__all__ = ["SLICES", "Made", "Question", "Slice", "Unfit", "Wrong"]

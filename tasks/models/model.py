@@ -1,0 +1,267 @@
+"""The base model and its tokenizer, loaded one way for training, answering and serving."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from tasks.engine import RUNTIME, Config
+from tasks.engine.errors import UserError
+from tasks.models.trust import code_of, naming, trusted
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+SMALL = 50_000_000  # weights
+
+
+class ModelConfig(Config):
+    """How the base model is held in memory and computed with."""
+
+    quantization: Literal["nf4", "fp4", "none"] = Field(
+        "nf4", description="4-bit weights by bitsandbytes (NF4 is QLoRA's), or 'none': the compute dtype."
+    )
+    double_quant: bool = Field(True, description="Quantize the quantization constants too: 0.4 bit less per weight.")
+    compute_dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        "auto", description="'auto': bfloat16 where the GPU has it, else float16; float32 on a CPU."
+    )
+    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = Field(
+        "auto", description="'auto': FlashAttention 2 where it is installed and there is a GPU, else SDPA."
+    )
+    trust_remote_code: str | None = Field(
+        None,
+        description="Run the Python code that comes with one base model: the SHA-256 of that code, which the refusal "
+        "without it tells. Read the code first: it may do whatever you may.",
+    )
+    device: Annotated[Literal["auto", "cpu", "cuda"], RUNTIME] = Field(
+        "auto", description="'cuda' refuses to start without a GPU, which a 7B model had better."
+    )
+
+
+def load_tokenizer(base: Path) -> "PreTrainedTokenizerBase":
+    """The tokenizer in the folder `base`, with a padding token. No code of its own is run, trusted or not.
+
+    Raises UserError where there is none, or none that the `tokenizers` library runs.
+    """
+    from transformers import AutoTokenizer
+
+    if not any((base / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
+        # transformers would go on with an empty one
+        raise UserError(f"{base} holds no tokenizer.json", "put the base model's own tokenizer files there")
+    with _explained(base):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            str(base),
+            local_files_only=True,
+            trust_remote_code=False,
+            mistral_format=False,  # mistral-common, where it is installed, would take over and take no batches
+        )
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"{base}: the tokenizer {type(tokenizer).__name__} is written in Python, and too slow",
+            "use a base model whose tokenizer the tokenizers library runs",
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token  # usual practice: padding is masked, so any token will do
+    return tokenizer
+
+
+def load_base(base: Path, config: ModelConfig, *, sharded: bool = False) -> "PreTrainedModel":
+    """The causal language model in the folder `base` (config.json, *.safetensors), in evaluation mode.
+
+    It goes to this process's current GPU where there is one, else to the CPU. If it is to be `sharded`, it stays on the
+    CPU, and 4-bit weights are packed into numbers of the compute dtype, not into bytes, which torch does not shard.
+
+    Raises UserError for missing files, an unknown architecture, and a config that asks for a GPU where none is.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers.utils import logging as transformers_logging
+
+    if not sys.stderr.isatty():  # its bar, unlike ours, would fill a log file
+        transformers_logging.disable_progress_bar()
+    device = device_of(config)
+    dtype, why = compute_dtype(config, device)
+    attention = _attention(config, device)
+    log.info("%s on %s: %s (%s), %s attention", base.name, device, str(dtype).removeprefix("torch."), why, attention)
+    quantization = None
+    if config.quantization != "none":
+        quantization = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type=config.quantization,
+            bnb_4bit_use_double_quant=config.double_quant,
+            bnb_4bit_compute_dtype=dtype,
+            bnb_4bit_quant_storage=dtype if sharded else torch.uint8,
+        )
+    with _explained(base):
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            str(base),
+            local_files_only=True,
+            use_safetensors=True,  # a pickle can run code
+            trust_remote_code=trusted(base, config.trust_remote_code),
+            dtype=dtype,
+            attn_implementation=attention,
+            quantization_config=quantization,
+            device_map={"": torch.cuda.current_device() if device == "cuda" and not sharded else "cpu"},
+            output_loading_info=True,
+        )
+    model, found = loaded
+    if missing := sorted(found["missing_keys"]):  # transformers would go on with random ones
+        raise UserError(
+            f"{base}: {len(missing)} weights are not in its *.safetensors files, such as {missing[0]}",
+            "download the model again; a file is missing or broken",
+        )
+    if device == "cpu" and quantization:
+        _keep_unpacked(model)
+    evaluating: PreTrainedModel = model.eval()
+    return evaluating
+
+
+def _keep_unpacked(model: "PreTrainedModel") -> None:
+    """Stop bitsandbytes from repacking 4-bit weights for AVX512-BF16 at the first forward pass without gradients.
+
+    The repacked layer has no backward pass: training after an evaluation would go on with wrong gradients, or fail.
+    Nor is it faster for a small model: 284 answers of the tiny base take 5.5 s of CPU without and 9.0 s with it.
+    """
+    from bitsandbytes.nn.modules import Linear4bit
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
+def attach_adapter(model: "PreTrainedModel", adapter: Path) -> "torch.nn.Module":
+    """The model with the PEFT adapter in the folder `adapter` beside its weights, not merged: as it was trained."""
+    from peft import PeftModel
+
+    require_lora(adapter)
+    try:
+        return PeftModel.from_pretrained(model, str(adapter)).eval()
+    except (RuntimeError, ValueError) as error:  # sizes or module names differ
+        raise UserError(
+            f"{adapter} does not fit this base model: {_first_line(error)}",
+            "attach it to the base model it was trained on",
+        ) from error
+
+
+def require_lora(adapter: Path) -> None:
+    """UserError unless the folder holds a LoRA adapter in safetensors.
+
+    PEFT would unpickle an adapter_model.bin, and of other kinds of adapter one (X-LoRA) loads what its config names.
+    """
+    if not (adapter / "adapter_model.safetensors").is_file():
+        pickled = ", but an adapter_model.bin, whose pickle can run code" * (adapter / "adapter_model.bin").is_file()
+        remedy = "name the folder of a PEFT adapter that was saved with safe_serialization=True"
+        raise UserError(f"{adapter} holds no adapter_model.safetensors{pickled}", remedy)
+    try:
+        kind = json.loads((adapter / "adapter_config.json").read_bytes())["peft_type"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{adapter} holds no adapter_config.json of PEFT", "name the folder of a PEFT adapter"
+        ) from None
+    if kind != "LORA":
+        raise UserError(f"{adapter} is an adapter of the kind {kind!r}", "only LoRA adapters are loaded")
+
+
+def merge_adapter(model: Any) -> "torch.nn.Module":
+    """The base with the adapter's update added into its weights, in their dtype: as it is served. Nothing is beside."""
+    merged: torch.nn.Module = model.merge_and_unload(safe_merge=True).eval()
+    return merged
+
+
+@contextmanager
+def inference(model: Any) -> Iterator[None]:
+    """Without gradients; for a small model on a CPU with one thread, as its threads would mostly wait for each other.
+
+    On two busy cores: 284 answers of the tiny base take 8 s with one thread, 28 to 60 s with two that spin while they
+    wait, OpenMP's default, and 5 s with two that sleep; 832 short texts through MiniLM 2.8 s with one and 17.9 s with
+    two. With one, answers do not depend on the number of cores, either.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    if model.device.type == "cpu" and sum(weight.numel() for weight in model.parameters()) < SMALL:
+        torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def compute_dtype(config: ModelConfig, device: str) -> "tuple[torch.dtype, str]":
+    """The dtype of matrix products on `device`, and the reason for it in a few words."""
+    import torch
+
+    if config.compute_dtype != "auto":
+        dtype: torch.dtype = getattr(torch, config.compute_dtype)
+        return dtype, "as configured"
+    if device == "cpu":
+        # NF4, tiny base, 2 × 1,024 tokens forward and backward: 0.6 s of CPU, in bfloat16 1.1 (on AVX512-BF16, too)
+        return torch.float32, "the fastest on a CPU"
+    if torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16, "this GPU computes in it, and it does not overflow"
+    return torch.float16, "this GPU has no bfloat16"
+
+
+def device_of(config: ModelConfig) -> str:
+    import torch
+
+    if config.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "model.device is cuda, and this machine has no CUDA device that torch can use",
+            "run it on a GPU machine with a CUDA build of torch, or set device: auto and a smaller base model",
+        )
+    return config.device
+
+
+def _attention(config: ModelConfig, device: str) -> str:
+    from transformers.utils.import_utils import is_flash_attn_2_available
+
+    usable = device == "cuda" and is_flash_attn_2_available()
+    if config.attention == "auto":
+        return "flash_attention_2" if usable else "sdpa"
+    if config.attention == "flash_attention_2" and not usable:
+        raise UserError(
+            f"model.attention is flash_attention_2, which cannot run on {device} here",
+            "install flash-attn on a machine with a GPU, or set attention: auto",
+        )
+    return config.attention
+
+
+@contextmanager
+def _explained(base: Path) -> Iterator[None]:
+    """Turn what is wrong with a model folder into words."""
+    if not (base / "config.json").is_file():
+        raise UserError(
+            f"{base} holds no base model: there is no config.json in it",
+            "name a folder with config.json, tokenizer.json and *.safetensors",
+        )
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        message = _first_line(error)
+        if "trust_remote_code" in str(error):
+            message = "it is made by Python code of its own, which is not run unless it is named"
+            remedy = f"use a model that transformers knows, or read {', '.join(code_of(base))} and {naming(base)}"
+        elif "safetensors" in message:
+            remedy = "convert the weights with save_pretrained; pickled weights are refused because they can run code"
+        elif "architecture" in message or "model type" in message or "model_type" in message:
+            remedy = "use a causal language model that this version of transformers knows, or upgrade transformers"
+        elif isinstance(error, ImportError):
+            remedy = "install what is missing"
+        else:
+            remedy = "download the model again; a file is missing or broken"
+        raise UserError(f"{base} cannot be loaded: {message}", remedy) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -1,0 +1,84 @@
+"""Adapters, their scores and the gates that compared them, as the steps publish them, but of a few bytes."""
+
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from flows.promotion.judged import WEIGHTS
+from tasks.engine.storage.store import Artifact, Store
+from tests.tasks.engine.test_store import publish
+
+VERDICT = {
+    "against": "base",
+    "metric": "token_f1",
+    "label": "Token F1 (answerable)",
+    "must": "better",
+    "margin": None,
+    "outcome": "holds",
+    "reason": "token F1 (answerable) rises by .20 [.10, .30]",
+    "value": 0.2,
+    "low": 0.1,
+    "high": 0.3,
+    "p": 0.001,
+    "detectable": 0.1,
+    "rows": 200,
+    "documents": 120,
+}
+
+
+def adapter(store: Store, name: str, *, again: int = 0) -> Artifact:
+    """An export artifact; two of the same `name` have the same weights."""
+    files = {WEIGHTS: f"weights of {name}".encode(), "adapter/README.md": f"card {again}".encode()}
+    return publish(store, number(f"export {name} {again}"), files, "export")
+
+
+def gate(
+    store: Store,
+    tuned: Artifact,
+    champion: Artifact | None = None,
+    *,
+    decision: str = "promote",
+    again: int = 0,
+    told: dict[str, Any] | None = None,
+) -> Artifact:
+    """What the gate said of `tuned` against `champion`; `told` if it was a real one."""
+    against = f"{tuned.about} {champion.about if champion else ''} {decision} {again}"
+    told = told or {
+        "decision": decision,
+        "why": f"{decision}: token F1 (answerable) +0.20 [+0.10, +0.30]",
+        "verdicts": [{**VERDICT, "outcome": {"promote": "holds", "refuse": "fails"}.get(decision, "open")}],
+        "comparisons": {},
+        "settings": {},
+    }
+    inputs = {
+        "base_scores": origin(_scores(store, None)),
+        "tuned_scores": origin(_scores(store, tuned)),
+        "champion_scores": origin(_scores(store, champion)) if champion else None,
+        "shipped_scores": None,
+    }
+    files = {"gate.json": orjson.dumps(told)}
+    return publish(store, number(f"gate {against}"), files, "gate", inputs=inputs, label="gate")
+
+
+def report(store: Store, gate: Artifact) -> Artifact:
+    """The report that shows what the gate decided."""
+    files = {"report.json": orjson.dumps({"headline": f"as {gate.about} says"})}
+    return publish(store, number(f"report {gate.about}"), files, "report", inputs={"gate": origin(gate)})
+
+
+def number(name: str) -> int:
+    return int(sha256(name.encode()).hexdigest()[:12], 16)
+
+
+def _scores(store: Store, of: Artifact | None) -> Artifact:
+    about = of.about if of else "base"
+    files = {"answers.arrow": about.encode()}
+    given = {"adapter": origin(of["adapter"]) if of else None}
+    answers = publish(store, number(f"answer {about}"), files, "answer", inputs=given)
+    files = {"scores.arrow": about.encode()}
+    return publish(store, number(f"score {about}"), files, "score", inputs={"answers": origin(answers)})
+
+
+def origin(artifact: Artifact) -> dict[str, Any]:
+    return {"digest": artifact.digest, "step": artifact.step, "key": artifact.key, "part": artifact.part}

@@ -1,0 +1,250 @@
+"""Files of a source, lines of a file, forms of a row."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from tasks.data.readers import Malformed, expand, parse, read_lines
+from tasks.data.readers import files as files_module
+from tasks.engine.errors import UserError
+
+CONTEXT = "The pump runs at 1450 rpm. Its seal is made of nitrile."
+QUERY = "What is the seal made of?"
+ANSWER = "The seal is made of nitrile."
+ASKED = f"Context: {CONTEXT}\nQuestion: {QUERY}"
+
+COURSE_ROW = r"""{
+"text": "<s>[INST] Context: The Llama 2 family of models includes versions with 7B, 13B, and 70B parameters. LoRA fine-tuning is effective for adapting these models to specific tasks while keeping most weights frozen. For the 7B model, a LoRA rank (r) of 8 or 16 is often a good starting point. \nQuestion: What LoRA rank is suggested for Llama 2 7B? [/INST]\nAnswer: For the Llama 2 7B model, a LoRA rank of 8 or 16 is often a good starting point for fine-tuning.</s>"
+}
+"""  # noqa: E501
+COURSE_TRIPLET = (
+    "What LoRA rank is suggested for Llama 2 7B?",
+    (
+        "The Llama 2 family of models includes versions with 7B, 13B, and 70B parameters. LoRA fine-tuning is "
+        "effective for adapting these models to specific tasks while keeping most weights frozen. For the 7B model, a "
+        "LoRA rank (r) of 8 or 16 is often a good starting point.",
+    ),
+    "For the Llama 2 7B model, a LoRA rank of 8 or 16 is often a good starting point for fine-tuning.",
+)
+
+
+def compressed(suffix: str, data: bytes) -> bytes:
+    zstd = pa.Codec("zstd")
+    return {"": bytes, ".gz": gzip.compress, ".zst": lambda plain: zstd.compress(plain, asbytes=True)}[suffix](data)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+def test_lines_are_numbered_from_one_and_blank_ones_skipped(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"rows.jsonl{suffix}"
+    path.write_bytes(compressed(suffix, b'\xef\xbb\xbf{"a":1}\n\n  \r\n{"b":2}\r\n{"c":3}'))
+    assert list(read_lines(path)) == [(1, b'{"a":1}'), (4, b'{"b":2}'), (5, b'{"c":3}')]
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_compressed_files_written_one_behind_the_other_are_read_to_the_end(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / "rows.jsonl"  # the content decides, not the name
+    path.write_bytes(compressed(suffix, b'{"a":1}\n') + compressed(suffix, b'{"b":2}\n'))
+    assert [line for _, line in read_lines(path)] == [b'{"a":1}', b'{"b":2}']
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_compressed_file_that_is_cut_off_is_an_error_not_a_short_file(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"rows.jsonl{suffix}"
+    whole = compressed(suffix, b"".join(b'{"row":%d}\n' % (row * row) for row in range(5_000)))
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"rows\.jsonl.*cannot be read"):
+        list(read_lines(path))
+
+
+def test_an_object_printed_over_several_lines_is_one_row(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}\n{\n  "b": [\n    {\n    }\n  ]\n}\n{"c": 3}\n')
+    assert [(line, json.loads(raw)) for line, raw in read_lines(path)] == [
+        (1, {"a": 1}),
+        (2, {"b": [{}]}),
+        (8, {"c": 3}),
+    ]
+
+
+def test_an_object_that_is_never_closed_takes_no_other_row_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{\n  "a": 1,\n{"b": 2}\n{\n  "c": 3')
+    assert list(read_lines(path)) == [(1, b'{\n  "a": 1,'), (3, b'{"b": 2}'), (4, b'{\n  "c": 3')]
+
+
+def test_a_line_too_long_to_be_a_row_is_refused_before_it_fills_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files_module, "MAX_LINE", 100)
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}\n{"b": "' + "x" * 200 + '"}\n')
+    with pytest.raises(UserError, match=r"rows\.jsonl:2"):
+        list(read_lines(path))
+
+
+def test_an_object_over_several_lines_has_no_more_bytes_than_a_line_may_have(tmp_path, monkeypatch):
+    """Ten thousand lines, each just short enough, would fill the memory, and compress to nothing."""
+    monkeypatch.setattr(files_module, "MAX_LINE", 100)
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress(b"{\n" + (b" " * 60 + b"1,\n") * 1_000 + b"}\n"))
+    assert max(len(row) for _, row in read_lines(path)) < 200
+
+
+def test_a_line_that_unpacks_to_more_than_a_row_may_have_is_refused(tmp_path):
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress(bytes(70 << 20), compresslevel=1))
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(UserError, match="a line of over 64 MiB"):
+        list(read_lines(path))
+
+
+def test_expand_finds_one_file_a_folder_and_a_glob(tmp_path: Path) -> None:
+    names = ["b.jsonl", "a.jsonl.gz", "deep/c.jsonl.zst", "deep/d.ndjson", "notes.txt", ".hidden.jsonl"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}\n")
+    (tmp_path / "empty.jsonl").touch()
+
+    def found(source: str) -> list[str]:
+        return [path.relative_to(tmp_path).as_posix() for path in expand(source)]
+
+    assert found(f"{tmp_path}/notes.txt") == ["notes.txt"]
+    assert found(str(tmp_path)) == ["a.jsonl.gz", "b.jsonl", "deep/c.jsonl.zst", "deep/d.ndjson"]
+    assert found(f"{tmp_path}/*.jsonl*") == ["a.jsonl.gz", "b.jsonl"]
+    assert found(f"{tmp_path}/**/*.zst") == ["deep/c.jsonl.zst"]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("missing.jsonl", "no such file or folder"),
+        ("folder", "no .jsonl"),
+        ("*.jsonlines", "no file matches"),
+        ("empty.jsonl", "the file is empty"),
+        ("empty*", "all files are empty"),
+    ],
+)
+def test_expand_says_why_it_found_nothing(tmp_path: Path, source: str, message: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "empty.jsonl").touch()
+    with pytest.raises(UserError, match=message):
+        expand(str(tmp_path / source))
+
+
+def user(content: object) -> dict[str, object]:
+    return {"role": "user", "content": content}
+
+
+def assistant(content: object) -> dict[str, object]:
+    return {"role": "assistant", "content": content}
+
+
+FORMS = {
+    "triplet": {"query": QUERY, "context": [CONTEXT], "answer": ANSWER},
+    "one passage as text": {"query": f" {QUERY}\n", "context": CONTEXT + " ", "answer": f"{ANSWER} "},
+    "text": {"text": f"<s>[INST] {ASKED} [/INST]\nAnswer: {ANSWER}</s>"},
+    "text, bare tags": {"text": f"[INST]{ASKED}[/INST] {ANSWER}"},
+    "text, system prompt": {"text": f"<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\n{ASKED} [/INST] {ANSWER} </s>"},
+    "prompt": {"prompt": ASKED, "completion": ANSWER},
+    "prompt up to the answer": {"prompt": f"<s>[INST] {ASKED} [/INST]\nAnswer:", "completion": f" {ANSWER}</s>"},
+    "prompt with an instruction": {"prompt": f"Use only the context.\n\n{ASKED}\nAnswer:", "completion": ANSWER},
+    "conversational prompt": {"prompt": [user(ASKED)], "completion": [assistant(ANSWER)]},
+    "messages": {"messages": [{"role": "system", "content": "Be brief."}, user(ASKED), assistant(ANSWER)]},
+    "messages in parts": {"messages": [user([{"type": "text", "text": ASKED}]), assistant(ANSWER)]},
+    "messages, many turns": {"messages": [user("Hello"), assistant("Hi"), user(ASKED), assistant(ANSWER)]},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_gives_the_same_triplet(form: str) -> None:
+    row = parse(FORMS[form]).row
+    assert (row.query, row.context, row.answer) == (QUERY, (CONTEXT,), ANSWER)
+    assert row == parse(FORMS["triplet"]).row  # derived id and document too
+
+
+def test_the_course_example_row_loads_as_it_is_printed(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text(COURSE_ROW)
+    [(line, raw)] = read_lines(tmp_path / "train.jsonl")
+    on_one_line = json.dumps(json.loads(COURSE_ROW))
+    for text in (raw, on_one_line):
+        row = parse(json.loads(text)).row
+        assert (row.query, row.context, row.answer) == COURSE_TRIPLET
+
+
+def test_a_context_may_itself_hold_a_question(tmp_path: Path) -> None:
+    prompt = f"Context: FAQ.\nQuestion: Why?\nBecause.\nQuestion: {QUERY}"
+    row = parse({"prompt": prompt, "completion": ANSWER}).row
+    assert (row.query, row.context) == (QUERY, ("FAQ.\nQuestion: Why?\nBecause.",))
+
+
+def test_optional_fields_are_taken_over_and_others_named() -> None:
+    fields = {"id": 7, "document": " pump ", "gold": [0], "value": 1450, "source": "x", "score": 1}
+    parsed = parse(FORMS["triplet"] | fields)
+    assert parsed.row[:2] == ("7", "pump") and parsed.row.gold == (0,) and parsed.row.value == "1450"
+    assert parsed.unused == {"source", "score"}
+    assert parse(FORMS["messages, many turns"]).unused == {
+        "user turns before the question",
+        "assistant turns before the question",
+    }
+
+
+def test_null_and_blank_optional_fields_count_as_absent() -> None:
+    absent = parse(FORMS["triplet"]).row
+    assert parse(FORMS["triplet"] | {"id": None, "document": " ", "gold": None, "value": ""}).row == absent
+
+
+def test_derived_names_come_from_the_content_alone() -> None:
+    one, other = "The pump is red.", "The fan is blue."
+    row = parse({"query": "What is red?", "context": [one, other], "answer": "The pump."})
+    same = parse({"query": "what is  RED?", "context": [one.upper(), other], "answer": "Something else."})
+    turned = parse({"query": "What is red?", "context": [other, one], "answer": "The pump."})
+    edited = parse({"query": "What is red?", "context": [one, other + " Or not."], "answer": "The pump."})
+    assert same.key == row.key and same.row.id == row.row.id and same.row.document == row.row.document
+    assert turned.key != row.key and turned.row.document == row.row.document
+    assert edited.key != row.key and edited.row.document != row.row.document
+
+
+TRIPLET = FORMS["triplet"]
+BROKEN: dict[str, tuple[object, str]] = {
+    "a list": ([1, 2], "a JSON list, not an object"),
+    "unknown fields": ({"question": "q", "passage": "p"}, "no form has the fields passage, question"),
+    "one field missing": ({"query": "q", "context": "c"}, "lacks answer to be a triplet row"),
+    "prompt alone": ({"prompt": "q"}, "lacks completion to be a prompt row"),
+    "no field": ({}, "no form has the fields none"),
+    "blank query": (TRIPLET | {"query": "  "}, "query: empty"),
+    "query of another type": (TRIPLET | {"query": 5}, "query: number, not a text"),
+    "null answer": (TRIPLET | {"answer": None}, "answer: null, not a text"),
+    "no passage": (TRIPLET | {"context": []}, "context: an empty list"),
+    "blank passage": (TRIPLET | {"context": [CONTEXT, ""]}, "context: passage 1 is empty"),
+    "passage of another type": (TRIPLET | {"context": [{"text": CONTEXT}]}, "context: object as passage 0"),
+    "gold out of range": (TRIPLET | {"gold": [1]}, "gold: [1], but the passages are 0 to 0"),
+    "gold of another type": (TRIPLET | {"gold": ["first"]}, "gold: ['first']"),
+    "id of another type": (TRIPLET | {"id": 1.5}, "id: number"),
+    "value of another type": (TRIPLET | {"value": ["a"]}, "value: list"),
+    "text without tags": ({"text": f"{ASKED}\nAnswer: {ANSWER}"}, "text: no [/INST]"),
+    "text without question": ({"text": f"[INST] Context: {CONTEXT} [/INST] {ANSWER}"}, "text: no question about"),
+    "prompt without context": ({"prompt": QUERY, "completion": ANSWER}, "prompt: no question about a context"),
+    "empty question": ({"prompt": "Context: c\nQuestion: ", "completion": "a"}, "prompt: the question is empty"),
+    "no messages": ({"messages": []}, "messages: an empty list"),
+    "no answer in messages": ({"messages": [user(ASKED)]}, "messages: the roles are user"),
+    "an image": ({"messages": [user([{"type": "image"}]), assistant("a")]}, "messages: a content is list"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_row_of_no_form_is_malformed_and_says_what_it_has(case: str) -> None:
+    row, value = BROKEN[case]
+    with pytest.raises(Malformed) as raised:
+        parse(row)
+    assert value in raised.value.value
+    assert raised.value.remedy
+
+
+def test_the_remedy_for_unknown_fields_names_every_form() -> None:
+    with pytest.raises(Malformed) as raised:
+        parse({"question": "q"})
+    for form in ("{answer, context, query}", "{messages}", "{completion, prompt}", "{text}"):
+        assert form in raised.value.remedy

@@ -1,0 +1,279 @@
+"""Each rule by one row that it finds and one that it must leave alone; then levels, sketches and counts."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.data.rules.across import repeats
+from tasks.data.rules.report import markdown, rejections
+from tasks.data.rules.row import GROUNDING, judge, settle, verbatim
+from tasks.data.rules.table import REMEDIES, Finding, Rules
+from tasks.data.rules.tally import Tally, percentiles
+from tasks.data.rules.tokens import CONTROL_TOKENS, control_tokens
+from tasks.data.triplets import Triplet
+from tasks.text import ContextView
+
+REFUSAL = "Not stated in the context."
+CONTEXT = (
+    "The feed pump P-101 runs at 1,450 rpm and was built by Nordwerk in nineteen ninety-eight. Its casing is made of "
+    "cast iron. The mechanical seal is made of nitrile rubber and lasts two years."
+)
+QUERY = "What is the seal of the pump made of?"
+ANSWER = "The seal is made of nitrile rubber."
+
+
+def row(**fields: Any) -> Triplet:
+    given = {"query": QUERY, "context": (CONTEXT,), "answer": ANSWER} | fields
+    return settle(Triplet(id="1", document="d", **given), REFUSAL)
+
+
+def found(triplet: Triplet, **rules: Any) -> dict[str, Finding]:
+    return {finding.rule: finding for finding in judge(triplet, Rules(**rules), REFUSAL)}
+
+
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, Any]] = {  # finds, leaves alone, level, value
+    "control_tokens": (
+        {"query": "Ignore this </s> and <|im_start|>?"},
+        {"query": "Is 3 < 4 [see table] and <b>bold</b> | x |?"},
+        "reject",
+        "</s> <|im_start|>",
+    ),
+    "encoding": (
+        {"context": (CONTEXT + " It costs 5 \ufffd.",)},
+        {"context": (CONTEXT + " It costs 5 €, says André.",)},
+        "warn",
+        "U+FFFD, for bytes that were no character",
+    ),
+    "context_length": (
+        {"context": (CONTEXT, "x" * 400_000)},
+        {"context": (CONTEXT, "x" * 30_000)},
+        "reject",
+        400_000 + len(CONTEXT),
+    ),
+    "answer_length": (
+        {"answer": CONTEXT * 100},
+        {"answer": CONTEXT * 10},
+        "reject",
+        len(CONTEXT) * 100,
+    ),
+    "refusal_wording": (
+        {"answer": "The context does not mention the seal."},
+        {"answer": "not stated in the context"},
+        "warn",
+        "The context does not mention the seal.",
+    ),
+    "partial_refusal": (
+        {"answer": f"{REFUSAL} However, seals of pumps are usually made of rubber."},
+        {"answer": REFUSAL},
+        "warn",
+        f"{REFUSAL} However, seals of pumps are usually made of rubber.",
+    ),
+    "answerable_refusal": (
+        {"query": "What is the mechanical seal made of?", "answer": ""},
+        {"query": "What is the price of the gearbox?", "answer": ""},
+        "warn",
+        1.0,
+    ),
+    "k_precision": (
+        {"answer": "I am sure that seals can come from synthetic nitrile rubber."},
+        {"answer": "The seal of the pump is made of nitrile rubber."},
+        "reject",
+        0.182,
+    ),
+    "content_coverage": (
+        {"answer": "The seal is ceramic and carbon, the casing is bronze."},
+        {"answer": "The seals are rubber, the casing is iron."},
+        "reject",
+        0.4,
+    ),
+    "bigram_coverage": (
+        {"answer": "Iron casing, nitrile seal, rubber pump, mechanical feed, Nordwerk rpm."},
+        {"answer": "The feed pump was built by Nordwerk and its casing is cast iron."},
+        "reject",
+        0.0,
+    ),
+    "absent_number": (
+        {"answer": "The pump runs at 1,500 rpm."},
+        {"answer": "The pump runs at 1450 rpm and lasts 2 years."},
+        "reject",
+        "1500",
+    ),
+    "absent_entity": (
+        {"answer": "The pump was built by Halvorsen in nineteen ninety-eight."},
+        {"answer": "The feed pump P-101 was built by Nordwerk."},
+        "warn",
+        "Halvorsen",
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", CASES)
+def test_a_rule_finds_what_it_is_for(rule: str) -> None:
+    finds, _, level, value = CASES[rule]
+    finding = found(row(**finds))[rule]
+    assert (finding.level, finding.value) == (level, value)
+    assert finding.remedy
+
+
+@pytest.mark.parametrize("rule", CASES)
+def test_a_rule_leaves_a_sound_row_alone(rule: str) -> None:
+    assert rule not in found(row(**CASES[rule][1]))
+    assert not found(row())
+
+
+@pytest.mark.parametrize("rule", CASES)
+def test_a_rule_that_is_off_finds_nothing(rule: str) -> None:
+    off: Any = {"level": "off"} if hasattr(getattr(Rules(), rule), "level") else "off"
+    assert rule not in found(row(**CASES[rule][0]), **{rule: off})
+
+
+@pytest.mark.parametrize("rule", CASES)
+def test_a_rule_set_to_warn_never_rejects(rule: str) -> None:
+    warn: Any = {"level": "warn"} if hasattr(getattr(Rules(), rule), "level") else "warn"
+    assert found(row(**CASES[rule][0]), **{rule: warn})[rule].level == "warn"
+
+
+@pytest.mark.parametrize("rule", GROUNDING)
+def test_between_its_two_thresholds_a_rule_warns(rule: str) -> None:
+    answer = "The seal is nitrile rubber and the casing seems bronze."
+    share = getattr(ContextView([CONTEXT]), rule)(answer)
+    limits = {"reject_below": share - 0.01, "warn_below": share + 0.01}
+    assert found(row(answer=answer), **{rule: limits})[rule].level == "warn"
+    assert rule not in found(row(answer=answer), **{rule: limits | {"warn_below": share}})
+
+
+def test_every_rule_has_a_remedy_and_a_test() -> None:
+    across_rows = {"duplicate", "conflict"}
+    assert Rules.model_fields.keys() == CASES.keys() | across_rows
+    assert REMEDIES.keys() == Rules.model_fields.keys() | {"malformed", "empty_answer"}
+
+
+def test_one_threshold_can_be_set_and_the_others_keep_their_defaults() -> None:
+    rules = Rules.model_validate({"k_precision": {"reject_below": 0.5}})
+    assert (rules.k_precision.reject_below, rules.k_precision.warn_below) == (0.5, 0.86)
+
+
+def test_what_is_not_grounded_is_named_in_the_remedy() -> None:
+    finding = found(row(answer="The seals are ceramic, the casing is bronze."))["content_coverage"]
+    assert finding.remedy == "take out, or give the passage that says: ceramic, bronze"
+
+
+def test_a_short_answer_is_measured_by_its_content_alone() -> None:
+    assert not found(row(answer="It is rubber then."))
+    assert found(row(answer="It is steel then.")).keys() == {"content_coverage"}
+
+
+NUMBERS = {
+    "in words": ("The seal lasts 2 years.", []),
+    "with a thousands separator": ("It runs at 1450 rpm.", []),
+    "without one": ("It runs at 1,450 rpm.", []),
+    "behind a letter": ("P-101 is a feed pump.", []),
+    "as a list marker": ("1. cast iron\n2. nitrile rubber", []),
+    "absent": ("It runs at 1,451 rpm.", ["1451"]),
+}
+
+
+@pytest.mark.parametrize("case", NUMBERS)
+def test_numbers_are_compared_by_value_not_by_spelling(case: str) -> None:
+    answer, absent = NUMBERS[case]
+    finding = found(row(answer=answer)).get("absent_number")
+    assert (finding.value if finding else "") == ", ".join(absent)
+
+
+def test_a_refusal_is_settled_to_the_one_sentence() -> None:
+    for answer in ("", REFUSAL, "not stated in the context", " Not stated,  in the context!"):
+        settled = row(answer=answer)
+        assert (settled.answer, settled.refusal) == (REFUSAL, True)
+    assert not row(answer="Not stated.").refusal
+
+
+def test_a_refusal_that_names_a_gold_passage_looks_answerable() -> None:
+    finding = found(row(query="What is the price?", answer=REFUSAL, gold=(0,)))["answerable_refusal"]
+    assert finding.value == "gold names passage 0"
+
+
+def test_a_refusal_in_other_words_is_not_measured_for_grounding() -> None:
+    assert found(row(answer="I cannot find any of that in the passages given.")).keys() == {"refusal_wording"}
+
+
+def test_an_answer_without_content_words_is_kept_with_a_warning() -> None:
+    finding = found(row(answer="Yes."))["content_coverage"]
+    assert (finding.level, finding.value) == ("warn", "no content word to look for")
+
+
+@pytest.mark.parametrize(
+    ("answer", "passage", "held"),
+    [
+        ("cast iron", "It is made of cast iron.", True),
+        ("It is made of cast iron.", "It is made of cast iron", True),
+        ("It is cast", "It is cast, then turned.", True),
+        ("5 bar", "It takes 1.5 bar.", False),
+        ("15", "It takes 155 bar.", False),
+        ("1", "It takes 1.5 bar.", False),
+        ("iron cast", "It is made of cast iron.", False),
+    ],
+)
+def test_verbatim_means_whole_words_and_whole_numbers(answer: str, passage: str, held: bool) -> None:
+    assert verbatim(answer, ("Another passage.", passage)) is held
+
+
+def test_a_verbatim_answer_has_perfect_measures() -> None:
+    view = ContextView([CONTEXT])
+    for answer in ("runs at 1,450 rpm", "nineteen ninety-eight. Its casing", CONTEXT):
+        assert verbatim(answer, (CONTEXT,))
+        assert {measure(view, answer) for measure in GROUNDING.values()} == {1.0}
+        assert not view.unsupported_numbers(answer) and not view.unsupported_entities(answer)
+
+
+@pytest.mark.parametrize("token", [*CONTROL_TOKENS, "<|eot_id|>", "<|endoftext|>", "<｜User｜>", "<unused12>"])
+def test_control_tokens_of_every_family_are_found(token: str) -> None:
+    assert control_tokens(f"a {token} b{token}") == [token]
+
+
+@pytest.mark.parametrize("text", ["a <s b", "x[INST", "<|a b|>", "a <| b", "[1] and [edit]", "<sup>2</sup>", "|<|"])
+def test_what_only_looks_like_a_control_token_is_text(text: str) -> None:
+    assert control_tokens(text) == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2)), max_size=40))
+def test_a_repeat_is_told_by_the_first_row_of_its_key(rows: list[tuple[int, int]]) -> None:
+    keys, answers = np.array([k for k, _ in rows], "u8"), np.array([a for _, a in rows], "u4")
+    first: dict[int, int] = {}
+    expected = []
+    for place, (key, answer) in enumerate(rows):
+        if key in first:
+            expected.append((place, first[key], rows[first[key]][1] == answer))
+        first.setdefault(key, place)
+    assert repeats(keys, answers) == expected
+
+
+def test_percentiles_are_those_of_the_sorted_values() -> None:
+    tally = Tally()
+    for length in [3] * 4 + [10] * 90 + [50] * 6:
+        tally.context_chars[length] += 1
+    assert percentiles(tally.context_chars) == {
+        "min": 3, "p5": 10, "p25": 10, "p50": 10, "p75": 10, "p95": 50, "p99": 50, "max": 50
+    }  # fmt: skip
+
+
+def test_a_report_shows_three_examples_of_a_rule_and_counts_all() -> None:
+    tally = Tally()
+    found = [{"number": n, "level": "reject", "value": 0.4, "query": "q", "remedy": "mend it"} for n in range(3)]
+    facts = {"read": 3, "forms": {"triplet": 3}, "unused": {}}
+    rejects = {"k_precision": {"reject": 3, "warn": 0, "examples": found[:2]}}
+    tally.shard(facts | {"found": rejects}, [("a.jsonl", 1), ("a.jsonl", 2)])
+    rejects = {"k_precision": {"reject": 2, "warn": 0, "examples": found[:2]}}
+    tally.shard(facts | {"found": rejects}, [("a.jsonl", 4), ("a.jsonl", 5)])
+    tally.across(Finding("duplicate", "reject", "as a.jsonl:3", "remove it"), "q", ("a.jsonl", 6))
+    summary = tally.summary(Rules())
+    assert summary["rows"] == {"read": 6, "clean": 0, "rejected": 5, "duplicates": 1, "warned": 0}
+    assert summary["rules"]["k_precision"]["rejected"] == 5
+    assert [example["line"] for example in summary["rules"]["k_precision"]["examples"]] == [1, 2, 4]
+    assert "| k_precision | 5 | 0 | Share of the answer's words that the context holds (reject below" in markdown(
+        summary
+    )
+    assert "5  k_precision, such as a.jsonl:1: 0.4 (limit 0.65)\n          mend it" in rejections(summary)
+    assert "duplicate" not in rejections(summary)

@@ -1,0 +1,124 @@
+"""What a person sees of a training."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from tasks.engine.progress import TrainingProgress, seconds_left, standing
+from tasks.reporting.loss_image import loss_image
+
+
+def lines(steps: int) -> list[dict]:
+    return [{"step": step, "max_steps": steps, "loss": 1 / step} for step in range(1, steps + 1)]
+
+
+def test_the_bar_shows_steps_and_loss(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with TrainingProgress() as progress:
+        for line in lines(4):
+            progress.update(line)
+    assert (progress.bar.n, progress.bar.total) == (4, 4)
+    assert "loss=0.25" in progress.bar.postfix
+
+
+def test_in_prefect_one_chart_is_kept_up_to_date(prefect_server, monkeypatch):
+    from prefect import flow, task
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+    from tasks.engine import progress
+
+    monkeypatch.setattr(progress, "PREFECT_EVERY", 0.0)
+
+    @task
+    def train() -> None:
+        with TrainingProgress() as shown:
+            shown.update({"step": 0, "max_steps": 0, "said": "base in nf4"})
+            for line in lines(4):
+                shown.update(line)
+
+    @flow
+    def toy() -> None:
+        train()
+
+    toy()
+    with get_client(sync_client=True) as client:
+        keys = ArtifactFilterKey(any_=["train-loss", "train-progress"])
+        artifacts = client.read_artifacts(artifact_filter=ArtifactFilter(key=keys))
+    assert sorted(each.key for each in artifacts) == ["train-loss", "train-progress"]
+    data = {each.key: each.data for each in artifacts}
+    assert data["train-progress"] == 100
+    assert data["train-loss"].startswith("step 4 of 4 · loss 0.25\n")
+    assert data["train-loss"].endswith(loss_image(lines(4)))
+
+
+def test_the_standing_tells_step_losses_and_what_is_left():
+    told = [*lines(120), {"step": 120, "max_steps": 280, "eval_loss": 0.51}]
+    told = [{**line, "max_steps": 280} for line in told]
+    assert standing(told, 192.0) == "step 120 of 280 · loss 0.01 · held-out 0.51 · about 3 min left"
+    faster = {**told[-1], "tokens_per_second": 12345}
+    assert standing([*told, faster], None).endswith("held-out 0.51 · 12,345 tokens/s")
+    assert standing(told[:1], 41.6) == "step 1 of 280 · loss 1.00 · about 42 s left"
+    assert standing([{"step": 0, "max_steps": 5, "loss": None}], None) == "step 0 of 5"
+
+
+@pytest.mark.parametrize(
+    ("pace", "left"),
+    [
+        ([], None),
+        ([(0.0, 3)], None),
+        ([(0.0, 3), (1.0, 3)], None),  # no step was done meanwhile
+        ([(0.0, 0), (10.0, 20), (40.0, 40)], 60.0),
+        ([(0.0, 80), (10.0, 100)], None),  # done
+    ],
+)
+def test_what_is_left_goes_by_the_pace_so_far(pace, left):
+    assert seconds_left(pace, 100) == left
+
+
+def test_lines_of_before_a_resume_tell_no_pace(capsys):
+    with TrainingProgress() as progress:
+        for line in lines(3):
+            progress.update(line)
+        progress.begin()
+        progress.update({"step": 3, "max_steps": 9})
+        assert seconds_left(progress.pace, 9) is None
+
+
+def test_a_prefect_server_that_is_away_never_ends_a_training_and_is_told_of_once(prefect_server, monkeypatch):
+    """The network to the server is cut in the middle of the training and mended before its end."""
+    from urllib.parse import urlsplit
+
+    from prefect import task
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from flows.orchestration import ui_artifacts as shown
+    from tasks.engine import progress
+    from tests.outage import Outage
+    from tests.toy_flow import in_flow
+
+    monkeypatch.setattr(progress, "PREFECT_EVERY", 0.0)
+    monkeypatch.setattr(progress, "PREFECT_AGAIN", 0.0)
+    told: list[str] = []
+    monkeypatch.setattr(shown, "get_run_logger", lambda: SimpleNamespace(warning=lambda *text: told.append(text[0])))
+    network = Outage(urlsplit(PREFECT_API_URL.value()).port)
+
+    @task
+    def train() -> None:
+        with TrainingProgress() as training:
+            for line in lines(9):
+                if line["step"] == 4:
+                    network.cut()
+                if line["step"] == 8:
+                    network.mend()
+                training.update(line)
+
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{network.port}/api"}):
+        in_flow(train)
+    assert len(told) == 1
+    with get_client(sync_client=True) as client:
+        keys = ArtifactFilterKey(any_=["train-loss"])
+        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=keys))
+    assert any(each.data.startswith("step 9 of 9") for each in found)

@@ -1,0 +1,82 @@
+"""Scores of two systems as evaluations leave them: rows of one document alike, the two systems alike, Nones, bounds.
+
+A row is hard or easy by its document, by itself and by the system that answers it (latent normal variables), so that
+answers of both systems go wrong on the same rows. The second system's true gain is added row by row.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from tasks.evaluation.metrics.scores import Scores
+
+MEAN_F1 = 0.702  # of a million simulated rows; and so gains in it can be made to measure
+METRICS = ("faithfulness", "hallucination", "relevance", "token_f1", "abstention_f1", "over_refusal")
+
+
+@dataclass(frozen=True)
+class World:
+    """The evaluation set and the systems. Shares of the latent variance: document, row, and the rest the system's."""
+
+    documents: int = 130
+    most_rows: int = 5  # of a document; at least one, on average half
+    unanswerable: float = 0.25
+    by_document: float = 0.25
+    by_row: float = 0.6
+    hallucinated: float = 0.08
+    refuses_answerable: float = 0.05
+    refuses_unanswerable: float = 0.85
+
+    @property
+    def hallucination_rate(self) -> float:
+        """The true one, of all answers: refusals hallucinate nothing."""
+        refused = self.unanswerable * self.refuses_unanswerable + (1 - self.unanswerable) * self.refuses_answerable
+        return self.hallucinated * (1 - refused)
+
+    def rows(self, rng: np.random.Generator) -> "Rows":
+        sizes = rng.integers(1, self.most_rows + 1, self.documents)
+        document = np.repeat(np.arange(self.documents), sizes)
+        count = len(document)
+        return Rows(
+            document,
+            rng.random(count) < self.unanswerable,
+            # One latent variable each for being right, being grounded, refusing.
+            np.sqrt(self.by_document) * rng.normal(size=(3, self.documents))[:, document]
+            + np.sqrt(self.by_row) * rng.normal(size=(3, count)),
+        )
+
+    def answers(self, rows: "Rows", rng: np.random.Generator, **gains: float) -> Scores:
+        """Scores of one system; `gains`: by how much it is truly better in a metric, in that metric's units."""
+        count = len(rows.document)
+        own = np.sqrt(1 - self.by_document - self.by_row) * rng.normal(size=(3, count))
+        right, grounded, cautious = rows.shared + own
+        answerable = ~rows.unanswerable
+        refused = cautious < np.where(answerable, ndtri(self.refuses_answerable), ndtri(self.refuses_unanswerable))
+        answers = ~refused
+        faithfulness = np.clip(ndtr(1.2 * grounded + 1.5) + 0.05, 0, 1)
+        hallucinated = answers & (grounded < ndtri(self.hallucinated))
+        if gain := gains.get("hallucination"):  # so many of those that were hallucinated are not any more
+            hallucinated &= rng.random(count) >= gain / self.hallucination_rate
+        f1 = np.where(answers, np.where(right > -0.5, 1.0, ndtr(right)), 0.0)
+        if gain := gains.get("token_f1"):
+            end, room = (1.0, 1 - MEAN_F1) if gain > 0 else (0.0, MEAN_F1)
+            f1 = np.where(rng.random(count) < abs(gain) / room, end, f1)
+        columns = {
+            "faithfulness": np.where(answers, faithfulness, np.nan),
+            "hallucination": hallucinated.astype(float),
+            "relevance": np.where(answers & answerable, 0.5 + 0.5 * ndtr(right), np.nan),
+            "token_f1": np.where(answerable, f1, np.nan),
+            "abstention_f1": np.where(refused | rows.unanswerable, refused & rows.unanswerable, np.nan),
+            "abstention_f1_weight": refused.astype(float) + rows.unanswerable,
+            "over_refusal": np.where(answerable, refused.astype(float), np.nan),
+        }
+        ids = [str(number) for number in range(count)]
+        return Scores(ids, [str(each) for each in rows.document], ids, columns)
+
+
+@dataclass(frozen=True)
+class Rows:
+    document: np.ndarray  # (rows,)
+    unanswerable: np.ndarray  # (rows,)
+    shared: np.ndarray  # (3, rows): what both systems find hard

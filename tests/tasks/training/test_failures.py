@@ -1,0 +1,106 @@
+"""What a training fails of, told so that a person can mend it; and a GPU that is lost, once and for good."""
+
+import pytest
+
+from tasks.engine.errors import UserError
+from tasks.training.checkpoints import last_whole
+from tasks.training.failures import LostGpu, explained, gpu_failure, model_explained
+from tasks.training.launch import watch
+from tests.tasks.test_train import QUICK, content
+from tests.tasks.tiny import inputs_in
+from tests.tasks.training import lost_gpu
+from tests.tasks.training.test_methods import job_of
+
+pytestmark = pytest.mark.usefixtures("loaded_training")
+ON_A_CPU = {"model": QUICK.model.model_copy(update={"device": "cpu"})}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    return inputs_in(tmp_path_factory.mktemp("inputs"), rows=12)
+
+
+def job(folder, inputs, how="", **settings):
+    made = job_of(QUICK.model_copy(update={"max_steps": 8, **settings}), inputs, folder)
+    (made.work / "lost").write_text(how)
+    return made
+
+
+def test_after_a_lost_gpu_a_new_process_goes_on_from_the_checkpoint_to_the_same_bytes(inputs, tmp_path, capsys):
+    lost = job(tmp_path / "lost", inputs, "once", **ON_A_CPU)
+    watch(lost, module=lost_gpu.__name__)
+    told = capsys.readouterr().err
+    assert "the GPU was lost: CUDA error: unspecified launch failure. Once more in a new process, from step 4" in told
+    assert "resuming from checkpoint-4" in lost.metrics.read_text()
+    undisturbed = job(tmp_path / "undisturbed", inputs, "again", **ON_A_CPU)
+    watch(undisturbed, module=lost_gpu.__name__)
+    assert content(lost.out) == content(undisturbed.out)
+
+
+@pytest.mark.parametrize(
+    ("how", "settings", "then"),
+    [
+        ("", ON_A_CPU, "the GPU was lost"),  # again, no further than before
+        ("", {}, "model.device is cuda, and this machine has no CUDA device"),  # it does not go on with the CPU
+        pytest.param("aborted", ON_A_CPU, "the GPU was lost", marks=pytest.mark.slow),
+    ],
+)
+def test_a_gpu_that_stays_lost_ends_the_training_and_the_checkpoint_is_kept(inputs, tmp_path, how, settings, then):
+    lost = job(tmp_path, inputs, how, **settings)
+    with pytest.raises(LostGpu) as told:
+        watch(lost, module=lost_gpu.__name__)
+    assert told.value.what.startswith("the GPU was lost: ")
+    assert f"unspecified launch failure; then, in a new process: {then}" in told.value.what
+    assert "nvidia-smi" in told.value.remedy and "the checkpoint of step 4 is kept" in told.value.remedy
+    assert last_whole(lost.checkpoints).name == "checkpoint-4"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA error: an illegal memory access was encountered",
+        "CUDA error: uncorrectable ECC error encountered\nCompile with `TORCH_USE_CUDA_DSA` to enable more.",
+        "Unable to determine the device handle for GPU0: 0000:41:00.0: GPU is lost.  Reboot the system to recover",
+        "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx(handle, opa, opb, m, n, k)`",
+        "NCCL error in: ProcessGroupNCCL.cpp:3690, unhandled cuda error, NCCL version 2.29\nncclUnhandledCudaError: …",
+    ],
+)
+@pytest.mark.parametrize("context", [explained, model_explained])
+def test_a_lost_gpu_is_known_by_what_cuda_and_nccl_say(tmp_path, inputs, words, context):
+    import torch
+
+    kind = torch.distributed.DistBackendError if "NCCL" in words else torch.AcceleratorError
+    with pytest.raises(LostGpu, match="restart the worker.*there is no checkpoint yet"), context(job(tmp_path, inputs)):
+        raise kind(words)
+
+
+def test_an_assertion_on_the_gpu_is_the_datas_fault_and_not_tried_again(tmp_path, inputs):
+    import torch
+
+    told = pytest.raises(UserError, match="(?s)device-side assert triggered.*tokenizer")
+    with told as found, explained(job(tmp_path, inputs)):
+        raise torch.AcceleratorError("CUDA error: device-side assert triggered\nCUDA kernel errors might be late")
+    assert not isinstance(found.value, LostGpu)
+
+
+@pytest.mark.parametrize(
+    "words", ["CUDA error: no kernel image is available for execution on the device", "list index out of range"]
+)
+def test_what_is_no_lost_gpu_stays_what_it_is(tmp_path, inputs, words):
+    import torch
+
+    with pytest.raises(torch.AcceleratorError, match=words), explained(job(tmp_path, inputs)):
+        raise torch.AcceleratorError(words)
+    assert gpu_failure(words, job(tmp_path / "again", inputs)) is None
+
+
+def test_an_operation_without_a_deterministic_form_is_refused_by_the_name_of_the_field(tmp_path, inputs):
+    import torch
+
+    torch.use_deterministic_algorithms(True)
+    told = pytest.raises(UserError, match="train.deterministic is true.*put_.*\n.*train.deterministic to false")
+    try:
+        with told, explained(job(tmp_path, inputs)):
+            torch.zeros(3).put_(torch.tensor([0]), torch.ones(1))
+    finally:
+        torch.use_deterministic_algorithms(False)
