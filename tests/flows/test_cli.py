@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from flows.cli.app import app as cli
+from flows.cli import app as cli
 
 ROW = {"query": "What is the limit?", "context": ["The limit is 40 bar."], "answer": "The limit is 40 bar."}
 

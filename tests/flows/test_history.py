@@ -7,8 +7,8 @@ import orjson
 import pytest
 from rich.console import Console
 
+from flows.cli import app as cli
 from flows.cli import tables as display
-from flows.cli.app import app as cli
 from flows.pipeline import pipeline
 from tasks.engine.adopt import adopt
 from tasks.engine.errors import UserError

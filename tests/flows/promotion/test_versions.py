@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from flows.cli.app import app as cli
+from flows.cli import app as cli
 from flows.cli import options as shell
 from tasks.engine.storage.store import Store
 from tasks.evaluation.metrics import METRICS
