@@ -113,8 +113,8 @@ class Retrain(StoreConfig):
 def load(path: Path | None, overrides: Sequence[str] = ()) -> Retrain:
     """Read a config file and apply overrides such as ``train.lora.r=8``, whose values are YAML.
 
-    Without a file every default holds. Raises UserError with the nearest known name for an unknown
-    field, and with the line for bad YAML.
+    A file may name one that it `extends`. Without a file every default holds. Raises UserError with the nearest known
+    name for an unknown field, and with the line for bad YAML.
     """
     return _changed(_read(path) if path else {}, overrides, path)
 
@@ -142,7 +142,28 @@ def _changed(tree: dict[str, Any], overrides: Sequence[str], path: Path | None) 
         raise _explained(error, path) from None
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, extended: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The file's settings, merged over those of the file that its `extends` names, a path relative to its folder."""
+    if path.resolve() in extended:
+        raise UserError(f"{path}: extends itself", "remove one `extends` of the circle")
+    tree = _parse(path)
+    base = tree.pop("extends", None)
+    if base is None:
+        return tree
+    if not isinstance(base, str):
+        raise UserError(f"{path}: extends: {base!r} is not a path", "name one file, such as base/one-gpu.yaml")
+    return _merged(_read(path.parent / base, (*extended, path.resolve())), tree)
+
+
+def _merged(base: dict[str, Any], tree: dict[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `tree`: sections merge, anything else, lists included, replaces."""
+    for name, value in tree.items():
+        below = base.get(name)
+        base[name] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return base
+
+
+def _parse(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

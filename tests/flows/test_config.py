@@ -58,6 +58,31 @@ def test_a_missing_file_names_the_ready_made_ones(tmp_path):
         load(tmp_path / "none.yaml")
 
 
+def test_a_file_extends_another_and_says_what_differs(tmp_path):
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base/lora.yaml").write_text(
+        "train: {epochs: 2, lora: {r: 8, alpha: 16}, report_to: [wandb, mlflow]}\n"
+    )
+    (tmp_path / "middle.yaml").write_text("extends: base/lora.yaml\ntrain: {epochs: 5}\n")
+    path = written(tmp_path, "extends: middle.yaml\ntrain:\n  lora: {r: 4}\n  report_to: [wandb]\n")
+    config = load(path, ["train.lora.alpha=64"])
+    assert (config.train.epochs, config.train.lora.r, config.train.lora.alpha) == (5, 4, 64)
+    assert config.train.report_to == ("wandb",)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("extends: config.yaml\n", "extends itself"),
+        ("extends: [a.yaml]\n", "is not a path"),
+        ("extends: none.yaml\n", "none.yaml"),
+    ],
+)
+def test_a_file_that_cannot_be_extended_is_named(tmp_path, text, says):
+    with pytest.raises(UserError, match=says):
+        load(written(tmp_path, text))
+
+
 def test_there_are_ready_made_configs():
     assert {"tiny.yaml", "mistral-7b-instruct.yaml"} <= {path.name for path in READY_MADE}
 
