@@ -1,6 +1,5 @@
 """One frozen tree of the steps' configs: a YAML file and the Prefect run form are the same thing."""
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +13,7 @@ from tasks.answer import AnswerConfig
 from tasks.build import BuildConfig
 from tasks.engine import RUNTIME, Config
 from tasks.engine.code.source import ROOT
-from tasks.engine.errors import UserError
+from tasks.engine.errors import UserError, did_you_mean
 from tasks.engine.redact import redacted
 from tasks.gate import GateRules
 from tasks.judge import JudgeConfig
@@ -186,9 +185,7 @@ def _explained(error: ValidationError, path: Path | None) -> UserError:
         name = ".".join(str(part) for part in each["loc"])
         if each["type"] == "extra_forbidden":
             known = _fields_at(each["loc"][:-1])
-            near = difflib.get_close_matches(str(each["loc"][-1]), known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-            lines.append(f"{name}: no such setting; {hint}")
+            lines.append(f"{name}: no such setting; {did_you_mean(str(each['loc'][-1]), known)}")
         else:
             lines.append(redacted(f"{name}: {each['msg']}, not {each['input']!r}"))
     where = f"{path}: " if path else ""

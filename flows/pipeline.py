@@ -5,16 +5,16 @@ step would run. The wiring is the same, so a plan cannot disagree with a run.
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Generic, Protocol, TypedDict, TypeVar
 
 from flows.config import Retrain
 from flows.sources import WarmStart, base_model, champion, incumbent, template, triplets, went_on_from
 from tasks.answer import AnswerConfig, answer
 from tasks.build import build
 from tasks.engine import Config, Step, progress
-from tasks.engine.errors import UserError
-from tasks.engine.inputs import Input
-from tasks.engine.plan import Planner
+from tasks.engine.errors import UserError, WiringError
+from tasks.engine.inputs import HubModel, Input, Local, Output
+from tasks.engine.plan import Pending, Planner
 from tasks.engine.storage.store import Artifact, Store
 from tasks.export import ExportConfig, export
 from tasks.gate import GateConfig, GateRules, gate
@@ -25,26 +25,38 @@ from tasks.slices import SlicesConfig, slices
 from tasks.train import train
 from tasks.validate import validate
 
-Given = dict[str, Any]  # what training is made from: rows, evaluation, base and template
+OutputT = TypeVar("OutputT", bound=Output)
+RunT = TypeVar("RunT", bound=Output, covariant=True)
 
 
-class Run(Protocol):
+class Run(Protocol[RunT]):
+    """Checks a call of a step against the step's signature, and the parts that are taken against those declared."""
+
     store: Store
 
-    def __call__(self, step: Step, config: Config, *, label: str = "", **inputs: Input | None) -> Any:
+    def __call__(self, step: Step, config: Config, *, label: str = "", **inputs: Input | None) -> RunT:
         """Make the step's artifact, or say what would be made; `label` names the call for people."""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Outcome(Generic[OutputT]):
     """What a retraining leaves: the adapter ready to serve, what it is worth, and whether it may be promoted."""
 
-    adapter: Any
-    gate: Any
-    report: Any
+    adapter: OutputT
+    gate: OutputT
+    report: OutputT
 
 
-def pipeline(config: Retrain, run: Run) -> Outcome:
+class TrainingInputs(TypedDict):
+    """What `build` is made from."""
+
+    rows: Input
+    evaluation: Input | None
+    base: Local | HubModel
+    template: Local
+
+
+def pipeline(config: Retrain, run: Run[OutputT]) -> Outcome[OutputT]:
     """validate → build → train → export → answer → score → gate → slices → judge → report."""
     base = base_model(config.base)
     prompt = template(config.prompt)
@@ -54,13 +66,13 @@ def pipeline(config: Retrain, run: Run) -> Outcome:
     if config.data.evaluation:
         asked = run(validate, config.validation, label="validate evaluation", rows=triplets(config.data.evaluation))
         held_back = asked["rows"]
-    given = {"rows": valid["rows"], "evaluation": held_back, "base": base, "template": prompt}
+    given: TrainingInputs = {"rows": valid["rows"], "evaluation": held_back, "base": base, "template": prompt}
     dataset, trained = _trained(config, run, given, _warm_start(config, run, given))
     exported = run(export, _export(config), training=trained, base=base, template=prompt)
 
     # One artifact each, so that a new adapter never has the base answer again.
     questions = dataset["evaluation"]
-    how = {"rows": questions, "base": base, "template": prompt}
+    how: dict[str, Input] = {"rows": questions, "base": base, "template": prompt}
     base_answers = run(answer, config.answer, label="answer base", **how, adapter=None)
     tuned_answers = run(answer, config.answer, label="answer tuned", **how, adapter=trained["adapter"])
     base_scores = run(score, config.score, label="score base", rows=questions, answers=base_answers)
@@ -118,21 +130,25 @@ def pipeline(config: Retrain, run: Run) -> Outcome:
     return Outcome(exported, decided, compared)
 
 
-def planned(config: Retrain) -> tuple[Planner, Outcome]:
+def planned(config: Retrain) -> tuple[Planner, Outcome[Artifact | Pending]]:
     """What a run of this config would do, and what it would leave; runs nothing."""
     planner = Planner(config.open_store(), config.name)
     return planner, pipeline(config, planner)
 
 
-def _trained(config: Retrain, run: Run, given: Given, warm: WarmStart | None) -> tuple[Any, Any]:
+def _trained(
+    config: Retrain, run: Run[OutputT], given: TrainingInputs, warm: WarmStart | None
+) -> tuple[OutputT, OutputT]:
     """build → train, from the base or from where a warm start goes on."""
     dataset = run(build, config.build, **given, known=warm.dataset if warm else None)
     start = warm.adapter if warm else None
-    kept = {"train": dataset["train"], "heldout": dataset["heldout"], "base": given["base"]}
-    return dataset, run(train, config.train, **kept, start=start)
+    trained = run(
+        train, config.train, train=dataset["train"], heldout=dataset["heldout"], base=given["base"], start=start
+    )
+    return dataset, trained
 
 
-def _warm_start(config: Retrain, run: Run, given: Given) -> WarmStart | None:
+def _warm_start(config: Retrain, run: Run[OutputT], given: TrainingInputs) -> WarmStart | None:
     """The champion. If it was made by this very training, what that went on from: so a rerun finds all as it was."""
     if config.train.start == "base":
         return None
@@ -151,8 +167,8 @@ def _export(config: Retrain) -> ExportConfig:
 
 def _shipped(config: Retrain) -> AnswerConfig:
     """Answered as it is served: the adapter merged into whole weights."""
-    whole = {"quantization": "none", "compute_dtype": config.parity.compute_dtype}
-    model = config.answer.model.model_copy(update=whole)
+    merged = {"quantization": "none", "compute_dtype": config.parity.compute_dtype}
+    model = config.answer.model.model_copy(update=merged)
     return config.answer.model_copy(update={"merge": True, "model": model})
 
 
@@ -162,18 +178,19 @@ def _slices(config: Retrain) -> SlicesConfig:
     return SlicesConfig(rows_per_slice=config.slices.rows_per_slice, salt=config.slices.salt, **room)
 
 
-def _judge(config: Retrain, run: Run, **answers: Any) -> Any:
+def _judge(config: Retrain, run: Run[OutputT], **inputs: Input) -> OutputT | None:
     """What the judges say, if any is on; None if they cannot: they must not hold up a promotion."""
     if not config.judge.on:
         return None
-    answers |= config.judge.models()
     try:
-        return run(judge, config.judge, **answers)
+        return run(judge, config.judge, label="judge", **inputs, **config.judge.models())
+    except WiringError:
+        raise
     except UserError as error:
         progress.say(f"judge: {error}. The report goes without; the next run asks again.")
         return None
 
 
 def _gate(config: Retrain, champion_missing: str | None) -> GateConfig:
-    told = {name: getattr(config.gate, name) for name in GateRules.model_fields}
-    return GateConfig(**told, champion_missing=champion_missing)
+    rules = {name: getattr(config.gate, name) for name in GateRules.model_fields}
+    return GateConfig(**rules, champion_missing=champion_missing)

@@ -56,7 +56,10 @@ class BuildConfig(Config):
     near_duplicate_warn: float = Field(0.50, gt=0, le=1, description="And this similar ones are reported.")
 
 
-@step(libraries=("jinja2", "numpy", "pyarrow", "PyStemmer", "tokenizers", "transformers"))
+@step(
+    libraries=("jinja2", "numpy", "pyarrow", "PyStemmer", "tokenizers", "transformers"),
+    parts=("train", "heldout", "evaluation"),
+)
 def build(
     config: BuildConfig,
     *,

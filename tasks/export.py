@@ -58,7 +58,7 @@ class ExportConfig(Config):
     base_revision: str = Field("main", description="Revision on the hub.")
 
 
-@step(libraries=("transformers",))
+@step(libraries=("transformers",), parts=("adapter",))
 def export(config: ExportConfig, *, training: Path, base: Path, template: Path, out: Path) -> None:
     """Gather what serving needs from the `training` artifact, the `base` model's tokenizer and the `template`.
 

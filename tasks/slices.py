@@ -51,7 +51,7 @@ class _Slice:
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-@step(libraries=("jinja2", "numpy", "pyarrow", "pystemmer", "tokenizers", "transformers"))
+@step(libraries=("jinja2", "numpy", "pyarrow", "pystemmer", "tokenizers", "transformers"), parts=("rows",))
 def slices(config: SlicesConfig, *, rows: Path, base: Path, template: Path, out: Path) -> None:
     """Make the slices of `SLICES` from the evaluation triplets in the folder `rows`.
 

@@ -11,7 +11,7 @@ from tasks.training.job import Job
 from tasks.training.launch import watch
 
 
-@step(libraries=("accelerate", "bitsandbytes", "datasets", "peft", "torch", "transformers", "trl"))
+@step(libraries=("accelerate", "bitsandbytes", "datasets", "peft", "torch", "transformers", "trl"), parts=("adapter",))
 def train(
     config: TrainConfig,
     *,

@@ -42,7 +42,7 @@ class ValidateConfig(Config):
     rules: Rules = Rules()
 
 
-@step(libraries=("numpy", "orjson", "pyarrow", "PyStemmer"))
+@step(libraries=("numpy", "orjson", "pyarrow", "PyStemmer"), parts=("rows",))
 def validate(
     config: ValidateConfig,
     *,

@@ -32,7 +32,7 @@ def retrain(config: ConfigFile = TINY, overrides: Overrides = None) -> None:
         for step in planner.steps:
             display.step_done(console, step)
         planner.store.log_run(tree.name, planner.artifacts).end("completed")
-        folder = outcome.report.folder
+        folder = planner.artifacts["report"].folder
         settled = _settled(tree, planner.store, outcome)
     else:
         folder, settled = _run_flow(tree)

@@ -59,7 +59,7 @@ def _run(config: Retrain, because: str, planner: Planner | None) -> State[str]:
     return Completed(message=f"{report['headline']}{AND_SO}{settled}", data=str(outcome.report.folder))
 
 
-def made(config: Retrain, store: Store, *, name: str, **told: Any) -> Outcome:
+def made(config: Retrain, store: Store, *, name: str, **told: Any) -> Outcome[Artifact]:
     """Run the pipeline with what `TaskRunner` is told, log the run as `name`'s, and show its steps."""
     runner = Runner(config.runner, address=config.runner_address, workers=config.workers)
     with runner as spread, store.log_run(name) as log:

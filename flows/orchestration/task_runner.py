@@ -126,8 +126,9 @@ class TaskRunner:
         except Unreachable as error:
             error.waited = True
             raise
-        artifact = self.store.open(step.name, request.key)
-        assert artifact is not None
+        published = self.store.open(step.name, request.key)
+        assert published is not None
+        artifact = replace(published, parts=step.parts)
         self.done.append(_row(artifact, request.label, state))
         if state.name != "Cached":  # 60 ms of the server's time each; cached ones have their row in `steps`
             _show(artifact, request.label, state)

@@ -1,5 +1,8 @@
 """The exceptions that a user is meant to read."""
 
+import difflib
+from collections.abc import Iterable
+
 from tasks.engine.redact import redacted
 
 
@@ -27,3 +30,14 @@ class Unreachable(UserError):
     """
 
     waited = False
+
+
+class WiringError(UserError):
+    """A step is called with a config, an input or a part that it does not have. Found before anything runs."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`did you mean 'rows'?`, or all known names where none is near."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, 1)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names) or 'none'}"

@@ -30,6 +30,12 @@ class Input(Protocol):
         """Where it lies; fetches it if it is not here."""
 
 
+class Output(Input, Protocol):
+    """What a call of a step gives: an input of later steps, and so is each part of it that the step declares."""
+
+    def __getitem__(self, part: str) -> Input: ...
+
+
 @runtime_checkable
 class Told(Protocol):
     """An input that can say what about it changed."""

@@ -21,13 +21,17 @@ Payload = dict[str, Any]
 class Request:
     """One call of a step: what it would make, before anyone asks whether that exists.
 
-    `label` tells two calls of one step apart for people ("answer base", "answer tuned"); it is not identity.
+    `label` tells two calls of one step apart for people ("answer base", "answer tuned"); it is not identity. Raises
+    WiringError for a config or inputs that the step does not take.
     """
 
     step: Step
     config: Config
     inputs: Inputs
     label: str
+
+    def __post_init__(self) -> None:
+        self.step.check(self.config, self.inputs, self.label)
 
     @property
     def known(self) -> bool:

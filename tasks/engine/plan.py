@@ -1,13 +1,13 @@
 """What would run, why, and at what cost: the pipeline's own wiring, walked without running a step."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tasks.engine.changes import Change, changes
 from tasks.engine.inputs import Input
 from tasks.engine.key import Request
-from tasks.engine.step import Config, Step
+from tasks.engine.step import Config, Step, check_part
 from tasks.engine.storage.store import SHORT, Artifact, Store
 
 Status = Literal["fresh", "stale", "waits"]
@@ -17,10 +17,14 @@ RECENT = 50  # runs that are asked what they used
 
 @dataclass(frozen=True)
 class Pending:
-    """The output of a step that has still to run: no digest yet. `share` is the part of it that may be new."""
+    """The output of a step that has still to run: no digest yet.
+
+    `share` is how much of it may be new, `parts` are those that the step declares.
+    """
 
     label: str
     share: float = 1.0
+    parts: tuple[str, ...] = ()
     digest: None = None
 
     @property
@@ -31,7 +35,8 @@ class Pending:
         raise RuntimeError(f"{self.label} has not run yet")
 
     def __getitem__(self, part: str) -> "Pending":
-        return self
+        check_part(self.label, part, self.parts)
+        return replace(self, parts=())
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ class Planner:
     def __call__(self, step: Step, config: Config, *, label: str = "", **inputs: Input | None) -> Artifact | Pending:
         planned = look(Request(step, config, inputs, label or step.name), self.store, self._used)
         self.steps.append(planned)
-        return planned.artifact or Pending(planned.label, planned.share)
+        return planned.artifact or Pending(planned.label, planned.share, step.parts)
 
     @property
     def artifacts(self) -> dict[str, Artifact]:
@@ -108,7 +113,7 @@ def look(request: Request, store: Store, used: Used | None = None) -> Planned:
     if not pending and flaw is None:
         artifact = store.open(step.name, request.key)
         assert artifact is not None
-        return Planned(request, "fresh", [], artifact, 0.0, 0.0)
+        return Planned(request, "fresh", [], replace(artifact, parts=step.parts), 0.0, 0.0)
     before, deleted = _baseline(request, store, used or {})
     found = tuple(changes(before, request)) if before else ()
     share = _share(step, found, pending) if before else 1.0

@@ -1,11 +1,14 @@
 """A step: one function that reads inputs and writes one output folder."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from functools import cached_property
+from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel
+
+from tasks.engine.errors import WiringError, did_you_mean
 
 
 class _Runtime:
@@ -20,6 +23,10 @@ RUNTIME = _Runtime()
 
 class Config(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Base of every step's config: frozen, closed to unknown fields, and without numbers that JSON cannot tell."""
+
+
+BY_THE_ENGINE = frozenset({"config", "out", "work", "earlier", "spread"})  # arguments that are not inputs
+CALLS = "flows/pipeline.py"  # where a person mends a step's call
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,10 @@ class Step:
     resume from; ``earlier``, the folders of earlier artifacts of this step, newest first, to take unchanged parts from;
     ``spread``, to map a pure function over many pieces of work (see `tasks.engine.mapper`).
 
+    The function's other keyword arguments are the step's inputs. One without a default is required; one whose type does
+    not take None must not be None. `parts` names the folders of the output that a later step may take as an input of
+    its own: ``dataset["train"]``.
+
     `grows` names inputs of which each row of the output depends on its own row alone. Such a step is given, as
     ``earlier``, only artifacts whose key differs in nothing but those inputs: what it finds there for a row is the
     answer for that row, and needs no further proof. Any other step must tell by itself what still holds.
@@ -48,27 +59,63 @@ class Step:
     libraries: tuple[str, ...] = ()
     resources: tuple[str, ...] = ()
     grows: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
     def __call__(self, config: Config, **inputs: Any) -> dict[str, float] | None:
         return self.function(config, **inputs)
 
     def takes(self, name: str) -> bool:
         """Whether the function names this argument: ``work``, ``earlier`` or ``spread``."""
-        return name in inspect.signature(self.function).parameters
+        return name in self._parameters
+
+    def check(self, config: BaseModel, inputs: Mapping[str, object], label: str) -> None:
+        """Raise WiringError if the function does not take this config and these inputs. Takes microseconds."""
+        if not isinstance(config, self.config_type):
+            found, wanted = type(config).__name__, self.config_type.__name__
+            raise WiringError(f"{label}: the config is a {found}; {self.name} takes a {wanted}", f"mend it in {CALLS}")
+        known = {name: each for name, each in self._parameters.items() if name not in BY_THE_ENGINE}
+        inputs_of_step = f"{self.name} takes {', '.join(known)}; mend the call in {CALLS}"
+        for name in inputs.keys() - known.keys():
+            raise WiringError(f"{label}: there is no input {name!r}; {did_you_mean(name, known)}", inputs_of_step)
+        for name, parameter in known.items():
+            if name not in inputs and parameter.default is parameter.empty:
+                raise WiringError(f"{label}: the input {name!r} is missing", inputs_of_step)
+            if inputs.get(name, self) is None and type(None) not in get_args(self._types[name]):
+                raise WiringError(f"{label}: the input {name!r} is None, and {self.name} needs it", inputs_of_step)
 
     @property
     def config_type(self) -> type[Config]:
-        hints = get_type_hints(self.function)
-        config: type[Config] = hints["config"]
+        config: type[Config] = self._types["config"]
         return config
+
+    @cached_property
+    def _parameters(self) -> Mapping[str, inspect.Parameter]:
+        return inspect.signature(self.function).parameters
+
+    @cached_property
+    def _types(self) -> dict[str, Any]:
+        return get_type_hints(self.function)
+
+
+def check_part(about: str, part: str, known: Iterable[str]) -> None:
+    """Raise WiringError if `part` is not among the parts of an output that are `known`."""
+    if part not in known:
+        raise WiringError(
+            f"{about}: there is no part {part!r}; {did_you_mean(part, known)}",
+            f"mend it in {CALLS}, or declare the folder where the step is defined: @step(parts=…)",
+        )
 
 
 def step(
-    *, libraries: tuple[str, ...] = (), resources: tuple[str, ...] = (), grows: tuple[str, ...] = ()
+    *,
+    libraries: tuple[str, ...] = (),
+    resources: tuple[str, ...] = (),
+    grows: tuple[str, ...] = (),
+    parts: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., dict[str, float] | None]], Step]:
     """Make a function a step; see `Step` for the arguments."""
 
     def wrap(function: Callable[..., dict[str, float] | None]) -> Step:
-        return Step(function.__name__, function, libraries, resources, grows)
+        return Step(function.__name__, function, libraries, resources, grows, parts)
 
     return wrap

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from tasks.engine.inputs import sha256_json
+from tasks.engine.step import check_part
 from tasks.engine.storage.objects import leads_out
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Artifact:
     manifest: bytes = field(repr=False)
     store: "Store" = field(repr=False, compare=False)
     part: str = ""
+    parts: tuple[str, ...] | None = field(default=None, compare=False)
 
     @classmethod
     def from_manifest(cls, content: bytes, store: "Store") -> "Artifact | None":
@@ -103,9 +105,9 @@ class Artifact:
     def __getitem__(self, part: str) -> "Artifact":
         """The sub-folder `part` as an input of its own."""
         inside = {name: each for name, each in self.files.items() if name.startswith(f"{part}/")}
-        if not inside:
-            raise KeyError(f"{self.about} has no folder {part!r}; it has {', '.join(self.files)}")
-        return replace(self, files=inside, part=part)
+        folders = {name.partition("/")[0] for name in self.files if "/" in name}
+        check_part(self.about, part, folders if self.parts is None else sorted(folders.intersection(self.parts)))
+        return replace(self, files=inside, part=part, parts=())
 
 
 def _is_sound(step: str, key: str, files: dict[str, dict[str, Any]]) -> bool:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -43,7 +44,7 @@ class Outer(Config):
 
 
 @step(libraries=("orjson",))
-def toy(config: Outer, *, rows: list[Path], base: Path | None = None, out: Path) -> None: ...
+def toy(config: Outer, *, rows: Sequence[Path] = (), base: Path | None = None, out: Path) -> None: ...
 
 
 def key_of(config: Outer, **inputs) -> str:

@@ -24,7 +24,7 @@ class CountConfig(Config):
     workers: Annotated[int, RUNTIME] = 1
 
 
-@step(libraries=("orjson",))
+@step(libraries=("orjson",), parts=("kept",))
 def count(config: CountConfig, *, rows: list[Path], out: Path) -> None:
     """Counts long lines; appends to runs.log beside its first input, so that tests see it run."""
     with (rows[0].parent / "runs.log").open("a") as log:

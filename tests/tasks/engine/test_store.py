@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine.errors import UserError
+from tasks.engine.errors import UserError, WiringError
 from tasks.engine.inputs import sha256_json
 from tasks.engine.storage.blobs import blob_name
 from tasks.engine.storage.store import MANIFEST, Artifact, Store
@@ -55,7 +55,7 @@ def test_a_part_is_an_input_of_its_own_and_only_it_is_fetched(store, tmp_path):
     assert {path.name for path in part.local().iterdir()} == {"weights.bin", "config.json"}
     if store.bucket:
         assert not (part.local().parent / "report.md").exists()
-    with pytest.raises(KeyError, match="has no folder 'nothing'"):
+    with pytest.raises(WiringError, match="there is no part 'nothing'"):
         part["nothing"]
 
 
