@@ -26,6 +26,7 @@ from tasks.engine.inputs import sha256_json
 from tasks.engine.mapper import Spread, here
 from tasks.engine.parts import Part, Parts, Piece
 from tasks.prompts import Prompt
+from tasks.text import LANGUAGE_FILES, language_digests
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,6 +59,7 @@ class BuildConfig(Config):
 
 @step(
     libraries=("jinja2", "numpy", "pyarrow", "PyStemmer", "tokenizers", "transformers"),
+    resources=LANGUAGE_FILES,
     parts=("train", "heldout", "evaluation"),
 )
 def build(
@@ -203,7 +205,7 @@ class _Encoding:
         refusal = refusal_of(source.rows)
 
         def piece(path: Path, digest: str, fate: Fate) -> Piece:
-            given = [digest, list(fate), prompt.digest, refusal, list(self.limits)]
+            given = [digest, list(fate), prompt.digest, refusal, list(self.limits), language_digests()]
             return Piece(given, lambda: (path.read_bytes(), fate, prompt, refusal, self.limits))
 
         rows = sum(part.facts["rows"] for part in source.sketches)

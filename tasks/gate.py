@@ -14,6 +14,7 @@ from tasks.evaluation.gating.rules import Rule, default_rules, parity_rules
 from tasks.evaluation.gating.verdicts import Verdict, judge, untested
 from tasks.evaluation.metrics.scores import Scores
 from tasks.evaluation.statistics import MIN_CLUSTERS
+from tasks.text import LANGUAGE_FILES
 
 Comparisons = Mapping[str, Sequence[dict[str, Any]] | None]  # against → an entry per metric
 
@@ -41,7 +42,7 @@ class GateConfig(GateRules):
     champion_missing: str | None = None  # why the champion there is could not answer these rows
 
 
-@step(libraries=("numpy", "pyarrow", "scipy"))
+@step(libraries=("numpy", "pyarrow", "scipy"), resources=LANGUAGE_FILES)
 def gate(
     config: GateConfig,
     *,

@@ -19,6 +19,7 @@ from tasks.judges.figures import figures
 from tasks.judges.llm import LlmConfig, by_llm
 from tasks.judges.local import LIBRARIES, folder_of
 from tasks.judges.memory import Judged, Memory, write_judgements
+from tasks.text import LANGUAGE_FILES
 
 
 class JudgeConfig(Config):
@@ -43,7 +44,7 @@ class JudgeConfig(Config):
         }
 
 
-@step(libraries=("numpy", "pyarrow", "pystemmer", *LIBRARIES))
+@step(libraries=("numpy", "pyarrow", "pystemmer", *LIBRARIES), resources=LANGUAGE_FILES)
 def judge(
     config: JudgeConfig,
     *,

@@ -23,7 +23,7 @@ from tasks.reporting.page import PARTS, html
 from tasks.reporting.slices import by_slice
 from tasks.reporting.training import read_training
 from tasks.score import Answer, answered, refusal_sentence
-from tasks.text import words
+from tasks.text import LANGUAGE_FILES, words
 
 ABSTENTION = ("abstention_f1", "abstention_recall", "abstention_precision", "over_refusal")
 
@@ -39,7 +39,7 @@ class ReportConfig(Config):
     seed: int = Field(0, description="Seed of the bootstrap.")
 
 
-@step(libraries=("jinja2", "numpy", "pyarrow", "pystemmer", "scipy"), resources=PARTS)
+@step(libraries=("jinja2", "numpy", "pyarrow", "pystemmer", "scipy"), resources=(*PARTS, *LANGUAGE_FILES))
 def report(
     config: ReportConfig,
     *,

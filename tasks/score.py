@@ -19,7 +19,7 @@ from tasks.evaluation.metrics import METRICS, Row
 from tasks.evaluation.metrics.abstention import baselines
 from tasks.evaluation.metrics.contrast_pairs import Key, contrast_pairs, handled
 from tasks.evaluation.metrics.scores import Scores
-from tasks.text import ContextView
+from tasks.text import LANGUAGE_FILES, ContextView
 
 Share = Annotated[float, Field(ge=0, le=1)]
 BATCH = 64  # rows measured together: chrF takes 26 µs a row instead of 140, and memory does not notice
@@ -47,7 +47,11 @@ class Answer(NamedTuple):
 Answered = tuple[Triplet, Answer]
 
 
-@step(libraries=("numpy", "pyarrow", "pystemmer", "rapidfuzz", "scipy"), grows=("rows", "answers"))
+@step(
+    libraries=("numpy", "pyarrow", "pystemmer", "rapidfuzz", "scipy"),
+    resources=LANGUAGE_FILES,
+    grows=("rows", "answers"),
+)
 def score(
     config: ScoreConfig, *, rows: Path, answers: Path, earlier: Sequence[Path] = (), out: Path
 ) -> dict[str, float]:

@@ -21,6 +21,7 @@ from tasks.evaluation.slicing.draw import draw
 from tasks.evaluation.slicing.holding import holding
 from tasks.evaluation.slicing.nearest import Nearest
 from tasks.prompts import Prompt, Vocabulary
+from tasks.text import LANGUAGE_FILES
 
 REACH = 10  # rows looked at for each that a slice may have: not every row makes every slice
 PASSAGES = 32  # of other documents, kept for a question
@@ -51,7 +52,11 @@ class _Slice:
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-@step(libraries=("jinja2", "numpy", "pyarrow", "pystemmer", "tokenizers", "transformers"), parts=("rows",))
+@step(
+    libraries=("jinja2", "numpy", "pyarrow", "pystemmer", "tokenizers", "transformers"),
+    resources=LANGUAGE_FILES,
+    parts=("rows",),
+)
 def slices(config: SlicesConfig, *, rows: Path, base: Path, template: Path, out: Path) -> None:
     """Make the slices of `SLICES` from the evaluation triplets in the folder `rows`.
 

@@ -22,6 +22,7 @@ from tasks.engine.errors import UserError
 from tasks.engine.mapper import Spread, here
 from tasks.engine.parts import Part, Parts, Piece, noted
 from tasks.engine.step import Config, step
+from tasks.text import LANGUAGE_FILES, language_digests
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +43,7 @@ class ValidateConfig(Config):
     rules: Rules = Rules()
 
 
-@step(libraries=("numpy", "orjson", "pyarrow", "PyStemmer"), parts=("rows",))
+@step(libraries=("numpy", "orjson", "pyarrow", "PyStemmer"), resources=LANGUAGE_FILES, parts=("rows",))
 def validate(
     config: ValidateConfig,
     *,
@@ -66,11 +67,11 @@ def validate(
 
     parts = Parts(out, earlier, work, spread)
     by_row = RowConfig(config.rules, config.refusal, config.empty_answer)
-    source, tally = _Source(rows), Tally()
+    source, tally, languages = _Source(rows), Tally(), language_digests()
     seen = {told["digest"]: Seen(**told) for shards in noted(cut, earlier) for told in shards}
 
     def piece(shard: Shard | SeenShard) -> Piece:
-        return Piece([shard.digest, by_row.given], lambda: (shard.rows, by_row))
+        return Piece([shard.digest, by_row.given, languages], lambda: (shard.rows, by_row))
 
     examined: list[Part] = []
     with tqdm(desc="validate", unit="row", disable=None) as bar:

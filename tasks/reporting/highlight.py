@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from tasks.evaluation.metrics.row import Row
 from tasks.text import ContextView
-from tasks.text.tokens import STOP_WORDS, content_stems, stem
+from tasks.text.tokens import content_stems, stem, stop_words
 
 _WORD = re.compile(r"[^\W_]+")
 
@@ -35,7 +35,7 @@ def _pieces(text: str, marked: Callable[[str], bool]) -> list[Piece]:
     end = 0
     for match in _WORD.finditer(text):
         word = match.group().casefold()
-        mark = word not in STOP_WORDS and marked(stem(word))
+        mark = word not in stop_words() and marked(stem(word))
         between = text[end : match.start()]
         if mark and pieces and pieces[-1][1] and between.isspace():
             pieces[-1] = (pieces[-1][0] + between + match.group(), True)

@@ -1,21 +1,23 @@
 """Text as the rules and the metrics read it: words, numbers, names, values, refusals, and support by a context."""
 
-from tasks.text.names import entities
-from tasks.text.quantities import numbers
+from tasks.text.language import LANGUAGE_FILES, language_digests
+from tasks.text.quantities import holds, numbers
 from tasks.text.refusal import claims, is_refusal, leaks
 from tasks.text.support import ContextView
-from tasks.text.tokens import content_stems, sentences, words
-from tasks.text.values import holds
+from tasks.text.tokens import content_stems, entities, sentences, stop_words, words
 
 __all__ = [
+    "LANGUAGE_FILES",
     "ContextView",
     "claims",
     "content_stems",
     "entities",
     "holds",
     "is_refusal",
+    "language_digests",
     "leaks",
     "numbers",
     "sentences",
+    "stop_words",
     "words",
 ]

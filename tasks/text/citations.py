@@ -2,25 +2,26 @@
 
 import re
 from collections.abc import Sequence
+from functools import cache
 
+from tasks.text.language import language
 from tasks.text.tokens import sentences
 
-_BRACKETED = re.compile(
-    r"\s*[\[【]\s*(?:(?:passages?|documents?|sources?|docs?) )?(\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*)\s*[\]】]",
-    re.IGNORECASE,
-)
 _ROUND = re.compile(r"\s*\((\d{1,2}(?:\s*,\s*\d{1,2})*)\)(?=\s*(?:[.!?,;:]|$))")
 _BEHIND = re.compile(r"([.!?])((?:\s*[\[【]\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*[\]】])+)")  # "… 1937. [2]"
 _MARK = re.compile(r"[\[【(]\s*(?:[a-z]+ )?\d", re.IGNORECASE)
-_NUMBERED = re.compile(
-    r"(?mi)^\s*(?:[\[(【](\d{1,3})[\])】]|(?:passage|document|source|context|excerpt|doc)\s+(\d{1,3})\s*[:.)-]"
-    r"|(\d{1,3})[.)]\s)"
-)
+
+
+@cache
+def _bracketed() -> re.Pattern[str]:
+    names = language().citations.marked
+    numbers = r"(\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*)"
+    return re.compile(rf"\s*[\[【]\s*(?:(?:{names}) )?{numbers}\s*[\]】]", re.IGNORECASE)
 
 
 def without_citations(text: str) -> str:
     """The text without the marks of its citations in square brackets, which say nothing that a context could hold."""
-    return _BRACKETED.sub("", text) if "[" in text or "【" in text else text
+    return _bracketed().sub("", text) if "[" in text or "【" in text else text
 
 
 def cited_sentences(answer: str) -> list[tuple[str, list[int]]]:
@@ -32,8 +33,8 @@ def cited_sentences(answer: str) -> list[tuple[str, list[int]]]:
         return [(sentence, []) for sentence in sentences(answer)]
     found: list[tuple[str, list[int]]] = []
     for sentence in sentences(_BEHIND.sub(r"\2\1", answer)):
-        marks = _BRACKETED.findall(sentence) + _ROUND.findall(sentence)
-        found.append((_ROUND.sub("", _BRACKETED.sub("", sentence)), [n for mark in marks for n in _numbers(mark)]))
+        marks = _bracketed().findall(sentence) + _ROUND.findall(sentence)
+        found.append((_ROUND.sub("", _bracketed().sub("", sentence)), [n for mark in marks for n in _numbers(mark)]))
     return found
 
 
@@ -43,7 +44,9 @@ def numbered(passages: Sequence[str]) -> dict[int, str]:
     Passages may be apart or in one text, each on a line of its own. The first number must be 0 or 1, the others follow.
     """
     text = "\n".join(passages)
-    marks = list(_NUMBERED.finditer(text))
+    names = language().citations.numbered
+    in_front = rf"(?mi)^\s*(?:[\[(【](\d{{1,3}})[\])】]|(?:{names})\s+(\d{{1,3}})\s*[:.)-]|(\d{{1,3}})[.)]\s)"
+    marks = list(re.finditer(in_front, text))
     numbers = [int(next(filter(None, mark.groups()))) for mark in marks]
     if not numbers or numbers[0] > 1 or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
         return {}

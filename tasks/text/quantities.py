@@ -1,9 +1,10 @@
-"""Numbers in text, in one spelling, so that ``1,250.0`` and ``1250`` are the same."""
+"""Numbers in text, in one spelling, so that ``1,250.0`` and ``1250`` are the same; and short values."""
 
 import re
 from collections.abc import Iterable
 
-from tasks.text.tokens import normalise
+from tasks.text.language import language
+from tasks.text.tokens import normalise, stem
 
 _NUMBER = re.compile(r"\d(?<!\w\d)(?<!\d[.,:]\d)\d*(?:[.,:]\d+)*")  # the class in front lets the engine skip
 _DIGIT = re.compile(r"\d")
@@ -11,20 +12,6 @@ _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _MARKER = re.compile(r"(?m)^\s*\(?\d{1,2}[.)]\s|\(\d{1,2}\)|\[\d{1,3}(?:\s*[,–-]\s*\d{1,3})*\]")
 
 _JOINING = frozenset(".,:_")  # between digits, and before them
-
-_SMALL = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-    " eighteen nineteen"
-)
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_ORDINALS = "zeroth first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
-CARDINALS = {word: value for value, word in enumerate(_SMALL.split())} | {
-    word: value for value, word in zip(range(20, 100, 10), _TENS.split(), strict=True)
-}
-_SPELLED = (
-    CARDINALS | {word: value for value, word in enumerate(_ORDINALS.split())} | {"once": 1, "twice": 2, "dozen": 12}
-)
-_UNIT = re.compile(r"[\s-]+(one|two|three|four|five|six|seven|eight|nine)\b")
 
 
 def numbers(text: str) -> list[str]:
@@ -46,20 +33,21 @@ def supported_numbers(text: str, tokens: Iterable[str]) -> frozenset[str]:
     found = _NUMBER.findall(normalise(text))
     for number in [number for number in found if ":" in number or "," in number]:
         found += [*re.split("[,:]", number), number.replace(",", ".")]
-    said = _SPELLED.keys() & tokens
-    spelled = [_SPELLED[token] for token in said]
-    if tens := said.intersection(_TENS.split()):
+    known = language().numbers
+    said = known.all.keys() & tokens
+    spelled = [known.all[token] for token in said]
+    if tens := said & known.ten:
         spelled += [number for ten in tens for number in _compounds(text.lower(), ten)]
     return frozenset([*canonical(found), *map(str, spelled)])
 
 
 def _compounds(text: str, ten: str) -> list[int]:
     """The numbers like "twenty-one" with this ten; a pattern over all tens takes 10 times as long."""
-    found, start = [], -1
+    known, found, start = language().numbers, [], -1
     while (start := text.find(ten, start + 1)) >= 0:
-        unit = _UNIT.match(text, start + len(ten))
+        unit = known.unit.match(text, start + len(ten))
         if unit and not (start and (text[start - 1].isalnum() or text[start - 1] == "_")):
-            found.append(_SPELLED[ten] + _SPELLED[unit[1]])
+            found.append(known.all[ten] + known.all[unit[1]])
     return found
 
 
@@ -91,3 +79,32 @@ def canonical(found: list[str]) -> list[str]:
                 part = (whole.lstrip("0") or "0") + (f".{fraction}" if fraction else "")
             spelled.append(part)
     return spelled
+
+
+_TERM = re.compile(r"(?<!\w)[-−](?=\d)|\d+(?:[.,:]\d+)*|[^\W\d_]+")
+
+
+def holds(text: str, value: str) -> bool:
+    """Whether the terms of `value` stand in `text` one behind the other: ``1,450 rpm`` in ``runs at 1450rpm.``
+
+    Compared by stems, without case and punctuation, numbers by value and with their sign: ``16 bar`` is neither in
+    ``116 bar`` nor in ``-16 bar``, and ``three`` is ``3``.
+    """
+    wanted = _terms(value)
+    if not wanted:
+        return value.strip().casefold() in text.casefold()
+    return f" {' '.join(wanted)} " in f" {' '.join(_terms(text))} "
+
+
+def _terms(text: str) -> list[str]:
+    terms: list[str] = []
+    sign, cardinals = "", language().numbers.cardinals
+    for term in _TERM.findall(normalise(text).casefold()):
+        if term in "-−":
+            sign = "-"
+        elif term[0].isdigit():
+            terms += [sign + number for number in canonical([term])]
+            sign = ""
+        else:
+            terms.append(str(cardinals[term]) if term in cardinals else stem(term))
+    return terms

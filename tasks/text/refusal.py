@@ -5,51 +5,11 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import pairwise
 
+from tasks.text.language import RefusalWords, language
 from tasks.text.support import ContextView, read
-from tasks.text.tokens import STOP_WORDS, content_stems, normalise, sentences, stem, words
-from tasks.text.wordings import CLAUSE, GROUPS, NEWS_OF_THE_WORLD, SOURCE, THE_SOURCE, WORDINGS, gap
+from tasks.text.tokens import content_stems, normalise, sentences, stem, stop_words, words
 
-_PATTERNS = [(frozenset(needs.split()), pattern) for needs, pattern in WORDINGS.values()]
-_OF_THE_WORLD = frozenset(pattern for _, pattern in NEWS_OF_THE_WORLD.values())
-_NEEDED = frozenset().union(*GROUPS.values())
-_OPENING = (  # what may stand before a refusal and says nothing on the question itself
-    r"^(?:thank|hello|hi\b|hey\b|sure\b|okay|ok\b|hmm|great|good question|let me|that is a|after|yes, i can help"
-    r"|(?:could|can|would) you .*(?:context|information|details?|clarif\w+|passages?)|please (?:provide|share|give"
-    r"|clarify))"
-)
-_OF_THE_SOURCE = (  # the same, of what the passages are about
-    rf"^{CLAUSE}{THE_SOURCE} {gap(5)}(?:discuss|describ|mention|talk|focus|cover|provid|contain|is\b|are\b|give"
-    r"|list|expla|refer|deal|relat|include|speak|state|say|outline|present|address|seem|appear)"
-)
-_COURTESY = (
-    r"\b(?:please|let me know|if you|feel free|you (?:can|could|may|might|should|will|would)|happy to|glad to|sorry"
-    r"|thank|i (?:recommend|suggest|would need|need)|apologi[sz]e|consult|refer to|check the"
-    r"|(?:more|further|additional) (?:information|context|details?))\b"
-)
-_TURN = re.compile(r"[,;:–—-]\s*(?=(?:but|however|although|though|yet|nevertheless|that said)\b)", re.IGNORECASE)
-_FRAME = (
-    r"(?i)^(?:(?:based on|according to|as (?:\w+ )?(?:stated|mentioned|described|noted|specified) in|from|in) "
-    rf"{THE_SOURCE}(?: \w{{1,3}})?,? |{THE_SOURCE}(?: \d+)? (?:also )?(?:states|mentions|says|indicates|notes"
-    r"|explains|specifies)(?: that)? )"
-)
-_TELLS = re.compile(r"^(?!.*\bonly\b).*(?: that |\w: )")  # what the passages say, which may be the answer
-_PRONOUNS = frozenset(["it", "they", "these", "this", "none", "neither"])
-_PRONOUN = re.compile(  # the passages, named just before
-    r"^(?:(?:however|but|yet|and),? )?(?:(?:it|they|these|this)\b ?|(?=(?:none|neither) of (?:them|these|those)\b))"
-)
-_CONJUNCTION = re.compile(r"\w,? (?:but|although|though|however|yet)\b")  # something was said before it
-_WISH = re.compile(r"i(?:'d| would| wish| want)\b|unfortunately\b")
-_NAMES_SOURCE = rf"\b{SOURCE}"
-_CONCESSION = re.compile(
-    r"^(?:although|though|even though|while|whilst) ([^,]*), (?!it |they |the (?:passage|text|context|document)"
-    r"|this )"
-)
-_ASIDES = re.compile(r", (?:however|though|unfortunately|therefore|as such|sadly),")
 _BRACKETS = re.compile(r"(?<=[\w.%°'\"]) ?\(([^()]*)\)")  # "12 kg (the passages do not say if with the motor)"
-_TITLE = re.compile(r'"(?:[A-Z][\w\']*[^\w"]*(?:(?:of|the|an?|in|to|me|and|is|with|for|you)\W+)*){2,}"(?=\W*\s\w)')
-_QUOTED = re.compile(r'(?<=\w )"[^"]*\bI\b[^"]*"')  # said by somebody else
-_FIRST_PERSON_TITLE = re.compile(r"\bI (?=[A-Z][a-z]+(?:'t|not)?\b)|\bI'm (?=[A-Z])")  # I Can't Tell You Why
-_NEGATION = frozenset(["no", "not", "t", "none", "nothing", "never", "neither", "cannot"])
 
 
 @lru_cache(maxsize=2)  # a row asks with its citations and without; contexts are freed while they are warm
@@ -60,7 +20,7 @@ def is_refusal(answer: str, sentence: str | None = None, context: ContextView | 
     also if it answers afterwards all the same (see `leaks`). An answer that first answers and then adds what the
     context leaves open does not, nor one whose "was not disclosed" the `context` says itself; without a context,
     what was not disclosed is taken for an answer.
-    Patterns over English wording: a very roundabout refusal is missed.
+    Patterns over the wording of a language: a very roundabout refusal is missed.
     """
     if sentence and _opens_with(answer, sentence):
         return True
@@ -69,9 +29,9 @@ def is_refusal(answer: str, sentence: str | None = None, context: ContextView | 
         return False
     for position, said in enumerate(parts):
         plain = _plain(said)
-        if _refuses(_PRONOUN.sub("the passages ", plain) if position else plain, context):
+        if _refuses(_pronoun_named(plain) if position else plain, context):
             return True
-        if not _is_aside(plain) or _TELLS.search(plain):
+        if not _is_aside(plain) or _known().tells.search(plain):
             return False  # it speaks to the question
     return False
 
@@ -95,7 +55,7 @@ def claims(answer: str, sentence: str | None = None, context: ContextView | None
         found = [part for said in sentences(_behind(answer, sentence)) for part in _claiming(said, context)]
     elif is_refusal(answer, sentence, context):
         clauses = [clause for said in sentences(answer) for clause in _clauses(said, context)]
-        refusing = [_refuses(_PRONOUN.sub("the passages ", _plain(clause)), context) for clause in clauses]
+        refusing = [_refuses(_pronoun_named(_plain(clause)), context) for clause in clauses]
         first = refusing.index(True) if any(refusing) else len(clauses)
         found = [clause for at, clause in enumerate(clauses) if at > first and not refusing[at]]
     else:
@@ -104,28 +64,39 @@ def claims(answer: str, sentence: str | None = None, context: ContextView | None
     return [part for part in found if len(content_stems(part)) >= 3 and not _is_polite(_plain(part))]
 
 
+def _known() -> RefusalWords:
+    return language().refusal
+
+
 def _unframed(said: str) -> str:
-    frame = None if GROUPS["source"].isdisjoint(_telling(said)) else re.match(_FRAME, said)
+    frame = re.match(_known().frame, said) if _names_source(said) else None
     return said[frame.end() :] if frame else said
+
+
+def _names_source(said: str) -> bool:
+    return not _known().groups["source"].isdisjoint(_cues(said))
+
+
+def _pronoun_named(plain: str) -> str:
+    """The sentence with a pronoun at its beginning spelt out."""
+    return _known().pronoun.sub(_known().pronoun_stands_for + " ", plain)
 
 
 def _is_polite(said: str) -> bool:
     """Whether what stands behind a refusal is a courtesy, or tells what the passages are about instead."""
-    return re.search(_COURTESY, said) is not None or (
-        _is_aside(said) and " that " not in said and not said.startswith(("however", "but", "yet"))
-    )
+    return re.search(_known().courtesy, said) is not None or (_is_aside(said) and not _known().turned.search(said))
 
 
 def _is_aside(said: str) -> bool:
     """Whether a sentence says nothing on the question, so that a refusal may still follow."""
-    if re.match(_OPENING, said):
+    if re.match(_known().opening, said):
         return True
-    return not GROUPS["source"].isdisjoint(_telling(said)) and re.match(_OF_THE_SOURCE, said) is not None
+    return _names_source(said) and re.match(_known().about_the_source, said) is not None
 
 
 def _claiming(said: str, context: ContextView | None) -> list[str]:
     """A sentence as it is, or if some of its clauses or brackets refuse, the others."""
-    if not _possible(_telling(said)):
+    if not _possible(_cues(said)):
         return [said]
     if "(" in said:
         said = _BRACKETS.sub(lambda aside: "" if _refuses(_plain(aside[1]), context) else aside[0], said)
@@ -136,7 +107,7 @@ def _claiming(said: str, context: ContextView | None) -> list[str]:
 
 def _clauses(said: str, context: ContextView | None) -> list[str]:
     """A sentence in parts, each beginning with a "but" or the like; whole if it refuses across the parts."""
-    clauses = _TURN.split(said)
+    clauses = _known().turn.split(said)
     if len(clauses) == 1:
         return clauses
     across = _refuses(_plain(said), context) and not any(_refuses(_plain(clause), context) for clause in clauses)
@@ -150,63 +121,63 @@ def _plain(said: str) -> str:
         text = normalise(text).replace("’", "'").replace(" n't", "n't").replace("“", '"').replace("”", '"')
     if "(" in text:
         text = _BRACKETS.sub("", text)
+    known, it = _known(), _known().quotation_stands_for
     if '"' in text:
-        text = _QUOTED.sub("it", _TITLE.sub("it", text))
-    if ":" in text[:12]:
-        text = re.sub(r"^\s*(?:answer|response|a)\s*:\s*(?=\S)", "", text, flags=re.IGNORECASE)
-    if "I" in text:
-        text = _FIRST_PERSON_TITLE.sub("it ", text)
+        text = known.quoted.sub(it, known.title.sub(it, text))
+    text = known.first_person_title.sub(it + " ", known.label.sub("", text))
     if "," in text:
-        text = _ASIDES.sub("", text)
+        text = known.aside.sub("", text)
     return " ".join(text.replace('"', " ").lower().split())
 
 
 def _cued(said: str, position: int) -> bool:
-    """Whether the words stand in a part of an answer that some pattern needs; other answers are spared the reading."""
-    telling = _telling(said)
-    if position and not _PRONOUNS.isdisjoint(read(said).words[:2]):
-        telling |= {"passages"}
-    return bool(_possible(telling))
+    """Whether a part of an answer has the words that some pattern needs; other answers are not read further."""
+    cues, known = _cues(said), _known()
+    if position and not known.pronouns.isdisjoint(read(said).words[:2]):
+        cues |= set(words(known.pronoun_stands_for)) & known.cues
+    return bool(_possible(cues))
 
 
 def _refuses(said: str, context: ContextView | None = None) -> bool:
     """Whether a sentence, as `_plain` gives it, refuses, alone or with more beside it."""
-    if said.startswith(("if ", "partially", "partly")) and " i " not in said:
+    known = _known()
+    if known.conditional.match(said):
         return False
     for match in _wordings(said):
-        concession = _CONCESSION.match(said)
+        concession = known.concession.match(said)
         before = said[: match.start()]
-        told = _is_told(match, context)
         conceded = concession is not None and match.end() <= concession.end()
-        if not (told or conceded) and (
-            not _CONJUNCTION.search(before) or re.search(_NAMES_SOURCE, before) or _WISH.match(before)
+        if not (conceded or _is_of_the_world(match, context)) and (
+            not known.conjunction.search(before)
+            or re.search(rf"\b{known.parts['source']}", before)
+            or known.wish.match(before)
         ):
             return True
     return False
 
 
 @lru_cache(maxsize=64)  # the sentences of an answer, asked about by several
-def _telling(text: str) -> frozenset[str]:
-    """Its words that some pattern needs."""
-    return _NEEDED.intersection(read(text).words)
+def _cues(text: str) -> frozenset[str]:
+    """The words of a text that some pattern needs."""
+    return _known().cues.intersection(read(text).words)
 
 
 @lru_cache(maxsize=64)
 def _wordings(said: str) -> tuple[re.Match[str], ...]:
     """What is worded like a refusal."""
-    return tuple([match for found in _possible(_telling(said)) for match in found(said)])
+    return tuple([match for found in _possible(_cues(said)) for match in found(said)])
 
 
 @lru_cache(maxsize=1 << 12)  # sentences hold few such words, and the same ones again and again
-def _possible(telling: frozenset[str]) -> tuple[Callable[[str], Iterator[re.Match[str]]], ...]:
-    """What looks for the patterns that need no other words of `GROUPS` than these."""
-    present = {name for name, group in GROUPS.items() if not group.isdisjoint(telling)}
-    return tuple(re.compile(pattern).finditer for needs, pattern in _PATTERNS if needs <= present)
+def _possible(cues: frozenset[str]) -> tuple[Callable[[str], Iterator[re.Match[str]]], ...]:
+    """Searches for the wordings that need no other word groups than those of these words."""
+    present = {name for name, group in _known().groups.items() if not group.isdisjoint(cues)}
+    return tuple(re.compile(each.pattern).finditer for each in _known().wordings.values() if each.needs <= present)
 
 
-def _is_told(match: re.Match[str], context: ContextView | None) -> bool:
+def _is_of_the_world(match: re.Match[str], context: ContextView | None) -> bool:
     """Whether what looks like a refusal is said of the world: by the context itself or, in some wordings, perhaps."""
-    if match.re.pattern in _OF_THE_WORLD:
+    if match.re.pattern in _known().of_the_world:
         return context is None or context.stems.issuperset(content_stems(match.group()))
     return context is not None and _says_itself(context, match.group())
 
@@ -214,9 +185,10 @@ def _is_told(match: re.Match[str], context: ContextView | None) -> bool:
 def _says_itself(context: ContextView, wording: str) -> bool:
     """Whether the words that look like a refusal, and each negation with the word behind it, are the context's own."""
     said = words(wording)
-    if "i" in said or any(word not in STOP_WORDS and stem(word) not in context.stems for word in said):
+    known, passed = _known(), stop_words()
+    if known.speaker in said or any(word not in passed and stem(word) not in context.stems for word in said):
         return False
-    negations = [(stem(word), stem(after)) for word, after in pairwise(said) if word in _NEGATION]
+    negations = [(stem(word), stem(after)) for word, after in pairwise(said) if word in known.negations]
     return bool(content_stems(wording)) and all(pair in context.bigrams for pair in negations)
 
 

@@ -7,9 +7,18 @@ from functools import cached_property, lru_cache
 from itertools import chain, pairwise
 from math import log
 
-from tasks.text.names import entities
 from tasks.text.quantities import numbers, stands, supported_numbers
-from tasks.text.tokens import STOP_WORDS, content, content_among, normalise, stem, stems, words, words_by_sentence
+from tasks.text.tokens import (
+    content,
+    content_among,
+    entities,
+    normalise,
+    stem,
+    stems,
+    stop_words,
+    words,
+    words_by_sentence,
+)
 
 
 class Words:
@@ -162,8 +171,8 @@ class ContextView:
 
     def content_coverage(self, answer: str) -> float | None:
         """Share of the answer's content stems that the context holds."""
-        said = read(answer)
-        if said.content and all(word in STOP_WORDS or self._has(word) for word in said.words):
+        said, passed = read(answer), stop_words()
+        if said.content and all(word in passed or self._has(word) for word in said.words):
             return 1.0  # most answers; then no word of the context need be stemmed
         self._look_up(said.content)
         return _share(sum([1 for each in said.content if self._windows[each]]), len(said.content))
@@ -242,7 +251,7 @@ class ContextView:
         return [name for name in entities(answer) if any(self._is_new(word, query) for word in words(name))]
 
     def _is_new(self, word: str, query: str) -> bool:
-        if word in STOP_WORDS or self._has(word):
+        if word in stop_words() or self._has(word):
             return False
         each = stem(word)
         return each not in self.stems and each not in read(query).stems

@@ -51,8 +51,7 @@ def packed(folder: Path, *, rows: int, seed: int = 0) -> Path:
     import numpy as np
     import pyarrow as pa
 
-    from tasks.data.dataset.encode import tokens_schema
-    from tasks.data.dataset.folder import Lengths, finish
+    from tasks.data.dataset.folder import Lengths, finish, tokens_schema
     from tasks.data.dataset.packing import Packing
 
     made = random.Random(seed)

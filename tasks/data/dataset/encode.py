@@ -2,17 +2,15 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
-from tasks.data.dataset.overflow import Fitted, fit
+from tasks.data.dataset.folder import tokens
+from tasks.data.dataset.overflow import fit
 from tasks.data.dataset.split import EVALUATION, LEAK, SIDES
 from tasks.data.triplets import Triplet, TripletWriter, parse_triplets
 from tasks.prompts import Prompt
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 BATCH = 512  # rows rendered and tokenised at a time
 REMEDIES = {
@@ -41,7 +39,7 @@ def encode(
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Encode a file of triplets.
 
-    Files, one for each side that has rows: ``train`` and ``heldout``, tokens (see `tokens_schema`); ``evaluation``,
+    Files, one for each side that has rows: ``train`` and ``heldout``, tokens (`tokens_schema`); ``evaluation``,
     triplets that leave room for an answer; and ``left_out``, a line of JSON for each row on no side. Facts: counts.
     """
     by_side: dict[int, list[Triplet]] = {side: [] for side in range(len(SIDES))}
@@ -89,37 +87,14 @@ def encode(
             facts["overflows"].append(needed)
             leave_out(row, "overflow", f"{needed:,} tokens with its evidence alone, of {limits.max_tokens:,}")
         if kept:
-            files[name] = _triplets(kept, refusal) if side == EVALUATION else tokens(fitted)
+            files[name] = (
+                _triplets(kept, refusal)
+                if side == EVALUATION
+                else tokens((each.prompts, each.completions) for each in fitted)
+            )
     if left_out:
         files["left_out"] = b"".join(left_out)
     return files, facts | {"left_out": counts, "similar": similar}
-
-
-def tokens_schema() -> "pa.Schema":
-    """A row's tokens, prompt and completion, and how many of them are the prompt's."""
-    import pyarrow as pa
-
-    return pa.schema([("input_ids", pa.list_(pa.int32())), ("prompt_tokens", pa.int32())])
-
-
-def tokens(fitted: Sequence[Fitted]) -> bytes:
-    """An Arrow IPC stream of the rows' tokens, a batch for each of `fitted`."""
-    import numpy as np
-    import pyarrow as pa
-
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, tokens_schema()) as stream:
-        for each in fitted:
-            prompts, completions = each.prompts, each.completions
-            asked = np.tile([True, False], len(each.rows))  # prompt and completion in turn
-            asked = np.repeat(asked, np.stack([prompts.lengths, completions.lengths], axis=1).ravel())
-            ids = np.empty(asked.size, np.int32)
-            ids[asked], ids[~asked] = prompts.values, completions.values
-            ends = (prompts.offsets + completions.offsets).astype(np.int32)
-            columns = [pa.ListArray.from_arrays(ends, ids), pa.array(prompts.lengths, pa.int32())]
-            stream.write_batch(pa.RecordBatch.from_arrays(columns, schema=tokens_schema()))
-    content: bytes = sink.getvalue().to_pybytes()
-    return content
 
 
 def _triplets(rows: Sequence[Triplet], refusal: str) -> bytes:

@@ -4,6 +4,7 @@
 names its rows. So a changed shard costs its own size on the disk, not that of the dataset.
 """
 
+from collections.abc import Iterable
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from tasks.data.dataset.encode import tokens
 from tasks.data.dataset.packing import Packing
+from tasks.prompts.tokens import Tokens
 
 if TYPE_CHECKING:
     import datasets
     import numpy as np
+    import pyarrow as pa
 
 IGNORED = -100  # the label that PyTorch's cross-entropy leaves out
 SEQUENCES = "sequences.arrow"
@@ -43,6 +45,32 @@ class Lengths(NamedTuple):
                     prompts.append(batch["prompt_tokens"].to_numpy().copy())  # a view would keep the file mapped
                     wholes.append(np.diff(batch["input_ids"].offsets.to_numpy()))
         return cls(np.concatenate(prompts), np.concatenate(wholes))
+
+
+def tokens_schema() -> "pa.Schema":
+    """A row's tokens, prompt and completion, and how many of them are the prompt's."""
+    import pyarrow as pa
+
+    return pa.schema([("input_ids", pa.list_(pa.int32())), ("prompt_tokens", pa.int32())])
+
+
+def tokens(batches: Iterable[tuple[Tokens, Tokens]]) -> bytes:
+    """An Arrow IPC stream of rows' tokens, a record batch for each batch of prompts and completions."""
+    import numpy as np
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, tokens_schema()) as stream:
+        for prompts, completions in batches:
+            asked = np.tile([True, False], prompts.lengths.size)  # prompt and completion in turn
+            asked = np.repeat(asked, np.stack([prompts.lengths, completions.lengths], axis=1).ravel())
+            ids = np.empty(asked.size, np.int32)
+            ids[asked], ids[~asked] = prompts.values, completions.values
+            ends = (prompts.offsets + completions.offsets).astype(np.int32)
+            columns = [pa.ListArray.from_arrays(ends, ids), pa.array(prompts.lengths, pa.int32())]
+            stream.write_batch(pa.RecordBatch.from_arrays(columns, schema=tokens_schema()))
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
 
 
 def shards(folder: Path) -> list[Path]:

@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 from tasks.evaluation.metrics.row import Row
-from tasks.text.tokens import STOP_WORDS
+from tasks.text.tokens import stop_words
 
 
 def form(row: Row) -> float | None:
@@ -24,4 +24,4 @@ def form(row: Row) -> float | None:
 
 @lru_cache(maxsize=1 << 14)
 def _kind(word: str) -> str:
-    return word if word in STOP_WORDS else "0" if word[0].isdigit() else "w"
+    return word if word in stop_words() else "0" if word[0].isdigit() else "w"

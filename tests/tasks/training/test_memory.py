@@ -34,8 +34,7 @@ def sequences(folder: Path, *, length: int, count: int, row: int = 64) -> Path:
     import numpy as np
     import pyarrow as pa
 
-    from tasks.data.dataset.encode import tokens_schema
-    from tasks.data.dataset.folder import Lengths, finish
+    from tasks.data.dataset.folder import Lengths, finish, tokens_schema
     from tasks.data.dataset.packing import Packing
 
     each = length // row
