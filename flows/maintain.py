@@ -5,7 +5,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
-from flows.orchestration import ui_artifacts as shown
+from flows.orchestration import ui_artifacts
 from flows.retrain import SAMPLE
 from flows.roots import refuse_outside
 from flows.stores import StoreConfig
@@ -38,7 +38,7 @@ def maintain(request: Maintain = OURS) -> State[str]:
     freed = f"{found.freed / 2**20:.1f} MiB {'freed' if request.delete else 'would be freed'}"
     told = f"{freed}; {len(flaws)} flaws" if flaws else f"{freed}; {'all is whole' if request.fsck else 'not checked'}"
     lines = [f"# {told}", *_gone(found), *(f"- {each.where}: {each.flaw}; {each.done}" for each in flaws)]
-    shown.markdown("\n".join(lines), key="maintenance", description="What was freed, and what was harmed")
+    ui_artifacts.markdown("\n".join(lines), key="maintenance", description="What was freed, and what was harmed")
     if all(each.mended for each in flaws):
         return Completed(message=told, data=told)
     return Failed(message=f"{told}, and not all could be mended; see `reground fsck`")

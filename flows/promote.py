@@ -17,8 +17,8 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.orchestration import ui_artifacts as shown
-from flows.orchestration.task_runner import patiently
+from flows.orchestration import ui_artifacts
+from flows.orchestration.task_runner import retry_transient
 from flows.promotion import decide
 from flows.promotion.announce import announced
 from flows.promotion.judged import decided
@@ -72,14 +72,14 @@ def promote(request: Promote = CHALLENGER) -> State[str]:
     goes on from the top.
     """
     refuse_outside(request)
-    return patiently(lambda: _promoted(request))
+    return retry_transient(lambda: _promoted(request))
 
 
 @flow(name="rollback", validate_parameters=True)
 def rollback(request: Rollback) -> State[str]:
     """Take the champion out of service and bring back the adapter before it. The state message tells the outcome."""
     refuse_outside(request)
-    return patiently(lambda: _rolled_back(request))
+    return retry_transient(lambda: _rolled_back(request))
 
 
 # Each of these may be done again: what is in the promotion log already is not entered twice.
@@ -108,7 +108,7 @@ def _asked(store: Store, request: Promote) -> str:
     if not _resumed():
         adapter = candidate(store, request.adapter)
         about = decide.described(store, adapter)
-        shown.markdown(about, key="approval", description="What waits for approval")
+        ui_artifacts.markdown(about, key="approval", description="What waits for approval")
         form = Approval.with_initial_data(description=about, adapter=f"{adapter.step}/{adapter.key}")
     answer = suspend_flow_run(wait_for_input=form, key="approval")
     if not answer.approve:
@@ -126,7 +126,7 @@ def _ended(store: Store, told: str, mlflow: str | None) -> State[str]:
         from flows.promotion.registry import mirrored
 
         told += mirrored(store, mlflow)
-    shown.markdown(markdown(versions(store)), key=SERVED, description="Adapters by what became of them")
+    ui_artifacts.markdown(markdown(versions(store)), key=SERVED, description="Adapters by what became of them")
     return Completed(message=told, data=told)
 
 

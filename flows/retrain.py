@@ -10,11 +10,11 @@ SAMPLE = load(settings.config_file() or TINY)  # what the run form begins with
 
 
 @flow(name="retrain", flow_run_name="retrain {config.name}", validate_parameters=True)
-def retrain(config: Retrain = SAMPLE, because: str = "") -> State[str]:
+def retrain(config: Retrain = SAMPLE, because: str = "") -> State[dict[str, str]]:
     """Validate, build, train, export, answer, score and report; each step only if something it is made from changed.
 
-    The run's state message is the report's headline and what became of the adapter, and its result is the report's
-    folder.
+    The run's state message is the report's headline and what was done with the adapter; its result has both: the
+    report's folder as `report`, and `promotion`.
 
     Args:
         config: What to make, from what, and how; where a section says nothing, its defaults hold.

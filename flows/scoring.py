@@ -13,6 +13,7 @@ from rich.table import Table
 
 from tasks.data.readers.files import expand, read_lines
 from tasks.engine.errors import UserError
+from tasks.engine.progress import Progress
 from tasks.evaluation.metrics import METRICS, Row
 from tasks.evaluation.metrics.plain import faithfulness, sentences_faithfulness
 from tasks.text import ContextView, is_refusal
@@ -83,12 +84,10 @@ def score_file(source: str, out: Path | None = None, refusal: str | None = None)
 
     Raises UserError with file and line for a row that cannot be read; `out` is then as it was.
     """
-    from tqdm import tqdm
-
     measured = {name: metric for name, metric in METRICS.items() if metric.level == "row"}
     sums, weights, rows = dict.fromkeys(measured, 0.0), dict.fromkeys(measured, 0.0), dict.fromkeys(measured, 0)
     with _lines(out) as file:
-        for name, given in tqdm(_read(source), desc="score", unit="row", file=sys.stderr, disable=None):
+        for name, given in Progress("score").over(_read(source)):
             row = given.row(refusal)
             unknown = [each for field in _lacks(given, row) for each in NEEDS[field]]
             marks = {each: None if each in unknown else metric.measure(row) for each, metric in measured.items()}

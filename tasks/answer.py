@@ -13,6 +13,7 @@ from tasks.data.triplets import read_triplets
 from tasks.engine import Config, step
 from tasks.engine.errors import UserError
 from tasks.engine.journal import Journal
+from tasks.engine.progress import Progress
 from tasks.models.model import ModelConfig, attach_adapter, inference, load_base, load_tokenizer, merge_adapter
 from tasks.prompts import Prompt
 
@@ -72,8 +73,6 @@ def answer(
     Writes out/answers.arrow, a row for a row: id, prompt (its digest), answer, tokens (int32), truncated (bool).
     Returns how many rows were taken over and how many generated, and on a GPU for how many seconds it was held.
     """
-    from tqdm import tqdm
-
     prompt = Prompt.load(template, load_tokenizer(base), refusal_of(rows))
     ids, questions = [], []
     for row in read_triplets(rows):
@@ -98,10 +97,8 @@ def answer(
         batches = generate_batches(
             model, prompt, new, done=answers, max_new_tokens=config.max_new_tokens, batch_tokens=config.batch_tokens
         )
-        with tqdm(desc="answer", unit="row", initial=len(taken), total=len(taken) + len(new), disable=None) as bar:
-            if taken:
-                bar.set_postfix_str(f"{len(taken):,} taken over")
-            bar.update(len(new) - unanswered)
+        answered = len(taken) + len(new) - unanswered
+        with Progress("answer", total=len(taken) + len(new), done=answered) as bar:
             for batch in batches:
                 journal.append([(digest, *each) for digest, each in batch.items()])
                 answers |= batch

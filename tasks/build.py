@@ -25,6 +25,7 @@ from tasks.engine.errors import UserError
 from tasks.engine.inputs import sha256_json
 from tasks.engine.mapper import Spread, here
 from tasks.engine.parts import Part, Parts, Piece
+from tasks.engine.progress import Progress
 from tasks.prompts import Prompt
 from tasks.text import LANGUAGE_FILES, language_digests
 
@@ -200,8 +201,6 @@ class _Encoding:
         self._laid: Counter[str] = Counter()
 
     def encode(self, source: _Source, fates: list[Fate], prompt: Prompt) -> None:
-        from tqdm import tqdm
-
         refusal = refusal_of(source.rows)
 
         def piece(path: Path, digest: str, fate: Fate) -> Piece:
@@ -209,7 +208,7 @@ class _Encoding:
             return Piece(given, lambda: (path.read_bytes(), fate, prompt, refusal, self.limits))
 
         rows = sum(part.facts["rows"] for part in source.sketches)
-        with tqdm(desc="build", unit="row", total=rows, disable=None) as bar:
+        with Progress("build", total=rows) as bar:
             pieces = map(piece, source.files, source.digests, fates)
             for part, sketched in zip(self.parts.map(encode, pieces), source.sketches, strict=True):
                 self._lay(part)

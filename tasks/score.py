@@ -15,6 +15,7 @@ from tasks.data.triplets import Triplet, read_triplets
 from tasks.engine import Config, step
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import sha256_json
+from tasks.engine.progress import Progress
 from tasks.evaluation.metrics import METRICS, Row
 from tasks.evaluation.metrics.abstention import baselines
 from tasks.evaluation.metrics.contrast_pairs import Key, contrast_pairs, handled
@@ -93,7 +94,6 @@ def _known(earlier: Sequence[Path]) -> Known:
 def measure(config: ScoreConfig, rows: Path, answers: Path, known: Known) -> Scores:
     """Every metric of every row; memory holds numbers alone."""
     import numpy as np
-    from tqdm import tqdm
 
     refusal = refusal_sentence(rows)
     ids: list[str] = []
@@ -101,7 +101,7 @@ def measure(config: ScoreConfig, rows: Path, answers: Path, known: Known) -> Sco
     digests: list[str] = []
     columns: dict[str, array[float]] = defaultdict(lambda: array("d"))
     pairs: list[tuple[Key, bool, bool]] = []
-    for batch in batches(tqdm(answered(rows, answers), desc="score", unit="row", disable=None)):
+    for batch in batches(Progress("score").over(answered(rows, answers))):
         named = [_digest(triplet, answer, refusal) for triplet, answer in batch]
         new = [pair for pair, digest in zip(batch, named, strict=True) if digest not in known]
         measured = iter(marks_of(new, refusal, config))

@@ -21,6 +21,7 @@ from tasks.data.triplets import LEFT_OUT, parse_triplets
 from tasks.engine.errors import UserError
 from tasks.engine.mapper import Spread, here
 from tasks.engine.parts import Part, Parts, Piece, noted
+from tasks.engine.progress import Progress
 from tasks.engine.step import Config, step
 from tasks.text import LANGUAGE_FILES, language_digests
 
@@ -63,8 +64,6 @@ def validate(
 
     UserError where more than `max_reject_share` are rejected, or none is left.
     """
-    from tqdm import tqdm
-
     parts = Parts(out, earlier, work, spread)
     by_row = RowConfig(config.rules, config.refusal, config.empty_answer)
     source, tally, languages = _Source(rows), Tally(), language_digests()
@@ -74,7 +73,7 @@ def validate(
         return Piece([shard.digest, by_row.given, languages], lambda: (shard.rows, by_row))
 
     examined: list[Part] = []
-    with tqdm(desc="validate", unit="row", disable=None) as bar:
+    with Progress("validate") as bar:
         for number, part in enumerate(parts.map(examine_shard, map(piece, source.cut(seen.values())))):
             parts.lay(
                 part,

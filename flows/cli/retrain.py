@@ -59,15 +59,13 @@ def _run_flow(tree: Retrain) -> tuple[Path, str]:
     Returns the report's folder and what became of the adapter.
     """
     settings.for_terminal()
-    from flows.orchestration.run import AND_SO, TELL
+    from flows.orchestration.run import ON_STEP
     from flows.retrain import retrain as flow
 
-    def told(step: Any, done: bool) -> None:
-        (display.step_done if done else display.step_starts)(console, step)
-
-    TELL.set(told)
+    ON_STEP.set(display.on_step(console))
     state: Any = flow(tree, return_state=True)
-    return Path(state.result()), state.message.partition(AND_SO)[2]
+    result = state.result()
+    return Path(result["report"]), result["promotion"]
 
 
 def plan(

@@ -63,16 +63,13 @@ def sweep(
         write_json([_plain(look) for look in found]) if json else _planned(search, found)
         return
     settings.for_terminal()
-    from flows.orchestration.run import TELL
+    from flows.orchestration.run import ON_STEP
     from flows.sweep import Sweep
     from flows.sweep import sweep as flow
     from flows.sweeps.outcome import Outcome
 
-    def told(step: Any, done: bool) -> None:
-        (display.step_done if done else display.step_starts)(console, step)
-
     if not json:
-        TELL.set(told)
+        ON_STEP.set(display.on_step(console))
     state: Any = flow(Sweep(**dict(search)), return_state=True)
     plain = state.result()
     write_json(plain) if json else _show(Outcome.of(plain))

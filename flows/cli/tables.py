@@ -1,5 +1,6 @@
 """How plans, runs, records and answers look in a terminal."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +116,11 @@ def _when(moment: str) -> str:
 
 def _few(reasons: list[str], most: int = 4) -> list[str]:
     return reasons if len(reasons) <= most else [*reasons[:most], f"… and {len(reasons) - most} more"]
+
+
+def on_step(console: Console) -> Callable[[Planned, bool], None]:
+    """Shows a step when it starts and when it is done."""
+    return lambda step, done: (step_done if done else step_starts)(console, step)
 
 
 def step_starts(console: Console, step: Planned) -> None:

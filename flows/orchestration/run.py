@@ -14,10 +14,10 @@ from rich.console import Console
 
 from flows.cli import tables as display
 from flows.config import Retrain
-from flows.orchestration import ui_artifacts as shown
+from flows.orchestration import ui_artifacts
 from flows.orchestration.mappers import Runner
 from flows.orchestration.run_names import naming
-from flows.orchestration.task_runner import TaskRunner, Tell, patiently, silent
+from flows.orchestration.task_runner import OnStep, TaskRunner, no_display, retry_transient
 from flows.pipeline import Outcome, pipeline, planned
 from flows.promote import settle_and_ask
 from flows.promotion.announce import announced
@@ -26,46 +26,50 @@ from flows.roots import refuse_outside
 from tasks.engine.errors import UserError
 from tasks.engine.lineage import lineage
 from tasks.engine.plan import Planner
+from tasks.engine.progress import watched_by
 from tasks.engine.storage.store import Artifact, Store
 from tasks.reporting import history
 
-AND_SO = " → "  # in the state message, between what the adapter is worth and what became of it
-TELL: ContextVar[Tell] = ContextVar("tell", default=silent)  # the terminal sets it, to watch the steps
+ON_STEP: ContextVar[OnStep] = ContextVar("on_step", default=no_display)  # the terminal sets it, to show the steps
+Retrained = dict[str, str]  # "report", "promotion": the report's folder, and what was done with the adapter
 
 
-def run(config: Retrain, because: str = "") -> State[str]:
+def run(config: Retrain, because: str = "") -> State[Retrained]:
     """It may be done again: what is finished is found in the store."""
     if because:
         get_run_logger().info("started because %s", because)
     refuse_outside(config)
     planner = _planned(config)
-    with shown.meanwhile():
+    with ui_artifacts.in_background(), watched_by(ui_artifacts.PrefectWatcher()):
         if planner:
             _name(config, planner)
-        return patiently(lambda: _run(config, because, planner))
+        return retry_transient(lambda: _run(config, because, planner))
 
 
-def _run(config: Retrain, because: str, planner: Planner | None) -> State[str]:
+def _run(config: Retrain, because: str, planner: Planner | None) -> State[Retrained]:
     store = config.open_store()
-    outcome = made(config, store, name=config.name, tell=TELL.get(), because=because, planner=planner)
+    outcome = made(config, store, name=config.name, on_step=ON_STEP.get(), because=because, planner=planner)
     report = orjson.loads((outcome.report.folder / "report.json").read_bytes())
     summary = (outcome.report.folder / "report.md").read_text(encoding="utf-8")
-    shown.markdown(summary, key="comparison", description="Base against tuned")
-    shown.markdown(_origins(outcome.report), key="lineage", description="What the report was made from")
+    ui_artifacts.markdown(summary, key="comparison", description="Base against tuned")
+    ui_artifacts.markdown(_origins(outcome.report), key="lineage", description="What the report was made from")
     with announced(store):
         settled = settle_and_ask(store, config.promotion, outcome, cache=config.cache)
     served = f"{markdown(versions(store))}\n{history.markdown([e.plain() for e in store.promotions.entries()])}"
-    shown.markdown(served, key="versions", description="Adapters by what became of them")
-    return Completed(message=f"{report['headline']}{AND_SO}{settled}", data=str(outcome.report.folder))
+    ui_artifacts.markdown(served, key="versions", description="Adapters by what became of them")
+    result = {"report": str(outcome.report.folder), "promotion": settled}
+    return Completed(message=f"{report['headline']} → {settled}", data=result)
 
 
-def made(config: Retrain, store: Store, *, name: str, **told: Any) -> Outcome[Artifact]:
-    """Run the pipeline with what `TaskRunner` is told, log the run as `name`'s, and show its steps."""
+def made(config: Retrain, store: Store, *, name: str, **options: Any) -> Outcome[Artifact]:
+    """Run the pipeline with the options of `TaskRunner`, log the run as `name`'s, and show its steps."""
     runner = Runner(config.runner, address=config.runner_address, workers=config.workers)
     with runner as spread, store.log_run(name) as log:
-        steps = TaskRunner(store, name=name, spread=spread, log=log, **told)
+        steps = TaskRunner(store, name=name, spread=spread, log=log, **options)
         outcome = pipeline(config, steps)
-    shown.markdown(steps.steps(), key="steps", description="Each step: cached or not, which artifact, and why it is")
+    ui_artifacts.markdown(
+        steps.steps(), key="steps", description="Each step: cached or not, which artifact, and why it is"
+    )
     return outcome
 
 
@@ -98,4 +102,4 @@ def _name(config: Retrain, planner: Planner) -> None:
         with get_client(sync_client=True) as client:
             client.update_flow_run(run.id, name=run.name, tags=run.tags)
 
-    shown.send(rename)
+    ui_artifacts.send(rename)

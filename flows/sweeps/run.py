@@ -6,7 +6,7 @@ from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.orchestration import ui_artifacts as shown
+from flows.orchestration import ui_artifacts
 from flows.roots import refuse_outside
 from flows.sweeps.engines import contrasts, proposed
 from flows.sweeps.grid import looks
@@ -39,7 +39,7 @@ def run(search: Search) -> State[dict[str, Any]]:
         else:
             rows.append(Row(each.number, each.settings, **figures))
     outcome = Outcome(rows)
-    shown.markdown(markdown(outcome), key="sweep", description="Trials by their settings, and the best")
+    ui_artifacts.markdown(markdown(outcome), key="sweep", description="Trials by their settings, and the best")
     if outcome.failed:
         raise UserError(f"all {len(rows)} trials failed; the first: {rows[0].error}", "mend that, and run it again")
     return Completed(message=outcome.headline, data=outcome.plain())

@@ -6,30 +6,30 @@ import orjson
 from prefect import flow
 
 from flows.config import Retrain
-from flows.orchestration import ui_artifacts as shown
-from flows.orchestration.run import TELL, made
-from flows.orchestration.task_runner import patiently
+from flows.orchestration import ui_artifacts
+from flows.orchestration.run import ON_STEP, made
+from flows.orchestration.task_runner import retry_transient
 from tasks.engine.plan import Planned
 
 
 @flow(name="trial", flow_run_name="{name}", validate_parameters=False)
 def trial(name: str, config: Retrain) -> dict[str, Any]:
     """The fields of the trial's `Row`. Raises UserError if it fails of what a user can mend."""
-    with shown.meanwhile():
-        return patiently(lambda: _figures(config))
+    with ui_artifacts.in_background():
+        return retry_transient(lambda: _figures(config))
 
 
 def _figures(config: Retrain) -> dict[str, Any]:
-    told = TELL.get()
+    on_step = ON_STEP.get()
     done: dict[str, Planned] = {}
 
     def note(step: Planned, finished: bool) -> None:
-        told(step, finished)
+        on_step(step, finished)
         if finished:
             done[step.label] = step
 
     name = f"{config.name} sweep"  # a plan of the config itself goes on comparing with its own last run
-    outcome = made(config, config.open_store(), name=name, tell=note)
+    outcome = made(config, config.open_store(), name=name, on_step=note)
     training = done["train"].artifact
     assert training is not None
     gate = orjson.loads((outcome.gate.folder / "gate.json").read_bytes())

@@ -14,6 +14,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from tasks.engine import RUNTIME, Config
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import sha256_json
+from tasks.engine.progress import Progress
 from tasks.judges.case import Case, Judgement
 from tasks.judges.completions import Completions
 from tasks.judges.embedding import Embedder
@@ -118,7 +119,6 @@ class Llm:
         Several are on the way at a time, question by question in an order of the ids' digests: when a budget is spent,
         what was judged is a random sample of questions, and of each both systems' answers by every judge.
         """
-        from tqdm import tqdm
 
         def said(task: tuple[int, str]) -> Said:
             at, name = task
@@ -134,7 +134,7 @@ class Llm:
         tasks = list(dict.fromkeys((alike[cases[at].seen], name) for at in order for name in says))
         pool = ThreadPoolExecutor(self._config.endpoint.concurrency)
         try:
-            done = tqdm(pool.map(said, tasks), desc="llm", unit="judgement", total=len(tasks), disable=None)
+            done = Progress("llm", unit="judgement", total=len(tasks)).over(pool.map(said, tasks))
             found = dict(zip(tasks, done, strict=True))
         finally:
             pool.shutdown(cancel_futures=True)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from tasks.engine.inputs import sha256_json
 from tasks.engine.journal import Journal
+from tasks.engine.progress import Progress
 from tasks.judges.case import Case, Judgement
 
 CHUNK = 64  # cases that are judged and kept at a time
@@ -45,15 +46,13 @@ class Memory:
 
     def judged(self, judge: str, recipe: object, cases: Sequence[Case], measure: Measure) -> list[Told]:
         """The judgement of each case with its digest; `measure` is asked for those that are not known."""
-        from tqdm import tqdm
-
         of_recipe = sha256_json((judge, recipe))
         digests = [case.digest(of_recipe) for case in cases]
         wanted = dict(zip(digests, cases, strict=True))
         new = [digest for digest in wanted if digest not in self._known]
         self.taken_over += len(wanted) - len(new)
         self.made += len(new)
-        with tqdm(desc=judge, unit="answer", total=len(new), disable=None) as bar:
+        with Progress(judge, unit="answer", total=len(new)) as bar:
             for start in range(0, len(new), CHUNK):
                 chunk = new[start : start + CHUNK]
                 said = dict(zip(chunk, measure([wanted[digest] for digest in chunk]), strict=True))

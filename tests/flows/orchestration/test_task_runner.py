@@ -1,11 +1,23 @@
 """Steps as Prefect tasks, on a real server: what the UI would show."""
 
 import json
+import time
 from pathlib import Path
 
 from tasks.engine import Config, step
 from tasks.engine.inputs import Files
 from tasks.engine.storage.store import Store
+
+
+@step(parts=("train",))
+def split(config: Config, *, rows: Path, out: Path) -> None:
+    (out / "train").mkdir()
+    (out / "train/rows.txt").write_bytes((rows / "rows.txt").read_bytes())
+
+
+@step()
+def fit(config: Config, *, train: Path, base: list[Path], start: Path | None = None, out: Path) -> None:
+    (out / "weights.txt").write_text("0.5")
 
 
 @step()
@@ -129,3 +141,48 @@ def test_every_step_has_a_row_that_says_whether_it_was_cached_and_why_it_is(pref
     for state in ("Completed", "Cached"):
         row = toy().splitlines()[-1]
         assert row == f"| copy | {state} | `{store.match('copy').about}` | 0.00 MiB | never made |"
+
+
+def test_each_task_shows_the_tasks_that_made_its_inputs_in_this_run(prefect_server, tmp_path, rows):
+    """Edges as the page of a flow run draws them; an artifact that is only found in the store has none."""
+    from prefect import flow
+    from prefect.client.orchestration import get_client
+    from prefect.context import FlowRunContext
+
+    from flows.orchestration.task_runner import TaskRunner
+
+    store = Store(tmp_path / "store")
+    files = Files((rows,))
+
+    @flow
+    def chain(start: str | None) -> str:
+        run = TaskRunner(store)
+        copied = run(copy, Config(), label="copy it", rows=files)
+        dataset = run(split, Config(), rows=copied)
+        earlier = store.match(start) if start else None
+        first = run(fit, Config(), label="fit first", train=dataset["train"], base=files, start=earlier)
+        run(fit, Config(), label="fit second", train=dataset["train"], base=files, start=first)
+        return str(FlowRunContext.get().flow_run.id)
+
+    def edges(flow_run: str) -> dict[str, set[str]]:
+        """Label → labels of upstream tasks. The server takes its time to write down what it is sent."""
+        deadline = time.monotonic() + 120
+        while True:
+            with get_client(sync_client=True) as client:
+                graph = client.request("GET", "/flow_runs/{id}/graph-v2", path_params={"id": flow_run}).json()
+            nodes = {node["id"]: node for _, node in graph["nodes"]}
+            if len(nodes) == 4 or time.monotonic() > deadline:
+                break
+            time.sleep(0.5)
+        labels = {name: node["label"].rpartition(" ")[0] for name, node in nodes.items()}
+        return {labels[name]: {labels[each["id"]] for each in node["parents"]} for name, node in nodes.items()}
+
+    wanted = {
+        "copy it": set(),
+        "split": {"copy it"},
+        "fit first": {"split"},
+        "fit second": {"split", "fit first"},
+    }
+    assert edges(chain(None)) == wanted
+    assert edges(chain(None)) == wanted  # all of them cached
+    assert edges(chain("fit")) == wanted  # an adapter of an earlier run is no task of this one

@@ -81,7 +81,7 @@ def test_a_bucket_that_is_away_when_a_step_publishes_is_tried_again(
 
 
 def test_it_is_given_up_in_the_end_and_nothing_waits_a_second_time(prefect_server, outage, store, rows, soon):
-    from flows.orchestration.task_runner import TaskRunner, patiently
+    from flows.orchestration.task_runner import TaskRunner, retry_transient
 
     does[:] = [outage.cut] * 4
     tried = []
@@ -91,13 +91,13 @@ def test_it_is_given_up_in_the_end_and_nothing_waits_a_second_time(prefect_serve
         TaskRunner(store)(copy, Config(), rows=Files((rows,)))
 
     with pytest.raises(Unreachable, match="cannot .* at s3://.*\n.*check the network") as error:
-        in_flow(lambda: patiently(job))
+        in_flow(lambda: retry_transient(job))
     assert error.value.waited
     assert tried == ["walked"]
 
 
 def test_between_the_steps_a_bucket_is_waited_for_as_well(prefect_server, outage, store, soon):
-    from flows.orchestration.task_runner import patiently
+    from flows.orchestration.task_runner import retry_transient
 
     store.objects.write("x", b"y")
     outage.cut()
@@ -109,7 +109,7 @@ def test_between_the_steps_a_bucket_is_waited_for_as_well(prefect_server, outage
             outage.mend()
         found.append(store.objects.read("x"))
 
-    in_flow(lambda: patiently(read))
+    in_flow(lambda: retry_transient(read))
     assert found == [None, None, b"y"]
 
 
@@ -181,12 +181,12 @@ def hub(tmp_path, monkeypatch):
 
 def test_a_hub_that_answers_503_twice_is_asked_a_third_time(prefect_server, hub, soon):
     from flows.config import BaseConfig
-    from flows.orchestration.task_runner import patiently
+    from flows.orchestration.task_runner import retry_transient
     from flows.sources import base_model
 
     hub.busy = 2
     found = []
-    in_flow(lambda: patiently(lambda: found.append(base_model(BaseConfig(model="org/tiny")))))
+    in_flow(lambda: retry_transient(lambda: found.append(base_model(BaseConfig(model="org/tiny")))))
     assert [each.digest for each in found] == [f"org/tiny@{COMMIT}"]
     assert hub.asked == 3
     assert [each.name for each in found[0].local().iterdir()] == ["config.json"]
