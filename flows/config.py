@@ -8,10 +8,10 @@ import yaml
 from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
 from flows.promotion.settle import PromotionConfig
-from flows.stores import Address, StoreConfig
+from flows.settings import Address, StoreConfig
 from tasks.answer import AnswerConfig
 from tasks.build import BuildConfig
-from tasks.engine import RUNTIME, Config
+from tasks.engine import NOT_A_PATH, RUNTIME, Config, PathSetting, Text
 from tasks.engine.code.source import ROOT
 from tasks.engine.errors import UserError, did_you_mean
 from tasks.engine.redact import redacted
@@ -24,12 +24,16 @@ from tasks.validate import ValidateConfig
 
 TINY = ROOT / "deployments/configs/tiny.yaml"  # what runs when no other config is named: the sample
 
+ROWS = PathSetting(files=True)
+FOLDER_OR_HUB = PathSetting(lambda value, config: Path(value).exists())
+NAME_OR_FILE = PathSetting(lambda value, config: value.endswith(".jinja"))
+
 
 class DataConfig(Config):
     """Where the triplets are: a JSONL file (plain, .gz or .zst), a folder of them, or a glob."""
 
-    train: str = Field("data/plant/train.jsonl", description="Triplets to train on.")
-    evaluation: str | None = Field(
+    train: Annotated[str, ROWS] = Field("data/plant/train.jsonl", description="Triplets to train on.")
+    evaluation: Annotated[str | None, ROWS] = Field(
         "data/plant/evaluation.jsonl",
         description="Triplets to evaluate on; without it a share of the training documents is held back.",
     )
@@ -38,8 +42,10 @@ class DataConfig(Config):
 class BaseConfig(Config):
     """The base model: a folder, or a name on the Hugging Face hub."""
 
-    model: str = Field("data/tiny-base", description="A folder, or a hub name such as mistralai/Mistral-7B-v0.3.")
-    revision: str = Field(
+    model: Annotated[str, FOLDER_OR_HUB] = Field(
+        "data/tiny-base", description="A folder, or a hub name such as mistralai/Mistral-7B-v0.3."
+    )
+    revision: Text = Field(
         "main", description="Branch, tag or commit on the hub, resolved to a commit; a folder has none."
     )
 
@@ -47,7 +53,9 @@ class BaseConfig(Config):
 class PromptConfig(Config):
     """How a triplet is put to the model."""
 
-    template: str = Field("inst", description="A template of tasks/prompts/templates, or the path of a .jinja file.")
+    template: Annotated[str, NAME_OR_FILE] = Field(
+        "inst", description="A template of tasks/prompts/templates, or the path of a .jinja file."
+    )
 
 
 class ParityConfig(Config):
@@ -68,17 +76,17 @@ class HarderConfig(Config):
         description="Most questions of a slice. With 10, answering the sample's slices costs about half of what its "
         "plain evaluation does, and shows only what breaks; intervals of ±.10 take some 100, of ±.05 some 400.",
     )
-    salt: str = Field("reground", description="Another salt chooses other questions, passages and values.")
+    salt: Text = Field("reground", description="Another salt chooses other questions, passages and values.")
 
 
 class Retrain(StoreConfig):
     """Everything that a retraining run can be told."""
 
-    name: str = Field("tiny", description="What to call this run; it changes no result.")
+    name: Text = Field("tiny", description="What to call this run; it changes no result.")
     runner: Annotated[Literal["threads", "processes", "dask", "ray"], RUNTIME] = Field(
         "threads", description="What the rows' pieces of work are spread over; it changes no result."
     )
-    runner_address: Annotated[Address | None, RUNTIME] = Field(
+    runner_address: Annotated[Address | None, RUNTIME, NOT_A_PATH] = Field(
         None,
         description="For dask and ray: a cluster that runs already; without it one is started on this machine.",
     )

@@ -7,8 +7,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from flows.orchestration import ui_artifacts
 from flows.retrain import SAMPLE
-from flows.roots import refuse_outside
-from flows.stores import StoreConfig
+from flows.settings import StoreConfig, refuse_outside
 from tasks.engine.storage.fsck import check
 from tasks.engine.storage.gc import DAY, Collected, collect
 

@@ -24,8 +24,8 @@ from flows.promotion.announce import announced
 from flows.promotion.judged import decided
 from flows.promotion.settle import PromotionConfig, Settled, candidate, settle
 from flows.promotion.versions import markdown, versions
-from flows.roots import refuse_outside
-from flows.stores import StoreConfig
+from flows.settings import StoreConfig, refuse_outside
+from tasks.engine import Text
 from tasks.engine.errors import UserError
 from tasks.engine.storage.store import Store
 
@@ -37,19 +37,19 @@ SERVED = "versions"  # key of the Markdown artifact
 class Promote(StoreConfig):
     """What to promote, and on whose word."""
 
-    adapter: str | None = Field(None, description="Key or alias of an export artifact; without it the challenger.")
-    because: str = Field("", description="Why; without it the gate's own reason.")
+    adapter: Text | None = Field(None, description="Key or alias of an export artifact; without it the challenger.")
+    because: Text = Field("", description="Why; without it the gate's own reason.")
     force: bool = Field(False, description="Promote against the gate, or what was rolled back. Needs a reason.")
     approval: bool = Field(False, description="Suspend this run until a person has approved, by its form.")
-    mlflow: str | None = Field(None, description="Registered model of MLflow to mirror champion and previous to.")
+    mlflow: Text | None = Field(None, description="Registered model of MLflow to mirror champion and previous to.")
 
 
 class Rollback(StoreConfig):
     """What to take out of service, and why."""
 
-    because: str = Field(..., min_length=1, description="Why; it stays in the promotion log.")
-    adapter: str | None = Field(None, description="Key or alias of the adapter to take out; without it the champion.")
-    mlflow: str | None = Field(None, description="Registered model of MLflow to mirror champion and previous to.")
+    because: Text = Field(..., min_length=1, description="Why; it stays in the promotion log.")
+    adapter: Text | None = Field(None, description="Key or alias of the adapter to take out; without it the champion.")
+    mlflow: Text | None = Field(None, description="Registered model of MLflow to mirror champion and previous to.")
 
 
 class Approval(RunInput):

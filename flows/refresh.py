@@ -20,9 +20,9 @@ from pydantic import Field
 
 from flows.config import DataConfig, Retrain
 from flows.retrain import SAMPLE
-from flows.roots import refuse_outside
+from flows.settings import StoreConfig, refuse_outside
 from flows.sources import triplets
-from flows.stores import StoreConfig
+from tasks.engine import Text
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import sha256_json
 from tasks.engine.storage.store import SHORT, Store
@@ -34,7 +34,7 @@ RESOURCE = "reground.dataset."  # and the name
 class Refresh(StoreConfig):
     """Whose data to look at; `name`, `data`, `store` and `cache` of a retraining."""
 
-    name: str = Field("tiny", pattern=r"^[\w.-]+$", description="The event is of the resource reground.dataset.NAME.")
+    name: Text = Field("tiny", pattern=r"^[\w.-]+$", description="The event is of the resource reground.dataset.NAME.")
     data: DataConfig = DataConfig()
     force: bool = Field(False, description="Announce the data even if it is as it was.")
 

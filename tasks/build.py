@@ -19,7 +19,7 @@ from tasks.data.dataset.split import EVALUATION, SIDES, split
 from tasks.data.dataset.statistics import Tally, markdown, tokens
 from tasks.data.dataset.vocabulary import vocabulary
 from tasks.data.triplets import Triplet, files_of, left_out, parse_triplets
-from tasks.engine import Config, step
+from tasks.engine import Config, Text, step
 from tasks.engine.digests import digests
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import sha256_json
@@ -50,7 +50,7 @@ class BuildConfig(Config):
     heldout_share: float = Field(
         0.05, ge=0, lt=1, description="Share of the training documents held out to watch the loss while training."
     )
-    salt: str = Field("reground", description="Another salt splits the documents in another way.")
+    salt: Text = Field("reground", description="Another salt splits the documents in another way.")
     seed: int = Field(42, ge=0, description="Order of rows and sequences.")
     near_duplicate_drop: float = Field(
         0.80, gt=0, le=1, description="Training rows this similar to an evaluation row in context are left out."

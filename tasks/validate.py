@@ -22,7 +22,7 @@ from tasks.engine.errors import UserError
 from tasks.engine.mapper import Spread, here
 from tasks.engine.parts import Part, Parts, Piece, noted
 from tasks.engine.progress import Progress
-from tasks.engine.step import Config, step
+from tasks.engine.step import Config, Text, step
 from tasks.text import LANGUAGE_FILES, language_digests
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class ValidateConfig(Config):
     """What counts as a row fit to learn from."""
 
-    refusal: Annotated[str, Field(min_length=1)] = Field(
+    refusal: Annotated[Text, Field(min_length=1)] = Field(
         "Not stated in the context.", description="The one sentence that answers what the context does not"
     )
     empty_answer: Literal["refuse", "reject"] = Field(

@@ -22,7 +22,7 @@ from flows.pipeline import Outcome, pipeline, planned
 from flows.promote import settle_and_ask
 from flows.promotion.announce import announced
 from flows.promotion.versions import markdown, versions
-from flows.roots import refuse_outside
+from flows.settings import refuse_outside
 from tasks.engine.errors import UserError
 from tasks.engine.lineage import lineage
 from tasks.engine.plan import Planner

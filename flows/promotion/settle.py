@@ -9,7 +9,7 @@ from pydantic import Field
 
 from flows.promotion.judged import decided
 from flows.promotion.promotions import Outdated
-from tasks.engine import Config
+from tasks.engine import Config, Text
 from tasks.engine.errors import UserError
 from tasks.engine.storage.artifact import Artifact
 from tasks.engine.storage.store import Store
@@ -23,10 +23,10 @@ class PromotionConfig(Config):
         description="auto: the gate alone. approve: a person in Prefect, asked by `deployment`. manual: a person, by "
         "`reground promote` or the flow promote.",
     )
-    deployment: str | None = Field(
+    deployment: Text | None = Field(
         None, description="For approve: the deployment of the flow promote to start, such as promote/promote."
     )
-    mlflow: str | None = Field(
+    mlflow: Text | None = Field(
         None,
         description="Registered model of MLflow that mirrors champion and previous; needs reground[mlflow].",
     )

@@ -7,7 +7,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.orchestration import ui_artifacts
-from flows.roots import refuse_outside
+from flows.settings import refuse_outside
 from flows.sweeps.engines import contrasts, proposed
 from flows.sweeps.grid import looks
 from flows.sweeps.optuna import scales

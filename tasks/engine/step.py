@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 from pydantic import BaseModel
 
@@ -19,6 +19,26 @@ class _Runtime:
 
 
 RUNTIME = _Runtime()
+
+
+def _always(value: str, config: BaseModel) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class PathSetting:
+    """Marks a config field with text that may name a place on disk: `applies(value, section)` says when it does.
+
+    A field without this mark always does, so that one that nobody thought of is refused outside of REGROUND_ROOTS.
+    `files`: it may be a glob or a folder, of which every file is used.
+    """
+
+    applies: Callable[[str, BaseModel], bool] = _always
+    files: bool = False
+
+
+NOT_A_PATH = PathSetting(lambda value, config: False)
+Text = Annotated[str, NOT_A_PATH]  # of a setting that never names a place: a name, a sentence, a salt
 
 
 class Config(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
-from tasks.engine import Config
+from tasks.engine import Config, Text
 from tasks.engine.errors import UserError
 from tasks.judges.case import Missing
 
@@ -30,8 +30,8 @@ class BudgetConfig(Config):
 class EndpointConfig(Config):
     """Where the endpoint is and how it is called; none of it changes what a judge says."""
 
-    url: str = Field("http://127.0.0.1:8000/v1", description="The base URL, up to and with /v1.")
-    key_variable: str | None = Field(
+    url: Text = Field("http://127.0.0.1:8000/v1", description="The base URL, up to and with /v1.")
+    key_variable: Text | None = Field(
         "OPENAI_API_KEY", description="The environment variable that holds the API key; null for a server without keys."
     )
     concurrency: PositiveInt = Field(4, description="Requests on the way at a time.")

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from tasks.engine import Text
 from tasks.engine.errors import UserError
 from tasks.judges.case import Case, Judgement
 from tasks.judges.local import Loaded, LocalModelConfig, by_length, load, recipe
@@ -20,7 +21,7 @@ ENTAILS = ("entailment", "entailed", "entails", "supported", "consistent", "fact
 class EntailmentConfig(LocalModelConfig):
     """Faithfulness by a sequence-classification model: premise a part of the context, hypothesis a sentence."""
 
-    label: str | None = Field(
+    label: Text | None = Field(
         None, description="The label that means 'entailed', by name or number; without it the one so named."
     )
     answer: Literal["min", "mean"] = Field(

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from tasks.engine import RUNTIME, Config
+from tasks.engine import RUNTIME, Config, Text
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import sha256_json
 from tasks.engine.progress import Progress
@@ -26,7 +26,7 @@ from tasks.judges.prompts import QUESTIONS, STATEMENTS, VERDICTS, Prompt, Reply,
 class LlmConfig(Config):
     """A model behind an OpenAI-compatible endpoint; without a model it is off."""
 
-    model: str | None = Field(None, description="The model's id at the endpoint; without one this judge is off.")
+    model: Text | None = Field(None, description="The model's id at the endpoint; without one this judge is off.")
     faithfulness: bool = Field(True, description="Judge whether the context supports the answer; two requests each.")
     relevance: bool = Field(
         True, description="Judge whether the answer is one to the question; one request. Needs judge.embedding.model."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, PositiveInt
 
-from tasks.engine import RUNTIME, Config
+from tasks.engine import RUNTIME, Config, Text
 from tasks.engine.code.cache import code_of
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import Local
@@ -31,7 +31,7 @@ class LocalModelConfig(Config):
     window: PositiveInt | None = Field(None, description="Tokens read at a time; without it what the model can take.")
     # Not RUNTIME: a text's numbers differ in their last bits with the batch that it is in.
     batch_size: PositiveInt = Field(32, description="Texts that go through the model together.")
-    trust_remote_code: str | None = Field(
+    trust_remote_code: Text | None = Field(
         None, description="Run the Python code that comes with this model: its SHA-256, as the refusal tells it."
     )
     device: Annotated[Literal["auto", "cpu", "cuda"], RUNTIME] = Field(

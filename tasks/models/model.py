@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from tasks.engine import RUNTIME, Config
+from tasks.engine import RUNTIME, Config, Text
 from tasks.engine.errors import UserError
 from tasks.models.trust import code_of, naming, trusted
 
@@ -35,7 +35,7 @@ class ModelConfig(Config):
     attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = Field(
         "auto", description="'auto': FlashAttention 2 where it is installed and there is a GPU, else SDPA."
     )
-    trust_remote_code: str | None = Field(
+    trust_remote_code: Text | None = Field(
         None,
         description="Run the Python code that comes with one base model: the SHA-256 of that code, which the refusal "
         "without it tells. Read the code first: it may do whatever you may.",

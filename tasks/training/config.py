@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from tasks.engine import RUNTIME, Config
+from tasks.engine import RUNTIME, Config, PathSetting, Text
 from tasks.models.model import ModelConfig
 from tasks.training.processes.distributed import DistributedConfig
 
@@ -23,7 +23,7 @@ class LoraConfig(Config):
     alpha: PositiveInt = Field(32, description="Scale: updates are multiplied by alpha / r.")
     dropout: float = Field(0.05, ge=0, lt=1, description="Dropout on the adapter's input while training.")
     bias: Literal["none", "all", "lora_only"] = Field("none", description="Which biases train as well.")
-    target_modules: str | tuple[str, ...] = Field(
+    target_modules: Text | tuple[Text, ...] = Field(
         "all-linear",
         description="'all-linear' (every linear layer but the head), or the names of the layers to adapt.",
     )
@@ -117,7 +117,7 @@ class TrainConfig(Config):
         description="Have torch.compile make one kernel of what stands between matrix products; it takes half a minute "
         "at the start and a compiler. The numbers are the same up to rounding.",
     )
-    optimizer: str = Field(
+    optimizer: Text = Field(
         "auto",
         description="'auto': paged_adamw_32bit on CUDA, adamw_torch_fused elsewhere; or any name transformers has.",
     )
@@ -164,7 +164,9 @@ class TrainConfig(Config):
     report_to: Annotated[tuple[Tracker, ...], RUNTIME] = Field(
         (), description="Experiment trackers; each must be installed and reads its own settings."
     )
-    tracking_folder: Annotated[str, RUNTIME] = Field("artifacts/.tracking", description="TensorBoard's event files.")
+    tracking_folder: Annotated[str, RUNTIME, PathSetting(lambda _, config: bool(config.report_to))] = Field(
+        "artifacts/.tracking", description="TensorBoard's event files."
+    )
 
     @model_validator(mode="after")
     def _nothing_is_ignored(self) -> "TrainConfig":

@@ -1,12 +1,18 @@
 """What a worker that has roots lets runs name."""
 
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
 import pytest
 
-from flows.config import DataConfig, load
+from flows.config import DataConfig, Retrain, load
 from flows.maintain import maintain
 from flows.promote import promote, rollback
 from flows.refresh import Refresh, refresh
-from flows.roots import refuse_outside
+from flows.settings import places, refuse_outside
+from tasks.engine import Config, Text
 from tasks.engine.errors import UserError
 
 
@@ -121,6 +127,49 @@ def test_a_refresh_looks_at_no_data_elsewhere(data, monkeypatch):
     with pytest.raises(UserError, match=r"data\.train: .* outside of what runs may use"):
         refresh.fn(Refresh(store=f"{data}/store", data=named))
     assert not list((data / "store").iterdir())
+
+
+class Extended(Retrain):
+    """What somebody adds who has never heard of roots."""
+
+    class Section(Config):
+        cards: tuple[str, ...] = ()
+        folder: Path | None = None
+        named: Mapping[str, str] = {}
+        kind: Literal["a", "b"] = "a"
+        title: Text = "Annual report"
+
+    lookup: str | None = None
+    more: Section = Section()
+
+
+@pytest.mark.parametrize(
+    ("added", "setting"),
+    [
+        ({"lookup": "/etc/passwd"}, "lookup"),
+        ({"lookup": "secret.txt"}, "lookup"),  # in the worker's folder, which is no root
+        ({"more": {"cards": ["{}/data", "/etc/passwd"]}}, "more.cards"),
+        ({"more": {"folder": "/etc"}}, "more.folder"),
+        ({"more": {"named": {"x": "s3://others/bucket"}}}, "more.named"),
+        ({"lookup": "{}/data/rows.jsonl", "more": {"kind": "b", "title": "/etc"}}, None),
+    ],
+)
+def test_a_path_that_is_added_to_the_config_is_covered_without_being_listed(data, monkeypatch, added, setting):
+    monkeypatch.setenv("REGROUND_ROOTS", f"{data}/data")
+    own = {"store": f"{data}/data", "base": {"model": "org/model"}, "data": {"train": f"{data}/data/rows.jsonl"}}
+    tree = json.loads(json.dumps(own | added).replace("{}", str(data)))
+    tree["data"]["evaluation"] = None
+    request = Extended.model_validate(tree)
+    if setting:
+        with pytest.raises(UserError, match=f"^{setting}: .* outside of what runs may use"):
+            refuse_outside(request)
+    else:
+        refuse_outside(request)
+
+
+def test_with_default_values_these_settings_name_places():
+    """A new text setting counts as a path: mark it `Text` if it never names one."""
+    assert [place.setting for place in places(Retrain())] == ["store", "data.train", "data.evaluation", "base.model"]
 
 
 def test_without_roots_nothing_is_refused(monkeypatch):

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tasks.engine import Config
+from tasks.engine import Config, Text
 from tasks.evaluation.metrics import METRICS
 
 PRIMARY = tuple(name for name, metric in METRICS.items() if metric.primary)
@@ -15,7 +15,7 @@ MARGIN = 0.05  # one answer in twenty
 class Rule(Config):
     """What one metric must show; which way is better, the table of metrics says."""
 
-    metric: str = Field(description="A metric of tasks/evaluation/metrics, such as token_f1.")
+    metric: Text = Field(description="A metric of tasks/evaluation/metrics, such as token_f1.")
     against: Literal["base", "champion", "both"] = Field(
         "both", description="The base model, the adapter in service, or each of them."
     )
