@@ -1,6 +1,7 @@
 """Steps as Prefect tasks, on a real server: what the UI would show."""
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -171,7 +172,8 @@ def test_each_task_shows_the_tasks_that_made_its_inputs_in_this_run(prefect_serv
             with get_client(sync_client=True) as client:
                 graph = client.request("GET", "/flow_runs/{id}/graph-v2", path_params={"id": flow_run}).json()
             nodes = {node["id"]: node for _, node in graph["nodes"]}
-            if len(nodes) == 4 or time.monotonic() > deadline:
+            named = [re.search(r" [0-9a-f]{8}$", node["label"]) for node in nodes.values()]  # once it has begun
+            if (len(nodes) == 4 and all(named)) or time.monotonic() > deadline:
                 break
             time.sleep(0.5)
         labels = {name: node["label"].rpartition(" ")[0] for name, node in nodes.items()}

@@ -30,9 +30,9 @@ def copy(config: Config, *, rows: list[Path], out: Path) -> None:
 @pytest.fixture
 def soon(monkeypatch):
     """Tries again in tenths of a second."""
-    from flows.orchestration import task_runner as as_task
+    from flows.orchestration import task_runner
 
-    monkeypatch.setattr(as_task, "RETRY_AFTER", [0.1, 0.1, 0.1])
+    monkeypatch.setattr(task_runner, "RETRY_AFTER", [0.1, 0.1, 0.1])
 
 
 @pytest.fixture
@@ -64,17 +64,17 @@ def test_a_bucket_that_is_away_when_a_step_publishes_is_tried_again(
     prefect_server, outage, store, rows, soon, monkeypatch
 ):
     """The step runs a second time: what it had made, no one could keep."""
-    from flows.orchestration import task_runner as as_task
+    from flows.orchestration import task_runner
 
-    is_away = as_task._is_away
+    is_transient = task_runner._is_transient
 
     def and_mend(*told) -> bool:
         outage.mend()
-        return is_away(*told)
+        return is_transient(*told)
 
-    monkeypatch.setattr(as_task, "_is_away", and_mend)
+    monkeypatch.setattr(task_runner, "_is_transient", and_mend)
     does[:] = [outage.cut, lambda: None]
-    flow_run = in_flow(lambda: as_task.TaskRunner(store)(copy, Config(), rows=Files((rows,))))
+    flow_run = in_flow(lambda: task_runner.TaskRunner(store)(copy, Config(), rows=Files((rows,))))
     assert run_counts(flow_run)["copy"] == ("Completed", 2)
     assert does == []
     assert store.match("copy").record["label"] == "copy"
