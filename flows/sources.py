@@ -10,6 +10,7 @@ from tasks.data.readers.source import Rows
 from tasks.engine.code.source import ROOT
 from tasks.engine.errors import Unreachable, UserError
 from tasks.engine.inputs import HubModel, Input, Local
+from tasks.engine.record import Record
 from tasks.engine.retry import is_away
 from tasks.engine.storage.store import Artifact, Store
 from tasks.engine.storage.whole import NotWhole, whole
@@ -56,8 +57,8 @@ def champion(store: Store) -> WarmStart:
 
 def went_on_from(store: Store, warm: WarmStart) -> WarmStart | None:
     """What the training of an adapter went on from itself; None if from the base, or if it is not whole any more."""
-    origin = warm.adapter.record["inputs"].get("start")
-    trained = store.find(origin["step"], origin["key"]) if origin else None
+    origin = warm.adapter.record.inputs.get("start")
+    trained = store.find(origin.step, origin.key) if origin and origin.step and origin.key else None
     try:
         return WarmStart(trained["adapter"], _made_from(store, trained, "train")) if trained else None
     except NotWhole:
@@ -65,13 +66,13 @@ def went_on_from(store: Store, warm: WarmStart) -> WarmStart | None:
 
 
 def _made_from(store: Store, artifact: Artifact, name: str) -> Artifact:
-    origin = artifact.record["inputs"].get(name)
-    if not origin:
+    origin = artifact.record.inputs.get(name)
+    if not (origin and origin.step and origin.key):
         raise UserError(
             f"train.start is champion, and {artifact.about} was not trained here", "set train.start to base"
         )
-    found = _whole(store, origin["step"], origin["key"])
-    return found[origin["part"]] if origin["part"] else found
+    found = _whole(store, origin.step, origin.key)
+    return found[origin.part] if origin.part else found
 
 
 def _whole(store: Store, step: str, key: str) -> Artifact:
@@ -102,31 +103,32 @@ def incumbent(store: Store, adapter: Any, base: Local | HubModel, template: Loca
     record = served.record
     its_base = _base_of(record, base)
     if its_base is None:
-        gone = record["made_from"]["base"]
-        return Incumbent(None, f"the champion {served.about} needs its base model {gone}, which is not to be had here")
+        gone = record.inputs["base"]
+        name = gone.about if gone else "of another machine"
+        return Incumbent(None, f"the champion {served.about} needs its base model {name}, which is not to be had here")
     its_template = template
-    if record["inputs"]["template"]["digest"] != template.digest:
+    if record.payload["inputs"]["template"] != template.digest:
         copy = "adapter/prompt.jinja"
         its_template = Local(store.fetch(served, [copy]) / copy)
     return Incumbent({"base": its_base, "template": its_template, "adapter": _adapter_of(store, served)})
 
 
-def _base_of(record: dict[str, Any], base: Local | HubModel) -> Local | HubModel | None:
+def _base_of(record: Record, base: Local | HubModel) -> Local | HubModel | None:
     """The base model of an exported adapter: today's, or by its commit, or the folder, if that is as it was."""
-    digest: str = record["inputs"]["base"]["digest"]
+    digest: str = record.payload["inputs"]["base"]
     if digest == base.digest:
         return base
     name, at, commit = digest.rpartition("@")
     if at and COMMIT.fullmatch(commit):
         return HubModel(name, commit)
-    folder = Local(Path(record["config"]["base_model"]))
+    folder = Local(Path(record.config["base_model"]))
     return folder if folder.path.is_dir() and folder.digest == digest else None
 
 
 def _adapter_of(store: Store, served: Artifact) -> Artifact:
     """Its adapter as `train` left it, by which its answers from then are found again; else the exported copy."""
-    origin = served.record["inputs"]["training"]
-    trained = store.find(origin["step"], origin["key"])
+    origin = served.record.inputs["training"]
+    trained = store.find(origin.step, origin.key) if origin and origin.step and origin.key else None
     return (trained or served)["adapter"]
 
 

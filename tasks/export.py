@@ -7,6 +7,7 @@ import orjson
 from pydantic import Field
 
 from tasks.engine import Config, step
+from tasks.engine.record import Record
 
 CARD = """\
 ---
@@ -81,19 +82,20 @@ def export(config: ExportConfig, *, training: Path, base: Path, template: Path, 
 
 
 def _card(config: ExportConfig, training: Path) -> str:
-    record = orjson.loads((training / "record.json").read_bytes())
+    record = Record.model_validate_json((training / "record.json").read_bytes())
+    data = record.inputs.get("train")
     report = orjson.loads((training / "report.json").read_bytes())
-    recipe = {name: value for name, value in _flat(record["payload"]["config"]).items() if value is not None}
+    recipe = {name: value for name, value in _flat(record.payload["config"]).items() if value is not None}
     return CARD.format(
         base=config.base_model,
-        key=record["key"][:16],
+        key=record.key[:16],
         examples=report["examples"],
-        data=record["made_from"]["train"],
+        data=data.about if data else "",
         recipe="\n".join(f"| {name} | {value} |" for name, value in recipe.items()),
         before=_number(report["held_out_loss_before"]),
         after=_number(report["held_out_loss_after"]),
         steps=report["steps"],
-        libraries=", ".join(f"{name} {version}" for name, version in record["payload"]["libraries"].items()),
+        libraries=", ".join(f"{name} {version}" for name, version in record.libraries.items()),
     )
 
 

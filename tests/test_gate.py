@@ -74,7 +74,7 @@ def retrained(place: Path, spoil, *settings: str) -> SimpleNamespace:
     store, made = config.open_store(), set()
 
     def run(step, step_config, *, label="", **inputs):
-        artifact, there = make(Request(step, step_config, inputs, label or step.name), store, why=["tests"])
+        artifact, there = make(Request(step, step_config, inputs, label or step.name), store)
         made.update(() if there else {label or step.name})
         return artifact
 

@@ -21,11 +21,12 @@ def validate(
     from flows.sources import triplets
     from tasks.engine.key import Request
     from tasks.engine.make import make
+    from tasks.engine.record import Reason
     from tasks.validate import validate as step
 
     tree = load(config, overrides or ())
     request = Request(step, tree.validation, {"rows": triplets(source)}, "validate")
-    artifact, _ = make(request, tree.open_store(), why=["asked by reground validate"])
+    artifact, _ = make(request, tree.open_store(), why=Reason(note="asked by reground validate"))
     display.markdown(console, artifact.folder / "report.md")
     for name in ("rows", "quarantine.jsonl"):
         console.print(artifact.folder / name, soft_wrap=True)

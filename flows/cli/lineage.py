@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from flows import wording
 from flows.cli import tables as display
 from flows.cli.options import Overrides, WhichArtifact, WhichStore, console, open_store, write_json
 from flows.config import TINY
@@ -16,11 +17,11 @@ def why(
     json: Annotated[bool, typer.Option("--json", help="The same for machines.")] = False,
 ) -> None:
     """Tell why an artifact was made: what had changed since the one before, and why that had, back to the source."""
-    from tasks.engine.why import why as explain
+    from tasks.engine.lineage import why as explain
 
     cause = explain(open_store(config, overrides).match(artifact))
     if json:
-        write_json(cause.plain())
+        write_json(cause)
     else:
         display.why(console, cause)
 
@@ -35,10 +36,10 @@ def lineage(
     """Show everything that an artifact was made from, up to the files and the base model."""
     from tasks.engine.lineage import lineage as trace
 
-    told = trace(open_store(config, overrides).match(artifact))
+    found = trace(open_store(config, overrides).match(artifact))
     if json:
-        write_json(told.plain())
+        write_json(found)
     elif mermaid:
-        print(told.mermaid())
+        print(wording.mermaid(found))
     else:
-        display.lineage(console, told)
+        display.lineage(console, found)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
+from pydantic_core import to_jsonable_python
 from rich.console import Console
 
 from flows.config import load
@@ -32,5 +33,7 @@ def open_store(config: Path, overrides: Sequence[str] | None) -> "Store":
     return load(config, overrides or ()).open_store()
 
 
-def write_json(told: Any) -> None:
-    sys.stdout.buffer.write(orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+def write_json(value: Any) -> None:
+    """Plain data, or the engine's models, as JSON."""
+    plain = to_jsonable_python(value)
+    sys.stdout.buffer.write(orjson.dumps(plain, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))

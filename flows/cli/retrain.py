@@ -73,7 +73,7 @@ def plan(
     overrides: Overrides = None,
     json: Annotated[
         bool,
-        typer.Option("--json", help="For machines: label, step, status, why, seconds, gpu_seconds and key per step."),
+        typer.Option("--json", help="For machines: the model `PlanLine` of tasks/engine/record.py per step."),
     ] = False,
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="Exit with 1 if a step would run, like `git diff --exit-code`.")
@@ -88,7 +88,7 @@ def plan(
     """
     planner = _planned(load(config, overrides or ()))
     if json:
-        write_json([each.plain() for each in planner.steps])
+        write_json([each.line for each in planner.steps])
     else:
         display.plan(console, planner.steps)
     if exit_code and not planner.fresh:
@@ -115,5 +115,6 @@ def adopt(
     from tasks.engine.adopt import adopt as take_over
 
     for artifact in take_over(_planned(load(config, overrides or ())), step, because):
-        told = artifact.record["adopted"]
-        console.print(f"{artifact.record['label']}: {artifact.about} adopted from {told['from']}", highlight=False)
+        adopted = artifact.record.adopted
+        assert adopted is not None
+        console.print(f"{artifact.record.label}: {artifact.about} adopted from {adopted.source}", highlight=False)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from flows.cli import tables as display
-from flows.cli.options import Overrides, WhichArtifact, WhichStore, console, open_store
+from flows.cli.options import Overrides, WhichArtifact, WhichStore, console, open_store, write_json
 from flows.config import TINY
 
 
@@ -28,7 +28,7 @@ def show(
     """Tell how an artifact came to be: what it was made from, why, when, by whom, at what cost."""
     found = open_store(config, overrides).match(artifact)
     if json:
-        sys.stdout.buffer.write((found.folder / "record.json").read_bytes() + b"\n")
+        write_json(found.record)
     else:
         display.record(console, found)
 

@@ -11,6 +11,7 @@ from flows.cli import tables as display
 from flows.cli.options import ConfigFile, console, write_json
 from flows.config import TINY, load
 from flows.sweeps.search import Engine, Search, values
+from flows.wording import duration
 
 if TYPE_CHECKING:
     from flows.sweeps.grid import Look
@@ -86,7 +87,7 @@ def _planned(search: Search, found: "list[Look]") -> None:
     known = sum(step.seconds or 0.0 for look in found for step in look.runs)
     count = sum(len(look.runs) for look in found)
     unknown = sum(step.seconds is None for look in found for step in look.runs)
-    cost = f"about {display.duration(known)} by earlier records" if count > unknown else "no record tells the cost"
+    cost = f"about {duration(known)} by earlier records" if count > unknown else "no record tells the cost"
     rest = f"; {unknown} of them never ran here" if unknown and count > unknown else ""
     console.print(f"\n{len(found)} trials, {count} steps to run: {cost}{rest}.", highlight=False)
     for scale in scales(search):
@@ -99,14 +100,14 @@ def _planned(search: Search, found: "list[Look]") -> None:
 def _cost(look: "Look") -> str:
     if any(step.seconds is None for step in look.runs):
         return "not known"
-    return display.duration(sum(step.seconds or 0.0 for step in look.runs))
+    return duration(sum(step.seconds or 0.0 for step in look.runs))
 
 
 def _plain(look: "Look") -> dict[str, Any]:
     return {
         "trial": look.trial.number,
         "settings": look.trial.settings,
-        "runs": [step.plain() for step in look.runs],
+        "runs": [step.line for step in look.runs],
         "shared": [step.label for step in look.shared],
     }
 

@@ -9,11 +9,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
-from tasks.engine.lineage import Lineage
+from flows import wording
+from flows.wording import cost, duration, in_short, moment, size
+from tasks.engine.lineage import Cause, Edge, Lineage
 from tasks.engine.plan import Planned
 from tasks.engine.storage.aliases import Alias
 from tasks.engine.storage.store import SHORT, Artifact
-from tasks.engine.why import Cause
 
 if TYPE_CHECKING:
     from tasks.engine.storage.fsck import Finding
@@ -31,20 +32,20 @@ def plan(console: Console, steps: list[Planned]) -> None:
     table.add_column("why")
     for step in steps:
         status = f"[{COLOURS[step.status]}]{step.status}[/]"
-        why = "\n".join(escape(reason) for reason in _few(step.why))
-        table.add_row(step.label, status, _cost(step.seconds, step.gpu_seconds), why)
+        why = in_short(wording.planned(step), separator="\n")
+        table.add_row(step.label, status, cost(step.seconds, step.gpu_seconds), escape(why))
     console.print(table)
     console.print(f"\n{_total(steps)}", highlight=False)
 
 
 def _total(steps: list[Planned]) -> str:
-    """`2 of 10 steps are stale: about 2.1 min. 4 wait for them: up to 31.0 s more.`"""
+    """`2 of 10 steps are stale: about 2.1 min. 4 wait for what they write: up to 31.0 s.`"""
     stale = [step for step in steps if step.status == "stale"]
     waits = [step for step in steps if step.status == "waits"]
     if not stale:
         return f"All {len(steps)} steps are fresh: nothing would run."
     if not any(step.before for step in steps):
-        return f"Nothing was made yet: {len(steps)} steps would run, and no record tells what they cost."
+        return f"The store is empty: {len(steps)} steps would run, and no record tells what they cost."
     text = f"{len(stale)} of {len(steps)} steps {'is' if len(stale) == 1 else 'are'} stale{_sum(stale, 'about')}."
     if waits:
         text += f" {len(waits)} wait{'s' * (len(waits) == 1)} for what they write{_sum(waits, 'up to')}."
@@ -56,17 +57,12 @@ def _sum(steps: list[Planned], about: str) -> str:
     if not known:
         return ", and never ran here, so the cost is not known"
     gpu = sum(step.gpu_seconds or 0 for step in known)
-    text = f": {about} {_cost(sum(step.seconds or 0 for step in known), gpu)}"
+    text = f": {about} {cost(sum(step.seconds or 0 for step in known), gpu)}"
     return text + (f", and {len(steps) - len(known)} that never ran here" if len(known) < len(steps) else "")
 
 
-def _cost(seconds: float | None, gpu_seconds: float | None) -> str:
-    """`3.4 min, 2.9 of them on a GPU`, in short: `3.4 min (GPU 2.9 min)`."""
-    return duration(seconds or None) + (f" (GPU {duration(gpu_seconds)})" if gpu_seconds else "")
-
-
 def why(console: Console, cause: Cause) -> None:
-    """An artifact, the reasons for it, and below an input that changed the reasons for that; each told once."""
+    """An artifact and the reasons for it; below an input that changed, the reasons for that. Each is shown once."""
     console.print(_cause(cause, set()), highlight=False)
 
 
@@ -75,47 +71,37 @@ def _cause(cause: Cause, seen: set[str], reason: str = "") -> Tree:
     if cause.artifact in seen:
         return Tree(f"{head} [dim]as above[/]")
     seen.add(cause.artifact)
-    tree = Tree(f"{head} [dim]{cause.label}, made {_when(cause.made_at)}[/]")
+    tree = Tree(f"{head} [dim]{cause.label}, made {moment(cause.made_at)}[/]")
     if cause.adopted:
-        tree.add(_adopted(cause.adopted))
-    for each in cause.why:
-        name = each.removeprefix("input ").partition(" ")[0].rstrip(":")
-        behind = cause.inputs.get(name) if each.startswith("input ") else None
-        tree.add(_cause(behind, seen, each) if behind else escape(each))
+        tree.add(f"[yellow]{escape(wording.adopted(cause.adopted))}[/]")
+    for line in wording.besides_changes(cause.why) if cause.why.changes else wording.reasons(cause.why):
+        tree.add(escape(line))
+    for change in cause.why.changes:
+        behind = cause.inputs.get(change.name) if change.kind == "input" else None
+        text = wording.change(change)
+        tree.add(_cause(behind, seen, text) if behind else escape(text))
     return tree
 
 
-def lineage(console: Console, told: Lineage) -> None:
+def lineage(console: Console, found: Lineage) -> None:
     """The artifact above what it was made from. What was shown in full is not shown again."""
-    if told.chain:
-        console.print(f"{len(told.chain)} trainings, each from the one before: {' → '.join(told.chain)}")
-    console.print(_ancestors(told, told.root, set()), highlight=False)
+    if found.chain:
+        console.print(f"{len(found.chain)} trainings, each from the one before: {' → '.join(found.chain)}")
+    console.print(_ancestors(found, found.artifact, set()), highlight=False)
 
 
-def _ancestors(told: Lineage, name: str, seen: set[str], how: str = "") -> Tree:
-    node = told.nodes[name]
-    about = f"[bold]{escape(name)}[/]" + (f" [dim]{node.label}, made {_when(node.made_at)}[/]" if node.made_at else "")
-    about += " [red]no longer in the store[/]" if node.gone else ""
-    about += f" {_adopted(node.adopted)}" if node.adopted else ""
-    tree = Tree((f"{how} ← " if how else "") + about + (" [dim]as above[/]" if name in seen and node.inputs else ""))
+def _ancestors(found: Lineage, name: str, seen: set[str], edge: Edge | None = None) -> Tree:
+    node, edges = next(each for each in found.nodes if each.name == name), found.into(name)
+    text = f"{', '.join(edge.inputs)} ← " if edge else ""
+    text += f"[bold]{escape(name)}[/]" + (f" [dim]{node.label}, made {moment(node.made_at)}[/]" if node.label else "")
+    text += "" if node.in_store else " [red]no longer in the store[/]"
+    text += f" [yellow]{escape(wording.adopted(node.adopted))}[/]" if node.adopted else ""
+    tree = Tree(text + (" [dim]as above[/]" if name in seen and edges else ""))
     if name not in seen:
         seen.add(name)
-        for names, source in node.edges():
-            tree.add(_ancestors(told, source, seen, names))
+        for each in edges:
+            tree.add(_ancestors(found, each.source, seen, each))
     return tree
-
-
-def _adopted(adopted: dict[str, str]) -> str:
-    told = f"adopted from {adopted['from']} by {adopted['by']} on {_when(adopted['at'])}: {adopted['because']}"
-    return f"[yellow]{escape(told)}[/]"
-
-
-def _when(moment: str) -> str:
-    return moment.replace("T", " ").removesuffix("+00:00")
-
-
-def _few(reasons: list[str], most: int = 4) -> list[str]:
-    return reasons if len(reasons) <= most else [*reasons[:most], f"… and {len(reasons) - most} more"]
 
 
 def on_step(console: Console) -> Callable[[Planned, bool], None]:
@@ -125,8 +111,8 @@ def on_step(console: Console) -> Callable[[Planned, bool], None]:
 
 def step_starts(console: Console, step: Planned) -> None:
     if step.status != "fresh":
-        why = escape("; ".join(_few(step.why)))
-        console.print(f"[yellow]▸[/] [bold]{step.label}[/] [dim]{why}[/]", highlight=False)
+        why = in_short(wording.planned(step))
+        console.print(f"[yellow]▸[/] [bold]{step.label}[/] [dim]{escape(why)}[/]", highlight=False)
 
 
 def step_done(console: Console, step: Planned) -> None:
@@ -171,12 +157,12 @@ def artifacts(found: list[Artifact]) -> Table:
     for each in found:
         record = each.record
         table.add_row(
-            record["label"],
+            record.label,
             each.key[:SHORT],
-            _when(record["made_at"]),
-            _size(each.size),
-            duration(record["measured"]["seconds"]),
-            escape("; ".join(_few(record["why"], 1))),
+            moment(record.made_at),
+            size(each.size),
+            duration(record.seconds),
+            escape(in_short(wording.reasons(record.why), 1)),
         )
     return table
 
@@ -186,7 +172,7 @@ def aliases(known: list[Alias]) -> Table:
     for name in ("name", "artifact", "since", "by"):
         table.add_column(name)
     for each in known:
-        table.add_row(each.name, f"{each.step}/{each.key[:SHORT]}", _when(each.at), each.by)
+        table.add_row(each.name, f"{each.step}/{each.key[:SHORT]}", moment(each.at), each.by)
     return table
 
 
@@ -200,16 +186,16 @@ def collected(console: Console, found: "Collected", *, deleted: bool) -> None:
         if item.kind != "blob":
             name = item.name if item.kind in ("artifact", "lease") else f"{item.name} ({item.kind})"
             stays = "[green]stays[/]" if item.keep else goes
-            table.add_row(stays, escape(name), _size(item.size), escape(item.why))
+            table.add_row(stays, escape(name), size(item.size), escape(item.why))
     blobs = [item for item in found.items if item.kind == "blob"]
     if blobs:
-        table.add_row(goes, f"{len(blobs)} blobs", _size(sum(item.size for item in blobs)), blobs[0].why)
+        table.add_row(goes, f"{len(blobs)} blobs", size(sum(item.size for item in blobs)), blobs[0].why)
     console.print(table)
     if deleted:
-        console.print(f"[bold]{_size(found.freed)} freed[/]")
+        console.print(f"[bold]{size(found.freed)} freed[/]")
     else:
         hint = "; `reground gc --delete` does it" if any(not item.keep for item in found.items) else ""
-        console.print(f"[bold]{_size(found.freed)} would be freed[/]{hint}", highlight=False)
+        console.print(f"[bold]{size(found.freed)} would be freed[/]{hint}", highlight=False)
 
 
 def findings(console: Console, found: "list[Finding]") -> None:
@@ -222,38 +208,24 @@ def findings(console: Console, found: "list[Finding]") -> None:
 
 def record(console: Console, artifact: Artifact) -> None:
     """The record of one artifact: where it lies, what it was made from, its config, what it cost, its files."""
-    told = artifact.record
+    record = artifact.record
     facts = {
         "artifact": artifact.about,
         "folder": str(artifact.folder),
-        "made at": told["made_at"],
-        "made by": ", ".join(f"{name} {value}" for name, value in told["made_by"].items()),
-        "why": "; ".join(told["why"]),
-        **({"adopted": _adopted(told["adopted"])} if "adopted" in told else {}),
-        **{f"from {name}": about for name, about in told["made_from"].items() if about},
-        **{name.replace("_", " "): f"{value:g}" for name, value in told["measured"].items()},
-        "libraries": ", ".join(f"{name} {version}" for name, version in told["payload"]["libraries"].items()),
+        "made at": record.made_at,
+        "made by": ", ".join(f"{name} {value}" for name, value in record.made_by.items()),
+        "why": "; ".join(wording.reasons(record.why)),
+        **({"adopted": wording.adopted(record.adopted)} if record.adopted else {}),
+        **{f"from {name}": origin.about for name, origin in record.inputs.items() if origin},
+        **{name.replace("_", " "): f"{value:g}" for name, value in record.measured.items()},
+        "libraries": ", ".join(f"{name} {version}" for name, version in record.libraries.items()),
     }
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        table.add_row(name, value if name == "adopted" else escape(value))
+        table.add_row(name, escape(value), style="yellow" if name == "adopted" else None)
     console.print(table)
-    console.print_json(data=told["config"])
+    console.print_json(data=record.config)
     for name, each in artifact.files.items():
-        console.print(f"  {_size(each['size']):>10}  {name}", highlight=False)
-
-
-def duration(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
-
-
-def _size(size: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
+        console.print(f"  {size(each['size']):>10}  {name}", highlight=False)

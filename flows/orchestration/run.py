@@ -16,13 +16,13 @@ from flows.cli import tables as display
 from flows.config import Retrain
 from flows.orchestration import ui_artifacts
 from flows.orchestration.mappers import Runner
-from flows.orchestration.run_names import naming
 from flows.orchestration.task_runner import OnStep, TaskRunner, no_display, retry_transient
 from flows.pipeline import Outcome, pipeline, planned
 from flows.promote import settle_and_ask
 from flows.promotion.announce import announced
 from flows.promotion.versions import markdown, versions
 from flows.settings import refuse_outside
+from flows.wording import mermaid, run_name
 from tasks.engine.errors import UserError
 from tasks.engine.lineage import lineage
 from tasks.engine.plan import Planner
@@ -78,7 +78,7 @@ def _origins(report: Artifact) -> str:
     told = lineage(report)
     tree = Console(width=120, file=StringIO(), record=True)
     display.lineage(tree, told)
-    return f"```text\n{tree.export_text()}```\n\n```mermaid\n{told.mermaid()}\n```"
+    return f"```text\n{tree.export_text()}```\n\n```mermaid\n{mermaid(told)}\n```"
 
 
 def _planned(config: Retrain) -> Planner | None:
@@ -95,7 +95,7 @@ def _name(config: Retrain, planner: Planner) -> None:
     context = FlowRunContext.get()
     if not (context and context.flow_run):
         return
-    run, found = context.flow_run, naming(config, planner)
+    run, found = context.flow_run, run_name(config, planner)
     run.name, run.tags = found.name, sorted({*run.tags, *found.tags})
 
     def rename() -> None:

@@ -18,6 +18,7 @@ from prefect.runtime import flow_run, task_run
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH
 from prefect.states import Completed
 
+from flows import wording
 from flows.orchestration import ui_artifacts
 from tasks.engine.errors import Unreachable
 from tasks.engine.inputs import Input
@@ -108,7 +109,7 @@ class TaskRunner:
             _show(artifact, request.label, state)
         if self.log:
             self.log.step_done(request.label, artifact, at_once=not fresh)
-        self.on_step(replace(planned, artifact=artifact, seconds=artifact.record["measured"]["seconds"]), True)
+        self.on_step(replace(planned, artifact=artifact, seconds=artifact.record.seconds), True)
         return artifact
 
     def _task(self, request: Request, planned: Planned) -> Task[[str], Any]:
@@ -130,9 +131,9 @@ class TaskRunner:
         )
         def work(key: str) -> Reference | State[Reference]:
             log = get_run_logger()
-            for reason in planned.why:
+            for reason in wording.planned(planned):
                 log.info("%s runs: %s", request.label, reason)
-            run = {"flow_run": flow_run.get_name(), "task_run": str(task_run.get_id())}
+            run = {"flow_run": str(flow_run.get_name()), "task_run": str(task_run.get_id())}
             run |= {"because": self.because} if self.because else {}
             with watched_by(ui_artifacts.PrefectWatcher()):
                 artifact, cached = make(
@@ -172,20 +173,20 @@ def _is_transient(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool
 
 
 def _row(artifact: Artifact, label: str, state: State[Any]) -> str:
-    why = "; ".join(artifact.record["why"]).replace("|", "/")
+    why = "; ".join(wording.reasons(artifact.record.why)).replace("|", "/")
     return f"| {label} | {state.name} | `{artifact.about}` | {artifact.size / 2**20:.2f} MiB | {why} |"
 
 
 def _show(artifact: Artifact, label: str, state: State[Any]) -> None:
     """The step's own report, and its origin, on its task run's Artifacts tab."""
     record = artifact.record
-    rows = [
-        ("state", state.name),
+    rows: list[tuple[str, str]] = [
+        ("state", state.name or ""),
         ("key", f"`{artifact.key[:SHORT]}`"),
         ("files", f"{len(artifact.files)}, {artifact.size / 2**20:.2f} MiB"),
-        ("took", f"{record['measured']['seconds']:.1f} s"),
-        ("why", "; ".join(record["why"])),
-        *((f"from {name}", about) for name, about in record["made_from"].items() if about),
+        ("took", wording.duration(record.seconds)),
+        ("why", "; ".join(wording.reasons(record.why))),
+        *((f"from {name}", origin.about) for name, origin in record.inputs.items() if origin),
         ("lineage", f"`reground lineage {artifact.about}`"),
     ]
     head = "\n".join(f"| {name} | {text.replace('|', '/')} |" for name, text in rows)

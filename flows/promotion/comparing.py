@@ -65,9 +65,8 @@ def _scores(store: Store, name: str) -> Iterator[Artifact]:
     if named.step == "score":
         yield named
     elif named.step in ("gate", "report"):
-        given = named.record["inputs"].get("tuned_scores")
-        scores = store.find(given["step"], given["key"]) if given else None
-        yield from [scores] if scores else []
+        scores = named.input_artifact("tuned_scores")
+        yield from [scores] if scores and store.find(scores.step, scores.key) else []
     else:
         yield from _of_weights(store, weights(named))
 
@@ -80,15 +79,15 @@ def _of_weights(store: Store, wanted: str | None) -> Iterator[Artifact]:
 
 
 def _rows(scores: Artifact) -> str:
-    digest: str = scores.record["inputs"]["rows"]["digest"]
-    return digest
+    rows = scores.record.inputs["rows"]
+    return (rows.digest if rows else None) or ""
 
 
 def _told(scores: Artifact) -> str:
-    rows = scores.record["inputs"]["rows"]
-    return f"{rows['step']}/{rows['key'][:16]}" if rows["step"] else str(rows["digest"])[:16]
+    rows = scores.record.inputs["rows"]
+    return f"{rows.step}/{rows.key[:16]}" if rows and rows.step and rows.key else _rows(scores)[:16]
 
 
 def _measured(scores: Artifact) -> dict[str, Any]:
     """How they were measured: all of the key but the inputs."""
-    return {name: each for name, each in scores.record["payload"].items() if name != "inputs"}
+    return {name: each for name, each in scores.record.payload.items() if name != "inputs"}

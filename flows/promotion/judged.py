@@ -43,25 +43,21 @@ def decided(gate: Artifact) -> Decision:
 
 def judged(gate: Artifact) -> Judged:
     """Whom the gate compared, told from the records of its scores. UserError if they no longer tell."""
-    inputs = gate.record["inputs"]
-    adapter = _behind(gate, inputs.get("tuned_scores"))
-    champion = _behind(gate, inputs["champion_scores"]) if inputs.get("champion_scores") else None
-    return Judged(adapter, champion)
+    has_champion = gate.record.inputs.get("champion_scores") is not None
+    return Judged(_behind(gate, "tuned_scores"), _behind(gate, "champion_scores") if has_champion else None)
 
 
 def adapter_of(scores: Artifact) -> tuple[bool, str | None]:
     """Whether the records tell whose scores these are, and the SHA-256 of that adapter's weights: None for the base."""
-    given = scores.record["inputs"].get("answers")
-    answers = _open(scores, given)
+    answers = scores.input_artifact("answers")
     if not answers:
         return False, None
-    given = answers.record["inputs"].get("adapter")
-    adapter = _open(scores, given)
-    return (True, weights(adapter)) if adapter else (given is None, None)
+    adapter = answers.input_artifact("adapter")
+    return (True, weights(adapter)) if adapter else (answers.record.inputs.get("adapter") is None, None)
 
 
-def _behind(gate: Artifact, given: dict[str, Any] | None) -> str:
-    scores = _open(gate, given)
+def _behind(gate: Artifact, scored: str) -> str:
+    scores = gate.input_artifact(scored)
     known, adapter = adapter_of(scores) if scores else (False, None)
     if not known or adapter is None:
         raise UserError(
@@ -69,8 +65,3 @@ def _behind(gate: Artifact, given: dict[str, Any] | None) -> str:
             "run `reground retrain`, which compares anew, or promote by hand: `--force --because …`",
         )
     return adapter
-
-
-def _open(artifact: Artifact, given: dict[str, Any] | None) -> Artifact | None:
-    """What an input of the artifact was made of; None if the store no longer has it."""
-    return artifact.store.open(given["step"], given["key"]) if given and given["step"] else None

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from flows import wording
 from flows.promotion.history import History, same
 from flows.promotion.judged import Judged, judged, weights
 from flows.promotion.promotion_log import Entry, Version
@@ -82,8 +83,8 @@ def report_of(store: Store, gate: Artifact) -> Artifact | None:
 
 
 def _reads(report: Artifact, gate: Artifact) -> bool:
-    given = report.record["inputs"].get("gate")
-    return bool(given and given["key"] == gate.key)
+    given = report.record.inputs.get("gate")
+    return bool(given and given.key == gate.key)
 
 
 def _line(log: History, entry: Entry, artifact: Artifact | None) -> Line:
@@ -108,9 +109,9 @@ def _line(log: History, entry: Entry, artifact: Artifact | None) -> Line:
 
 def _never_judged(adapter: Artifact) -> Line:
     record = adapter.record
-    by = f"{record['made_by']['user']}@{record['made_by']['host']}" if "made_by" in record else ""
-    why = "; ".join(record.get("why", ()))
-    return Line(adapter.about, "made", record.get("made_at", ""), by, why, False, None, [], adapter.size, None, None)
+    by = f"{record.made_by['user']}@{record.made_by['host']}" if record.made_by else ""
+    why = wording.in_short(wording.reasons(record.why))
+    return Line(adapter.about, "made", record.made_at, by, why, False, None, [], adapter.size, None, None)
 
 
 def _figures(verdicts: Sequence[dict[str, Any]]) -> list[str]:

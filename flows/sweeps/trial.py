@@ -34,7 +34,7 @@ def _figures(config: Retrain) -> dict[str, Any]:
     assert training is not None
     gate = orjson.loads((outcome.gate.folder / "gate.json").read_bytes())
     summary = orjson.loads((training.local() / "report.json").read_bytes())
-    inputs = training.record["payload"]["inputs"]
+    inputs = training.record.payload["inputs"]
     ran = [step for step in done.values() if step.status != "fresh"]
     return {
         "heldout_loss": summary["held_out_loss_after"],

@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 from tasks.engine.errors import UserError
 from tasks.engine.make import record_of
 from tasks.engine.plan import Planned, Planner
+from tasks.engine.record import Adoption, Change
 from tasks.engine.storage.artifact import Artifact
 from tasks.engine.storage.process import Process
 from tasks.engine.storage.store import Store
 
-UNSEEN = {"code", "field", "library"}  # changes that a person can know to change no output
+ADOPTABLE = {"code", "moved", "setting_added", "library"}  # kinds of change that a person can know to change no output
 
 
 def adopt(planner: Planner, wanted: str, because: str) -> list[Artifact]:
@@ -37,36 +38,42 @@ def adopt(planner: Planner, wanted: str, because: str) -> list[Artifact]:
 
 def _source(planned: Planned, store: Store) -> Artifact:
     """The artifact to take over, or a UserError that says what is in the way."""
-    label, old = planned.label, planned.before
-    if planned.status == "waits":
-        raise UserError(f"{label} {planned.why[0]}, so what it would be made from is not known", "begin with that step")
+    label, old, why = planned.label, planned.before, planned.why
+    if why and why.needs:
+        raise UserError(f"{label} needs {', '.join(why.needs)} first, so its inputs are not known", "adopt those first")
     if old is None:
-        raise UserError(f"{label} was never made: there is nothing to adopt", "run `reground retrain`")
-    others = [change.text for change in planned.changes if change.kind not in UNSEEN]
+        raise UserError(f"{label}: the store has no earlier artifact to adopt", "run `reground retrain`")
+    others = [_what(change) for change in planned.changes if change.kind not in ADOPTABLE]
     if others:
         raise UserError(
-            f"{label}: not only code or libraries changed: {'; '.join(others)}",
+            f"{label}: not only code or libraries changed: {', '.join(others)}",
             "adopting would pass off another recipe's output as this one's; run `reground retrain`",
         )
     if not planned.changes:
-        raise UserError(f"{label}: {planned.why[0]}; its code did not change", "run `reground retrain`")
-    if flaw := store.flaw(old.step, old.key):
-        raise UserError(f"{old.about} cannot be adopted: {flaw}", "run `reground retrain`")
+        gone = why.problem if why and why.problem else "its artifact was deleted"
+        raise UserError(f"{label}: {gone}; its code did not change", "run `reground retrain`")
+    if problem := store.flaw(old.step, old.key):
+        raise UserError(f"{old.about} cannot be adopted: {problem}", "run `reground retrain`")
     return old
 
 
+def _what(change: Change) -> str:
+    return f"{change.kind}.{change.name}" if change.kind == "config" else f"{change.kind} {change.name}"
+
+
 def _take(planned: Planned, old: Artifact, store: Store, because: str) -> Artifact:
-    request, record = planned.request, old.record
-    told = record_of(request, measured=record["measured"], why=planned.why, before=old, run={})
-    told["adopted"] = {
-        "from": old.about,
-        "because": because,
-        "by": Process.this().user,
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    request = planned.request
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    record = record_of(
+        request,
+        measured=old.record.measured,
+        why=planned.why,
+        before=old,
+        adopted=Adoption(source=old.about, because=because, by=Process.this().user, at=now),
+    )
     with store.lease(request.step.name, request.key), store.blobs.staging() as out:
         folder = old.folder
         for name in old.files:
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             store.digests.link(folder / name, out / name)
-        return store.publish(request.step.name, request.key, out, told)
+        return store.publish(request.step.name, request.key, out, record.model_dump(mode="json"))

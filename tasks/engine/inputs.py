@@ -8,11 +8,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import orjson
 
 from tasks.engine.digests import digests
+from tasks.engine.record import Change, Origin
+
+FileDigests = tuple[tuple[str, str], ...]  # (name, SHA-256) of each file
 
 
 class Input(Protocol):
@@ -37,25 +40,14 @@ class Output(Input, Protocol):
 
 
 @runtime_checkable
-class Told(Protocol):
-    """An input that can say what about it changed."""
+class Source(Protocol):
+    """An input of the user's: not made by a step. It can say what about it changed."""
 
-    def detail(self) -> dict[str, Any]:
-        """What to keep on the record, as JSON, so as to tell later what changed."""
+    def listing(self) -> FileDigests:
+        """What to keep on the record so as to tell later what changed."""
 
-    def changes(self, before: dict[str, Any]) -> list[str] | None:
-        """What changed since: `tokenizer.json changed`. None if that cannot be told.
-
-        `before` is the earlier `detail`, with the earlier `about`.
-        """
-
-
-@runtime_checkable
-class Partly(Told, Protocol):
-    """One that can say how much of it did."""
-
-    def share(self, before: dict[str, Any]) -> float:
-        """The part of it that is new since, in 0 … 1."""
+    def change(self, name: str, before: Origin, artifact: Path) -> Change:
+        """What changed since. `name` is the input's; `artifact` is the folder of what was made from the earlier one."""
 
 
 def sha256_file(path: Path) -> str:
@@ -100,15 +92,11 @@ class Files:
     def local(self) -> list[Path]:
         return list(self.paths)
 
-    def detail(self) -> dict[str, Any]:
-        return {"files": [[path.name, digest] for path, digest in self._digests()]}
+    def listing(self) -> FileDigests:
+        return tuple(zip((path.name for path in self.paths), _digests_of(self.paths), strict=True))
 
-    def changes(self, before: dict[str, Any]) -> list[str] | None:
-        files = [(path.name, digest) for path, digest in self._digests()]
-        return _files_changed([(name, digest) for name, digest in before.get("files", [])], files)
-
-    def _digests(self) -> list[tuple[Path, str]]:
-        return list(zip(self.paths, _digests_of(self.paths), strict=True))
+    def change(self, name: str, before: Origin, artifact: Path) -> Change:
+        return files_change(name, before, self.about, self.listing())
 
 
 @dataclass(frozen=True)
@@ -130,14 +118,11 @@ class Local:
     def local(self) -> Path:
         return self.path
 
-    def detail(self) -> dict[str, Any]:
-        return {} if self.path.is_file() else {"files": self._digests()}
+    def listing(self) -> FileDigests:
+        return () if self.path.is_file() else tuple(self._digests().items())
 
-    def changes(self, before: dict[str, Any]) -> list[str] | None:
-        if self.path.is_file() or not before.get("files"):
-            return _renamed(before, self.about)
-        old, new = list(before["files"].items()), list(self._digests().items())
-        return _renamed(before, self.about) if not set(old) & set(new) else _files_changed(old, new)
+    def change(self, name: str, before: Origin, artifact: Path) -> Change:
+        return files_change(name, before, self.about, self.listing())
 
     def _digests(self) -> dict[str, str]:
         files = files_below(self.path)
@@ -165,35 +150,26 @@ class HubModel:
 
         return download(self.name, self.commit, self.token)
 
-    def detail(self) -> dict[str, Any]:
-        return {}
+    def listing(self) -> FileDigests:
+        return ()
 
-    def changes(self, before: dict[str, Any]) -> list[str] | None:
-        return _renamed(before, self.about)
-
-
-def _renamed(before: dict[str, Any], about: str) -> list[str] | None:
-    """`inst.jinja → qwen.jinja`, or `inst.jinja changed` if that was its name before."""
-    earlier = before.get("about")
-    return [f"{earlier} → {about}" if earlier and earlier != about else f"{about} changed"]
+    def change(self, name: str, before: Origin, artifact: Path) -> Change:
+        return files_change(name, before, self.about, ())
 
 
-def _files_changed(old: list[tuple[str, str]], new: list[tuple[str, str]]) -> list[str] | None:
-    """`config.json, tokenizer.json changed`, from (name, digest) of each file; a file that moved is none."""
-    before, after = dict(old), dict(new)
-    here, there = {digest for _, digest in old}, {digest for _, digest in new}
+def files_change(name: str, before: Origin, about: str, files: FileDigests) -> Change:
+    """Which files changed, came and went; one that only moved is none of these. Nothing about files if all differ."""
+    change = Change(kind="input", name=name, before=before.about or about, after=about)
+    old, new = dict(before.files), dict(files)
+    common = {each for each in new.values() if each in set(old.values())}
+    if not common:
+        return change
     found = {
-        "changed": [name for name in after if name in before and after[name] != before[name]],
-        "added": [name for name in after if name not in before and after[name] not in here],
-        "gone": [name for name in before if name not in after and before[name] not in there],
+        "changed": tuple(each for each in new if each in old and new[each] != old[each]),
+        "added": tuple(each for each in new if each not in old and new[each] not in common),
+        "removed": tuple(each for each in old if each not in new and old[each] not in common),
     }
-    texts = [f"{few(names)} {how}" for how, names in found.items() if names]
-    return texts or (["files in another order"] if old else None)
-
-
-def few(names: list[str], most: int = 3) -> str:
-    """`a, b, c and 4 more`."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return change.model_copy(update={**found, "reordered": not any(found.values())})
 
 
 Inputs = Mapping[str, Input | None]

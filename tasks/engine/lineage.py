@@ -1,98 +1,117 @@
-"""Where an artifact comes from: everything that it was made from, up to the files of the user's."""
+"""Where an artifact comes from: what it was made from, and why, each back to the files of the user's."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from pydantic import BaseModel, computed_field
 
+from tasks.engine.record import Adoption, Reason
 from tasks.engine.storage.artifact import SHORT, Artifact
 
 START = "start"  # the input of a training that goes on from another's adapter
-Inputs = dict[str, str]  # the input's name → the node that it is
 
 
-@dataclass(frozen=True)
-class Node:
-    """An artifact, or a source. `gone`: its record is not in the store any more, so what is behind it is unknown."""
+class Node(BaseModel, frozen=True):
+    """An artifact, or a source of the user's, which has no label.
+
+    `in_store` is False if its record is gone, so that what is behind it is not known.
+    """
 
     name: str  # train/3f2a9c01b7e4d582, or plant.jsonl
-    label: str = ""  # of a source empty
+    label: str = ""
     made_at: str = ""
-    adopted: dict[str, str] | None = None
-    gone: bool = False
-    inputs: Inputs = field(default_factory=dict)
-
-    def edges(self) -> list[tuple[str, str]]:
-        """(input names, source): several inputs of one artifact are one edge."""
-        by_source: dict[str, list[str]] = {}
-        for how, source in self.inputs.items():
-            by_source.setdefault(source, []).append(how)
-        return [(", ".join(names), source) for source, names in by_source.items()]
+    adopted: Adoption | None = None
+    in_store: bool = True
 
 
-@dataclass(frozen=True)
-class Lineage:
-    """Nodes by name, the artifact that was asked for first; every node but it is an input of another."""
+class Edge(BaseModel, frozen=True):
+    """`source` is the `inputs` of `target`; several inputs from one artifact are one edge."""
 
-    root: str
-    nodes: dict[str, Node]
+    source: str
+    target: str
+    inputs: tuple[str, ...]
 
+
+class Lineage(BaseModel, frozen=True):
+    """`reground lineage --json`: the artifact, its ancestors by name, and an edge from each to what was made of it."""
+
+    artifact: str
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+
+    @computed_field  # type: ignore[prop-decorator]
     @property
-    def chain(self) -> list[str]:
+    def chain(self) -> tuple[str, ...]:
         """The trainings of which each went on from the adapter of the one before, the first one first; or none."""
-        chain = [name for name, node in self.nodes.items() if START in node.inputs][:1]
-        while chain and (before := self.nodes[chain[0]].inputs.get(START)):
-            chain.insert(0, before)
-        return chain
+        before = {each.target: each.source for each in self.edges if START in each.inputs}
+        chain = [each.name for each in self.nodes if each.name in before][:1]
+        while chain and chain[0] in before:
+            chain.insert(0, before[chain[0]])
+        return tuple(chain)
 
-    def plain(self) -> dict[str, Any]:
-        """As JSON: the nodes, and an edge from each input to what was made of it."""
-        nodes = [
-            {"name": n.name, "label": n.label, "made_at": n.made_at, "adopted": n.adopted, "gone": n.gone}
-            for n in self.nodes.values()
-        ]
-        edges = [{"from": source, "to": n.name, "as": how} for n in self.nodes.values() for how, source in n.edges()]
-        return {"artifact": self.root, "nodes": nodes, "edges": edges, "chain": self.chain}
+    def into(self, target: str) -> list[Edge]:
+        """The edges into a node, in the order of its inputs."""
+        return [each for each in self.edges if each.target == target]
 
-    def mermaid(self) -> str:
-        """A flow chart, sources on the left; for Prefect's pages, GitHub and other Markdown."""
-        names = {name: f"n{number}" for number, name in enumerate(self.nodes)}
-        lines = ["flowchart LR"]
-        for node in self.nodes.values():
-            step, _, key = node.name.partition("/")
-            shape = f'["{node.label or step}<br/>{key}"]' if node.label or node.gone else f'[("{node.name}")]'
-            lines.append(f"  {names[node.name]}{shape}")
-        for node in self.nodes.values():
-            lines += [f"  {names[source]} -->|{how}| {names[node.name]}" for how, source in node.edges()]
-        return "\n".join(lines)
+
+class Cause(BaseModel, frozen=True):
+    """`reground why --json`: an artifact, why it was made, and the same of those inputs that were a reason."""
+
+    artifact: str  # train/3f2a9c01b7e4d582
+    label: str
+    made_at: str
+    made_by: str
+    seconds: float
+    why: Reason
+    before: str | None  # the artifact that it is compared with
+    adopted: Adoption | None
+    inputs: dict[str, "Cause"]
 
 
 def lineage(artifact: Artifact) -> Lineage:
     """Follow an artifact's record to its inputs, and theirs."""
     nodes: dict[str, Node] = {}
+    edges: list[Edge] = []
     todo = [artifact]
-    root = _name(artifact.step, artifact.key)
     while todo:
         each = todo.pop(0)
-        name = _name(each.step, each.key)
+        name, record = _name(each.step, each.key), each.record
         if name in nodes:
             continue
-        record = each.record
-        inputs: Inputs = {}
-        nodes[name] = Node(name, record["label"], record["made_at"], record.get("adopted"), inputs=inputs)
-        for given, origin in record.get("inputs", {}).items():
+        nodes[name] = Node(name=name, label=record.label, made_at=record.made_at, adopted=record.adopted)
+        inputs: dict[str, list[str]] = {}
+        for given, origin in record.inputs.items():
             if origin is None:
                 continue
-            if origin["key"] is None:
-                source = record["made_from"][given]
-                nodes.setdefault(source, Node(source))
-            else:
-                source = _name(origin["step"], origin["key"])
-                found = each.store.open(origin["step"], origin["key"])
-                if found and found.has_record:
+            source = origin.about
+            if origin.step and origin.key:
+                source = _name(origin.step, origin.key)
+                if (found := each.store.open(origin.step, origin.key)) and found.has_record:
                     todo.append(found)
                 else:
-                    nodes.setdefault(source, Node(source, gone=True))
-            inputs[given] = source
-    return Lineage(root, nodes)
+                    nodes.setdefault(source, Node(name=source, in_store=False))
+            else:
+                nodes.setdefault(source, Node(name=source))
+            inputs.setdefault(source, []).append(given)
+        edges += (Edge(source=source, target=name, inputs=tuple(names)) for source, names in inputs.items())
+    return Lineage(artifact=_name(artifact.step, artifact.key), nodes=tuple(nodes.values()), edges=tuple(edges))
+
+
+def why(artifact: Artifact) -> Cause:
+    """Read it from the records; it ends at an input whose artifact is gone from the store."""
+    record = artifact.record
+    inputs: dict[str, Cause] = {}
+    for name in dict.fromkeys(each.name for each in record.why.changes if each.kind == "input"):
+        if (found := artifact.input_artifact(name)) and found.has_record:
+            inputs[name] = why(found)
+    return Cause(
+        artifact=_name(artifact.step, artifact.key),
+        label=record.label,
+        made_at=record.made_at,
+        made_by=record.made_by.get("user", ""),
+        seconds=record.seconds,
+        why=record.why,
+        before=_name(artifact.step, record.before) if record.before else None,
+        adopted=record.adopted,
+        inputs=inputs,
+    )
 
 
 def _name(step: str, key: str) -> str:

@@ -13,9 +13,10 @@ from typing import Any
 
 from tasks.engine import progress
 from tasks.engine.errors import UserError
-from tasks.engine.inputs import Input, Told
+from tasks.engine.inputs import Input, Source
 from tasks.engine.key import Payload, Request
 from tasks.engine.mapper import Spread, here
+from tasks.engine.record import Adoption, Origin, Reason, Record
 from tasks.engine.storage.disk import full_disk_explained
 from tasks.engine.storage.process import Process
 from tasks.engine.storage.store import SHORT, Artifact, Store
@@ -25,9 +26,9 @@ def make(
     request: Request,
     store: Store,
     *,
-    why: list[str],
+    why: Reason | None = None,
     before: Artifact | None = None,
-    run: dict[str, Any] | None = None,
+    run: dict[str, str] | None = None,
     spread: Spread = here,
 ) -> tuple[Artifact, bool]:
     """Return the artifact of a request, and whether it was there already.
@@ -61,8 +62,8 @@ def make(
             measured["seconds"] = round(time.monotonic() - start, 3)
             if lease.lost:
                 progress.say(f"{request.label}: {key[:SHORT]} was taken over meanwhile; the first to finish counts")
-            record = record_of(request, measured=measured, why=why, before=before, run=run or {})
-            return store.publish(step.name, key, out, record), False
+            record = record_of(request, measured=measured, why=why, before=before, run=run)
+            return store.publish(step.name, key, out, record.model_dump(mode="json")), False
 
 
 def _may_lend(artifact: Artifact, *, request: Request) -> bool:
@@ -71,7 +72,7 @@ def _may_lend(artifact: Artifact, *, request: Request) -> bool:
     Then from one that was made just as the request would have it, but for those inputs.
     """
     grows = request.step.grows
-    return not grows or _less(artifact.record["payload"], grows) == _less(request.payload, grows)
+    return not grows or _less(artifact.record.payload, grows) == _less(request.payload, grows)
 
 
 def _less(payload: Payload, inputs: tuple[str, ...]) -> Payload:
@@ -89,27 +90,32 @@ def _kept(store: Store, request: Request, out: Path) -> str:
 
 
 def record_of(
-    request: Request, *, measured: dict[str, float], why: list[str], before: Artifact | None, run: dict[str, Any]
-) -> dict[str, Any]:
-    """How the artifact came to be. Only `payload` is identity; the rest is history."""
+    request: Request,
+    *,
+    measured: dict[str, float],
+    why: Reason | None,
+    before: Artifact | None,
+    run: dict[str, str] | None = None,
+    adopted: Adoption | None = None,
+) -> Record:
     process = Process.this()
-    return {
-        "step": request.step.name,
-        "label": request.label,
-        "key": request.key,
-        "payload": request.payload,
-        "config": request.config.model_dump(mode="json"),
-        "made_from": {name: each.about if each else None for name, each in request.inputs.items()},
-        "inputs": {name: _origin(each) for name, each in request.inputs.items()},
-        "why": why,
-        "before": before.key if before else None,
-        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "measured": measured,
-        "made_by": {"user": process.user, "host": process.host, **run},
-        "python": sys.version.split()[0],
-        "platform": platform.platform(),
-        "installed": _installed(),
-    }
+    return Record(
+        step=request.step.name,
+        label=request.label,
+        key=request.key,
+        payload=request.payload,
+        config=request.config.model_dump(mode="json"),
+        inputs={name: _origin(each) for name, each in request.inputs.items()},
+        why=why or Reason(),
+        before=before.key if before else None,
+        adopted=adopted,
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        measured=measured,
+        made_by={"user": process.user, "host": process.host, **(run or {})},
+        python=sys.version.split()[0],
+        platform=platform.platform(),
+        installed=_installed(),
+    )
 
 
 @cache
@@ -118,25 +124,21 @@ def _installed() -> dict[str, str]:
 
     Read from the first lines of each METADATA: parsing all of them takes a fifth of a second for some 250.
     """
-    found = (_told(each.read_text("METADATA") or "") or (each.name, each.version) for each in distributions())
-    return dict(sorted(found))
+    found = distributions()
+    return dict(sorted(_head(each.read_text("METADATA") or "") or (each.name, each.version) for each in found))
 
 
-def _told(metadata: str) -> tuple[str, str] | None:
+def _head(metadata: str) -> tuple[str, str] | None:
     """Name and version in the head of a METADATA, as long as both stand there once."""
     head = metadata.partition("\n\n")[0]
     names, versions = re.findall(r"^Name: *(\S+) *$", head, re.M), re.findall(r"^Version: *(\S+) *$", head, re.M)
     return (names[0], versions[0]) if len(names) == len(versions) == 1 else None
 
 
-def _origin(given: Input | None) -> dict[str, Any] | None:
-    """Which artifact an input is, or a part of; step, key and part are None for a source of the user's.
-
-    A source adds what it needs to tell later what changed.
-    """
+def _origin(given: Input | None) -> Origin | None:
     if given is None:
         return None
+    origin = Origin(digest=given.digest, about=given.about)
     if isinstance(given, Artifact):
-        return {"digest": given.digest, "step": given.step, "key": given.key, "part": given.part}
-    detail = given.detail() if isinstance(given, Told) else {}
-    return {"digest": given.digest, "step": None, "key": None, "part": None, **detail}
+        return origin.model_copy(update={"step": given.step, "key": given.key, "part": given.part})
+    return origin.model_copy(update={"files": given.listing()}) if isinstance(given, Source) else origin

@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
-from tasks.engine.changes import Change, changes
+from tasks.engine.changes import changes
 from tasks.engine.inputs import Input
 from tasks.engine.key import Request
+from tasks.engine.record import Change, PlanLine, Reason, Record, Status
 from tasks.engine.step import Config, Step, check_part
-from tasks.engine.storage.store import SHORT, Artifact, Store
+from tasks.engine.storage.store import Artifact, Store
 
-Status = Literal["fresh", "stale", "waits"]
 Used = Mapping[str, Mapping[str, str]]  # label → {"step", "key"} of the artifact that the last run used
 RECENT = 50  # runs that are asked what they used
 
@@ -41,39 +41,36 @@ class Pending:
 
 @dataclass(frozen=True)
 class Planned:
-    """One step's line in a plan.
-
-    fresh: its artifact is whole. stale: it will run, `why` says what changed. waits: it depends on a step that will
-    run; should that step write the same bytes as before, and `why` name nothing else, this one stays as it is.
-
-    `seconds` and `gpu_seconds` are what it will cost by earlier records: 0 if fresh, None if it never ran.
-    """
+    """One step's line in a plan; see `PlanLine`."""
 
     request: Request
     status: Status
-    why: list[str]
+    why: Reason | None = None  # None if fresh
     artifact: Artifact | None = None
     seconds: float | None = None
     gpu_seconds: float | None = None
     share: float = 1.0  # of its work that is to be done
     before: Artifact | None = None  # what it is compared with
-    changes: tuple[Change, ...] = ()
 
     @property
     def label(self) -> str:
         return self.request.label
 
-    def plain(self) -> dict[str, Any]:
-        """The line as JSON; the key is None while it cannot be told."""
-        return {
-            "label": self.label,
-            "step": self.request.step.name,
-            "status": self.status,
-            "why": self.why,
-            "seconds": self.seconds,
-            "gpu_seconds": self.gpu_seconds,
-            "key": None if self.status == "waits" else self.request.key,
-        }
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return self.why.changes if self.why else ()
+
+    @property
+    def line(self) -> PlanLine:
+        return PlanLine(
+            label=self.label,
+            step=self.request.step.name,
+            status=self.status,
+            why=self.why,
+            seconds=self.seconds,
+            gpu_seconds=self.gpu_seconds,
+            key=None if self.status == "waits" else self.request.key,
+        )
 
 
 @dataclass
@@ -109,24 +106,22 @@ def look(request: Request, store: Store, used: Used | None = None) -> Planned:
     """Whether the request's artifact is whole, and if not, what changed since the last one like it."""
     step = request.step
     pending = {name: each for name, each in request.inputs.items() if isinstance(each, Pending)}
-    flaw = None if pending else store.flaw(step.name, request.key)
-    if not pending and flaw is None:
+    problem = None if pending else store.flaw(step.name, request.key)
+    if not pending and problem is None:
         artifact = store.open(step.name, request.key)
         assert artifact is not None
-        return Planned(request, "fresh", [], replace(artifact, parts=step.parts), 0.0, 0.0)
+        return Planned(request, "fresh", None, replace(artifact, parts=step.parts), 0.0, 0.0)
     before, deleted = _baseline(request, store, used or {})
-    found = tuple(changes(before, request)) if before else ()
+    found = changes(before, request) if before else ()
     share = _share(step, found, pending) if before else 1.0
-    seconds, gpu_seconds = _cost(_telling(before, store), share) if before else (None, None)
-    why = [change.text for change in found]
+    seconds, gpu_seconds = _cost(_most_complete(before, store).record, share) if before else (None, None)
     if pending:
-        why.insert(0, f"needs {', '.join(dict.fromkeys(each.label for each in pending.values()))}")
-    elif flaw != "never made":
-        why.insert(0, f"{step.name}/{request.key[:SHORT]}: {flaw}")
-    elif deleted:
-        why.insert(0, f"{step.name}/{request.key[:SHORT]} was deleted")
-    status: Status = "waits" if pending else "stale"
-    return Planned(request, status, why or ["never made"], None, seconds, gpu_seconds, share, before, found)
+        why = Reason(needs=tuple(dict.fromkeys(each.label for each in pending.values())), changes=found)
+    elif problem != "never made":
+        why = Reason(state="corrupt", problem=problem, changes=found)
+    else:
+        why = Reason(state="deleted" if deleted else "missing", changes=found)
+    return Planned(request, "waits" if pending else "stale", why, None, seconds, gpu_seconds, share, before)
 
 
 def last_used(store: Store, name: str = "") -> Used:
@@ -146,7 +141,7 @@ def _baseline(request: Request, store: Store, used: Used) -> tuple[Artifact | No
     found = store.open(last["step"], last["key"]) if last and last["step"] == request.step.name else None
     if found and found.has_record:
         return found, False
-    alike = [each for each in store.all(request.step.name) if each.record["label"] == request.label]
+    alike = [each for each in store.all(request.step.name) if each.record.label == request.label]
     return (alike[-1] if alike else None), bool(last and request.known and last["key"] == request.key)
 
 
@@ -159,27 +154,26 @@ def _share(step: Step, found: tuple[Change, ...], pending: Mapping[str, Pending]
     return max(parts.values())
 
 
-def _telling(before: Artifact, store: Store) -> Artifact:
+def _most_complete(before: Artifact, store: Store) -> Artifact:
     """The artifact of this label whose record tells best what all of the work costs: the one that did most of it."""
-    label, most = before.record["label"], _done(before.record["measured"])
+    label, most = before.record.label, _done(before.record)
     if most > 0.5:  # the newest, then: machines change
         return before
-    alike = [each for each in store.all(before.step) if each.record["label"] == label]
-    return max(alike, key=lambda each: _done(each.record["measured"]), default=before)
+    alike = [each for each in store.all(before.step) if each.record.label == label]
+    return max(alike, key=lambda each: _done(each.record), default=before)
 
 
-def _cost(earlier: Artifact, share: float) -> tuple[float, float]:
-    """Seconds, and seconds of GPUs, by the record of an earlier time; scaled if that did a part of the work only."""
-    measured = earlier.record["measured"]
-    scale = share / _done(measured)
-    return round(measured["seconds"] * scale, 3), round(measured.get("gpu_seconds", 0.0) * scale, 3)
+def _cost(record: Record, share: float) -> tuple[float, float]:
+    """Seconds, and seconds of GPUs, by the record of an earlier run; scaled if that did only a part of the work."""
+    scale = share / _done(record)
+    return round(record.seconds * scale, 3), round(record.measured.get("gpu_seconds", 0.0) * scale, 3)
 
 
-def _done(measured: Mapping[str, float]) -> float:
-    """The part of the work that a run did itself: it says `rows_taken_over` beside `rows_measured`, say."""
-    for name, taken in measured.items():
+def _done(record: Record) -> float:
+    """The part of the work that a run did itself: its record says `rows_taken_over` beside `rows_measured`, say."""
+    for name, taken in record.measured.items():
         unit, _, how = name.partition("_")
         if how == "taken_over":
-            total = sum(count for other, count in measured.items() if other.startswith(f"{unit}_"))
+            total = sum(count for other, count in record.measured.items() if other.startswith(f"{unit}_"))
             return (total - taken) / total if total > taken else 1.0
     return 1.0

@@ -48,8 +48,7 @@ class Direct:
         step(config, **places, **more, out=out)
         self.seconds[label] = time.monotonic() - start
         told = {"config": config.model_dump(mode="json"), "libraries": {}}
-        made_from = dict.fromkeys(inputs, "-")
-        record = {"step": step.name, "key": "0" * 64, "payload": told, "made_from": made_from}
+        record = {"step": step.name, "key": "0" * 64, "payload": told, "inputs": {name: {} for name in inputs}}
         (out / "record.json").write_text(json.dumps(record))
         return Folder(out)
 

@@ -86,7 +86,7 @@ def steps(config: Path, place: Path) -> None:
     def run(step: Any, config: Any, *, label: str = "", **inputs: Any) -> Any:
         request = Request(step, config, inputs, label or step.name)
         noted = _noting(step.function, f"{step.name}/{request.key[:16]}", place / "begun")
-        return make(replace(request, step=replace(step, function=noted)), store, why=["tests/faults"])[0]
+        return make(replace(request, step=replace(step, function=noted)), store)[0]
 
     run.store = store  # type: ignore[attr-defined]
     pipeline(load(config), run)

@@ -128,7 +128,7 @@ def run_once(folder: Path) -> dict[str, Artifact]:
 
     def run(step, config, *, label="", **inputs):
         request = Request(step, config, inputs, label or step.name)
-        used[request.label] = make(request, store, why=["never made"])[0]
+        used[request.label] = make(request, store)[0]
         return used[request.label]
 
     run.store = store

@@ -117,7 +117,7 @@ def test_a_warm_start_that_made_the_champion_is_found_again_and_does_not_go_on_f
     served.set("train.start=champion")
     first = served.config.open_store().alias("champion").key
     used = run(served, "build", "train", "export", "answer tuned", "score tuned", "gate", "report")
-    assert used["train"].record["inputs"]["start"]["key"]
+    assert used["train"].record.inputs["start"].key
     store = served.config.open_store()
     store.promotions.promote(store.find("export", used["export"].key), why="better")
     assert store.alias("champion").key != first

@@ -109,8 +109,9 @@ def test_a_plan_for_machines_is_json(reground, store):
     code, out, _ = reground("plan", "--json", "-s", store)
     assert code == 0
     steps = json.loads(out)
-    first = {"label": "validate", "step": "validate", "status": "stale", "why": ["never made"]}
-    assert steps[0] == {**first, "seconds": None, "gpu_seconds": None, "key": steps[0]["key"]}
+    first = {"label": "validate", "step": "validate", "status": "stale"}
+    assert steps[0] == {**first, "seconds": None, "gpu_seconds": None, "key": steps[0]["key"], "why": steps[0]["why"]}
+    assert (steps[0]["why"]["state"], steps[0]["why"]["changes"]) == ("missing", [])
     assert len(steps[0]["key"]) == 64
     assert steps[-1]["label"] == "report"
 

@@ -7,16 +7,17 @@ import orjson
 import pytest
 from rich.console import Console
 
+from flows import wording
 from flows.cli import app as cli
 from flows.cli import tables as display
 from flows.pipeline import pipeline
 from tasks.engine.adopt import adopt
 from tasks.engine.errors import UserError
 from tasks.engine.key import Request
-from tasks.engine.lineage import Lineage, Node, lineage
+from tasks.engine.lineage import Edge, Lineage, Node, lineage, why
 from tasks.engine.make import make
 from tasks.engine.plan import look
-from tasks.engine.why import why
+from tasks.engine.record import Change
 
 pytestmark = pytest.mark.usefixtures("loaded_training")
 BECAUSE = "the count is the same"
@@ -32,8 +33,9 @@ def edit_score(project) -> None:
     project.edit("tasks/score.py", '{"rows_taken_over": taken,', '{"rows_taken_over": taken + 0,')
 
 
-def stale(project) -> dict[str, list[str]]:
-    return {step.label: step.why for step in project.plan().steps if step.status != "fresh"}
+def stale(project) -> dict[str, tuple[Change, ...]]:
+    """Label → what changed, of the steps that are not fresh."""
+    return {step.label: step.changes for step in project.plan().steps if step.status != "fresh"}
 
 
 def run(project, *labels: str):
@@ -65,11 +67,11 @@ def test_an_adopted_artifact_has_the_same_files_under_a_new_key_and_nothing_else
     for new, label in ((base, "score base"), (tuned, "score tuned")):
         old = made.used[label]
         assert (new.digest, new.key != old.key) == (old.digest, True)
-        assert new.record["adopted"]["from"] == old.about
-        assert new.record["adopted"]["because"] == BECAUSE
-        assert new.record["adopted"]["by"]
-        assert new.record["why"] == ["tasks/score.py changed in score"]
-        assert new.record["before"] == old.key
+        assert new.record.adopted.source == old.about
+        assert new.record.adopted.because == BECAUSE
+        assert new.record.adopted.by
+        assert new.record.why.changes == (Change(kind="code", name="tasks/score.py", changed=("score",)),)
+        assert new.record.before == old.key
 
 
 def test_one_label_of_a_step_is_adopted_by_itself(project):
@@ -84,13 +86,15 @@ def test_the_next_change_is_told_against_what_was_adopted(project):
     edit_score(project)
     adopt(project.plan(), "score", BECAUSE)
     project.set("score.seed=1")
-    assert stale(project)["score base"] == ["config.seed 0 → 1"]
+    assert stale(project)["score base"] == (Change(kind="config", name="seed", before=0, after=1),)
 
 
 def test_another_version_of_a_library_can_be_adopted(project, install):
     project.own_store()
     install("scipy", "1.99.0")
-    assert stale(project)["score base"] == [f"library scipy {installed('scipy')} → 1.99.0"]
+    assert stale(project)["score base"] == (
+        Change(kind="library", name="scipy", before=installed("scipy"), after="1.99.0"),
+    )
     for step in ("score", "gate", "report"):
         adopt(project.plan(), step, "only the docs changed")
     assert stale(project) == {}
@@ -109,8 +113,8 @@ def test_the_parts_of_an_adopted_artifact_can_still_be_taken_over(project, made)
     (adopted,) = adopt(project.plan(), "validate", BECAUSE)[:1]
     assert adopted.files["parts.json"] == made.used["validate"].files["parts.json"]
     assert (
-        adopted.record["payload"]["code"]["tasks.validate:validate"]
-        != made.used["validate"].record["payload"]["code"]["tasks.validate:validate"]
+        adopted.record.payload["code"]["tasks.validate:validate"]
+        != made.used["validate"].record.payload["code"]["tasks.validate:validate"]
     )
 
 
@@ -120,9 +124,9 @@ def test_the_parts_of_an_adopted_artifact_can_still_be_taken_over(project, made)
         (lambda p: None, "train", "train is fresh: there is nothing to adopt"),
         (lambda p: None, "evaluate", "there is no step 'evaluate'"),
         (lambda p: edit_score(p), "score", "--because is empty"),
-        (lambda p: p.set("score.seed=1"), "score", "not only code or libraries changed: config.seed 0 → 1"),
+        (lambda p: p.set("score.seed=1"), "score", "not only code or libraries changed: config.seed"),
         (lambda p: (edit_score(p), p.set("score.seed=1")), "score", "not only code or libraries changed"),
-        (lambda p: p.edit("prompt.jinja", "Question:", "Query:"), "build", "input template: prompt.jinja changed"),
+        (lambda p: p.edit("prompt.jinja", "Question:", "Query:"), "build", "changed: input template"),
         (lambda p: p.set("build.seed=1"), "train", "train needs build"),
         (lambda p: (p.artifact("train") / "report.md").unlink(), "train", "report.md is gone; its code did not change"),
     ],
@@ -148,7 +152,7 @@ def test_what_is_harmed_cannot_be_adopted(project, made):
 
 def test_what_was_never_made_cannot_be_adopted(project, tmp_path):
     project.store = tmp_path / "empty"
-    with pytest.raises(UserError, match="validate was never made"):
+    with pytest.raises(UserError, match="validate: the store has no earlier artifact"):
         adopt(project.plan(), "validate", BECAUSE)
 
 
@@ -174,7 +178,8 @@ def test_why_follows_a_reason_back_to_the_edit_behind_it(project):
     assert build.label == "build"
     asked = build.inputs["evaluation"]
     assert asked.label == "validate evaluation"
-    assert asked.why == ["input rows: 1 of 1 shards changed: rows +0 −1"]
+    (change,) = asked.why.changes
+    assert (change.kind, change.name, change.rows_added, change.rows_removed) == ("input", "rows", 0, 1)
     assert asked.before != asked.artifact
     assert "rows" not in build.inputs  # the training rows are as they were
     shown = told(display.why, cause)
@@ -187,7 +192,7 @@ def test_why_follows_a_reason_back_to_the_edit_behind_it(project):
         assert text in shown
     assert shown.count("rows +0 −1") == 2  # of the evaluation rows and of the build; then "as above"
     assert "as above" in shown
-    assert orjson.loads(orjson.dumps(cause.plain()))["inputs"]["answers"]["label"] == "answer base"
+    assert orjson.loads(cause.model_dump_json())["inputs"]["answers"]["label"] == "answer base"
 
 
 def test_why_ends_where_the_store_ends(project):
@@ -200,7 +205,7 @@ def test_why_ends_where_the_store_ends(project):
             if file.name == "manifest.json":
                 file.unlink()
     assert why(made).inputs == {}
-    assert why(made).why == ["input evaluation: 1 of 1 shards changed: rows +0 −1"]
+    assert [(each.name, each.rows_removed) for each in why(made).why.changes] == [("evaluation", 1)]
 
 
 # Lineage
@@ -208,13 +213,13 @@ def test_why_ends_where_the_store_ends(project):
 
 def test_lineage_reaches_the_files_and_the_base(project, made):
     found = lineage(made.used["report"])
-    names = set(found.nodes)
+    names = {node.name for node in found.nodes}
     assert {made.used[label].about for label in made.used} <= names
     assert {"train.jsonl", "evaluation.jsonl", "base", "prompt.jinja"} <= names
-    edges = {(each["from"], each["to"]): each["as"] for each in found.plain()["edges"]}
-    assert edges[made.used["build"].about, made.used["train"].about] == "train, heldout"
-    assert edges["train.jsonl", made.used["validate"].about] == "rows"
-    assert found.chain == []
+    edges = {(each.source, each.target): each.inputs for each in found.edges}
+    assert edges[made.used["build"].about, made.used["train"].about] == ("train", "heldout")
+    assert edges["train.jsonl", made.used["validate"].about] == ("rows",)
+    assert found.chain == ()
 
 
 def test_lineage_is_drawn_as_a_tree_that_shows_each_artifact_once(made):
@@ -226,7 +231,7 @@ def test_lineage_is_drawn_as_a_tree_that_shows_each_artifact_once(made):
 
 
 def test_lineage_is_drawn_as_a_flow_chart(made):
-    lines = lineage(made.used["train"]).mermaid().splitlines()
+    lines = wording.mermaid(lineage(made.used["train"])).splitlines()
     assert lines[0] == "flowchart LR"
     train = made.used["train"].key[:16]
     assert f'  n0["train<br/>{train}"]' in lines
@@ -238,20 +243,26 @@ def test_lineage_says_what_is_no_longer_in_the_store(project, made):
     store = project.own_store()
     (store / made.used["validate"].about / "manifest.json").unlink()
     found = lineage(project.config.open_store().match(made.used["build"].key))
-    assert found.nodes[made.used["validate"].about].gone
+    assert [node.name for node in found.nodes if not node.in_store] == [made.used["validate"].about]
     assert "no longer in the store" in told(display.lineage, found)
 
 
 def test_lineage_tells_a_chain_of_warm_starts_with_its_length():
-    nodes = {
-        "export/c": Node("export/c", "export", inputs={"training": "train/c"}),
-        "train/c": Node("train/c", "train", inputs={"start": "train/b", "train": "build/a"}),
-        "train/b": Node("train/b", "train", inputs={"start": "train/a", "train": "build/a"}),
-        "train/a": Node("train/a", "train", inputs={"train": "build/a"}),
-        "build/a": Node("build/a", "build"),
-    }
-    found = Lineage("export/c", nodes)
-    assert found.chain == ["train/a", "train/b", "train/c"]
+    edges = [
+        ("train/c", "export/c", "training"),
+        ("train/b", "train/c", "start"),
+        ("build/a", "train/c", "train"),
+        ("train/a", "train/b", "start"),
+        ("build/a", "train/b", "train"),
+        ("build/a", "train/a", "train"),
+    ]
+    names = ("export/c", "train/c", "train/b", "train/a", "build/a")
+    found = Lineage(
+        artifact="export/c",
+        nodes=tuple(Node(name=name, label=name.partition("/")[0]) for name in names),
+        edges=tuple(Edge(source=source, target=target, inputs=(name,)) for source, target, name in edges),
+    )
+    assert found.chain == ("train/a", "train/b", "train/c")
     assert "3 trainings, each from the one before: train/a → train/b → train/c" in told(display.lineage, found)
 
 
@@ -289,12 +300,14 @@ def test_plan_exits_with_1_if_a_step_would_run_and_it_was_asked_to(project, regr
 def test_plan_for_machines_has_all_that_is_known(project, reground, made):
     project.set("train.seed=1")
     steps = {step["label"]: step for step in orjson.loads(reground("plan", "--json")[1])}
-    took = made.used["train"].record["measured"]["seconds"]
+    took = made.used["train"].record.seconds
+    (change,) = steps["train"]["why"]["changes"]
+    assert [change[name] for name in ("kind", "name", "before", "after")] == ["config", "seed", 42, 1]
     assert steps["train"] | {"key": ""} == {
         "label": "train",
         "step": "train",
         "status": "stale",
-        "why": ["config.seed 42 → 1"],
+        "why": steps["train"]["why"],
         "seconds": took,
         "gpu_seconds": 0.0,
         "key": "",

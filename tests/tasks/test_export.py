@@ -26,10 +26,10 @@ def exported(tmp_path_factory):
     base = Local(toy_base(folder / "base"))
     data = {"train": Local(packed(folder / "train", rows=4)), "heldout": Local(packed(folder / "heldout", rows=1))}
     config = TrainConfig(max_steps=2, logging_steps=1)
-    training, _ = make(Request(train, config, {**data, "base": base}, "train"), store, why=[])
+    training, _ = make(Request(train, config, {**data, "base": base}, "train"), store)
     inputs = {"training": training, "base": base, "template": Local(TEMPLATE)}
     request = Request(export, ExportConfig(base_model=str(base.path)), inputs, "export")
-    return make(request, store, why=[])[0].folder / "adapter"
+    return make(request, store)[0].folder / "adapter"
 
 
 def test_it_loads_with_the_three_lines_of_its_card(exported):

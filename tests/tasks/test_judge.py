@@ -55,7 +55,7 @@ class Bench:
         return Request(judge, config, self.inputs | config.models(), "judge")
 
     def judge(self, config: JudgeConfig):
-        artifact, _ = make(self.request(config), self.store, why=[])
+        artifact, _ = make(self.request(config), self.store)
         return artifact
 
 
@@ -238,17 +238,17 @@ def test_local_judgements_are_made_once(tmp_path):
     config = by_entailment(toy_classifier(tmp_path / "nli", NLI))
     bench, rows = Bench(tmp_path, triplets(6)), triplets(8)
     first = bench.judge(config)
-    assert first.record["measured"]["judgements_taken_over"] == 0
+    assert first.record.measured["judgements_taken_over"] == 0
     bench.give(rows)  # two documents more
     second = bench.judge(config)
-    measured = second.record["measured"]
-    assert measured["judgements_taken_over"] == first.record["measured"]["judgements_made"]
+    measured = second.record.measured
+    assert measured["judgements_taken_over"] == first.record.measured["judgements_made"]
     assert 0 < measured["judgements_made"] <= 8
     scores = [{(row["id"], row["system"]): row["score"] for row in table(each)} for each in (first, second)]
     assert scores[0].items() <= scores[1].items()
     other = toy_classifier(tmp_path / "other", NLI, seed=1)
     third = bench.judge(by_entailment(other))
-    assert third.record["measured"]["judgements_taken_over"] == 0
+    assert third.record.measured["judgements_taken_over"] == 0
 
 
 def test_moving_a_local_model_changes_no_key_and_other_weights_do(tmp_path):
@@ -443,7 +443,7 @@ def test_the_key_is_in_no_file_no_log_and_no_record(tmp_path, caplog, capfd):
         artifact = bench.judge(llm(server, endpoint={"retries": 1, "concurrency": 1}))
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
-    assert KEY not in json.dumps(artifact.record)
+    assert KEY not in artifact.record.model_dump_json()
     assert KEY not in caplog.text
     assert KEY not in "".join(capfd.readouterr())
-    assert "JUDGE_API_KEY" in json.dumps(artifact.record)
+    assert "JUDGE_API_KEY" in artifact.record.model_dump_json()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from tasks.engine.inputs import sha256_json
+from tasks.engine.record import Record
 from tasks.engine.step import check_part
 from tasks.engine.storage.objects import leads_out
 
@@ -80,9 +81,17 @@ class Artifact:
         return files
 
     @property
-    def record(self) -> dict[str, Any]:
-        record: dict[str, Any] = orjson.loads((self.store.fetch(self, [RECORD]) / RECORD).read_bytes())
-        return record
+    def record(self) -> Record:
+        return Record.model_validate_json((self.store.fetch(self, [RECORD]) / RECORD).read_bytes())
+
+    def input_artifact(self, name: str) -> "Artifact | None":
+        """The artifact, or the part of one, that an input was; None if it is gone, or was none."""
+        origin = self.record.inputs.get(name)
+        found = self.store.open(origin.step, origin.key) if origin and origin.step and origin.key else None
+        try:
+            return found[origin.part] if found and origin and origin.part else found
+        except KeyError:
+            return None
 
     @property
     def has_record(self) -> bool:

@@ -98,9 +98,9 @@ def _needed(store: Store, artifacts: list[Artifact], older_than: float, keep_run
     todo = [place for place in needed if place in there]
     while todo:
         artifact = there[todo.pop()]
-        for given in artifact.record["inputs"].values():
-            if given and given["step"]:
-                place = (given["step"], given["key"][:SHORT])
+        for given in artifact.record.inputs.values():
+            if given and given.step and given.key:
+                place = (given.step, given.key[:SHORT])
                 if place in there and place not in needed:
                     needed[place] = f"input of {artifact.about}"
                     todo.append(place)

@@ -44,7 +44,7 @@ def data_steps(folder: Path, name: str, spread: Spread) -> dict[str, str]:
         if step.name not in ("validate", "build"):
             raise Enough
         request = Request(step, step_config, inputs, label or step.name)
-        made[request.label], there = make(request, config.open_store(), why=[], spread=spread)
+        made[request.label], there = make(request, config.open_store(), spread=spread)
         assert not there
         return made[request.label]
 

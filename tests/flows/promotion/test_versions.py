@@ -137,7 +137,7 @@ def test_an_alias_of_the_log_is_refused_with_the_command_that_gives_it(reground,
 
 
 def test_artifacts_lists_all_there_is(reground, store):
-    made = publish(store, 1, label="toy", made_at="2026-11-24T15:00:00+00:00", measured={"seconds": 1.0}, why=["asked"])
+    made = publish(store, 1, label="toy", made_at="2026-11-24T15:00:00+00:00", measured={"seconds": 1.0})
     assert made.key[:16] in reground("artifacts").out
     assert made.key[:16] not in reground("artifacts", "train").out
 

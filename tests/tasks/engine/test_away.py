@@ -77,7 +77,7 @@ def test_a_bucket_that_is_away_when_a_step_publishes_is_tried_again(
     flow_run = in_flow(lambda: task_runner.TaskRunner(store)(copy, Config(), rows=Files((rows,))))
     assert run_counts(flow_run)["copy"] == ("Completed", 2)
     assert does == []
-    assert store.match("copy").record["label"] == "copy"
+    assert store.match("copy").record.label == "copy"
 
 
 def test_it_is_given_up_in_the_end_and_nothing_waits_a_second_time(prefect_server, outage, store, rows, soon):

@@ -54,11 +54,11 @@ def request_for(mebibytes: int, rows: Path) -> Request:
 
 def test_a_full_disk_is_told_harms_nothing_and_the_run_goes_on_when_there_is_space_again(disk, rows):
     store = Store(disk / "store")
-    made, _ = make(request_for(2, rows), store, why=[])
+    made, _ = make(request_for(2, rows), store)
     ballast = disk / "ballast"
     ballast.write_bytes(bytes(3 * MIB))
     with pytest.raises(UserError, match="no space left on the disk") as error:
-        make(request_for(5, rows), store, why=[])
+        make(request_for(5, rows), store)
     assert str(disk) in error.value.what
     assert "free some space" in error.value.remedy
     assert list(check(store)) == []
@@ -67,7 +67,7 @@ def test_a_full_disk_is_told_harms_nothing_and_the_run_goes_on_when_there_is_spa
     assert not list((store.root / ".staging").iterdir())
     assert store.work("write", request_for(5, rows).key).exists()
     ballast.unlink()
-    again, there = make(request_for(5, rows), store, why=[])
+    again, there = make(request_for(5, rows), store)
     assert not there
     assert store.find("write", again.key)
     assert list(check(store)) == []

@@ -41,10 +41,10 @@ def taken_over(tmp_path):
         for name, text in (("rows", rows), ("how", how)):
             (tmp_path / name).write_text(text)
         inputs = {name: Local(tmp_path / name) for name in ("rows", "how")}
-        artifact, _ = make(Request(shout, Loudness(times=times), inputs, "shout"), store, why=[])
+        artifact, _ = make(Request(shout, Loudness(times=times), inputs, "shout"), store)
         said = dict(line.split("=") for line in (artifact.folder / "said.txt").read_text().splitlines())
         assert said == {row: row.upper() * times + how for row in rows.split()}
-        return artifact.record["measured"]["taken_over"]
+        return artifact.record.measured["taken_over"]
 
     run.store = store
     return run
@@ -83,6 +83,6 @@ def test_a_step_that_declares_no_growth_is_given_any_of_its_own(tmp_path):
     counts = []
     for rows in ("A", "B", "C"):
         (tmp_path / "rows").write_text(rows)
-        artifact, _ = make(Request(whisper, Config(), {"rows": Local(tmp_path / "rows")}, "whisper"), store, why=[])
-        counts.append(artifact.record["measured"]["earlier"])
+        artifact, _ = make(Request(whisper, Config(), {"rows": Local(tmp_path / "rows")}, "whisper"), store)
+        counts.append(artifact.record.measured["earlier"])
     assert counts == [0, 1, 2]

@@ -240,7 +240,7 @@ from tasks.engine.plan import Planner
 tree = load(None, [f"store={sys.argv[1]}", *sys.argv[2:]])
 planner = Planner(tree.open_store())
 pipeline(tree, planner)
-print(json.dumps({s.label: [s.request.step.name, s.plain()["key"]] for s in planner.steps if s.status != "waits"}))
+print(json.dumps({s.label: [s.request.step.name, s.line.key] for s in planner.steps if s.status != "waits"}))
 """
 
 

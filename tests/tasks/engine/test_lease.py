@@ -71,7 +71,7 @@ from tests.tasks.engine import test_lease
 which, rows, url, cache = sys.argv[1:]
 store = Store(url, cache=Path(cache), lease_seconds=test_lease.TERM)
 test_lease.note(Path(rows), "asked.log", which)
-make(test_lease.request_for(getattr(test_lease, which), Path(rows)), store, why=[])
+make(test_lease.request_for(getattr(test_lease, which), Path(rows)), store)
 """
 
 
@@ -122,7 +122,7 @@ def test_a_killed_holder_frees_its_key_at_once_for_its_own_machine(store, rows):
     process.communicate()
     assert leases(store)
     begin = time.monotonic()
-    made, there = make(request_for(stuck, rows), store, why=[])
+    made, there = make(request_for(stuck, rows), store)
     assert not there
     assert time.monotonic() - begin < TERM / 2 + 1  # of which a bucket needs some
     assert (made.folder / "copy.txt").read_text() == "one row"
@@ -141,7 +141,7 @@ def test_a_holder_that_died_on_another_machine_frees_its_key_within_the_term(sto
     request = request_for(once, rows)
     leave_behind(store, f"once-{request.key[:16]}", monkeypatch)
     begin = time.monotonic()
-    _, there = make(request, store, why=[])
+    _, there = make(request, store)
     took = time.monotonic() - begin
     assert not there
     assert TERM < took < 2 * TERM + 2
@@ -153,7 +153,7 @@ def test_a_stopped_holder_loses_its_key_and_does_no_harm_when_it_goes_on(store, 
     process = start("stuck", rows, store, "other-cache")
     wait_for(lambda: runs(rows))
     process.send_signal(signal.SIGSTOP)
-    made, there = make(request_for(stuck, rows), store, why=[])
+    made, there = make(request_for(stuck, rows), store)
     assert not there
     process.send_signal(signal.SIGCONT)
     time.sleep(TERM)  # time enough for its heart to beat and see

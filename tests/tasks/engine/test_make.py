@@ -15,6 +15,7 @@ from tasks.engine.inputs import Files, Local
 from tasks.engine.key import Request, identity
 from tasks.engine.make import make
 from tasks.engine.plan import Planner
+from tasks.engine.record import Change, Reason
 from tasks.engine.storage.store import Store
 
 
@@ -75,11 +76,11 @@ def runs(rows: Path) -> int:
 
 
 def test_a_step_runs_once_for_one_key(store, rows):
-    first, there = make(request_for(rows), store, why=["first"])
-    again, there_again = make(request_for(rows), store, why=["again"])
+    first, there = make(request_for(rows), store, why=Reason(note="first"))
+    again, there_again = make(request_for(rows), store, why=Reason(note="again"))
     assert (there, there_again, runs(rows)) == (False, True, 1)
     assert first.digest == again.digest
-    assert again.record["why"] == ["first"]
+    assert again.record.why == Reason(note="first")
 
 
 def test_the_key_counts_content_and_config_but_not_place_or_runtime_fields(store, rows, tmp_path):
@@ -104,15 +105,15 @@ def test_runtime_fields_are_left_out_at_any_depth():
 
 
 def test_moving_the_store_keeps_every_artifact(store, rows, tmp_path):
-    make(request_for(rows), store, why=[])
+    make(request_for(rows), store)
     moved = Store(store.root.rename(tmp_path / "moved"))
-    assert make(request_for(rows), moved, why=[])[1]
+    assert make(request_for(rows), moved)[1]
 
 
 @pytest.mark.parametrize("name", ["kept/lines.txt", "report.json", "manifest.json", "record.json"])
 @pytest.mark.parametrize("harm", ["flip", "truncate", "delete"])
 def test_a_harmed_artifact_is_never_believed_and_is_made_again(store, rows, name, harm):
-    made, _ = make(request_for(rows), store, why=[])
+    made, _ = make(request_for(rows), store)
     path = made.folder / name
     content = bytearray(path.read_bytes())
     if harm == "flip":
@@ -123,23 +124,23 @@ def test_a_harmed_artifact_is_never_believed_and_is_made_again(store, rows, name
     else:
         path.unlink()
     assert store.find("count", made.key) is None
-    again, there = make(request_for(rows), store, why=[])
+    again, there = make(request_for(rows), store)
     assert (there, again.digest) == (False, made.digest)
     assert store.find("count", made.key) is not None
 
 
 def test_a_step_that_reads_one_part_is_untouched_by_the_others(store, rows):
-    made, _ = make(request_for(rows), store, why=[])
+    made, _ = make(request_for(rows), store)
     before = Request(shout, Config(), {"lines": made["kept"]}, "shout").key
-    other, _ = make(request_for(rows, scale=2.0), store, why=[])
+    other, _ = make(request_for(rows, scale=2.0), store)
     assert other.key != made.key
     assert Request(shout, Config(), {"lines": other["kept"]}, "shout").key == before
 
 
 def test_what_a_step_measures_goes_on_the_record_and_not_into_the_digest(store, rows):
-    made, _ = make(request_for(rows), store, why=[])
-    loud, _ = make(Request(shout, Config(), {"lines": made["kept"]}, "shout"), store, why=["asked"])
-    assert loud.record["measured"]["lines_per_second"] == 7.0
+    made, _ = make(request_for(rows), store)
+    loud, _ = make(Request(shout, Config(), {"lines": made["kept"]}, "shout"), store)
+    assert loud.record.measured["lines_per_second"] == 7.0
     assert set(loud.files) == {"loud.txt"}
 
 
@@ -151,7 +152,7 @@ from tasks.engine.storage.store import Store
 from tests.tasks.engine import test_make
 
 name, rows, store = sys.argv[1:]
-make(getattr(test_make, name)(Path(rows)), Store(Path(store)), why=[])
+make(getattr(test_make, name)(Path(rows)), Store(Path(store)))
 """
 
 
@@ -189,7 +190,7 @@ def test_of_many_processes_one_computes_and_all_succeed(store, rows):
 def test_a_step_that_gives_up_publishes_nothing_but_keeps_what_it_wrote(store, rows):
     request = Request(fails, Config(), {"rows": Files((rows,))}, "fails")
     with pytest.raises(UserError, match="row 3 is bad") as error:
-        make(request, store, why=[])
+        make(request, store)
     kept = Path(error.value.remedy.rpartition(" in ")[2])
     assert (kept / "quarantine.jsonl").read_text() == "the row"
     assert store.all() == []
@@ -208,26 +209,28 @@ def planned(store, rows, **config):
 
 def run_all(store, rows, **config):
     def run(step, config, *, label="", **inputs):
-        return make(Request(step, config, inputs, label or step.name), store, why=[])[0]
+        return make(Request(step, config, inputs, label or step.name), store)[0]
 
     wire(run, rows, **config)
 
 
 def test_a_plan_says_what_would_run_and_which_field_is_to_blame(store, rows):
-    assert planned(store, rows) == {"count": ("stale", ["never made"]), "shout": ("waits", ["needs count"])}
+    waits = ("waits", Reason(needs=("count",)))
+    assert planned(store, rows) == {"count": ("stale", Reason()), "shout": waits}
     run_all(store, rows)
-    assert planned(store, rows) == {"count": ("fresh", []), "shout": ("fresh", [])}
-    assert planned(store, rows, at_least=2)["count"] == ("stale", ["config.at_least 1 → 2"])
+    assert planned(store, rows) == {"count": ("fresh", None), "shout": ("fresh", None)}
+    change = Change(kind="config", name="at_least", before=1, after=2)
+    assert planned(store, rows, at_least=2)["count"] == ("stale", Reason(changes=(change,)))
     rows.write_text("a\n")
-    assert planned(store, rows)["count"] == ("stale", ["input rows: rows.txt changed"])
+    change = Change(kind="input", name="rows", before="rows.txt", after="rows.txt")
+    assert planned(store, rows)["count"] == ("stale", Reason(changes=(change,)))
 
 
 def test_a_plan_names_the_file_that_was_harmed(store, rows):
     run_all(store, rows)
     (store.match("count").folder / "kept/lines.txt").write_text("a\nbb\nccd")
-    key = store.match("count").key
-    flaw = f"count/{key[:16]}: kept/lines.txt has other content than was published"
-    assert planned(store, rows)["count"] == ("stale", [flaw])
+    why = Reason(state="corrupt", problem="kept/lines.txt has other content than was published")
+    assert planned(store, rows)["count"] == ("stale", why)
 
 
 def test_a_folder_is_known_by_names_and_bytes_but_not_by_place(tmp_path):

@@ -46,7 +46,7 @@ def test_what_was_published_is_found_with_the_same_bytes(store, tmp_path):
         found = seen.find("toy", key_of())
         assert found.digest == published.digest
         assert contents(found.folder) == FILES
-        assert found.record["payload"]["number"] == 1
+        assert found.record.payload["number"] == 1
 
 
 def test_a_part_is_an_input_of_its_own_and_only_it_is_fetched(store, tmp_path):
@@ -143,7 +143,7 @@ def test_a_harmed_copy_of_a_bucket_is_fetched_again(bucket_store, name, harm):
     found = store.find("toy", key_of())
     assert contents(found.folder) == FILES
     assert (found.folder / MANIFEST).read_bytes() == published.manifest
-    assert found.record["key"] == key_of()
+    assert found.record.key == key_of()
 
 
 def harm_object(store: Store, name: str, harm) -> None:
