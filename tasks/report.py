@@ -11,21 +11,16 @@ from tasks.data.triplets import Triplet
 from tasks.engine import Config, step
 from tasks.engine.errors import UserError
 from tasks.evaluation.gating.compare import require_same_rows
-from tasks.evaluation.metrics.abstention import baselines
 from tasks.evaluation.metrics.scores import Scores
-from tasks.reporting.areas import areas
-from tasks.reporting.behaviour import histogram, refusals
 from tasks.reporting.examples import choose, describe, failures, quality
 from tasks.reporting.feedback import Failure, doubtful, learnt_from
-from tasks.reporting.headline import summary
-from tasks.reporting.markdown import evaluation_section, page
-from tasks.reporting.page import PARTS, html
+from tasks.reporting.figures import summary
+from tasks.reporting.page import evaluation_section, html, markdown
+from tasks.reporting.rendering import templates
+from tasks.reporting.sections import abstention, areas, histogram, read_training, refusals
 from tasks.reporting.slices import by_slice
-from tasks.reporting.training import read_training
 from tasks.score import Answer, answered, refusal_sentence
 from tasks.text import LANGUAGE_FILES, words
-
-ABSTENTION = ("abstention_f1", "abstention_recall", "abstention_precision", "over_refusal")
 
 
 class ReportConfig(Config):
@@ -39,7 +34,10 @@ class ReportConfig(Config):
     seed: int = Field(0, description="Seed of the bootstrap.")
 
 
-@step(libraries=("jinja2", "numpy", "pyarrow", "pystemmer", "scipy"), resources=(*PARTS, *LANGUAGE_FILES))
+@step(
+    libraries=("jinja2", "numpy", "pyarrow", "pystemmer", "scipy"),
+    resources=(*templates("report"), *LANGUAGE_FILES),
+)
 def report(
     config: ReportConfig,
     *,
@@ -49,71 +47,54 @@ def report(
     base_scores: Path,
     tuned_scores: Path,
     gate: Path,
-    training: Path,
-    adapter: Path,
-    source: Path | None = None,
     slices: Path | None = None,
     base_slices: Path | None = None,
     tuned_slices: Path | None = None,
     judge: Path | None = None,
+    source: Path | None = None,
+    training: Path,
+    adapter: Path,
     out: Path,
 ) -> None:
-    """Show two systems' answers and scores on the same rows, and what the gate made of them.
+    """Show two systems' answers and scores on the same rows, and the gate's decision.
 
     All inputs are the steps' output folders; `source` has the validated training rows, `base_slices` and `tuned_slices`
     the scores on the rows of `slices`. Writes report.json (everything, for machines), report.html (self-contained),
     report.md, and model-card.md: the card of the exported `adapter` with a section on this evaluation. Raises UserError
     if rows, answers and scores do not belong together.
     """
+    inputs = {name: folder for name, folder in locals().items() if isinstance(folder, Path) and name != "out"}
     base, tuned = Scores.read(base_scores / "scores.arrow"), Scores.read(tuned_scores / "scores.arrow")
     require_same_rows(base, tuned, (base_scores, tuned_scores))
-    judged = orjson.loads((gate / "gate.json").read_bytes())
-    against_base = judged["comparisons"]["base"]
-    told = {
-        "headline": judged["why"],
-        "decision": judged["decision"],
-        "verdicts": judged["verdicts"],
-        "comparisons": judged["comparisons"],
+    gated = orjson.loads((gate / "gate.json").read_bytes())
+    compared = gated["comparisons"]["base"]
+    found_areas = areas(compared, base, tuned)
+    content = {
+        "headline": gated["why"],
+        "decision": gated["decision"],
+        "verdicts": gated["verdicts"],
+        "comparisons": gated["comparisons"],
         "summaries": {
-            against: summary(entries, against) for against, entries in judged["comparisons"].items() if entries
+            against: summary(metrics, against) for against, metrics in gated["comparisons"].items() if metrics
         },
         "rows": len(base.ids),
         "documents": len(set(base.documents)),
         "refusal": refusal_sentence(rows),
         "unanswerable": int(base.columns["should_abstain"].sum()),
-        "areas": areas(against_base, base, tuned),
-        "abstention": _abstention(against_base, float(base.columns["should_abstain"].mean())),
+        "abstention": abstention(compared, share=float(base.columns["should_abstain"].mean())),
         "refusals": refusals({"base": base, "tuned": tuned}),
         "training": read_training(training),
         "slices": _slices(config, base, tuned, slices, base_slices, tuned_slices),
         "judge": orjson.loads((judge / "judge.json").read_bytes()) if judge else None,
-        "settings": config.model_dump() | {"gate": judged["settings"]},
-        "made_from": {
-            name: _key(folder)
-            for name, folder in {
-                "rows": rows,
-                "base answers": base_answers,
-                "tuned answers": tuned_answers,
-                "base scores": base_scores,
-                "tuned scores": tuned_scores,
-                "gate": gate,
-                "slices": slices,
-                "base slices": base_slices,
-                "tuned slices": tuned_slices,
-                "judge": judge,
-                "source": source,
-                "training": training,
-                "adapter": adapter,
-            }.items()
-            if folder
-        },
+        "doubtful": doubtful(rows, threshold=config.reference_support, most=config.examples),
+        "settings": config.model_dump() | {"gate": gated["settings"]},
+        "made_from": {name.replace("_", " "): _artifact_name(folder) for name, folder in inputs.items()},
+        **_read_answers(config, found_areas, _joined(rows, base_answers, tuned_answers), base, tuned, source),
     }
-    told |= _look(config, told["areas"], _joined(rows, base_answers, tuned_answers), base, tuned, source)
-    told["doubtful"] = doubtful(rows, threshold=config.reference_support, most=config.examples)
-    (out / "report.json").write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
-    (out / "report.md").write_text(page(told), encoding="utf-8")
-    (out / "report.html").write_text(html(told), encoding="utf-8")
-    (out / "model-card.md").write_text(_card(adapter) + evaluation_section(told), encoding="utf-8")
+    (out / "report.json").write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
+    (out / "report.md").write_text(markdown(content), encoding="utf-8")
+    (out / "report.html").write_text(html(content), encoding="utf-8")
+    (out / "model-card.md").write_text(_card(adapter) + evaluation_section(content), encoding="utf-8")
 
 
 def _slices(
@@ -124,25 +105,18 @@ def _slices(
     base_slices: Path | None,
     tuned_slices: Path | None,
 ) -> list[dict[str, Any]] | None:
-    """What the slices do to both systems, and how many passages they really added; None if they were not asked."""
+    """Both systems' figures on each slice, and the passages it added to a question; None without slices."""
     if not slices or not base_slices or not tuned_slices:
         return None
-    sliced = (Scores.read(folder / "scores.arrow") for folder in (base_slices, tuned_slices))
+    scores = (Scores.read(folder / "scores.arrow") for folder in (base_slices, tuned_slices))
     made = orjson.loads((slices / "report.json").read_bytes())["slices"]
     return [
         {**entry, **{name: made[entry["name"]][name] for name in ("added", "added_share")}}
-        for entry in by_slice(base, tuned, *sliced, resamples=config.resamples, seed=config.seed)
+        for entry in by_slice(base, tuned, *scores, resamples=config.resamples, seed=config.seed)
     ]
 
 
-def _abstention(entries: list[dict[str, Any]], share: float) -> list[dict[str, Any]]:
-    """The abstention figures of base and tuned, beside those of always and of never refusing."""
-    figures = {entry["name"]: entry for entry in entries}
-    systems = {which: {name: figures[name][which]["value"] for name in ABSTENTION} for which in ("base", "tuned")}
-    return [{"name": name.replace("_", " "), **values} for name, values in (systems | baselines(share)).items()]
-
-
-def _look(
+def _read_answers(
     config: ReportConfig,
     areas: list[dict[str, Any]],
     joined: Iterator[tuple[Triplet, Answer, Answer]],
@@ -150,27 +124,27 @@ def _look(
     tuned: Scores,
     source: Path | None,
 ) -> dict[str, Any]:
-    """One pass over the texts: all answers' lengths, the rows shown in full, and what the failures learnt from."""
+    """One pass over the texts: the lengths of all answers, the rows shown in full, and the failures' training rows."""
     worst, best = choose(base, tuned, config.examples)
     failed = failures(tuned, config.examples) if source else []
     gain = quality(tuned) - quality(base)
     wanted = {*worst, *best, *failed, *(area["row"] for area in areas)}
     lengths: dict[str, list[int]] = {"base": [], "tuned": [], "reference": []}
-    shown: dict[int | None, dict[str, Any]] = {}
+    examples: dict[int | None, dict[str, Any]] = {}
     texts: dict[int, Failure] = {}
     for number, (row, by_base, by_tuned) in enumerate(joined):
         for name, text in (("base", by_base.text), ("tuned", by_tuned.text), ("reference", row.answer)):
             lengths[name].append(len(words(text)))
         if number in wanted:
-            shown[number] = describe(row, number, (by_base.text, base), (by_tuned.text, tuned)) | {
+            examples[number] = describe(row, number, (by_base.text, base), (by_tuned.text, tuned)) | {
                 "gain": round(float(gain[number]), 6)
             }
             texts[number] = Failure(row, by_tuned.text)
     return {
         "lengths": histogram(lengths),
-        "worst": [shown[number] for number in worst],
-        "best": [shown[number] for number in best],
-        "areas": [{**area, "example": shown.get(area["row"])} for area in areas],
+        "worst": [examples[number] for number in worst],
+        "best": [examples[number] for number in best],
+        "areas": [{**area, "example": examples.get(area["row"])} for area in areas],
         "learnt_from": learnt_from([texts[number] for number in failed], source) if source else None,
     }
 
@@ -189,10 +163,10 @@ def _card(adapter: Path) -> str:
     raise UserError(f"{adapter} holds no model card", "give the folder that `export` wrote")
 
 
-def _key(folder: Path) -> str | None:
-    """The artifact that a folder is, as the store names it; None outside a store."""
-    for record in (folder / "record.json", folder.parent / "record.json"):  # the folder may be a part of an artifact
-        if record.is_file():
-            told = orjson.loads(record.read_bytes())
-            return f"{told['step']}/{told['key'][:16]}"
+def _artifact_name(folder: Path) -> str | None:
+    """The artifact in a folder, as the store names it (`score/3f2a…`); None if the folder is not in a store."""
+    for file in (folder / "record.json", folder.parent / "record.json"):  # the folder may be a part of an artifact
+        if file.is_file():
+            record = orjson.loads(file.read_bytes())
+            return f"{record['step']}/{record['key'][:16]}"
     return None

@@ -81,7 +81,7 @@ class PrefectWatcher:
         get_run_logger().info("%s", text)
 
     def training(self, percent: float, status: str, lines: list[dict[str, Any]]) -> bool:
-        from tasks.reporting.loss_image import loss_image
+        from tasks.reporting.plots import loss_image
 
         taken = False
         with optional(retries=0):

@@ -1,23 +1,32 @@
-"""Which answers to look at: those that got worse most, those that got better most, and those that are poorest."""
+"""Which answers the report shows in full, and which of their words it marks."""
 
+import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tasks.data.triplets import Triplet
+from tasks.evaluation.metrics.row import Row
 from tasks.evaluation.metrics.scores import Scores
+from tasks.text import ContextView
+from tasks.text.tokens import content_stems, stem, stop_words
 
 if TYPE_CHECKING:
     from tasks.evaluation.statistics import Floats
 
-System = tuple[str, Scores]  # its answer to a row, and the scores of all its answers
-SHOWN = ("faithfulness", "token_f1", "contains_value", "abstained", "hallucination")
+SHOWN = ("faithfulness", "token_f1", "contains_value", "abstained", "hallucination")  # scores of each answer
 POOR = 0.5  # of `quality`
+_WORD = re.compile(r"[^\W_]+")
+
+System = tuple[str, Scores]  # its answer to a row, and the scores of all its answers
+Piece = tuple[str, bool]  # a part of a text, and whether it is marked
 
 
 def quality(scores: Scores) -> "Floats":
     """How good each answer is, 0 to 1, for choosing examples only.
 
-    Of an unanswerable question: 1 if it is refused and no more said. Of an answerable one: 0 if it is refused, else
-    the mean of its support (floored at 0) and of holding the right value, or token F1 where no value is known.
+    The answer to an unanswerable question counts 1 if it refuses and says no more, else 0. To an answerable question
+    it counts 0 if it refuses, else the mean of its support (0 or more) and of containing the right value, or of token
+    F1 if the row has no value.
     """
     import numpy as np
 
@@ -31,10 +40,10 @@ def quality(scores: Scores) -> "Floats":
 
 
 def choose(base: Scores, tuned: Scores, count: int) -> tuple[list[int], list[int]]:
-    """Row numbers of at most `count` of the worst and of the best: by gain over the base, then by the tuned answer.
+    """Numbers of at most `count` of the worst and of the best rows: by gain over the base, then by the tuned answer.
 
     The worst got worse, or are poor and stayed so; the best got better. If both answerable and unanswerable questions
-    moved, each has its half, or refusals, worth 0 or 1, would crowd out the rest.
+    changed, each gets half of the places: refusals, worth 0 or 1, would take most of them.
     """
     import numpy as np
 
@@ -52,7 +61,7 @@ def choose(base: Scores, tuned: Scores, count: int) -> tuple[list[int], list[int
 
 
 def failures(tuned: Scores, count: int) -> list[int]:
-    """Row numbers of the tuned model's poorest answers, poorest first, half of them to questions without an answer."""
+    """Numbers of the rows with the tuned model's poorest answers, poorest first; half of them are unanswerable."""
     import numpy as np
 
     after = quality(tuned)
@@ -62,7 +71,7 @@ def failures(tuned: Scores, count: int) -> list[int]:
 
 
 def _balanced(order: list[int], kinds: list[Any], count: int) -> list[int]:
-    """The first `count` rows of `order`, half of them of each kind as far as there are any; in that order."""
+    """The first `count` rows of `order`, half of each kind if there are enough; in that order."""
     half = (count + 1) // 2
     first = [row for kind in kinds for row in [row for row in order if kind[row]][:half]]
     taken = set((first + [row for row in order if row not in first])[:count])
@@ -70,7 +79,7 @@ def _balanced(order: list[int], kinds: list[Any], count: int) -> list[int]:
 
 
 def describe(row: Triplet, number: int, base: System, tuned: System) -> dict[str, Any]:
-    """A row in full: what was asked, from which passages, what was answered and what was measured of it."""
+    """A row in full: question, passages, reference, and both answers with their scores."""
     return {
         "id": row.id,
         "document": row.document,
@@ -88,3 +97,37 @@ def _answer(number: int, answer: str, scores: Scores) -> dict[str, Any]:
 
     values = {name: float(scores.columns[name][number]) for name in SHOWN}
     return {"answer": answer, "scores": {name: round(v, 6) for name, v in values.items() if not np.isnan(v)}}
+
+
+def supporting(context: list[str], answer: str, refusal: str | None) -> list[list[Piece]]:
+    """Each passage in pieces; content words that the answer's claims take from it are marked."""
+    claimed = _claimed(answer, context, refusal)
+    return [_pieces(passage, lambda stem: stem in claimed) for passage in context]
+
+
+def unsupported(answer: str, context: list[str], query: str, refusal: str | None) -> list[Piece]:
+    """The answer in pieces; content words of its claims that neither context nor question contains are marked."""
+    claimed, known = _claimed(answer, context, refusal), set(content_stems(" ".join([*context, query])))
+    return _pieces(answer, lambda stem: stem in claimed and stem not in known)
+
+
+def _claimed(answer: str, context: list[str], refusal: str | None) -> set[str]:
+    """The content stems of an answer's claims, as in the metrics; a refusal claims nothing."""
+    return set(content_stems("\n".join(Row("", ContextView(context), answer, refusal=refusal).claims)))
+
+
+def _pieces(text: str, marked: Callable[[str], bool]) -> list[Piece]:
+    """Marked words that follow each other are one piece, with the space between them."""
+    pieces: list[Piece] = []
+    end = 0
+    for match in _WORD.finditer(text):
+        word = match.group().casefold()
+        mark = word not in stop_words() and marked(stem(word))
+        between = text[end : match.start()]
+        if mark and pieces and pieces[-1][1] and between.isspace():
+            pieces[-1] = (pieces[-1][0] + between + match.group(), True)
+        else:
+            pieces += [(between, False), (match.group(), mark)]
+        end = match.end()
+    pieces.append((text[end:], False))
+    return [piece for piece in pieces if piece[0]]

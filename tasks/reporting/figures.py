@@ -1,6 +1,13 @@
-"""Numbers as people read them. What was not measured is a dash."""
+"""Numbers and comparisons as people read them. What was not measured is a dash."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+SUBJECTS = {
+    "base": "Against the base",
+    "champion": "Against the champion",
+    "trained": "What ships, against what was trained",
+}
 
 
 def share(value: float | None) -> str:
@@ -16,6 +23,25 @@ def signed(value: float | None) -> str:
 
 def interval(low: float, high: float) -> str:
     return f"[{signed(low)}, {signed(high)}]"
+
+
+def change(difference: Mapping[str, Any] | None) -> str:
+    """`+0.63 [+0.58, +0.67]`."""
+    return f"{signed(difference['value'])} {interval(difference['low'], difference['high'])}" if difference else "–"
+
+
+def estimate(figure: Mapping[str, Any]) -> str:
+    """`0.78 [0.71, 0.83]`."""
+    if figure["value"] is None:
+        return "–"
+    return f"{share(figure['value'])} [{share(figure['low'])}, {share(figure['high'])}]"
+
+
+def percent(rate: float | None) -> str:
+    """`7 %`; `< 1 %` if it is less but not zero."""
+    if rate is None:
+        return "–"
+    return "< 1 %" if 0 < rate < 0.01 else f"{rate:.0%}".replace("%", " %")
 
 
 def count(value: float | None) -> str:
@@ -37,6 +63,11 @@ def inline(label: str) -> str:
     return label if label[:2].isupper() else label[0].lower() + label[1:]
 
 
+def arrow(direction: str) -> str:
+    """Which direction is better, as a suffix of a label."""
+    return {"higher": " ↑", "lower": " ↓"}.get(direction, "")
+
+
 FORMS: dict[str, Callable[[float | None], str]] = {
     "share": share,
     "signed": signed,
@@ -44,3 +75,30 @@ FORMS: dict[str, Callable[[float | None], str]] = {
     "short": short,
     "loss": loss,
 }
+
+
+def summary(comparisons: Sequence[Mapping[str, Any]], against: str) -> str:
+    """On how many of the primary metrics the second system is better or worse than the first; `against` names it."""
+    primary = [each for each in comparisons if each["primary"]]
+    better, worse, undecided = (
+        [each for each in primary if each["verdict"] in verdicts]
+        for verdicts in (("better",), ("worse",), ("inconclusive", "not scored"))
+    )
+    subject = f"{SUBJECTS[against]}: "
+    if len(undecided) == len(primary):
+        documents = max((each["documents"] for each in primary), default=0)
+        return subject + f"no primary metric can be judged on {documents} documents."
+    if not better and not worse:
+        return subject + f"no difference beyond chance on any of {len(primary)} primary metrics."
+    text = f"{subject}better on {len(better) or 'none'} of {len(primary)} primary metrics, "
+    text += f"worse on {len(worse) or 'none'}."
+    text += f" Better: {_names(better)}." if better else ""
+    text += f" Worse: {_names(worse)}." if worse else ""
+    text += f" {len(undecided)} cannot be judged on so few documents." if undecided else ""
+    also = [each for each in comparisons if each["verdict"] == "worse" and not each["primary"]]
+    return text + (f" Also worse: {_names(also)}." if also else "")
+
+
+def _names(comparisons: Sequence[Mapping[str, Any]]) -> str:
+    names = [f"{inline(each['label'])} {signed(each['difference']['value'])}" for each in comparisons]
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

@@ -1,92 +1,130 @@
-"""The report as one self-contained HTML page."""
+"""The report as one self-contained HTML page and in Markdown, rendered from report.json."""
 
 import inspect
+from fnmatch import fnmatchcase
 from functools import partial
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.evaluation.metrics import METRICS
+from tasks.evaluation.statistics import MIN_CLUSTERS
 from tasks.reporting import figures
-from tasks.reporting.headline import SUBJECTS
-from tasks.reporting.highlight import Piece, supporting, unsupported
+from tasks.reporting.examples import Piece, supporting, unsupported
 from tasks.reporting.plots import forest, lengths, loss_curve
-from tasks.reporting.trace import at, sources, traced
+from tasks.reporting.rendering import environment, render
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from markupsafe import Markup
 
-TEMPLATES = Path(__file__).parent
-PARTS = (  # what the page is put together from, as paths from the project's root
-    "tasks/reporting/report.html.jinja",
-    "tasks/reporting/style.css.jinja",
-    *(
-        f"tasks/reporting/parts/{part}.jinja"
-        for part in (
-            "macros.html",
-            "decision.html",
-            "areas.html",
-            "verdicts.html",
-            "comparison.html",
-            "slices.html",
-            "behaviour.html",
-            "judge.html",
-            "examples.html",
-            "quality.html",
-            "definitions.html",
-            "made_from.html",
-            "narrow.css",
-        )
-    ),
-)
 AGAINST = {"base": ("base", "tuned"), "champion": ("champion", "tuned"), "trained": ("trained", "shipped")}
+
+# The first pattern that matches a path in report.json names the inputs of the step that the value is read from.
+SOURCES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("slices.*.base.change.*", ("base scores", "base slices")),
+    ("slices.*.tuned.change.*", ("tuned scores", "tuned slices")),
+    ("slices.*.base.*", ("base slices",)),
+    ("slices.*.tuned.*", ("tuned slices",)),
+    ("slices.*", ("slices",)),
+    ("judge.*", ("judge",)),
+    ("training.*", ("training",)),
+    ("learnt_from.*.nearest.*", ("source",)),
+    ("learnt_from.*.answer", ("tuned answers",)),
+    ("learnt_from.*.note", ("source",)),
+    ("lengths.*.base*", ("base answers",)),
+    ("lengths.*.tuned*", ("tuned answers",)),
+    ("refusals.*.base.*", ("base scores",)),
+    ("refusals.*.tuned.*", ("tuned scores",)),
+    ("*.base.answer", ("base answers",)),
+    ("*.tuned.answer", ("tuned answers",)),
+    ("*.base.scores.*", ("base scores",)),
+    ("*.tuned.scores.*", ("tuned scores",)),
+    ("*.gain", ("base scores", "tuned scores")),
+    *((f"{part}.*", ("rows",)) for part in ("areas", "best", "worst", "lengths", "doubtful", "learnt_from")),
+    *((part, ("rows",)) for part in ("rows", "documents", "unanswerable")),
+    *((f"{part}.*", ("gate",)) for part in ("abstention", "comparisons", "settings.gate", "summaries", "verdicts")),
+    *((part, ("gate",)) for part in ("decision", "headline")),
+)
 
 
 def html(report: dict[str, Any]) -> str:
     """Render a report (as in report.json); every text in it is escaped, nothing is fetched."""
-    compared = {against: entries for against, entries in report["comparisons"].items() if entries}
     page = environment()
     page.globals |= {
         "figure": lambda path, form="share": traced(report, path, form),
         "at": partial(at, report),
         "sources": sources,
     }
-    return page.get_template("report.html.jinja").render(
+    return page.get_template("report/report.html.jinja").render(
         report=report,
         compared={
             against: {
                 "names": AGAINST[against],
-                "groups": [(name, list(group)) for name, group in groupby(entries, lambda entry: entry["group"])],
-                "forest": forest(entries),
+                "groups": [(name, list(group)) for name, group in groupby(metrics, lambda each: each["group"])],
+                "forest": forest(metrics),
             }
-            for against, entries in compared.items()
+            for against, metrics in report["comparisons"].items()
+            if metrics
         },
-        subjects=SUBJECTS,
+        subjects=figures.SUBJECTS,
         verdicts=[(name, list(each)) for name, each in groupby(enumerate(report["verdicts"]), _against)],
         slices={"forest": forest(_changes(report["slices"]))},
-        judges={"forest": forest([{**each, "name": at} for at, each in enumerate(_judges(report))])},
+        judges={"forest": forest([{**each, "name": place} for place, each in enumerate(_judges(report))])},
         curve=loss_curve(report["training"]),
         lengths=lengths(report["lengths"]),
-        explained={name: inspect.getdoc(metric.measure) or "" for name, metric in METRICS.items()},
+        explained={name: inspect.getdoc(metric.measure) or "" for name, metric in METRICS.items()},  # product text
         labels={name: figures.inline(metric.label) for name, metric in METRICS.items()},
         marked=partial(_marked, report["refusal"]),
         supporting=partial(_supporting, report["refusal"]),
     )
 
 
-def environment() -> "Environment":
-    """Templates of this folder: escaping, and strict about names that are not there."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+def markdown(report: dict[str, Any]) -> str:
+    """report.md: the decision, the four areas, every verdict, the slices; the rest is in report.html."""
+    metrics = {each["name"]: each for each in report["comparisons"]["base"]}
+    leading = [metrics[area["metric"]] for area in report["areas"]]
+    return render("report/report.md.jinja", report=report, leading=leading, min_documents=MIN_CLUSTERS)
 
-    made = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+
+def evaluation_section(report: dict[str, Any]) -> str:
+    """The model card's section on what the gate decided, and how the adapter compares with its base."""
+    return render("report/evaluation.md.jinja", report=report)
+
+
+def traced(report: dict[str, Any], path: str, form: str) -> "Markup":
+    """The figure at a path as a person reads it, with the path and the artifacts that it was read from."""
+    from markupsafe import Markup
+
+    text = figures.FORMS[form](at(report, path))
+    artifacts = [report["made_from"].get(name) or name for name in sources(path)]
+    return Markup('<span class="figure" data-path="{}" data-artifact="{}" title="{} in {}">{}</span>').format(
+        path, " ".join(key.replace(" ", "-") for key in artifacts), path, ", ".join(artifacts), text
     )
-    made.filters |= figures.FORMS | {"points": lambda points: " ".join(f"{x},{y}" for x, y in points)}
-    return made
+
+
+def at(report: Any, path: str) -> Any:
+    """The value at `comparisons.base.token_f1.tuned.value`.
+
+    Each part is a key of an object, or of a list an index or the `name` of one of its objects. Raises LookupError if
+    there is no such value.
+    """
+    for part in path.split("."):
+        if not isinstance(report, list):
+            report = report[part]
+        elif part.isdecimal():
+            report = report[int(part)]
+        else:
+            report = next((each for each in report if each["name"] == part), None)
+            if report is None:
+                raise LookupError(f"{path}: nothing is named {part}")
+    return report
+
+
+def sources(path: str) -> tuple[str, ...]:
+    """The names in `made_from` of what the value at a path is read from; LookupError if SOURCES does not say."""
+    for pattern, names in SOURCES:
+        if fnmatchcase(path, pattern):
+            return names
+    raise LookupError(f"{path}: SOURCES in tasks/reporting/page.py does not say which input it is read from; add it")
 
 
 def _against(numbered: tuple[int, dict[str, Any]]) -> str:
@@ -95,7 +133,7 @@ def _against(numbered: tuple[int, dict[str, Any]]) -> str:
 
 
 def _changes(slices: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
-    """What each slice changes in each of the tuned model's figures, as entries of a forest."""
+    """The change of each of the tuned model's figures on each slice, for `forest`."""
     return [
         {"name": f"{each['name']}.{figure['name']}", "difference": figure["tuned"]["change"]}
         for each in slices or []
@@ -109,10 +147,10 @@ def _judges(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _marked(refusal: str | None, example: dict[str, Any], which: str) -> list[Piece]:
-    """The answer in pieces, what nothing supports marked."""
+    """The answer in pieces; what nothing supports is marked."""
     return unsupported(example[which]["answer"], example["context"], example["query"], refusal)
 
 
 def _supporting(refusal: str | None, example: dict[str, Any]) -> list[list[Piece]]:
-    """The passages in pieces, what the tuned answer takes up marked."""
+    """The passages in pieces; what the tuned answer takes from them is marked."""
     return supporting(example["context"], example["tuned"]["answer"], refusal)

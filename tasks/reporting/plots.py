@@ -1,19 +1,42 @@
-"""Geometry of the page's plots: data in, places out, in per cent of a plot's width and height.
+"""Geometry of the plots: data in, places out, in per cent of a plot's width and height.
 
 In per cent, so that a plot grows with the page while its text keeps its size. The templates draw them as inline SVG.
 """
 
-from collections.abc import Sequence
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
 from math import ceil, floor, log10
 from typing import Any
 
+from tasks.reporting.rendering import render
+
 Tick = tuple[float, float]  # its place and its value
+Curve = list[list[float]]  # of [x, y]
+
+MAX_POINTS = 200  # of a curve in `loss_image`: more look the same, and the image is sent every few seconds
+LOSSES = ("loss", "eval_loss")
+
+
+def loss_image(metrics: Iterable[dict[str, Any]]) -> str:
+    """Training and held-out loss by step as an image in Markdown, which both of Prefect's UIs draw.
+
+    `metrics` are the lines of a training's metrics.jsonl: {"step", "loss" | "eval_loss", …}. Returns
+    `![…](data:image/svg+xml;…)`, or an empty text if no curve has two points.
+    """
+    lines_ = list(metrics)
+    curves = {name: [[line["step"], line[name]] for line in lines_ if line.get(name) is not None] for name in LOSSES}
+    curves = {name: curve[:: max(1, len(curve) // MAX_POINTS)] for name, curve in curves.items() if len(curve) > 1}
+    if not curves:
+        return ""
+    svg = render("ui/loss.svg.jinja", plot=lines(curves))
+    return f"![loss by step](data:image/svg+xml;base64,{b64encode(svg.encode()).decode()})"
 
 
 def forest(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Per entry (a metric, a slice) the place of its difference and interval on one axis; zero is at 50.
+    """The place of each entry's difference and interval on one axis with zero at 50; an entry is a metric or slice.
 
-    The axis reaches as far as the widest interval of what is judged; a diagnostic beyond it is cut off.
+    The axis reaches as far as the widest interval of the metrics that have a better direction; a diagnostic beyond it
+    is cut off.
     """
     judged = [e["difference"] for e in entries if e["difference"] and e.get("direction") != "none"]
     furthest = max((abs(end) for change in judged for end in (change["low"], change["high"])), default=0.0)
@@ -36,7 +59,7 @@ def loss_curve(training: dict[str, Any]) -> dict[str, Any] | None:
     return lines(curves) if curves else None
 
 
-def lines(curves: dict[str, list[list[float]]]) -> dict[str, Any]:
+def lines(curves: dict[str, Curve]) -> dict[str, Any]:
     """Curves of [x, y] from the origin, with ticks."""
     last = max(x for curve in curves.values() for x, _ in curve) or 1
     highest = max(y for curve in curves.values() for _, y in curve)
@@ -69,7 +92,7 @@ def lengths(histogram: dict[str, Any]) -> dict[str, Any]:
 
 
 def history(gains: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Per metric the places of its points, one promotion beside the other, on an axis of its own that holds zero."""
+    """For each metric the places of its points, in the order of promotions, on its own axis, which includes zero."""
     return [_over_time(gain["points"]) for gain in gains]
 
 
@@ -85,10 +108,10 @@ def _over_time(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
     return {
         "points": [
-            {"x": _x((at + 0.5) / len(points)), **{end: place(point[end]) for end in ("value", "low", "high")}}
-            for at, point in enumerate(points)
+            {"x": _x((number + 0.5) / len(points)), **{end: place(point[end]) for end in ("value", "low", "high")}}
+            for number, point in enumerate(points)
         ],
-        "y": [(place(at * step), round(at * step, 10)) for at in range(first, max(last, first + 1) + 1)],
+        "y": [(place(tick * step), round(tick * step, 10)) for tick in range(first, max(last, first + 1) + 1)],
         "x": [],
     }
 

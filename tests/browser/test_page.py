@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tasks.reporting.history import html as history
-from tasks.reporting.trace import at
+from tasks.reporting.page import at
 from tests.tasks.evaluation.rows import poor, right, triplets
 from tests.tasks.promoted import LOG
 from tests.tasks.reporting.reported import inputs, told, with_slices, with_source

@@ -178,8 +178,8 @@ CHANGES: dict[str, tuple[Callable[[Project], object], Stale]] = {
         ),
     ),
     "HTML template": (
-        lambda p: p.edit("tasks/reporting/report.html.jinja", "<body", "<body id='x'"),
-        {"report": [code("tasks/reporting/report.html.jinja")]},
+        lambda p: p.edit("tasks/reporting/templates/report/report.html.jinja", "<body", "<body id='x'"),
+        {"report": [code("tasks/reporting/templates/report/report.html.jinja")]},
     ),
     "comment": (lambda p: p.edit("tasks/train.py", "import orjson\n", "import orjson  # fast\n"), {}),
     "docstring": (lambda p: p.edit("tasks/score.py", '    """Score ', '    """Mark '), {}),

@@ -9,9 +9,9 @@ from rich.console import Console
 from tasks.engine.errors import UserError
 from tasks.evaluation.metrics import METRICS
 from tasks.report import ReportConfig
+from tasks.reporting.rendering import render
 from tasks.reporting.terminal import table
 from tasks.reporting.terminal import verdicts as verdict_table
-from tasks.reporting.training import cost_line
 from tests.tasks.evaluation.rows import REFUSAL, poor, right, triplets
 from tests.tasks.reporting.reported import COST, inputs, told
 
@@ -188,9 +188,9 @@ def test_the_terminal_tells_which_rules_do_not_hold(improved):
         return captured.get()
 
     holding = [verdict for verdict in found["verdicts"] if verdict["outcome"] == "holds"]
-    assert said(verdicts=holding) == f"What the gate asked: {len(holding)} hold\n"
+    assert said(verdicts=holding) == f"Rules of the gate: {len(holding)} passed\n"
     failing = said(verdicts=[*holding, holding[0] | {"outcome": "fails"}])
-    assert failing.startswith(f"What the gate asked: {len(holding)} hold, 1 fail")
+    assert failing.startswith(f"Rules of the gate: {len(holding)} passed, 1 failed")
     assert failing.count(holding[0]["label"]) == 1
 
 
@@ -219,7 +219,7 @@ def test_a_training_without_curve_or_summary_is_shown_as_it_is(tmp_path):
 def test_what_the_training_cost_is_shown_from_its_record(improved):
     folder, found = improved
     assert found["training"]["cost"] == COST
-    assert f"## What the training cost\n\n{cost_line(COST)}.\n" in (folder / "report.md").read_text()
+    assert "## What the training cost\n\n12,345 tokens a second, 46% of" in (folder / "report.md").read_text()
     page = (folder / "report.html").read_text()
     assert set(re.findall(r'data-path="training\.cost\.(\w+)"', page)) == COST.keys()
     assert "cost" not in (folder / "model-card.md").read_text()  # which goes with the adapter
@@ -240,7 +240,8 @@ def test_what_the_training_cost_is_shown_from_its_record(improved):
     ],
 )
 def test_what_a_record_has_not_is_left_out(cost, line):
-    assert cost_line(cost) == line
+    section = render("report/cost.md.jinja", report={"training": {"cost": cost}})
+    assert section == (f"## What the training cost\n\n{line}.\n" if line else "")
 
 
 def test_a_folder_without_card_is_refused(tmp_path):

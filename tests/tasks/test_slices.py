@@ -16,54 +16,20 @@ from tasks.evaluation.slicing import SLICES
 from tasks.evaluation.slicing.holding import holding, may_hold
 from tasks.models.model import ModelConfig, load_tokenizer
 from tasks.prompts import Prompt
-from tasks.reporting.slices import by_slice, markdown
+from tasks.reporting.slices import by_slice
 from tasks.score import ScoreConfig, score
-from tasks.slices import SlicesConfig, slices
 from tasks.text import holds
-from tests.tasks.evaluation.rows import triplets, write_rows
+from tests.tasks.evaluation.rows import triplets
+from tests.tasks.plant import PLANT, REFUSAL, made
 from tests.tasks.tiny import toy_base
 
 TEMPLATE = ROOT / "tasks/prompts/templates/inst.jinja"
-REFUSAL = "Not stated in the sheet."
 OF_OTHERS = ("distractors_40", "distractors_80", "gold_first", "gold_middle", "gold_last", "gold_removed")
-
-
-def plant() -> list[Triplet]:
-    lines = [json.loads(line) for line in (ROOT / "data/plant/evaluation.jsonl").open()]
-    return [
-        Triplet(
-            line["id"],
-            line["document"],
-            line["query"],
-            tuple(line["context"]),
-            line["answer"],
-            tuple(line["gold"]),
-            line.get("value"),
-            line["answer"] == REFUSAL,
-        )
-        for line in lines
-    ]
-
-
-PLANT = plant()
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     return toy_base(tmp_path_factory.mktemp("base"))
-
-
-def made(folder: Path, base: Path, rows: list[Triplet], **settings) -> dict[str, dict[str, Triplet]]:
-    """By file, the rows made, under the ids of the rows they are made from; `folder`/out is the artifact."""
-    out = folder / "out"
-    out.mkdir(parents=True)
-    config = SlicesConfig(**{"rows_per_slice": 40, "max_tokens": 6000, **settings})
-    slices(config, rows=write_rows(folder / "rows", rows), base=base, template=TEMPLATE, out=out)
-    found: dict[str, dict[str, Triplet]] = {}
-    for row in read_triplets(out / "rows"):
-        file, _, id_ = row.id.partition(":")
-        found.setdefault(file, {})[id_] = row
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -313,7 +279,6 @@ def test_slices_are_answered_and_scored_as_any_rows_and_reported_beside_the_unto
     assert all(figure["base"] == figure["tuned"] for entry in entries for figure in entry["figures"])
     obeyed = entries[-1]["figures"][-1]
     assert (obeyed["name"], obeyed["tuned"]["rows"]) == ("obeyed", 4)
-    assert all(SLICES[name].label in markdown(entries) for name in SLICES)
 
 
 def test_of_a_grown_set_only_new_prompts_are_answered(tmp_path, base):

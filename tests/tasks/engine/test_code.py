@@ -460,9 +460,14 @@ def test_an_edit_within_a_running_process_is_seen(project):
 def test_every_file_that_is_no_python_is_a_resource_or_an_input():
     """What a step reads beside it would not be in its key."""
     from tasks.engine.code.source import ROOT
+    from tasks.export import export
     from tasks.report import report
-    from tasks.reporting.history import PARTS  # of the promotion log, which no step reads
+    from tasks.reporting.rendering import templates
 
     found = {p.relative_to(ROOT).as_posix() for p in (ROOT / "tasks").rglob("*") if p.is_file() and p.suffix != ".pyc"}
-    templates = {name for name in found if name.startswith("tasks/prompts/templates/")}
-    assert {name for name in found if not name.endswith(".py")} - templates == {*report.resources, *PARTS}
+    chat = {name for name in found if name.startswith("tasks/prompts/templates/")}
+    assert {name for name in found if not name.endswith(".py")} - chat == {
+        *report.resources,
+        *export.resources,
+        *templates("ui"),  # of pages outside of steps
+    }

@@ -8,7 +8,7 @@ import pytest
 
 from tasks.engine import progress
 from tasks.engine.progress import Progress, TrainingProgress, seconds_left, training_status, watched_by
-from tasks.reporting.loss_image import loss_image
+from tasks.reporting.plots import loss_image
 
 
 def lines(steps: int) -> list[dict]:

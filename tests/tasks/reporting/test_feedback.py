@@ -6,8 +6,8 @@ import time
 import pytest
 
 from tasks.data.triplets import LEFT_OUT, Triplet, TripletWriter
-from tasks.reporting.alike import Asked, most_alike
 from tasks.reporting.feedback import Failure, doubtful, learnt_from
+from tasks.reporting.similar import Question, nearest_rows
 from tasks.text import content_stems
 from tests.tasks.evaluation.rows import REFUSAL, triplets, write_rows
 
@@ -80,7 +80,7 @@ def failure(query, passage, answer, said, **more):
     return Failure(Triplet("f", "P-9", query, (passage,), answer, **more), said)
 
 
-def test_the_likest_training_row_comes_first_and_one_that_was_left_out_never(training):
+def test_the_most_similar_training_row_comes_first_and_one_that_was_left_out_never(training):
     (found,) = learnt_from(
         [failure("What is the motor speed of P-9?", "Motor speed of P-9: 700 rpm.", "700 rpm.", "960 rpm.")], training
     )
@@ -121,7 +121,10 @@ def test_a_question_like_none_in_training_is_called_so(training):
 def test_similarities_are_the_shares_of_idf_mass_that_a_plain_loop_finds(training):
     from math import log
 
-    asked = [Asked("How heavy is P-9?", ["Dry weight of P-9: 70 kg."]), Asked("Who built P-9?", ["Olm built it."])]
+    asked = [
+        Question("How heavy is P-9?", ["Dry weight of P-9: 70 kg."]),
+        Question("Who built P-9?", ["Olm built it."]),
+    ]
     texts = [(row.query, " ".join(row.context[at] for at in row.gold) or row.context[0]) for row in TRAINING[:4]]
     held = [[set(content_stems(text[field])) for text in texts] for field in (0, 1)]
 
@@ -131,8 +134,8 @@ def test_similarities_are_the_shares_of_idf_mass_that_a_plain_loop_finds(trainin
         }
         return sum(w for stem, w in weights.items() if stem in held[field][row]) / sum(weights.values())
 
-    for each, nearest in zip(asked, most_alike(asked, training, top=4), strict=True):
-        told = {like.id: (like.question, like.passage) for like in nearest}
+    for each, nearest in zip(asked, nearest_rows(asked, training, top=4), strict=True):
+        told = {near.row.id: (near.question, near.passage) for near in nearest}
         for row, triplet in enumerate(TRAINING[:4]):
             wanted = share(each.query, 0, row), share(" ".join(each.passages), 1, row)
             assert told[triplet.id] == pytest.approx(wanted, abs=1e-5)
@@ -142,13 +145,13 @@ def test_rows_in_other_scripts_are_found_too_by_the_same_words(tmp_path):
     """By bytes, a word kept its capitals and whatever punctuation beyond ASCII stood beside it."""
     said = Triplet("ru", "Н-1", "Какое Давление у насоса «Н-1»?", ("Давление насоса «Н-1» — 16 бар.",), "16 бар.", (0,))
     folder = write_rows(tmp_path / "rows", [*TRAINING[:4], said])
-    (nearest,) = most_alike([Asked("какое давление у насоса Н-1", ["ДАВЛЕНИЕ насоса Н-1: 16 бар"])], folder, top=1)
-    assert nearest[0].id == "ru"
+    (nearest,) = nearest_rows([Question("какое давление у насоса Н-1", ["ДАВЛЕНИЕ насоса Н-1: 16 бар"])], folder, top=1)
+    assert nearest[0].row.id == "ru"
     assert (nearest[0].question, nearest[0].passage) == (pytest.approx(1), pytest.approx(1))
 
 
 def test_twenty_thousand_training_rows_are_looked_through_in_seconds(tmp_path):
-    """A million in a minute is 60 µs a row; here with room for a busy machine."""
+    """In CPU time: 0.1 ms a row, with room for a slow machine."""
     rows = triplets(50)
     folder = tmp_path / "rows"
     folder.mkdir()
@@ -156,9 +159,9 @@ def test_twenty_thousand_training_rows_are_looked_through_in_seconds(tmp_path):
         with TripletWriter(folder / f"{part}.arrow") as writer:
             for number in range(2_000):
                 writer.add(rows[number % 100]._replace(id=f"{part}-{number}"))
-    asked = [Asked(row.query, row.context) for row in rows[:10]]
+    asked = [Question(row.query, row.context) for row in rows[:10]]
     began = time.process_time()
-    found = most_alike(asked, folder, top=3)
-    assert time.process_time() - began < 20_000 * 300e-6
+    found = nearest_rows(asked, folder, top=3)
+    assert time.process_time() - began < 20_000 * 1e-3
     assert [len(each) for each in found] == [3] * 10
-    assert found[0][0].id == "0-0"
+    assert found[0][0].row.id == "0-0"
