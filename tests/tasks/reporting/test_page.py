@@ -102,6 +102,8 @@ def test_every_value_is_read_from_inputs_of_the_step(improved):
 
 def paths(value, prefix=""):
     """The path of each number and text in report.json."""
+    if value is None:
+        return []
     if not isinstance(value, dict | list):
         return [prefix]
     parts = value.items() if isinstance(value, dict) else enumerate(value)
