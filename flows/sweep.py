@@ -25,9 +25,9 @@ def sweep(request: Sweep = OURS) -> State[dict[str, Any]]:
     """Run the pipeline for every combination of the values, or for those that Optuna chooses; promote nothing.
 
     Each trial is a flow run below this one. What trials have in common (validation, the dataset, the base's answers) is
-    made once; a sweep that was interrupted goes on where it was. A trial that fails is told in its row and ends no
-    other. The state message names the best by held-out loss; the run's result is the table.
+    made once; a sweep that was interrupted goes on where it was. A trial that fails has its error in its row, and the
+    others go on. The state message names the best by held-out loss; the run's result is the table.
     """
-    from flows.sweeps.run import run  # here, as in flows.retrain
+    from flows.orchestration.sweep import run  # here, as in flows.retrain
 
     return run(request)

@@ -14,8 +14,8 @@ from flows.sweeps.search import Engine, Search, values
 from flows.wording import duration
 
 if TYPE_CHECKING:
-    from flows.sweeps.grid import Look
     from flows.sweeps.outcome import Outcome
+    from flows.sweeps.trials import TrialPlan
 
 
 def sweep(
@@ -56,12 +56,12 @@ def sweep(
 
     Exits with 0 if a trial succeeded, or with 2 for a mistake.
     """
-    from flows.sweeps.engines import foreseen
+    from flows.sweeps.trials import preview
 
     search = Search(config=load(config), over=values(overrides or ()), engine=engine, trials=trials, seed=seed)
-    found = foreseen(search)
+    plans = preview(search)
     if dry_run:
-        write_json([_plain(look) for look in found]) if json else _planned(search, found)
+        write_json([_plain(plan) for plan in plans]) if json else _planned(search, plans)
         return
     settings.for_terminal()
     from flows.orchestration.run import ON_STEP
@@ -76,20 +76,20 @@ def sweep(
     write_json(plain) if json else _show(Outcome.of(plain))
 
 
-def _planned(search: Search, found: "list[Look]") -> None:
-    from flows.sweeps.optuna import AT_RANDOM, scales
+def _planned(search: Search, plans: "list[TrialPlan]") -> None:
+    from flows.sweeps.trials import AT_RANDOM, scales
 
     table = _table("trial", *search.varied, "runs", "will take")
-    for look in found:
-        steps = ", ".join(step.label for step in look.runs) or "nothing: all is there"
-        table.add_row(str(look.trial.number), *map(_value, look.trial.settings.values()), escape(steps), _cost(look))
+    for plan in plans:
+        steps = ", ".join(step.label for step in plan.runs) or "nothing: all is there"
+        table.add_row(str(plan.trial.number), *map(_value, plan.trial.settings.values()), escape(steps), _cost(plan))
     console.print(table)
-    known = sum(step.seconds or 0.0 for look in found for step in look.runs)
-    count = sum(len(look.runs) for look in found)
-    unknown = sum(step.seconds is None for look in found for step in look.runs)
+    known = sum(step.seconds or 0.0 for plan in plans for step in plan.runs)
+    count = sum(len(plan.runs) for plan in plans)
+    unknown = sum(step.seconds is None for plan in plans for step in plan.runs)
     cost = f"about {duration(known)} by earlier records" if count > unknown else "no record tells the cost"
     rest = f"; {unknown} of them never ran here" if unknown and count > unknown else ""
-    console.print(f"\n{len(found)} trials, {count} steps to run: {cost}{rest}.", highlight=False)
+    console.print(f"\n{len(plans)} trials, {count} steps to run: {cost}{rest}.", highlight=False)
     for scale in scales(search):
         console.print(f"{scale}.", highlight=False)
     if (search.trials or 0) > AT_RANDOM:
@@ -97,18 +97,18 @@ def _planned(search: Search, found: "list[Look]") -> None:
         console.print(told, highlight=False)
 
 
-def _cost(look: "Look") -> str:
-    if any(step.seconds is None for step in look.runs):
+def _cost(plan: "TrialPlan") -> str:
+    if any(step.seconds is None for step in plan.runs):
         return "not known"
-    return duration(sum(step.seconds or 0.0 for step in look.runs))
+    return duration(sum(step.seconds or 0.0 for step in plan.runs))
 
 
-def _plain(look: "Look") -> dict[str, Any]:
+def _plain(plan: "TrialPlan") -> dict[str, Any]:
     return {
-        "trial": look.trial.number,
-        "settings": look.trial.settings,
-        "runs": [step.line for step in look.runs],
-        "shared": [step.label for step in look.shared],
+        "trial": plan.trial.number,
+        "settings": plan.trial.settings,
+        "runs": [step.line for step in plan.runs],
+        "shared": [step.label for step in plan.shared],
     }
 
 

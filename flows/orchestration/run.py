@@ -48,7 +48,7 @@ def run(config: Retrain, because: str = "") -> State[Retrained]:
 
 def _run(config: Retrain, because: str, planner: Planner | None) -> State[Retrained]:
     store = config.open_store()
-    outcome = made(config, store, name=config.name, on_step=ON_STEP.get(), because=because, planner=planner)
+    outcome = run_pipeline(config, store, name=config.name, on_step=ON_STEP.get(), because=because, planner=planner)
     report = orjson.loads((outcome.report.folder / "report.json").read_bytes())
     summary = (outcome.report.folder / "report.md").read_text(encoding="utf-8")
     ui_artifacts.markdown(summary, key="comparison", description="Base against tuned")
@@ -61,7 +61,7 @@ def _run(config: Retrain, because: str, planner: Planner | None) -> State[Retrai
     return Completed(message=f"{report['headline']} → {settled}", data=result)
 
 
-def made(config: Retrain, store: Store, *, name: str, **options: Any) -> Outcome[Artifact]:
+def run_pipeline(config: Retrain, store: Store, *, name: str, **options: Any) -> Outcome[Artifact]:
     """Run the pipeline with the options of `TaskRunner`, log the run as `name`'s, and show its steps."""
     runner = Runner(config.runner, address=config.runner_address, workers=config.workers)
     with runner as spread, store.log_run(name) as log:

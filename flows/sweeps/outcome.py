@@ -3,10 +3,12 @@
 from base64 import b64encode
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from tasks.reporting.figures import interval, loss, share
 
+PICTURE = Path(__file__).with_name("losses.svg.jinja")
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 240, 60, 30  # pixels, of the plot and of the room for its numbers
 
 
@@ -33,7 +35,7 @@ class Row:
     adapter: str | None = None
 
     @property
-    def told(self) -> str:
+    def text(self) -> str:
         """`train.lora.r=8, train.learning_rate=1e-4`."""
         return ", ".join(f"{name}={value}" for name, value in self.settings.items())
 
@@ -54,16 +56,16 @@ class Outcome:
     def best(self) -> Row | None:
         """The least held-out loss; None where there is none to compare, or those there are were measured on others."""
         measured = self.measured
-        alike = len({tuple(row.measured_on) for row in measured}) == 1
-        return min(measured, key=lambda row: row.heldout_loss or 0.0) if alike else None
+        comparable = len({tuple(row.measured_on) for row in measured}) == 1
+        return min(measured, key=lambda row: row.heldout_loss or 0.0) if comparable else None
 
     @property
     def headline(self) -> str:
         failed = sum(bool(row.error) for row in self.rows)
-        told = f"{len(self.rows)} trials" + (f", {failed} failed" if failed else "")
+        count = f"{len(self.rows)} trials" + (f", {failed} failed" if failed else "")
         if self.best:
-            return f"{told}; the least held-out loss, {loss(self.best.heldout_loss)}, has {self.best.told}"
-        return f"{told}; no best"
+            return f"{count}; the least held-out loss, {loss(self.best.heldout_loss)}, has {self.best.text}"
+        return f"{count}; no best"
 
     @property
     def notes(self) -> list[str]:
@@ -134,26 +136,27 @@ def image(outcome: Outcome) -> str:
 
 
 def _svg(outcome: Outcome) -> str:
+    from jinja2 import Template
+
     losses = {row.number: row.heldout_loss or 0.0 for row in outcome.measured}
     low, high = min(losses.values()), max(losses.values())
-    room = (high - low) * 0.1 or 0.1 * high or 1.0  # an axis from nought would draw all dots in one line
+    room = (high - low) * 0.1 or 0.1 * high or 1.0  # on an axis from zero all dots would lie on one line
     low, high = low - room, high + room
     slot = (WIDTH - LEFT - 20) / len(outcome.rows)
 
     def down(value: float) -> float:
         return round(10 + (high - value) * (HEIGHT - BOTTOM - 20) / (high - low), 1)
 
-    parts = [f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>']  # it stands on light and on dark pages
-    for value in (low, (low + high) / 2, high):
-        parts.append(f'<path d="M{LEFT} {down(value)}H{WIDTH - 10}" stroke="#ddd"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{down(value) + 4}" text-anchor="end">{value:.3f}</text>')
-    for at, row in enumerate(outcome.rows):
-        across = round(LEFT + (at + 0.5) * slot, 1)
-        parts.append(f'<text x="{across}" y="{HEIGHT - 8}" text-anchor="middle">{row.number}</text>')
-        if row.number in losses:
-            colour, radius = ("#d97706", 7) if row is outcome.best else ("#2563eb", 5)
-            parts.append(f'<circle cx="{across}" cy="{down(losses[row.number])}" r="{radius}" fill="{colour}"/>')
-    parts.append(f'<text x="{WIDTH - 16}" y="20" text-anchor="end" fill="#d97706">best</text>')
-    size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
-    style = 'font-family="sans-serif" font-size="12" fill="#333"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>{"".join(parts)}</svg>'
+    dots = [
+        {
+            "number": row.number,
+            "x": round(LEFT + (at + 0.5) * slot, 1),
+            "y": down(losses[row.number]) if row.number in losses else None,
+            "best": row is outcome.best,
+        }
+        for at, row in enumerate(outcome.rows)
+    ]
+    ticks = [(down(value), value) for value in (low, (low + high) / 2, high)]
+    return Template(PICTURE.read_text(encoding="utf-8")).render(
+        dots=dots, ticks=ticks, width=WIDTH, height=HEIGHT, left=LEFT
+    )

@@ -7,10 +7,9 @@ import sys
 import pytest
 
 from flows.config import TINY, load
-from flows.sweeps.engines import contrasts, foreseen, proposed
-from flows.sweeps.optuna import AT_RANDOM, scales
 from flows.sweeps.outcome import Row
 from flows.sweeps.search import Range, Search, values
+from flows.sweeps.trials import AT_RANDOM, distinct, preview, proposed, scales
 from tasks.engine.errors import UserError
 from tests.flows.conftest import Project, lay
 from tests.tasks.tiny import toy_base
@@ -78,14 +77,15 @@ def test_two_numbers_and_two_dots_are_a_range(setting, low, high):
 )
 def test_what_optuna_or_the_grid_cannot_do_is_refused_with_a_remedy(tmp_path, settings, others, says):
     with pytest.raises(UserError) as refused:
-        foreseen(search(*settings, **({"config": load(TINY, [f"store={tmp_path}"])} | others)))
+        preview(search(*settings, **({"config": load(TINY, [f"store={tmp_path}"])} | others)))
     assert says in str(refused.value) and refused.value.remedy
 
 
-def test_without_optuna_the_extra_is_named(monkeypatch):
+@pytest.mark.parametrize("engine", ["grid", "optuna"])
+def test_without_optuna_the_extra_is_named(monkeypatch, engine):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(UserError, match=r"reground\[optuna\]"):
-        contrasts(search(RATE))
+        distinct(search(RANK, engine=engine, trials=None))
 
 
 def test_the_same_seed_and_losses_lead_to_the_same_trials_and_more_trials_go_on_from_there():
@@ -144,10 +144,10 @@ def test_without_losses_that_can_be_compared_optuna_gives_up(given, says):
 
 def test_a_dry_run_foresees_the_trials_that_depend_on_no_result(tmp_path):
     asked = search(RATE, RANK, config=load(TINY, [f"store={tmp_path}"]))
-    settings = [look.trial.settings for look in foreseen(asked)]
+    settings = [plan.trial.settings for plan in preview(asked)]
     assert settings == [row.settings for row in tried(asked, far_from_a_ten_thousandth)[:AT_RANDOM]]
     few = asked.model_copy(update={"trials": 2})
-    assert [look.trial.settings for look in foreseen(few)] == settings[:2]
+    assert [plan.trial.settings for plan in preview(few)] == settings[:2]
 
 
 @pytest.mark.slow

@@ -11,11 +11,21 @@ from xml.etree import ElementTree
 import pytest
 
 from flows.config import TINY, load
-from flows.sweeps.grid import looks, trials
 from flows.sweeps.outcome import Outcome, Row, image, markdown
-from flows.sweeps.search import values
+from flows.sweeps.search import Search, values
+from flows.sweeps.trials import Trial, TrialPlan, distinct, preview
 from tasks.engine.errors import UserError
 from tests.flows.conftest import ROOT, Project, lay
+
+
+def grid(*settings: str, config=None) -> list[Trial]:
+    (found,) = distinct(Search(config=config or load(TINY), over=values(settings)))
+    return found
+
+
+def planned(folder, *settings: str) -> list[TrialPlan]:
+    return preview(Search(config=load(TINY, [f"store={folder}"]), over=values(settings)))
+
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -53,7 +63,7 @@ def test_values_are_yaml_between_commas(setting, found):
 )
 def test_what_cannot_be_swept_is_refused_with_a_remedy(settings, says):
     with pytest.raises(UserError, match=".") as refused:
-        trials(load(TINY), values(settings))
+        grid(*settings)
     assert says in str(refused.value) and refused.value.remedy
 
 
@@ -69,21 +79,22 @@ def test_what_cannot_be_swept_is_refused_with_a_remedy(settings, says):
 )
 def test_trials_that_would_give_the_same_result_are_refused(tmp_path, setting, says):
     with pytest.raises(UserError) as refused:
-        looks(trials(load(TINY, [f"store={tmp_path}"]), values([setting])))
+        planned(tmp_path, setting)
     assert says in refused.value.what and "no step is made from what differs" in refused.value.what
 
 
 def test_the_grid_varies_the_last_setting_fastest_and_one_value_holds_for_all():
-    grid = trials(load(TINY), values(["train.lora.r=8,16", "train.epochs=2", "train.seed=1,2"]))
-    assert [trial.overrides for trial in grid] == [
+    found = grid("train.lora.r=8,16", "train.epochs=2", "train.seed=1,2")
+    assert [trial.number for trial in found] == [1, 2, 3, 4]
+    assert [trial.overrides for trial in found] == [
         [f"train.lora.r={r}", f"train.seed={seed}"] for r in (8, 16) for seed in (1, 2)
     ]
-    assert [(each.config.train.lora.r, each.config.train.seed) for each in grid] == [(8, 1), (8, 2), (16, 1), (16, 2)]
-    assert {each.config.train.epochs for each in grid} == {2.0}
+    assert [(each.config.train.lora.r, each.config.train.seed) for each in found] == [(8, 1), (8, 2), (16, 1), (16, 2)]
+    assert {each.config.train.epochs for each in found} == {2.0}
 
 
 def test_only_the_first_trial_makes_what_all_have_in_common(tmp_path):
-    first, second = looks(trials(load(TINY, [f"store={tmp_path}"]), values(["train.lora.r=8,16"])))
+    first, second = planned(tmp_path, "train.lora.r=8,16")
     common = {step.label for step in second.shared}
     assert {"validate", "validate evaluation", "build", "answer base", "score base"} <= common
     assert {"train", "answer tuned"} <= {step.label for step in second.runs}
