@@ -157,6 +157,5 @@ def _svg(outcome: Outcome) -> str:
         for at, row in enumerate(outcome.rows)
     ]
     ticks = [(down(value), value) for value in (low, (low + high) / 2, high)]
-    return Template(PICTURE.read_text(encoding="utf-8")).render(
-        dots=dots, ticks=ticks, width=WIDTH, height=HEIGHT, left=LEFT
-    )
+    template = Template(PICTURE.read_text(encoding="utf-8"))
+    return str(template.render(dots=dots, ticks=ticks, width=WIDTH, height=HEIGHT, left=LEFT))
