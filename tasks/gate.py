@@ -2,21 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import orjson
 from pydantic import Field
 
 from tasks.engine import Config, step
 from tasks.evaluation.gating.compare import compare, require_same_rows
-from tasks.evaluation.gating.decision import decide
+from tasks.evaluation.gating.decision import Against, Comparison, Decision, Verdict
 from tasks.evaluation.gating.rules import Rule, default_rules, parity_rules
-from tasks.evaluation.gating.verdicts import Verdict, judge, untested
+from tasks.evaluation.gating.verdicts import decide, judge, not_compared
 from tasks.evaluation.metrics.scores import Scores
 from tasks.evaluation.statistics import MIN_CLUSTERS
+from tasks.reporting.decision import explained
 from tasks.text import LANGUAGE_FILES
 
-Comparisons = Mapping[str, Sequence[dict[str, Any]] | None]  # against → an entry per metric
+Comparisons = Mapping[Against, Sequence[Comparison] | None]
 
 
 class GateRules(Config):
@@ -37,9 +37,9 @@ class GateRules(Config):
 
 
 class GateConfig(GateRules):
-    """The rules, and what only the flow can tell."""
+    """The rules, and whether there is a champion that could not be compared."""
 
-    champion_missing: str | None = None  # why the champion there is could not answer these rows
+    champion_missing: str | None = None  # why there is a champion and it could not answer these rows
 
 
 @step(libraries=("numpy", "pyarrow", "scipy"), resources=LANGUAGE_FILES)
@@ -54,46 +54,41 @@ def gate(
 ) -> None:
     """Compare the tuned model with the base, with the champion if there is one, and with itself as it ships.
 
-    All are the score step's folders, of the same rows. Writes gate.json: the decision (promote, refuse, undecided) and
-    why, a verdict per rule, and the comparisons in full. Raises UserError if the scores are of different rows, or of
-    other documents.
+    The inputs are folders of the score step, for the same rows. Writes gate.json, a `Decision`: promote, refuse or
+    undecided, why, a verdict per rule, and the comparisons in full. Raises UserError if the scores are of different
+    rows or documents.
     """
     tuned = Scores.read(tuned_scores / "scores.arrow")
-    pairs = {
-        "base": (base_scores, "base", "tuned"),
-        "champion": (champion_scores, "champion", "tuned"),
-        "trained": (shipped_scores, "trained", "shipped"),
-    }
-    comparisons: dict[str, list[dict[str, Any]] | None] = dict.fromkeys(pairs)
-    for against, (folder, *names) in pairs.items():
+    others: dict[Against, Path | None] = {"base": base_scores, "champion": champion_scores, "trained": shipped_scores}
+    comparisons: dict[Against, tuple[Comparison, ...] | None] = dict.fromkeys(others)
+    for against, folder in others.items():
         if folder:
             other = Scores.read(folder / "scores.arrow")
             require_same_rows(other, tuned, (folder, tuned_scores))
-            first, second = (tuned, other) if against == "trained" else (other, tuned)
-            comparisons[against] = compare(
-                first, second, (names[0], names[1]), resamples=config.resamples, seed=config.seed
-            )
+            first, second, names = other, tuned, (str(against), "tuned")
+            if against == "trained":  # the tuned model as it was trained against the same one as it ships
+                first, second, names = tuned, other, ("trained", "shipped")
+            comparisons[against] = tuple(compare(first, second, names, resamples=config.resamples, seed=config.seed))
     verdicts = judge_all(config, comparisons)
-    decision, why = decide(verdicts, config.champion_missing)
-    told = {
-        "decision": decision,
-        "why": why,
-        "verdicts": verdicts,
-        "comparisons": comparisons,
-        "settings": config.model_dump(mode="json") | {"min_clusters": MIN_CLUSTERS},
-    }
-    (out / "gate.json").write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
+    decision = Decision(
+        decision=decide(verdicts, config.champion_missing),
+        verdicts=tuple(verdicts),
+        champion_missing=config.champion_missing,
+        comparisons=comparisons,
+        settings=config.model_dump(mode="json") | {"min_clusters": MIN_CLUSTERS},
+    )
+    explained(decision).write(out / "gate.json")
 
 
 def judge_all(config: GateConfig, comparisons: Comparisons) -> list[Verdict]:
     """The verdicts against each system that the tuned model was compared with."""
     verdicts: list[Verdict] = []
-    for against, entries in comparisons.items():
+    for against, compared in comparisons.items():
         rules = [rule for rule in config.rules if rule.judges(against)]
         if against == "champion" and config.champion_missing:
-            verdicts += untested(rules, against, config.champion_missing)
-        elif entries and against == "trained":
-            verdicts += judge(parity_rules(config.parity_margin), entries, against, "all")
-        elif entries:
-            verdicts += judge(rules, entries, against, config.better)
+            verdicts += not_compared(rules, against)
+        elif compared and against == "trained":
+            verdicts += judge(parity_rules(config.parity_margin), compared, against, "all")
+        elif compared:
+            verdicts += judge(rules, compared, against, config.better)
     return verdicts

@@ -11,14 +11,12 @@ from tasks.engine import Config, step
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import Local
 from tasks.engine.key import identity
-from tasks.judges.case import read_cases
-from tasks.judges.completions import Completions
+from tasks.judges.cases import Judged, Memory, figures, read_cases, write_judgements
 from tasks.judges.embedding import Embedder, EmbeddingConfig, by_embedding
+from tasks.judges.endpoint import Completions
 from tasks.judges.entailment import EntailmentConfig, by_entailment
-from tasks.judges.figures import figures
 from tasks.judges.llm import LlmConfig, by_llm
 from tasks.judges.local import LIBRARIES, folder_of
-from tasks.judges.memory import Judged, Memory, write_judgements
 from tasks.text import LANGUAGE_FILES
 
 

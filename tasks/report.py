@@ -10,7 +10,9 @@ from pydantic import Field
 from tasks.data.triplets import Triplet
 from tasks.engine import Config, step
 from tasks.engine.errors import UserError
+from tasks.evaluation.answers import Answer, answered, refusal_sentence
 from tasks.evaluation.gating.compare import require_same_rows
+from tasks.evaluation.gating.decision import Decision
 from tasks.evaluation.metrics.scores import Scores
 from tasks.reporting.examples import choose, describe, failures, quality
 from tasks.reporting.feedback import Failure, doubtful, learnt_from
@@ -19,7 +21,6 @@ from tasks.reporting.page import evaluation_section, html, markdown
 from tasks.reporting.rendering import templates
 from tasks.reporting.sections import abstention, areas, histogram, read_training, refusals
 from tasks.reporting.slices import by_slice
-from tasks.score import Answer, answered, refusal_sentence
 from tasks.text import LANGUAGE_FILES, words
 
 
@@ -66,7 +67,7 @@ def report(
     inputs = {name: folder for name, folder in locals().items() if isinstance(folder, Path) and name != "out"}
     base, tuned = Scores.read(base_scores / "scores.arrow"), Scores.read(tuned_scores / "scores.arrow")
     require_same_rows(base, tuned, (base_scores, tuned_scores))
-    gated = orjson.loads((gate / "gate.json").read_bytes())
+    gated = Decision.read(gate / "gate.json").model_dump(mode="json")
     compared = gated["comparisons"]["base"]
     found_areas = areas(compared, base, tuned)
     content = {

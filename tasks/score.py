@@ -6,19 +6,19 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import orjson
 from pydantic import Field
 
-from tasks.data.triplets import Triplet, read_triplets
+from tasks.data.triplets import Triplet
 from tasks.engine import Config, step
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import sha256_json
 from tasks.engine.progress import Progress
+from tasks.evaluation.answers import Answer, Answered, answered, refusal_sentence
 from tasks.evaluation.metrics import METRICS, Row
-from tasks.evaluation.metrics.abstention import baselines
-from tasks.evaluation.metrics.contrast_pairs import Key, contrast_pairs, handled
+from tasks.evaluation.metrics.abstention import Key, baselines, contrast_pairs, handled
 from tasks.evaluation.metrics.scores import Scores
 from tasks.text import LANGUAGE_FILES, ContextView
 
@@ -36,16 +36,6 @@ class ScoreConfig(Config):
     )
     resamples: int = Field(10_000, ge=100, description="Bootstrap resamples of the source documents.")
     seed: int = Field(0, description="Seed of the bootstrap.")
-
-
-class Answer(NamedTuple):
-    id: str
-    text: str
-    tokens: int
-    truncated: bool
-
-
-Answered = tuple[Triplet, Answer]
 
 
 @step(
@@ -174,11 +164,11 @@ def summarise(config: ScoreConfig, scores: Scores) -> dict[str, Any]:
 
     codes = cluster_codes(scores.documents)
     sums = {name: weighted_sums(scores.columns[name], scores.weights(name), codes) for name in METRICS}
-    means = [name for name in sums if not METRICS[name].binary]
+    means = [name for name in sums if METRICS[name].kind == "mean"]
     drawn = bootstrap(
         np.concatenate([sums[name] for name in means], axis=1), resamples=config.resamples, seed=config.seed
     )
-    figures = {name: rate(sums[name], odds=METRICS[name].odds) for name in sums if METRICS[name].binary}
+    figures = {name: rate(sums[name], odds=METRICS[name].odds) for name in sums if METRICS[name].kind == "rate"}
     figures |= {name: estimate(sums[name], drawn[:, 2 * at : 2 * at + 2]) for at, name in enumerate(means)}
     metrics: dict[str, Any] = {}
     for name in METRICS:
@@ -197,32 +187,3 @@ def summarise(config: ScoreConfig, scores: Scores) -> dict[str, Any]:
         "metrics": metrics,
         "baselines": baselines(float(scores.columns["should_abstain"].mean())),
     }
-
-
-def refusal_sentence(rows: Path) -> str | None:
-    """The fixed refusal sentence: the answer of the first unanswerable row, None if there is none."""
-    return next((triplet.answer for triplet in read_triplets(rows) if triplet.refusal), None)
-
-
-def answered(rows: Path, answers: Path) -> Iterator[Answered]:
-    """The rows with their answers, in order; UserError if they do not belong together."""
-    given = _answers(answers)
-    for number, triplet in enumerate(read_triplets(rows), 1):
-        answer = next(given, None)
-        if answer is None or answer.id != triplet.id:
-            found = "nothing" if answer is None else repr(answer.id)
-            raise UserError(
-                f"{answers}: row {number} should answer {triplet.id!r}, found {found}",
-                "score answers that were made from these very rows; run `answer` again",
-            )
-        yield triplet, answer
-    if extra := next(given, None):
-        raise UserError(f"{answers}: answers {extra.id!r}, which {rows} does not hold", "run `answer` again")
-
-
-def _answers(path: Path) -> Iterator[Answer]:
-    import pyarrow as pa
-
-    with pa.ipc.open_stream(str(path)) as stream:
-        for batch in stream:
-            yield from map(Answer, *(batch[name].to_pylist() for name in ("id", "answer", "tokens", "truncated")))

@@ -17,9 +17,7 @@ from tasks.data.triplets import Triplet, TripletWriter, read_triplets
 from tasks.engine import Config, step
 from tasks.engine.errors import UserError
 from tasks.evaluation.slicing import SLICES, Made, Question, Slice, Unfit
-from tasks.evaluation.slicing.draw import draw
-from tasks.evaluation.slicing.holding import holding
-from tasks.evaluation.slicing.nearest import Nearest
+from tasks.evaluation.slicing.question import Nearest, draw, holding
 from tasks.prompts import Prompt, Vocabulary
 from tasks.text import LANGUAGE_FILES
 
@@ -62,7 +60,7 @@ def slices(config: SlicesConfig, *, rows: Path, base: Path, template: Path, out:
 
     Which rows are taken, and what is done to them, is drawn from their ids and the salt: of a set that grows, a row's
     slices stay as they are, but for distractors and swapped-in words where a new document is among those most like its
-    question (`tasks.evaluation.slicing.nearest`), and for rows that others push out of a full slice. Prompts are
+    question (`tasks.evaluation.slicing.question`), and for rows that others push out of a full slice. Prompts are
     measured with `template` and `base`'s tokenizer; what does not fit is left out.
 
     Writes out/rows/<slice>.arrow, triplets with ids ``<slice>:<id of the row>``; where a slice invites a wrong answer,

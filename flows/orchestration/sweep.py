@@ -17,6 +17,7 @@ from flows.sweeps.search import Search
 from flows.sweeps.trials import distinct, plans, proposed, scales
 from tasks.engine.errors import Unreachable, UserError
 from tasks.engine.plan import Planned
+from tasks.evaluation.gating.decision import Decision
 
 
 def run(search: Search) -> State[dict[str, Any]]:
@@ -70,7 +71,7 @@ def _figures(config: Retrain) -> dict[str, Any]:
     outcome = run_pipeline(config, config.open_store(), name=name, on_step=on_step)
     training = done["train"].artifact
     assert training is not None
-    gate = orjson.loads((outcome.gate.folder / "gate.json").read_bytes())
+    gate = Decision.read(outcome.gate.folder / "gate.json")
     summary = orjson.loads((training.local() / "report.json").read_bytes())
     inputs = training.record.payload["inputs"]
     ran = [step for step in done.values() if step.status != "fresh"]
@@ -78,12 +79,12 @@ def _figures(config: Retrain) -> dict[str, Any]:
         "heldout_loss": summary["held_out_loss_after"],
         "measured_on": [inputs["heldout"], inputs["base"]],
         "metrics": [
-            {"name": each["name"], "label": each["label"], "direction": each["direction"], **each["tuned"]}
-            for each in gate["comparisons"]["base"]
-            if each["primary"]
+            {"name": each.name, "label": each.label, "direction": each.direction, **each.figures["tuned"].model_dump()}
+            for each in gate.comparisons["base"] or ()
+            if each.primary
         ],
-        "decision": gate["decision"],
-        "why": gate["why"],
+        "decision": gate.decision,
+        "why": gate.why,
         "seconds": round(sum(step.seconds or 0.0 for step in ran), 3),
         "ran": [step.label for step in ran],
         "cached": [step.label for step in done.values() if step.status == "fresh"],

@@ -19,6 +19,7 @@ def compare(store: Store, first: str, second: str) -> dict[str, Any]:
     scores of both on the same rows by the same metrics.
     """
     from tasks.evaluation.gating.compare import compare as compared
+    from tasks.evaluation.gating.decision import plain
     from tasks.evaluation.metrics.scores import Scores
 
     of_first, of_second = _common(store, first, second)
@@ -29,7 +30,7 @@ def compare(store: Store, first: str, second: str) -> dict[str, Any]:
         "scores": [of_first.about, of_second.about],
         "rows": len(one.ids),
         "documents": len(set(one.documents)),
-        "metrics": sorted(entries, key=lambda entry: entry["verdict"] not in ("better", "worse")),
+        "metrics": plain(sorted(entries, key=lambda entry: entry.verdict not in ("better", "worse"))),
     }
 
 

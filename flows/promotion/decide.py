@@ -63,7 +63,5 @@ def described(store: Store, adapter: Artifact) -> str:
     told = decided(gate) if gate else None
     lines = [f"Promote **{adapter.about}**{f' in place of **{champion.about}**' if champion else ''}?", ""]
     lines += [f"The gate says {told.decision}: {told.why}", ""] if told else ["No gate judged it.", ""]
-    lines += [
-        f"- {each['label']} against {each['against']}: {each['reason']}" for each in (told.verdicts if told else [])
-    ]
+    lines += [f"- {each.label} against {each.against}: {each.reason}" for each in (told.verdicts if told else [])]
     return "\n".join(lines)

@@ -1,15 +1,12 @@
 """What a gate's decision is about: which adapter was compared, and with which champion, told from the records."""
 
-from typing import Any, NamedTuple
-
-import orjson
+from typing import NamedTuple
 
 from tasks.engine.errors import UserError
 from tasks.engine.storage.artifact import Artifact
+from tasks.evaluation.gating.decision import Decision
 
 WEIGHTS = "adapter/adapter_model.safetensors"
-# Of a verdict, what a person needs to see why; the rest stays in gate.json.
-SHORTENED = ("against", "metric", "label", "must", "margin", "outcome", "value", "low", "high", "reason")
 
 
 class Judged(NamedTuple):
@@ -17,14 +14,6 @@ class Judged(NamedTuple):
 
     adapter: str
     champion: str | None
-
-
-class Decision(NamedTuple):
-    """gate.json in short; see `tasks/gate.py`."""
-
-    decision: str  # promote, refuse or undecided
-    why: str
-    verdicts: list[dict[str, Any]]
 
 
 def weights(adapter: Artifact) -> str:
@@ -36,9 +25,7 @@ def weights(adapter: Artifact) -> str:
 
 
 def decided(gate: Artifact) -> Decision:
-    told = orjson.loads((gate.folder / "gate.json").read_bytes())
-    verdicts = [{name: each[name] for name in SHORTENED if name in each} for each in told["verdicts"]]
-    return Decision(told["decision"], told["why"], verdicts)
+    return Decision.read(gate.folder / "gate.json")
 
 
 def judged(gate: Artifact) -> Judged:

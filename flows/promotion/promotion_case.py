@@ -6,10 +6,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flows.promotion.history import History
-from flows.promotion.judged import Decision, weights
+from flows.promotion.judged import weights
 from flows.promotion.promotion_log import Action, Entry, State, Version
 from tasks.engine.storage.artifact import Artifact
 from tasks.engine.storage.process import Process
+from tasks.evaluation.gating.decision import Decision
+
+# What the log keeps of a verdict; the rest stays in gate.json.
+SHORTENED = {"against", "metric", "label", "must", "margin", "outcome", "value", "low", "high", "reason"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Case:
             why=why,
             by_hand=by_hand,
             decision=self.decision.decision if self.decision else None,
-            verdicts=self.decision.verdicts if self.decision else [],
+            verdicts=[each.model_dump(include=SHORTENED) for each in self.decision.verdicts] if self.decision else [],
             gate=self.gate,
             report=self.report,
             state=state,

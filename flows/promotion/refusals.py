@@ -1,9 +1,10 @@
 """Why the promotion log does not take an entry, in words, each with the command that would do it."""
 
-from flows.promotion.judged import Decision, judged
+from flows.promotion.judged import judged
 from flows.promotion.promotion_log import Entry, State, Version
 from tasks.engine.errors import UserError
 from tasks.engine.storage.artifact import Artifact
+from tasks.evaluation.gating.decision import Decision
 
 
 class Outdated(UserError):

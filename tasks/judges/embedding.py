@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import orjson
 
 from tasks.engine.errors import UserError
-from tasks.judges.case import Case, Judgement
+from tasks.judges.cases import Case, Judged, Judgement, Memory
 from tasks.judges.local import Loaded, LocalModelConfig, by_length, load, recipe
-from tasks.judges.memory import Judged, Memory
 from tasks.models.model import inference
 from tasks.text import sentences
 

@@ -10,9 +10,8 @@ from pydantic import Field
 
 from tasks.engine import Text
 from tasks.engine.errors import UserError
-from tasks.judges.case import Case, Judgement
+from tasks.judges.cases import Case, Judged, Judgement, Memory
 from tasks.judges.local import Loaded, LocalModelConfig, by_length, load, recipe
-from tasks.judges.memory import Judged, Memory
 from tasks.models.model import inference
 
 ENTAILS = ("entailment", "entailed", "entails", "supported", "consistent", "factual", "faithful")

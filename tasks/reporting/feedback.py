@@ -9,8 +9,8 @@ from tasks.data.rules.row import judge
 from tasks.data.rules.table import REMEDIES, Rules
 from tasks.data.triplets import Triplet, read_triplets
 from tasks.evaluation.metrics import Row
-from tasks.evaluation.metrics.faithfulness import response_support
-from tasks.evaluation.slicing.holding import holding
+from tasks.evaluation.metrics.grounding import response_support
+from tasks.evaluation.slicing.question import holding
 from tasks.reporting.similar import Neighbour, Question, nearest_rows
 from tasks.text import ContextView, words
 

@@ -76,11 +76,10 @@ def _figures(pairs: dict[str, tuple[Scores, Scores]], resamples: int, seed: int)
         name: {"name": name, "label": METRICS[name].label, "direction": METRICS[name].direction} for name in FIGURES
     }
     for system, (before, now) in pairs.items():
-        for entry in compare(before, now, ("before", "now"), resamples=resamples, seed=seed, metrics=FIGURES):
-            change = entry["difference"]
-            figures[entry["name"]][system] = _value(entry["name"], now, resamples, seed) | {
-                "change": change
-                and {**{each: change[each] for each in ("value", "low", "high", "p")}, "rows": entry["rows"]}
+        for compared in compare(before, now, ("before", "now"), resamples=resamples, seed=seed, metrics=FIGURES):
+            change = compared.difference
+            figures[compared.name][system] = _value(compared.name, now, resamples, seed) | {
+                "change": change and change.model_dump(include={"value", "low", "high", "p"}) | {"rows": compared.rows}
             }
     return list(figures.values())
 
@@ -94,7 +93,7 @@ def _value(name: str, scores: Scores, resamples: int, seed: int) -> dict[str, An
     if not counted:
         return {"value": None, "low": None, "high": None, "rows": 0}
     sums = weighted_sums(values, scores.weights(name), cluster_codes(scores.documents))
-    if METRICS[name].binary:
+    if METRICS[name].kind == "rate":
         figure = rate(sums, odds=METRICS[name].odds)
     else:
         figure = estimate(sums, bootstrap(sums, resamples=resamples, seed=seed))

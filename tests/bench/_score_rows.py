@@ -12,7 +12,8 @@ from pathlib import Path
 
 def main(path: Path) -> None:
     from tasks.data.triplets import Triplet
-    from tasks.score import Answer, ScoreConfig, batches, marks_of
+    from tasks.evaluation.answers import Answer
+    from tasks.score import ScoreConfig, batches, marks_of
 
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})

@@ -20,7 +20,7 @@ def shouting(row: Row) -> float:
     """1 if the answer is in capitals throughout, else 0; down."""
     return float(row.answer.isupper())
 '''
-LINE = '    "shouting": Metric(shouting, "In capitals", "Style / domain", "lower"),\n'
+LINE = '    "shouting": Metric(shouting, "In capitals", "Style / domain", "lower", "rate"),\n'
 
 
 @pytest.fixture

@@ -166,7 +166,7 @@ CHANGES: dict[str, tuple[Callable[[Project], object], Stale]] = {
                 "tasks/evaluation/metrics/__init__.py",
                 "METRICS = {",
                 "from tasks.evaluation.metrics.shouting import shouting\n\nMETRICS = {\n"
-                '    "shouting": Metric(shouting, "In capitals", "Style / domain", "lower"),',
+                '    "shouting": Metric(shouting, "In capitals", "Style / domain", "lower", "rate"),',
             )
         ),
         dict.fromkeys(

@@ -18,10 +18,9 @@ from tasks.engine.key import Request
 from tasks.engine.make import make
 from tasks.engine.storage.store import Store
 from tasks.judge import JudgeConfig, judge
-from tasks.judges.case import read_cases
-from tasks.judges.completions import Completions
-from tasks.judges.endpoint import Completion
-from tasks.judges.prompts import STATEMENTS, VERDICTS, prompt_hash
+from tasks.judges.cases import read_cases
+from tasks.judges.endpoint import Completion, Completions
+from tasks.judges.llm import STATEMENTS, VERDICTS, prompt_hash
 from tests.tasks.evaluation.rows import REFUSAL, poor, right, triplets, write_answers, write_rows
 from tests.tasks.judges.chat_server import KEY, ChatServer, completion, error
 from tests.tasks.judges.models import minilm, toy_classifier

@@ -13,7 +13,7 @@ from tasks.engine.code.source import ROOT
 from tasks.engine.errors import UserError
 from tasks.evaluation.metrics.scores import Scores
 from tasks.evaluation.slicing import SLICES
-from tasks.evaluation.slicing.holding import holding, may_hold
+from tasks.evaluation.slicing.question import holding, may_hold
 from tasks.models.model import ModelConfig, load_tokenizer
 from tasks.prompts import Prompt
 from tasks.reporting.slices import by_slice

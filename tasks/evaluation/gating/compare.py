@@ -1,13 +1,16 @@
 """Two systems on the same rows: each metric's difference, its interval, and what may be said about it."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from tasks.engine.errors import UserError
-from tasks.evaluation.gating.pair import Pair
-from tasks.evaluation.metrics import METRICS
+from tasks.evaluation.gating.decision import Called, Change, Comparison, Figure
+from tasks.evaluation.metrics import METRICS, Metric
 from tasks.evaluation.metrics.scores import Scores
 from tasks.evaluation.statistics import (
+    FEW_CHANGED,
     MIN_CLUSTERS,
     SIGNIFICANT,
     Difference,
@@ -16,23 +19,34 @@ from tasks.evaluation.statistics import (
     cluster_codes,
     detectable_mean,
     detectable_rate,
+    estimate,
     holm,
     mcnemar,
+    mean_change,
+    rate,
+    rate_change,
+    weighted_sums,
+    with_squares,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tasks.evaluation.statistics import Codes, Floats
 
 NORMAL = 1.96  # standard errors on each side of a 95 % interval
 
 
 def require_same_rows(first: Scores, second: Scores, names: tuple[object, object]) -> None:
-    """UserError unless both score the same rows, of the same source documents: these are what the error bars count."""
-    told = f"{names[0]} and {names[1]}"
+    """Raise UserError unless both score the same rows, of the same documents: error bars count documents."""
+    both = f"{names[0]} and {names[1]}"
     if first.ids != second.ids:
-        raise UserError(f"{told} score different rows", "score both on the same rows: `reground retrain` does")
+        raise UserError(f"{both} score different rows", "score both on the same rows: `reground retrain` does")
     if first.documents != second.documents:
         places = zip(first.ids, first.documents, second.documents, strict=True)
         row, one, other = next(place for place in places if place[1] != place[2])
         raise UserError(
-            f"{told} take the rows from different documents: row {row} from {one!r} and from {other!r}",
+            f"{both} take the rows from different documents: row {row} from {one!r} and from {other!r}",
             "score both on the same rows: `reground retrain` does",
         )
 
@@ -45,103 +59,216 @@ def compare(
     resamples: int,
     seed: int,
     metrics: Iterable[str] = METRICS,
-) -> list[dict[str, Any]]:
-    """One entry per metric, in the order given; the two systems were scored on the same rows.
+) -> list[Comparison]:
+    """Compare two systems, scored on the same rows, metric by metric, in the order given.
 
-    The systems' figures stand under their `names`; `difference` is the second's less the first's. A metric is compared
-    on the rows that count for both systems, or, where the system itself decides which rows count (precision of its
-    refusals, say), on each one's own. Figures are rounded to 6 digits.
+    The figures stand under the systems' `names`; the difference is the second's less the first's. A metric is compared
+    on the rows that count for both systems; where the system itself decides which rows count (`same_rows` of the
+    metric), on each one's own. Numbers are rounded to 6 digits.
     """
     import numpy as np
 
     codes = cluster_codes(first.documents)
-    pairs = [Pair.of(name, first, second, codes) for name in metrics]
+    pairs = [_Pair.read(name, first, second, codes) for name in metrics]
     drawn = bootstrap(np.concatenate([pair.sums for pair in pairs], axis=1), resamples=resamples, seed=seed)
-    entries = []
+    differences: list[tuple[list[Estimate | None], Change | None]] = []
     for pair in pairs:
         draws, drawn = drawn[:, : pair.sums.shape[1]], drawn[:, pair.sums.shape[1] :]
-        figures = pair.figures(draws)
-        change = pair.change(draws)
-        entries.append(
-            {
-                "name": pair.name,
-                "label": pair.metric.label,
-                "group": pair.metric.group,
-                "direction": pair.metric.direction,
-                "primary": pair.metric.primary,
-                "rows": pair.rows,
-                "documents": pair.documents,
-                **{
-                    name: _figure(figure, len(rows), scored)
-                    for name, figure, rows, scored in zip(names, figures, pair.counted, pair.scored, strict=True)
-                },
-                "difference": change and _change(change, pair),
-            }
+        difference = pair.change(draws)
+        differences.append((pair.figures(draws), difference and _change(difference, pair)))
+    changes = _corrected([(pair.metric, change) for pair, (_, change) in zip(pairs, differences, strict=True)])
+    return [
+        Comparison(
+            name=pair.name,
+            label=pair.metric.label,
+            group=pair.metric.group,
+            direction=pair.metric.direction,
+            primary=pair.metric.primary,
+            rows=pair.rows,
+            documents=pair.documents,
+            figures={
+                name: _figure(figure, len(rows), scored)
+                for name, figure, rows, scored in zip(names, figures, pair.counted, pair.scored, strict=True)
+            },
+            difference=change,
+            verdict=_called(change, pair),
         )
-    _judge(entries)
-    return entries
+        for pair, (figures, _), change in zip(pairs, differences, changes, strict=True)
+    ]
 
 
-def _figure(figure: Estimate | None, rows: int, scored: int) -> dict[str, Any]:
-    """A system's figure over the rows that count; `scored`: over how many it has one by itself."""
-    told: dict[str, Any] = {"rows": rows, "scored": scored, "value": None, "low": None, "high": None}
-    if figure:
-        told |= {"value": round(figure.value, 6), "low": round(figure.low, 6), "high": round(figure.high, 6)}
-    return told
+def uncertainty(change: Change) -> float:
+    """The standard error; or that of the interval's width, which is the better estimate near a rate of 0."""
+    return max(change.error, (change.high - change.low) / 2 / NORMAL)
 
 
-def _change(change: Difference, pair: Pair) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "value": round(change.value, 6),
-        "low": round(change.low, 6),
-        "high": round(change.high, 6),
-        "error": round(change.error, 6),
-        "p": round(change.p, 6),
-    }
-    if pair.metric.binary and pair.metric.same_rows:
-        told |= pair.turned
-        told["mcnemar_p"] = round(mcnemar(told["gained"], told["lost"]), 6)
-        told["p"] = max(told["p"], told["mcnemar_p"])
-    elif pair.is_mean:
-        told["jump"] = round(pair.jump, 6)
-    told["detectable"] = detectable(told, rows=pair.rows, documents=pair.documents)
-    return told
-
-
-def uncertainty(change: Mapping[str, Any]) -> float:
-    """The standard error; or that of the interval's width, which near a rate of 0 knows better."""
-    return float(max(change["error"], (change["high"] - change["low"]) / 2 / NORMAL))
-
-
-def detectable(change: Mapping[str, Any], *, rows: int, documents: int, tests: int = 1) -> float:
+def detectable(change: Change, *, rows: int, documents: int, tests: int = 1) -> float:
     """The true change that would be shown four times in five, as the first of so many tests; 6 digits."""
-    if "gained" in change:
-        turned = (change[name] for name in ("gained", "lost", "failed"))
-        least = detectable_rate(*turned, rows=rows, error=change["error"], clusters=documents, tests=tests)
+    if change.gained is not None and change.lost is not None and change.failed is not None:
+        turned = (change.gained, change.lost, change.failed)
+        least = detectable_rate(*turned, rows=rows, error=change.error, clusters=documents, tests=tests)
     else:
-        jump = change.get("jump", 0.0)
-        least = detectable_mean(uncertainty(change), documents, tests=tests, jump=jump, rows=rows)
+        least = detectable_mean(uncertainty(change), documents, tests=tests, jump=change.jump or 0.0, rows=rows)
     return round(least, 6)
 
 
-def _judge(entries: list[dict[str, Any]]) -> None:
-    """Give each entry a verdict; of the primary metrics, with p-values corrected for being several."""
-    judged = {e["name"]: e["difference"]["p"] for e in entries if e["primary"] and e["difference"]}
-    for name, p in holm(judged).items():
-        next(e for e in entries if e["name"] == name)["difference"]["p_holm"] = round(p, 6)
-    for entry in entries:
-        entry["verdict"] = _verdict(entry)
+def _figure(figure: Estimate | None, rows: int, scored: int) -> Figure:
+    if not figure:
+        return Figure(rows=rows, scored=scored)
+    value, low, high = (round(each, 6) for each in (figure.value, figure.low, figure.high))
+    return Figure(rows=rows, scored=scored, value=value, low=low, high=high)
 
 
-def _verdict(entry: dict[str, Any]) -> str:
-    change = entry["difference"]
+def _change(difference: Difference, pair: "_Pair") -> Change:
+    change = Change(**{name: round(each, 6) for name, each in difference._asdict().items()})
+    if pair.metric.kind == "rate" and pair.metric.same_rows:
+        turned = pair.turned
+        mcnemar_p = round(mcnemar(turned["gained"], turned["lost"]), 6)
+        change = change.model_copy(update={**turned, "mcnemar_p": mcnemar_p, "p": max(change.p, mcnemar_p)})
+    elif pair.is_mean:
+        change = change.model_copy(update={"jump": round(pair.jump, 6)})
+    return change.model_copy(update={"detectable": detectable(change, rows=pair.rows, documents=pair.documents)})
+
+
+def _corrected(changes: list[tuple[Metric, Change | None]]) -> list[Change | None]:
+    """The changes, those of primary metrics with p-values corrected for how many primary metrics there are (Holm)."""
+    primary = {str(at): change.p for at, (metric, change) in enumerate(changes) if metric.primary and change}
+    corrected = holm(primary)
+    return [
+        change.model_copy(update={"p_holm": round(corrected[str(at)], 6)})
+        if change and str(at) in corrected
+        else change
+        for at, (_, change) in enumerate(changes)
+    ]
+
+
+def _called(change: Change | None, pair: "_Pair") -> Called:
     if change is None:
         return "not scored"
-    if entry["direction"] == "none":
+    if pair.metric.direction == "none":
         return "diagnostic"
-    if entry["documents"] < MIN_CLUSTERS:
+    if pair.documents < MIN_CLUSTERS:
         return "inconclusive"
-    apart = change["low"] > 0 or change["high"] < 0
-    if not apart or change.get("p_holm", change["p"]) >= SIGNIFICANT:
+    p = change.p if change.p_holm is None else change.p_holm
+    if (change.low <= 0 <= change.high) or p >= SIGNIFICANT:
         return "no significant difference"
-    return "better" if (change["value"] > 0) == (entry["direction"] == "higher") else "worse"
+    return "better" if (change.value > 0) == (pair.metric.direction == "higher") else "worse"
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """One metric of both systems: its values, (rows,), NaN where a row does not count, and their weights."""
+
+    name: str
+    scored: tuple[int, int]  # rows that each system by itself is scored on
+    values: tuple["Floats", "Floats"]
+    weights: tuple["Floats", "Floats"]
+    codes: "Codes"
+
+    @classmethod
+    def read(cls, name: str, first: Scores, second: Scores, codes: "Codes") -> "_Pair":
+        import numpy as np
+
+        values = first.columns[name], second.columns[name]
+        scored = int((~np.isnan(values[0])).sum()), int((~np.isnan(values[1])).sum())
+        if METRICS[name].same_rows:
+            both = ~np.isnan(values[0]) & ~np.isnan(values[1])
+            values = np.where(both, values[0], np.nan), np.where(both, values[1], np.nan)
+        return cls(name, scored, values, (first.weights(name), second.weights(name)), codes)
+
+    @property
+    def metric(self) -> Metric:
+        return METRICS[self.name]
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether it is a mean of differences row by row, which can be bootstrapped as one; else it is a rate."""
+        return self.metric.kind == "mean" and self.metric.same_rows and not self.metric.weight
+
+    @cached_property
+    def counted(self) -> "list[np.ndarray]":
+        """The numbers of the rows that count, for each system."""
+        import numpy as np
+
+        return [np.flatnonzero(~np.isnan(values)) for values in self.values]
+
+    @property
+    def rows(self) -> int:
+        return min(map(len, self.counted))
+
+    @property
+    def documents(self) -> int:
+        import numpy as np
+
+        return min(len(np.unique(self.codes[rows])) for rows in self.counted)
+
+    @cached_property
+    def of_each(self) -> "list[Floats]":
+        """Each system's sums by document, (documents, 2)."""
+        return [weighted_sums(*each, self.codes) for each in zip(self.values, self.weights, strict=True)]
+
+    @cached_property
+    def losses_and_gains(self) -> "list[Floats]":
+        """The sums of what each row lost and of what it gained, as `of_each`."""
+        import numpy as np
+
+        change = self.values[1] - self.values[0]
+        return [weighted_sums(np.maximum(part, 0), self.weights[0], self.codes) for part in (-change, change)]
+
+    @cached_property
+    def sums(self) -> "Floats":
+        """The sums that are resampled: of a mean both systems' and the change's, (documents, 9); of a rate none."""
+        import numpy as np
+
+        first, second = self.of_each
+        if not self.is_mean:
+            return first[:, :0]
+        return np.concatenate([first, second, with_squares(self.differences)], axis=1)
+
+    @property
+    def differences(self) -> "Floats":
+        """The sums of the differences row by row, (documents, 2)."""
+        import numpy as np
+
+        first, second = self.of_each
+        return np.stack([second[:, 0] - first[:, 0], first[:, 1]], axis=1)
+
+    @property
+    def most(self) -> float:
+        """The most that a row can lose or gain, by the values there are; at least 1."""
+        import numpy as np
+
+        values = np.concatenate([values[rows] for values, rows in zip(self.values, self.counted, strict=True)])
+        return float(values.max(initial=1.0) - values.min(initial=0.0))
+
+    def figures(self, draws: "Floats") -> list[Estimate | None]:
+        if self.is_mean:
+            return [estimate(sums, draws[:, at : at + 2]) for sums, at in zip(self.of_each, (0, 2), strict=True)]
+        return [rate(sums, odds=self.metric.odds) for sums in self.of_each]
+
+    def change(self, draws: "Floats") -> Difference | None:
+        if self.is_mean and (self.differences[:, 0] != 0).sum() >= FEW_CHANGED:
+            return mean_change(self.differences, draws[:, 4:])
+        if self.metric.same_rows and not self.metric.weight:
+            return rate_change(self.losses_and_gains, span=(0.0, self.most))
+        return rate_change(self.of_each, odds=self.metric.odds)
+
+    @property
+    def jump(self) -> float:
+        """By how much a row changes that changes: the mean square of the changes over their mean."""
+        import numpy as np
+
+        first, second = self.values
+        changes = np.abs(second - first)[self.counted[0]]
+        return float((changes @ changes) / max(changes.sum(), 1e-12))
+
+    @property
+    def turned(self) -> dict[str, int]:
+        """Rows that got a higher value, that got a lower one, and those that failed in the first system."""
+        first, second = self.values
+        worst = 1 if self.metric.direction == "lower" else 0
+        return {
+            "gained": int((second > first).sum()),
+            "lost": int((second < first).sum()),
+            "failed": int((first == worst).sum()),
+        }

@@ -1,73 +1,137 @@
-"""From verdicts to one decision, and to the sentence that says why."""
+"""What the gate compares and decides, as frozen models: the content of gate.json."""
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, Self
 
-from tasks.evaluation.gating.verdicts import Verdict
-from tasks.evaluation.metrics import METRICS
-from tasks.reporting.figures import inline, interval, share, signed
+import orjson
+from pydantic import BaseModel, ConfigDict, model_serializer, model_validator
 
-Decision = Literal["promote", "refuse", "undecided"]
-INSTEAD = "take it out of service, `reground rollback`, or promote by hand, `reground promote --force --because …`"
-AGAINST = {"base": "the base", "champion": "the champion", "trained": "what was trained"}
+SCHEMA = 2  # of gate.json; 1 had no `schema_version`, no `champion_missing`, and verdicts without `finding`
 
-
-def decide(verdicts: Sequence[Verdict], champion_missing: str | None = None) -> tuple[Decision, str]:
-    """promote: every verdict that is needed holds. refuse: one fails. undecided: one is open, or nothing was asked.
-
-    Undecided also if there is a champion that could not be compared, whether or not a rule asks for it: the promotion
-    log takes no gate that does not know whom it puts out of service.
-    """
-    if not any(each["against"] != "trained" for each in verdicts):
-        return "undecided", "Undecided because the rules ask for nothing against the base, and there is no champion."
-    needed = [each for each in verdicts if each["needed"]]
-    failed = [each for each in needed if each["outcome"] == "fails"]
-    open_ = [each for each in needed if each["outcome"] == "open"]
-    if failed:
-        return "refuse", _refused(failed)
-    if champion_missing:
-        return "undecided", f"Undecided against the champion: {champion_missing}; {INSTEAD}."
-    if open_:
-        return "undecided", _undecided(open_)
-    return "promote", _promoted(needed)
+Against = Literal["base", "champion", "trained"]  # trained: what ships is compared with what was trained
+Called = Literal["better", "worse", "no significant difference", "inconclusive", "not scored", "diagnostic"]
+Outcome = Literal["holds", "fails", "open"]
+Finding = Literal[  # what an outcome rests on
+    "gain",
+    "loss",
+    "no gain shown",
+    "within the margin",
+    "beyond the margin",
+    "margin not shown",
+    "not scored",
+    "few documents",
+    "not compared",
+]
 
 
-def _refused(failed: Sequence[Verdict]) -> str:
-    worst = max(failed, key=lambda each: (each["must"] == "not_worse", _excess(each)))  # a margin says more
-    margin = f", which is more than the margin of {share(worst['margin'])}" if worst["must"] == "not_worse" else ""
-    told = f"Refused because {_told(worst)} is worse than {AGAINST[worst['against']]}{margin}"
-    return told + _more(len(failed) - 1, "rule fails", "rules fail") + "."
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def _undecided(open_: Sequence[Verdict]) -> str:
-    first = open_[0]
-    return f"Undecided against {AGAINST[first['against']]}: {first['reason'].rstrip('.')}" + (
-        _more(len(open_) - 1, "rule is open", "rules are open") + "."
-    )
+class Figure(_Model):
+    """A system's mean or rate over the rows that count, with its 95 % interval; None if no row counts."""
+
+    rows: int  # that count in the comparison
+    scored: int  # that have a number for this system, whatever the other one has
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
 
 
-def _promoted(held: Sequence[Verdict]) -> str:
-    told = []
-    for against in dict.fromkeys(each["against"] for each in held):
-        gains = [each for each in held if each["against"] == against and each["must"] == "better"]
-        if gains:
-            best = max(gains, key=lambda each: abs(each["value"]))
-            others = len(gains) - 1
-            more = f" and {others} more metric{'s' * (others > 1)} are" if others else " is"
-            told.append(f"{_told(best)}{more} better than {AGAINST[against]}")
-    return f"Promoted because {' and '.join(told) or 'nothing is worse'}, and nothing is worse by more than its margin."
+class Change(_Model):
+    """The second system less the first, with its 95 % interval, standard error and p-value."""
+
+    value: float
+    low: float
+    high: float
+    error: float
+    p: float
+    p_holm: float | None = None  # of a primary metric: corrected for how many of them are tested
+    detectable: float = 0.0  # the true change that would be shown four times in five
+    # Of a rate on the same rows: rows with a higher and with a lower value, rows that failed in the first system.
+    gained: int | None = None
+    lost: int | None = None
+    failed: int | None = None
+    mcnemar_p: float | None = None
+    jump: float | None = None  # of a mean: by how much a row changes that changes
 
 
-def _excess(verdict: Verdict) -> float:
-    """How far the change's interval lies beyond what was tolerable."""
-    at_best = -verdict["high"] if METRICS[verdict["metric"]].direction == "higher" else verdict["low"]
-    return float(at_best - (verdict["margin"] or 0.0))
+class Comparison(_Model):
+    """One metric of two systems. In JSON each figure is a field of its own, named like its system."""
+
+    name: str
+    label: str
+    group: str
+    direction: Literal["higher", "lower", "none"]
+    primary: bool
+    rows: int
+    documents: int
+    figures: dict[str, Figure]  # by system, the first one first
+    difference: Change | None
+    verdict: Called
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_figures(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "figures" in given:
+            return given
+        systems = given.keys() - cls.model_fields.keys()
+        figures = {name: given[name] for name in given if name in systems}
+        return {name: each for name, each in given.items() if name not in systems} | {"figures": figures}
+
+    @model_serializer(mode="wrap")
+    def _spread_figures(self, dump: Any) -> dict[str, Any]:
+        dumped: dict[str, Any] = dump(self)
+        figures: dict[str, Any] = dumped.pop("figures")
+        return dumped | figures
 
 
-def _told(verdict: dict[str, Any]) -> str:
-    change = f"{signed(verdict['value'])} {interval(verdict['low'], verdict['high'])}"
-    return f"{inline(verdict['label'])} ({change})"
+class Verdict(_Model):
+    """Whether one rule holds against one system."""
+
+    against: Against
+    metric: str
+    label: str
+    must: Literal["better", "not_worse"]
+    margin: float | None
+    outcome: Outcome
+    finding: Finding | None = None  # None if read from schema 1
+    needed: bool = True  # the decision depends on it; of gains of which one is enough, only the shown ones are
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    detectable: float | None = None  # the gain, or the margin, that would be shown four times in five
+    rows: int = 0
+    documents: int = 0
+    unscored: tuple[str, ...] = ()  # systems that no row is scored for
+    reason: str = ""  # one sentence for people, made from the other fields
 
 
-def _more(count: int, one: str, many: str) -> str:
-    return f" ({count} more {one if count == 1 else many})" if count else ""
+class Decision(_Model):
+    """gate.json: what was decided, a verdict for each rule, and the comparisons that the verdicts are about."""
+
+    schema_version: int = SCHEMA
+    decision: Literal["promote", "refuse", "undecided"]
+    why: str = ""  # one sentence for people, made from the other fields
+    verdicts: tuple[Verdict, ...]
+    champion_missing: str | None = None  # why there was a champion and no comparison with it
+    comparisons: dict[Against, tuple[Comparison, ...] | None]
+    settings: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read gate.json, also one that was written before it had a schema version."""
+        content = orjson.loads(path.read_bytes())
+        if "schema_version" not in content:
+            content |= {"schema_version": 1, "champion_missing": content["settings"].get("champion_missing")}
+        return cls.model_validate(content)
+
+    def write(self, path: Path) -> None:
+        path.write_bytes(orjson.dumps(self.model_dump(), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
+
+
+def plain(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
+    """Comparisons as JSON has them."""
+    return [each.model_dump() for each in comparisons]

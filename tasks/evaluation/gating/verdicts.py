@@ -1,150 +1,131 @@
-"""A verdict for each rule: it holds, it fails, or the rows cannot tell; with the reason in one sentence."""
+"""A verdict for each rule (it holds, it fails, or the rows cannot tell), and one decision from all verdicts."""
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal, assert_never
 
 from tasks.evaluation.gating.compare import detectable, uncertainty
+from tasks.evaluation.gating.decision import Against, Comparison, Finding, Outcome, Verdict
 from tasks.evaluation.gating.rules import Rule
 from tasks.evaluation.metrics import METRICS
 from tasks.evaluation.statistics import MIN_CLUSTERS, SIGNIFICANT, detectable_mean, holm
-from tasks.reporting.figures import interval, share, signed
 
-Entry = Mapping[str, Any]  # of `compare`
-Verdict = dict[str, Any]
-Better = Literal["any", "all"]
-Ruling = tuple[Literal["holds", "fails", "open"], str]
+Ruling = tuple[Outcome, Finding]
 
 
-def judge(rules: Sequence[Rule], entries: Sequence[Entry], against: str, better: Better) -> list[Verdict]:
-    """A verdict for each rule, from the comparison with one other system, whose name is `against`.
+def judge(
+    rules: Sequence[Rule], comparisons: Sequence[Comparison], against: Against, better: Literal["any", "all"]
+) -> list[Verdict]:
+    """A verdict for each rule, from the comparisons with one other system, `against`.
 
-    Where any one gain is enough, the p-values of the rules that say better are corrected for being several (Holm); a
-    metric that cannot be tested counts among them. Where all must be shown, none needs correction: a promotion by
-    chance takes a false claim on every one of them. `needed` tells whether the decision hangs on the verdict: of gains
-    of which one is enough, the others are not once it is shown.
+    With "any" one gain is enough: the p-values of the rules that say better are corrected for how many of these rules
+    there are (Holm); a metric that cannot be tested counts among them. With "all" none is corrected: a promotion by
+    chance takes a false claim on every one of them.
     """
-    found = {entry["name"]: entry for entry in entries}
+    by_metric = {each.name: each for each in comparisons}
     claims = [rule.metric for rule in rules if rule.must == "better"]
-    p = {name: _p(found[name]) for name in claims}
-    corrected = holm(p) if better == "any" else p
+    p_values = {name: _p(by_metric[name]) for name in claims}
+    tests = len(claims) if better == "any" else 1
+    corrected = holm(p_values) if better == "any" else p_values
     verdicts = []
     for rule in rules:
-        entry = found[rule.metric]
-        change = entry["difference"]
-        if rule.must == "better":
-            tests = len(claims) if better == "any" else 1
-            least = change and detectable(change, rows=entry["rows"], documents=entry["documents"], tests=tests)
-            outcome, reason = _better(entry, corrected[rule.metric], least)
-        else:
-            least = _showable(entry)
-            outcome, reason = _not_worse(entry, rule.margin or 0.0, least)
+        compared = by_metric[rule.metric]
+        change = compared.difference
+        match rule.must:
+            case "better":
+                p = change and round(corrected[rule.metric], 6)
+                least = change and detectable(change, rows=compared.rows, documents=compared.documents, tests=tests)
+                outcome, finding = _unknown(compared) or _better(compared, corrected[rule.metric])
+            case "not_worse":
+                p = change and change.p
+                # The least margin that would be kept to four times in five if nothing had changed in truth.
+                least = change and round(detectable_mean(uncertainty(change), compared.documents), 6)
+                outcome, finding = _unknown(compared) or _not_worse(compared, rule.margin or 0.0)
+            case _:
+                assert_never(rule.must)
         verdicts.append(
-            {
-                "against": against,
-                "metric": rule.metric,
-                "label": entry["label"],
-                "must": rule.must,
-                "margin": rule.margin,
-                "outcome": outcome,
-                "reason": reason,
-                "needed": True,
-                **{name: change and change[name] for name in ("value", "low", "high")},
-                "p": change and (round(corrected[rule.metric], 6) if rule.must == "better" else change["p"]),
-                "detectable": least,
-                "rows": entry["rows"],
-                "documents": entry["documents"],
-            }
+            Verdict(
+                against=against,
+                metric=rule.metric,
+                label=compared.label,
+                must=rule.must,
+                margin=rule.margin,
+                outcome=outcome,
+                finding=finding,
+                value=change and change.value,
+                low=change and change.low,
+                high=change and change.high,
+                p=p,
+                detectable=least,
+                rows=compared.rows,
+                documents=compared.documents,
+                unscored=tuple(name for name, figure in compared.figures.items() if not figure.scored),
+            )
         )
-    shown = any(each["must"] == "better" and each["outcome"] == "holds" for each in verdicts)
-    for each in verdicts:
-        if better == "any" and shown and each["must"] == "better":
-            each["needed"] = each["outcome"] == "holds"
+    if better == "any" and any(each.finding == "gain" for each in verdicts):
+        verdicts = [
+            each.model_copy(update={"needed": each.finding == "gain"}) if each.must == "better" else each
+            for each in verdicts
+        ]
     return verdicts
 
 
-def untested(rules: Sequence[Rule], against: str, why: str) -> list[Verdict]:
-    """Open verdicts, where there is no comparison to judge by."""
-    nothing = dict.fromkeys(("value", "low", "high", "p", "detectable"))
+def not_compared(rules: Sequence[Rule], against: Against) -> list[Verdict]:
+    """Open verdicts, for a system that there is no comparison with."""
     return [
-        {
+        Verdict(
             **rule.model_dump(exclude={"against"}),
-            "against": against,
-            "label": METRICS[rule.metric].label,
-            "outcome": "open",
-            "reason": f"{why}.",
-            "needed": True,
-            **nothing,
-            "rows": 0,
-            "documents": 0,
-        }
+            against=against,
+            label=METRICS[rule.metric].label,
+            outcome="open",
+            finding="not compared",
+        )
         for rule in rules
     ]
 
 
-def _p(entry: Entry) -> float:
-    """The p-value that a claim is tested with; 1 where there is nothing to test it on."""
-    return float(entry["difference"]["p"]) if entry["difference"] and entry["documents"] >= MIN_CLUSTERS else 1.0
+def decide(verdicts: Sequence[Verdict], champion_missing: str | None) -> Literal["promote", "refuse", "undecided"]:
+    """promote: every verdict that is needed holds. refuse: one fails. undecided: one is open, or nothing was asked.
+
+    Undecided also if there is a champion that could not be compared, whether or not a rule asks for it: the promotion
+    log takes no gate that does not know whom it puts out of service.
+    """
+    if not any(each.against != "trained" for each in verdicts):
+        return "undecided"
+    outcomes = {each.outcome for each in verdicts if each.needed}
+    if "fails" in outcomes:
+        return "refuse"
+    return "undecided" if champion_missing or "open" in outcomes else "promote"
 
 
-def _untold(entry: Entry) -> str | None:
-    """Why nothing may be said about a metric; None if something may."""
-    if entry["difference"] is None:
-        empty = [name for name, figure in entry.items() if isinstance(figure, dict) and not figure["scored"]]
-        return f"no row of the {' nor of the '.join(empty)} is scored" if empty else "no row is scored for both"
-    if entry["documents"] < MIN_CLUSTERS:
-        return f"inconclusive on {entry['documents']} source documents; it takes {MIN_CLUSTERS}"
-    return None
-
-
-def _better(entry: Entry, p: float, least: float | None) -> Ruling:
-    if untold := _untold(entry):
-        return "open", f"{entry['label']}: {untold}."
-    change = entry["difference"]
-    told = f"{entry['label']} {moved(entry)}"
-    if (change["low"] > 0 or change["high"] < 0) and p < SIGNIFICANT:
-        gained = (change["value"] > 0) == (entry["direction"] == "higher")
-        return ("holds", f"{told}, beyond chance (p {_p_text(p)}).") if gained else ("fails", f"{told}: it got worse.")
-    return "open", f"{told}: no gain beyond chance; one of {share(least)} would be shown four times in five."
-
-
-def _not_worse(entry: Entry, margin: float, least: float | None) -> Ruling:
-    if untold := _untold(entry):
-        return "open", f"{entry['label']}: {untold}."
-    loss_at_best, loss_at_worst = losses(entry)
-    told = f"{entry['label']} {moved(entry)}"
-    if loss_at_worst <= margin:
-        return "holds", f"{told}, within the margin of {share(margin)}."
-    if loss_at_best > margin:
-        return "fails", f"{told}, worse by more than the margin of {share(margin)}."
-    if least and least > margin:
-        wanted = f"about {math.ceil(entry['documents'] * (least / margin) ** 2):,}" if margin else "endlessly many"
-        return "open", (
-            f"{told}: {entry['documents']} documents such as these show a margin of {share(least)}, not of "
-            f"{share(margin)}, which takes {wanted}."
-        )
-    return "open", f"{told}: the interval reaches past the margin of {share(margin)}."
-
-
-def moved(entry: Entry) -> str:
-    """`+0.63 [+0.58, +0.67]`."""
-    change = entry["difference"]
-    return f"{signed(change['value'])} {interval(change['low'], change['high'])}"
-
-
-def losses(entry: Entry) -> tuple[float, float]:
+def losses(direction: Literal["higher", "lower", "none"], low: float, high: float) -> tuple[float, float]:
     """How much worse the second system is, at the interval's better end and at its worse one; a gain is negative."""
-    low, high = entry["difference"]["low"], entry["difference"]["high"]
-    return (-high, -low) if METRICS[entry["name"]].direction == "higher" else (low, high)
+    return (-high, -low) if direction == "higher" else (low, high)
 
 
-def _p_text(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+def _p(compared: Comparison) -> float:
+    """The p-value that a claim is tested with; 1 where there is nothing to test it on."""
+    return compared.difference.p if compared.difference and compared.documents >= MIN_CLUSTERS else 1.0
 
 
-def _showable(entry: Entry) -> float | None:
-    """The least margin that would be kept to four times in five, if nothing had changed in truth; 6 digits."""
-    change, clusters = entry["difference"], entry["documents"]
-    if not change:
-        return None
-    return round(detectable_mean(uncertainty(change), clusters), 6)
+def _unknown(compared: Comparison) -> Ruling | None:
+    """Why nothing may be said about a metric; None if something may."""
+    if compared.difference is None:
+        return "open", "not scored"
+    return ("open", "few documents") if compared.documents < MIN_CLUSTERS else None
+
+
+def _better(compared: Comparison, p: float) -> Ruling:
+    change = compared.difference
+    assert change
+    if (change.low <= 0 <= change.high) or p >= SIGNIFICANT:
+        return "open", "no gain shown"
+    return ("holds", "gain") if (change.value > 0) == (compared.direction == "higher") else ("fails", "loss")
+
+
+def _not_worse(compared: Comparison, margin: float) -> Ruling:
+    change = compared.difference
+    assert change
+    loss_at_best, loss_at_worst = losses(compared.direction, change.low, change.high)
+    if loss_at_worst <= margin:
+        return "holds", "within the margin"
+    return ("fails", "beyond the margin") if loss_at_best > margin else ("open", "margin not shown")

@@ -4,7 +4,12 @@ Each figure is a mean over the rows to which it applies, so that it comes with a
 over-refusal 1 and precision equal to the share of unanswerable questions; never refusing has recall and F1 0.
 """
 
+from collections.abc import Iterable
+
+from tasks.evaluation.metrics.overlap import contains_value
 from tasks.evaluation.metrics.row import Row
+
+Key = tuple[str, str]  # document, query
 
 
 def abstained(row: Row) -> float:
@@ -50,6 +55,44 @@ def leaky_abstention(row: Row) -> float | None:
     40 % of the refusals of four real systems held a "However" or "But".
     """
     return float(row.leaks) if row.abstained else None
+
+
+def refusal_exactness(row: Row) -> float | None:
+    """1 if a refusal is the fixed sentence, to the letter and nothing more, else 0; up.
+
+    None if the answer does not abstain, or the data have no fixed sentence. What reads answers by machine relies on it.
+    """
+    if not row.abstained or row.refusal is None:
+        return None
+    return float(row.answer.strip() == row.refusal.strip())
+
+
+def handled(row: Row) -> bool:
+    """Whether a row is dealt with rightly: refused and no more if unanswerable, else answered, with the known value."""
+    if row.should_abstain:
+        return row.abstained and not row.claims
+    return not row.abstained and contains_value(row) != 0
+
+
+def contrast_pairs(rows: Iterable[tuple[Key, bool, bool]]) -> list[float | None]:
+    """1 for a pair of which both sides are handled, else 0, up; on the first row of each pair, None on all others.
+
+    `rows`: (document, query), should_abstain and `handled` of each row. A pair is a (document, query) that occurs
+    both answerable and unanswerable. Neither always refusing nor never refusing gets any pair right.
+    """
+    first: dict[Key, int] = {}
+    sides: dict[Key, dict[bool, bool]] = {}
+    count = 0
+    for key, should_abstain, right in rows:
+        first.setdefault(key, count)
+        side = sides.setdefault(key, {})
+        side[should_abstain] = side.get(should_abstain, True) and right
+        count += 1
+    column: list[float | None] = [None] * count
+    for key, side in sides.items():
+        if len(side) == 2:
+            column[first[key]] = float(all(side.values()))
+    return column
 
 
 def baselines(share: float) -> dict[str, dict[str, float | None]]:

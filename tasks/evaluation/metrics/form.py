@@ -1,9 +1,11 @@
-"""Likeness to the reference in form, whatever is said in it."""
+"""The form of an answer: its likeness to the reference's form, its length, what is copied, whether it was cut off."""
 
 from functools import lru_cache
 
 from tasks.evaluation.metrics.row import Row
 from tasks.text.tokens import stop_words
+
+RUN = 5  # words in a row that hardly agree by chance
 
 
 def form(row: Row) -> float | None:
@@ -25,3 +27,27 @@ def form(row: Row) -> float | None:
 @lru_cache(maxsize=1 << 14)
 def _kind(word: str) -> str:
     return word if word in stop_words() else "0" if word[0].isdigit() else "w"
+
+
+def length_ratio(row: Row) -> float | None:
+    """Words of the answer over words of the reference, from 0; 1 is as long. A diagnostic: neither way is better.
+
+    None if the answer abstains or should. Shows padding and curtness, which most other metrics reward or punish.
+    """
+    if row.abstained or row.should_abstain or not row.reference_words:
+        return None
+    return len(row.answer_words) / len(row.reference_words)
+
+
+def copy_density(row: Row) -> float | None:
+    """Share of the answer's words that lie in runs of five or more words copied from a passage, 0 to 1.
+
+    A diagnostic beside `faithfulness`, which copying raises: neither way is better. None if the answer abstains or
+    has fewer than five words. Akin to the coverage by extractive fragments of Grusky 2018.
+    """
+    return None if row.abstained else row.context.copied(row.answer, RUN)
+
+
+def truncated(row: Row) -> float:
+    """1 if the answer was cut off at the limit of new tokens, else 0; down. The model rambles, or the limit is low."""
+    return float(row.truncated)

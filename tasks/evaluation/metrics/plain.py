@@ -10,7 +10,7 @@ them with labels of people wants one for every row.
 from collections.abc import Sequence
 from functools import lru_cache
 
-from tasks.evaluation.metrics.faithfulness import mean_of_lowest, sentence_support
+from tasks.evaluation.metrics.grounding import mean_of_lowest, sentence_support
 from tasks.evaluation.metrics.row import Row
 from tasks.text import ContextView, sentences
 from tasks.text.citations import without_citations
@@ -23,7 +23,7 @@ def faithfulness(query: str, context: Context, answer: str) -> float | None:
 
     Claims are its sentences without refusals and caveats. An answer that claims nothing, as a clean refusal does, is
     measured by its sentences as they stand, and scores low: ask `is_abstention` first to leave those out. None only
-    for an answer without a word. What S is, and where it is blind: `tasks.evaluation.metrics.faithfulness`.
+    for an answer without a word. What S is, and where it is blind: `tasks.evaluation.metrics.grounding`.
     """
     view = _view(context)
     said = Row(query=query, context=view, answer=answer).claims or sentences(without_citations(answer))

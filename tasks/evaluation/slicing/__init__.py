@@ -1,14 +1,20 @@
-"""Robustness slices, one idea per file, and their table. A new one is one file and one line here."""
+"""Robustness slices and their table. A new one is one function in slices.py and one line here."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tasks.evaluation.slicing.counterfactual import counterfactual
-from tasks.evaluation.slicing.distractors import distractors_40, distractors_80
-from tasks.evaluation.slicing.gold_removed import gold_removed
-from tasks.evaluation.slicing.injection import injection, injection_tokens
-from tasks.evaluation.slicing.position import gold_first, gold_last, gold_middle
 from tasks.evaluation.slicing.question import Made, Question, Unfit
+from tasks.evaluation.slicing.slices import (
+    counterfactual,
+    distractors_40,
+    distractors_80,
+    gold_first,
+    gold_last,
+    gold_middle,
+    gold_removed,
+    injection,
+    injection_tokens,
+)
 
 
 class Wrong(NamedTuple):

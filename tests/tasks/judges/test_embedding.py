@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from tasks.engine.errors import UserError
-from tasks.judges.case import Case
+from tasks.judges.cases import CHUNK, Case
 from tasks.judges.embedding import Embedder, EmbeddingConfig, relevance, similarity
 from tasks.judges.llm import Guessed, scored
-from tasks.judges.memory import CHUNK
 from tests.tasks.judges.models import minilm, toy_classifier
 
 LONG = "The feed pump P-101 delivers 40 cubic metres an hour at 16 bar. " * 60

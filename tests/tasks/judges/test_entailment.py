@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tasks.engine.errors import UserError
-from tasks.judges.case import Case
+from tasks.judges.cases import Case
 from tasks.judges.entailment import Entailment, EntailmentConfig, faithfulness
 from tests.tasks.judges.models import WORDS, toy_classifier
 

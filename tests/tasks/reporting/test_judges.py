@@ -1,9 +1,7 @@
 """The report's section on judges."""
 
 from tasks.evaluation.statistics import MIN_CLUSTERS
-from tasks.judges.case import Case, Judgement
-from tasks.judges.figures import figures
-from tasks.judges.memory import Judged
+from tasks.judges.cases import Case, Judged, Judgement, figures
 from tasks.reporting.rendering import render
 
 

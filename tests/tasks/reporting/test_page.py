@@ -8,9 +8,7 @@ import orjson
 import pytest
 
 from tasks.evaluation.metrics import METRICS, Metric
-from tasks.judges.case import Judgement, read_cases
-from tasks.judges.figures import figures
-from tasks.judges.memory import Judged
+from tasks.judges.cases import Judged, Judgement, figures, read_cases
 from tasks.report import ReportConfig, report
 from tasks.reporting.page import at, sources
 from tests.tasks.evaluation.rows import REFUSAL, poor, right, triplets
@@ -182,7 +180,7 @@ def test_a_new_metric_needs_no_change_here(tmp_path, monkeypatch):
         """Share of capital letters, to see that a metric comes with its definition."""
         return sum(map(str.isupper, row.answer)) / max(len(row.answer), 1)
 
-    metric = Metric(shouting, "Capital letters", "Style / domain", "lower", binary=False)
+    metric = Metric(shouting, "Capital letters", "Style / domain", "lower", "mean")
     monkeypatch.setitem(METRICS, "shouting", metric)
     found = told(tmp_path, inputs(tmp_path, triplets(12), poor, right))
     assert "shouting" in next(area for area in found["areas"] if area["name"] == "Style / domain")["more"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tasks.evaluation.gating.compare import compare
-from tasks.evaluation.gating.decision import decide
+from tasks.evaluation.gating.verdicts import decide
 from tasks.gate import GateConfig, judge_all
 from tests.tasks.evaluation.gating.simulation import METRICS, World
 
@@ -23,7 +23,7 @@ def evaluation(world, seed, **gains):
     first, second = world.answers(rows, rng), world.answers(rows, rng, **gains)
     entries = compare(first, second, ("base", "tuned"), resamples=1000, seed=seed, metrics=METRICS)
     verdicts = judge_all(CONFIG, {"base": entries})
-    return {entry["name"]: entry["difference"] for entry in entries}, verdicts, decide(verdicts)[0]
+    return {entry.name: entry.difference for entry in entries}, verdicts, decide(verdicts, None)
 
 
 def against_both(world, seed, **gains):
@@ -37,7 +37,7 @@ def against_both(world, seed, **gains):
         for name, other in (("base", base), ("champion", champion))
     }
     verdicts = judge_all(CONFIG, comparisons)
-    return {name: [each for each in verdicts if each["against"] == name] for name in comparisons}, decide(verdicts)[0]
+    return {name: [each for each in verdicts if each.against == name] for name in comparisons}, decide(verdicts, None)
 
 
 def share(said):
@@ -45,7 +45,7 @@ def share(said):
 
 
 def better(verdicts):
-    return {each["metric"]: each for each in verdicts if each["must"] == "better"}
+    return {each.metric: each for each in verdicts if each.must == "better"}
 
 
 @pytest.fixture(scope="module")
@@ -57,37 +57,37 @@ def alike():
 def test_of_a_thousand_adapters_that_are_no_better_at_most_5_in_100_are_promoted(alike):
     assert share([decision == "promote" for _, _, decision in alike]) <= 0.05
     # Nor is it the margins alone that hold them back: so seldom is any gain claimed.
-    claimed = [any(each["outcome"] == "holds" for each in better(verdicts).values()) for _, verdicts, _ in alike]
+    claimed = [any(each.outcome == "holds" for each in better(verdicts).values()) for _, verdicts, _ in alike]
     assert 0.005 <= share(claimed) <= 0.05
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_intervals_cover_93_to_97_in_100(alike, metric):
-    covered = share([change[metric]["low"] <= 0 <= change[metric]["high"] for change, _, _ in alike])
+    covered = share([change[metric].low <= 0 <= change[metric].high for change, _, _ in alike])
     assert 0.93 <= covered <= 0.975  # a thousand tell a share of .95 to ± .014
 
 
 @pytest.mark.parametrize("metric", ["token_f1", "hallucination"])  # a mean, and a rate near 0
 def test_a_gain_of_the_stated_size_is_promoted_in_three_of_four_cases(metric):
-    stated = median(better(evaluation(LARGE, 10_000 + seed)[1])[metric]["detectable"] for seed in range(20))
+    stated = median(better(evaluation(LARGE, 10_000 + seed)[1])[metric].detectable for seed in range(20))
     found = [evaluation(LARGE, seed, **{metric: stated}) for seed in range(200)]
     assert share([decision == "promote" for _, _, decision in found]) >= 0.75
-    shown = share([better(verdicts)[metric]["outcome"] == "holds" for _, verdicts, _ in found])
+    shown = share([better(verdicts)[metric].outcome == "holds" for _, verdicts, _ in found])
     assert 0.74 <= shown <= 0.92  # four in five, as is said: neither less, nor far more
     true = stated * WRONG.get(metric, 1)
-    assert share([change[metric]["low"] <= true <= change[metric]["high"] for change, _, _ in found]) >= 0.92
+    assert share([change[metric].low <= true <= change[metric].high for change, _, _ in found]) >= 0.92
 
 
 def test_what_is_better_than_the_base_and_no_better_than_the_champion_is_not_promoted():
     found = [against_both(SMALL, seed) for seed in range(60)]
-    shown = [better(verdicts["base"])["token_f1"]["outcome"] == "holds" for verdicts, _ in found]
+    shown = [better(verdicts["base"])["token_f1"].outcome == "holds" for verdicts, _ in found]
     assert share(shown) >= 0.8  # it is the champion that holds it back
     assert share([decision == "promote" for _, decision in found]) <= 0.05
 
 
 def test_a_gain_of_the_stated_size_over_the_champion_is_promoted_in_three_of_four_cases():
     verdicts = [against_both(LARGE, 10_000 + seed)[0]["champion"] for seed in range(5)]
-    stated = median(better(each)["token_f1"]["detectable"] for each in verdicts)
+    stated = median(better(each)["token_f1"].detectable for each in verdicts)
     found = [against_both(LARGE, seed, token_f1=stated)[1] for seed in range(40)]
     assert share([decision == "promote" for decision in found]) >= 0.75
 

@@ -4,7 +4,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from sacrebleu.metrics.chrf import CHRF
 
-from tasks.evaluation.metrics.chrf import chrf, chrf_of, texts
+from tasks.evaluation.metrics.overlap import chrf, chrf_of, texts
 from tasks.evaluation.metrics.row import Row
 from tasks.text import ContextView
 from tests.tasks.evaluation.metrics.grounded import GROUNDED

@@ -5,8 +5,7 @@ import inspect
 import pytest
 
 from tasks.evaluation.metrics import METRICS, Row
-from tasks.evaluation.metrics.abstention import abstention_f1_weight, baselines
-from tasks.evaluation.metrics.contrast_pairs import contrast_pairs, handled
+from tasks.evaluation.metrics.abstention import abstention_f1_weight, baselines, contrast_pairs, handled
 from tasks.text import ContextView
 
 REFUSAL = "Not stated in the context."

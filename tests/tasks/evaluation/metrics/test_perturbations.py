@@ -6,9 +6,13 @@ import re
 import pytest
 
 from tasks.evaluation.metrics import Row
-from tasks.evaluation.metrics.faithfulness import faithfulness, response_support, sentence_support
-from tasks.evaluation.metrics.hallucination import hallucination
-from tasks.evaluation.metrics.relevance import relevance
+from tasks.evaluation.metrics.grounding import (
+    faithfulness,
+    hallucination,
+    relevance,
+    response_support,
+    sentence_support,
+)
 from tasks.text import ContextView, sentences
 from tests.tasks.evaluation.metrics.grounded import GROUNDED
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.evaluation.slicing.another import other_numbers, shape
-from tasks.evaluation.slicing.draw import draw, shuffled
+from tasks.evaluation.slicing.question import draw, shuffled
+from tasks.evaluation.slicing.slices import other_numbers, shape
 
 LOTS = st.integers(0, 2**64 - 1)
 

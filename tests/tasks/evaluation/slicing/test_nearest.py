@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.data.triplets import Triplet
-from tasks.evaluation.slicing.nearest import Nearest
+from tasks.evaluation.slicing.question import Nearest
 
 THINGS = ["oil", "pressure", "belt", "colour", "weight", "label", "limit", "speed"]
 

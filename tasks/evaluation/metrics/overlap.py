@@ -1,19 +1,72 @@
-"""Likeness to the reference by characters."""
+"""How far an answer agrees with the reference answer: values, words, sequences of words, characters."""
 
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tasks.evaluation.metrics.row import Row
+from tasks.text import holds
 
 if TYPE_CHECKING:
     from tasks.evaluation.statistics import Floats
+
 
 ORDER = 6  # characters of the longest n-grams
 BETA = 2  # how much more recall counts than precision
 KEY_BITS = 64
 
 Texts = tuple[str, str] | None  # answer and reference
+
+
+def contains_value(row: Row) -> float | None:
+    """1 if the row's `value` stands in the answer, whatever stands around it, else 0; up.
+
+    Compared by stems and by numbers in one spelling: "1,450 rpm" is in "It runs at 1450rpm." None if the row has no
+    value or the right answer is a refusal. Blind to what the value is said of, and to an answer that lists several.
+    """
+    if row.should_abstain or not row.value:
+        return None
+    return float(holds(row.answer, row.value))
+
+
+def exact_match(row: Row) -> float | None:
+    """1 if the answer equals the reference but for case, punctuation and articles, else 0; up.
+
+    None where the right answer is a refusal, so that refusing everything cannot win. Source: SQuAD (Rajpurkar 2016).
+    Blind to any other way of saying the same.
+    """
+    if row.should_abstain or not row.reference:
+        return None
+    return float(row.answer_terms == row.reference_terms)
+
+
+def token_f1(row: Row) -> float | None:
+    """Harmonic mean of the shares of answer words in the reference and of reference words in the answer; 0 to 1, up.
+
+    None where the right answer is a refusal; a refusal of an answerable question counts, and scores near 0. Source:
+    SQuAD (Rajpurkar 2016). Blind to word order, to synonyms, and to which words matter: a wrong number costs little.
+    """
+    if row.should_abstain or not row.reference:
+        return None
+    answer, reference = row.answer_terms, row.reference_terms
+    said, wanted = Counter(answer), Counter(reference)
+    common = sum([min(count, wanted[word]) for word, count in said.items() if word in wanted])
+    return 2 * common / (len(answer) + len(reference)) if common else 0.0
+
+
+def rouge_l(row: Row) -> float | None:
+    """F1 of the longest common subsequence of words of answer and reference, 0 to 1, up.
+
+    Measures style: None if the answer abstains or should. Source: ROUGE-L (Lin 2004), without stemming. Blind to
+    meaning: a right answer in other words scores low, a wrong number in the right words high.
+    """
+    from rapidfuzz.distance import LCSseq
+
+    if row.abstained or row.should_abstain or not row.reference:
+        return None
+    answer, reference = row.answer_words, row.reference_words
+    common = LCSseq.similarity(answer, reference)
+    return 2 * common / (len(answer) + len(reference)) if common else 0.0
 
 
 def chrf(row: Row) -> float | None:

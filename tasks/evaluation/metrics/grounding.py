@@ -1,11 +1,13 @@
-"""Faithfulness: do the answer's sentences stand in the context?"""
+"""How far the context supports an answer, and how far the answer takes up the question."""
 
 from collections.abc import Iterable
 from functools import lru_cache
+from math import fsum
 
 from tasks.evaluation.metrics.row import Row
 from tasks.text import ContextView
 from tasks.text.citations import without_citations
+from tasks.text.support import read
 
 ABSENT_NUMBER, ABSENT_ENTITY = 0.25, 0.15  # what an unsupported number or name in a sentence costs
 
@@ -66,3 +68,47 @@ def _support(context: ContextView, sentence: str, *, new_number: bool, new_entit
     if idf is None or window is None or bigrams is None:
         return None
     return (idf + window + bigrams) / 3 - ABSENT_NUMBER * new_number - ABSENT_ENTITY * new_entity
+
+
+def hallucination(row: Row) -> float:
+    """1 if the answer's claims have a support under the threshold or state an absent number, else 0; down.
+
+    Counts over all rows: an answer that abstains and says no more hallucinates nothing; one that refuses and then
+    answers is judged by what it then says. At a threshold of .48, 90 % of faithful sentences pass and 26 % of
+    hallucinated ones (human labels, 2,579 sentences); .38: 95 / 41; .60: 80 / 13. Blind where `faithfulness` is.
+    """
+    support = response_support(row)
+    return float(bool(row.unsupported_numbers) or (support is not None and support < row.threshold))
+
+
+def unsupported_numbers(row: Row) -> float:
+    """1 if the answer states a number in digits that the context states neither in digits nor in words, else 0; down.
+
+    False alarms on answers that people wrote: .3 % (published), 0 of 140 (measured here). Blind to a number taken
+    from the wrong place of the context, to numbers in words, to signs and units; a sum or a conversion is an alarm.
+    """
+    return float(bool(row.unsupported_numbers))
+
+
+def unsupported_entities(row: Row) -> float:
+    """1 if the answer holds a name of which some word stands neither in context nor question, else 0; down.
+
+    False alarms on answers that people wrote: 5.3 % (published), 3 of 140 (measured here). Names are known by their
+    capitals: blind to a name that opens a sentence, to names in small letters, and to languages without capitals.
+    """
+    return float(bool(row.unsupported_entities))
+
+
+def relevance(row: Row) -> float | None:
+    """Share of the question's IDF mass that the answer takes up, 0 to 1, up.
+
+    None if the answer abstains or the question has no content word. AUROC .90 against the answer to the nearest other
+    question. Echoing the question wins and a bare value ("16 bar") loses: read beside `token_f1`.
+    """
+    asked = set(read(row.query).content)
+    if row.abstained or not asked:
+        return None
+    weight = row.context.weight
+    said = set(read(row.answer).content)
+    # A set's order changes with PYTHONHASHSEED; fsum rounds once, so that the sum does not.
+    return fsum(map(weight, asked & said)) / fsum(map(weight, asked))

@@ -1,8 +1,18 @@
-"""Citations of the passages that say so."""
+"""Citations of numbered passages: do the passages exist, and do they support the sentence?"""
 
-from tasks.evaluation.metrics.faithfulness import sentence_support
+from tasks.evaluation.metrics.grounding import sentence_support
 from tasks.evaluation.metrics.row import Row
 from tasks.text import ContextView
+
+
+def citations_exist(row: Row) -> float | None:
+    """Share of the cited numbers that a passage of the context bears, 0 to 1, up.
+
+    None if the answer cites nothing, or no number stands in front of the passages. Blind to whether the right passage
+    is cited: see `citations_supported`.
+    """
+    cited = [number for _, numbers in row.cited for number in numbers]
+    return sum(number in row.numbered for number in cited) / len(cited) if cited and row.numbered else None
 
 
 def citations_supported(row: Row) -> float | None:
