@@ -2,6 +2,7 @@
 
 from flows.config import Retrain
 from flows.pipeline import planned
+from flows.promotion.candidates import find
 from flows.sources import base_model, template
 from tasks.engine.errors import UserError
 from tasks.engine.storage.store import Artifact, Store
@@ -29,7 +30,7 @@ def _adapter(config: Retrain, key: str | None) -> Artifact:
     """The adapter named by `key`, else the one that this config makes, else the newest."""
     store = config.open_store()
     if key:
-        found = store.match(key)
+        found = find(store, key)
     else:
         planner, _ = planned(config)
         own = [step.artifact for step in planner.steps if step.label == "export" and step.artifact]

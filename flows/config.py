@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
-from flows.promotion.settle import PromotionConfig
+from flows.promotion.decisions import PromotionConfig
 from flows.settings import Address, StoreConfig
 from tasks.answer import AnswerConfig
 from tasks.build import BuildConfig

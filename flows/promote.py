@@ -1,12 +1,17 @@
 """Prefect flows that put an adapter into service and take it out again, with a person's approval where that is wanted.
 
-The retraining flow settles its own adapter (`flows/promotion/settle.py`); these are for whoever decides: from the UI,
-by a schedule, an automation, or asked by a retraining whose `promotion.mode` is approve.
+The retraining flow decides about its own adapter (`apply_and_ask`); these flows are for whoever decides: from the UI,
+by a schedule or an automation, or asked by a retraining whose `promotion.mode` is approve.
+
+What became of an adapter is announced as an event that automations act upon: adapter.promoted, adapter.refused,
+adapter.undecided, adapter.rolled-back, each about `reground.adapter.<first digits of the key>`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.deployments import run_deployment
@@ -19,19 +24,30 @@ from pydantic import Field
 
 from flows.orchestration import ui_artifacts
 from flows.orchestration.task_runner import retry_transient
-from flows.promotion import decide
-from flows.promotion.announce import announced
-from flows.promotion.judged import decided
-from flows.promotion.settle import PromotionConfig, Settled, candidate, settle
-from flows.promotion.versions import markdown, versions
+from flows.promotion import decisions
+from flows.promotion.decisions import (
+    AdapterOutcome,
+    PromotionConfig,
+    Retrained,
+    apply_decision,
+    candidate,
+    with_registry,
+)
+from flows.promotion.log import Entry
+from flows.promotion.promotions import Promotions, flow_run_id
+from flows.promotion.versions import versions
+from flows.promotion.view import approval_form, sentence, versions_markdown
 from flows.settings import StoreConfig, refuse_outside
 from tasks.engine import Text
 from tasks.engine.errors import UserError
-from tasks.engine.storage.store import Store
+from tasks.engine.storage.store import SHORT, Store
 
-__all__ = ["PromotionConfig", "promote", "rollback", "settle", "settle_and_ask"]
-
-SERVED = "versions"  # key of the Markdown artifact
+EVENTS = {
+    "promote": "adapter.promoted",
+    "refuse": "adapter.refused",
+    "rollback": "adapter.rolled-back",
+    "challenge": "adapter.undecided",
+}
 
 
 class Promote(StoreConfig):
@@ -68,7 +84,7 @@ CHALLENGER = Promote()
 def promote(request: Promote = CHALLENGER) -> State[str]:
     """Put an adapter into service, if its gate says so; with `approval`, only once a person has approved.
 
-    The state message tells the outcome. A run that waits for approval is suspended and needs no worker; resumed, it
+    The state message gives the outcome. A run that waits for approval is suspended and needs no worker; resumed, it
     goes on from the top.
     """
     refuse_outside(request)
@@ -77,83 +93,111 @@ def promote(request: Promote = CHALLENGER) -> State[str]:
 
 @flow(name="rollback", validate_parameters=True)
 def rollback(request: Rollback) -> State[str]:
-    """Take the champion out of service and bring back the adapter before it. The state message tells the outcome."""
+    """Take the champion out of service and bring back the adapter before it. The state message gives the outcome."""
     refuse_outside(request)
     return retry_transient(lambda: _rolled_back(request))
 
 
-# Each of these may be done again: what is in the promotion log already is not entered twice.
+# Each of these may be repeated: nothing is entered into the promotion log twice.
 
 
 def _promoted(request: Promote) -> State[str]:
     store = request.open_store()
     with announced(store):
         if request.approval:
-            told = _asked(store, request)
+            decision = _ask(store, request)
         else:
-            told = decide.promote(store, request.adapter, because=request.because, force=request.force)
-    return _ended(store, told, request.mlflow)
+            decision = decisions.promote(store, request.adapter, because=request.because, force=request.force)
+    return _ended(store, decision, request.mlflow)
 
 
 def _rolled_back(request: Rollback) -> State[str]:
     store = request.open_store()
     with announced(store):
-        told = decide.rollback(store, request.adapter, because=request.because)
-    return _ended(store, told, request.mlflow)
+        decision = decisions.rollback(store, request.adapter, because=request.because)
+    return _ended(store, decision, request.mlflow)
 
 
-def _asked(store: Store, request: Promote) -> str:
-    """Ask a person, and do as they say. The adapter is in the form: by the time of the answer another may wait."""
+def _ask(store: Store, request: Promote) -> AdapterOutcome:
+    """Ask a person and do what they say. The form names the adapter: another may wait by the time of the answer."""
     form: type[Approval] = Approval
-    if not _resumed():
+    context = FlowRunContext.get()
+    resumed = bool(context and context.flow_run and context.flow_run.run_count > 1)
+    if not resumed:
         adapter = candidate(store, request.adapter)
-        about = decide.described(store, adapter)
+        about = approval_form(store, adapter)
         ui_artifacts.markdown(about, key="approval", description="What waits for approval")
         form = Approval.with_initial_data(description=about, adapter=f"{adapter.step}/{adapter.key}")
     answer = suspend_flow_run(wait_for_input=form, key="approval")
     if not answer.approve:
-        return decide.refuse(store, answer.adapter, because=answer.reason, approver=answer.name)
-    return decide.promote(store, answer.adapter, because=answer.reason, force=request.force, approver=answer.name)
+        return decisions.refuse(store, answer.adapter, because=answer.reason, approver=answer.name)
+    return decisions.promote(store, answer.adapter, because=answer.reason, force=request.force, approver=answer.name)
 
 
-def _resumed() -> bool:
-    context = FlowRunContext.get()
-    return bool(context and context.flow_run and context.flow_run.run_count > 1)
+def _ended(store: Store, decision: AdapterOutcome, mlflow: str | None) -> State[str]:
+    message = sentence(with_registry(store, decision, mlflow))
+    ui_artifacts.markdown(
+        versions_markdown(versions(store)), key="versions", description="Adapters by what became of them"
+    )
+    return Completed(message=message, data=message)
 
 
-def _ended(store: Store, told: str, mlflow: str | None) -> State[str]:
-    if mlflow:
-        from flows.promotion.registry import mirrored
-
-        told += mirrored(store, mlflow)
-    ui_artifacts.markdown(markdown(versions(store)), key=SERVED, description="Adapters by what became of them")
-    return Completed(message=told, data=told)
-
-
-def settle_and_ask(store: Store, config: PromotionConfig, outcome: Settled, *, cache: str | None = None) -> str:
-    """`settle`, and where a person is to approve start the deployment that asks; once for each adapter and gate."""
-    told = settle(store, config, outcome)
-    challenger = store.promotions.state.challenger
-    waits = challenger is not None and store.promotions.is_same(challenger, outcome.adapter)
-    if config.asks and config.deployment and waits and decided(outcome.gate).decision == "promote":
+def apply_and_ask(
+    store: Store, config: PromotionConfig, result: Retrained, *, cache: str | None = None
+) -> AdapterOutcome:
+    """`apply_decision`, and where a person is to approve, start the deployment that asks; once per adapter and gate."""
+    decision = apply_decision(store, config, result)
+    if decision.outcome == "waiting" and config.asks and config.deployment:
         request = Promote(
             store=store.url,
             cache=str(Path(cache).resolve()) if cache else None,
-            adapter=f"{outcome.adapter.step}/{outcome.adapter.key}",
+            adapter=f"{result.adapter.step}/{result.adapter.key}",
             approval=True,
             mlflow=config.mlflow,
         )
-        _start(config.deployment, request, once=f"{outcome.adapter.key}-{outcome.gate.key}")
-    return told
+        _start(config.deployment, request, once=f"{result.adapter.key}-{result.gate.key}")
+    return decision
 
 
 def _start(deployment: str, request: Promote, once: str) -> None:
     """Start the deployment, unless it was for this key. UserError if the Prefect server has none of that name."""
-    given = {"request": request.model_dump(mode="json")}
+    parameters = {"request": request.model_dump(mode="json")}
     try:
-        run_deployment(deployment, parameters=given, timeout=0, as_subflow=False, idempotency_key=once)
+        run_deployment(deployment, parameters=parameters, timeout=0, as_subflow=False, idempotency_key=once)
     except ObjectNotFound:
         raise UserError(
             f"promotion.deployment: the server at {PREFECT_API_URL.value() or 'no address'} has no {deployment}",
             "deploy it, or set PREFECT_API_URL to the server that has it; `reground retrain` then asks",
         ) from None
+
+
+@contextmanager
+def announced(store: Store) -> Iterator[None]:
+    """Announce what this flow run enters into the promotion log meanwhile; a server that is away is no failure."""
+    promotions = Promotions(store)
+    before = len(promotions.entries())
+    yield
+    try:
+        for entry in promotions.entries()[before:]:
+            if entry.by.get("flow_run") == flow_run_id() and (event := event_of(entry)):
+                _emit(store, entry, event)
+    except Exception as error:
+        get_run_logger().warning("What became of the adapter could not be announced: %s", error)
+
+
+def event_of(entry: Entry) -> str | None:
+    """None for an adapter that the gate would promote, and that waits for a person."""
+    return None if entry.action == "challenge" and entry.decision == "promote" else EVENTS[entry.action]
+
+
+def _emit(store: Store, entry: Entry, event: str) -> None:
+    from prefect.events import emit_event  # .04 s, and most runs have nothing to announce
+
+    emit_event(
+        event,
+        resource={
+            "prefect.resource.id": f"reground.adapter.{entry.version.key[:SHORT]}",
+            "prefect.resource.name": entry.about,
+        },
+        payload={"why": entry.why, "store": store.url, "who": entry.who},
+    )

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flows.config import BaseConfig, PromptConfig
+from flows.promotion.candidates import roles
+from flows.promotion.promotions import Promotions
 from tasks.data.readers import expand
 from tasks.data.readers.source import Rows
 from tasks.engine.code.source import ROOT
@@ -12,8 +14,7 @@ from tasks.engine.errors import Unreachable, UserError
 from tasks.engine.inputs import HubModel, Input, Local
 from tasks.engine.record import Record
 from tasks.engine.retry import is_away
-from tasks.engine.storage.store import Artifact, Store
-from tasks.engine.storage.whole import NotWhole, whole
+from tasks.engine.storage.store import Artifact, CorruptArtifact, Store
 
 TEMPLATES = ROOT / "tasks/prompts/templates"
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -44,7 +45,7 @@ class WarmStart(NamedTuple):
 
 def champion(store: Store) -> WarmStart:
     """The champion of a store, for `train.start: champion`. UserError if there is none, or not whole any more."""
-    alias = store.alias("champion")
+    alias = roles(store).get("champion")
     if not alias:
         raise UserError(
             f"train.start is champion, and {store.url} has none yet",
@@ -61,7 +62,7 @@ def went_on_from(store: Store, warm: WarmStart) -> WarmStart | None:
     trained = store.find(origin.step, origin.key) if origin and origin.step and origin.key else None
     try:
         return WarmStart(trained["adapter"], _made_from(store, trained, "train")) if trained else None
-    except NotWhole:
+    except CorruptArtifact:
         return None
 
 
@@ -77,7 +78,7 @@ def _made_from(store: Store, artifact: Artifact, name: str) -> Artifact:
 
 def _whole(store: Store, step: str, key: str) -> Artifact:
     instead = "`reground rollback`, or set train.start to base"
-    return whole(store, step, key, wanted="train.start is champion, and of it ", instead=instead)
+    return store.require(step, key, purpose="train.start is champion, and of it ", instead=instead)
 
 
 class Incumbent(NamedTuple):
@@ -95,8 +96,8 @@ def incumbent(store: Store, adapter: Any, base: Local | HubModel, template: Loca
     UserError for a promotion log that is not whole: who is in service is then not known, and nobody may be compared.
     """
     try:
-        served = store.promotions.incumbent(adapter if isinstance(adapter, Artifact) else None)
-    except NotWhole as error:
+        served = Promotions(store).incumbent(adapter if isinstance(adapter, Artifact) else None)
+    except CorruptArtifact as error:
         return Incumbent(None, f"the champion cannot answer: {error.what}")
     if served is None:
         return None

@@ -41,9 +41,9 @@ def s3(tmp_path_factory):
         patch.setenv("AWS_ACCESS_KEY_ID", "testing")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        import s3fs
+        import boto3
 
-        s3fs.S3FileSystem(skip_instance_cache=True).mkdir("reground")
+        boto3.client("s3").create_bucket(Bucket="reground")
         yield "s3://reground"
     server.terminate()
     server.wait(10)

@@ -9,7 +9,8 @@ import pytest
 
 from flows.config import TINY, load
 from flows.pipeline import pipeline
-from flows.promotion.settle import settle
+from flows.promotion.decisions import apply_decision
+from flows.promotion.promotions import Promotions
 from tasks.engine.key import Request
 from tasks.engine.make import make
 
@@ -80,11 +81,11 @@ def retrained(place: Path, spoil, *settings: str) -> SimpleNamespace:
 
     run.store = store
     outcome = pipeline(config, run)
-    settled = settle(store, config.promotion, outcome)
+    settled = apply_decision(store, config.promotion, outcome)
     told = json.loads((outcome.gate.folder / "gate.json").read_text())
     failing = {(each["against"], each["metric"]) for each in told["verdicts"] if each["outcome"] == "fails"}
     return SimpleNamespace(
-        **told, failing=failing, settled=settled, made=made, champion=store.promotions.state.champion
+        **told, failing=failing, settled=settled, made=made, champion=Promotions(store).state.champion
     )
 
 

@@ -8,6 +8,7 @@ from flows import wording
 from flows.cli import tables as display
 from flows.cli.options import Overrides, WhichArtifact, WhichStore, console, open_store, write_json
 from flows.config import TINY
+from flows.promotion.candidates import find
 
 
 def why(
@@ -19,7 +20,7 @@ def why(
     """Tell why an artifact was made: what had changed since the one before, and why that had, back to the source."""
     from tasks.engine.lineage import why as explain
 
-    cause = explain(open_store(config, overrides).match(artifact))
+    cause = explain(find(open_store(config, overrides), artifact))
     if json:
         write_json(cause)
     else:
@@ -36,7 +37,7 @@ def lineage(
     """Show everything that an artifact was made from, up to the files and the base model."""
     from tasks.engine.lineage import lineage as trace
 
-    found = trace(open_store(config, overrides).match(artifact))
+    found = trace(find(open_store(config, overrides), artifact))
     if json:
         write_json(found)
     elif mermaid:

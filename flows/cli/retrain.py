@@ -12,7 +12,7 @@ from flows.cli.options import ConfigFile, Overrides, console, write_json
 from flows.config import TINY, Retrain, load
 
 if TYPE_CHECKING:
-    from flows.promotion.settle import Settled
+    from flows.promotion.decisions import Retrained
     from tasks.engine.plan import Planner
     from tasks.engine.storage.store import Store
 
@@ -40,17 +40,19 @@ def retrain(config: ConfigFile = TINY, overrides: Overrides = None) -> None:
     console.print(settled, highlight=False)
 
 
-def _settled(tree: Retrain, store: "Store", outcome: "Settled") -> str:
+def _settled(tree: Retrain, store: "Store", outcome: "Retrained") -> str:
     """Settle what was fresh. Prefect only if it is to ask a person: the run that made the adapter may not have reached
     the deployment; one that was asked is not asked again."""
+    from flows.promotion.view import sentence
+
     if not tree.promotion.asks:
-        from flows.promotion.settle import settle
+        from flows.promotion.decisions import apply_decision
 
-        return settle(store, tree.promotion, outcome)
+        return sentence(apply_decision(store, tree.promotion, outcome))
     settings.for_terminal()
-    from flows.promote import settle_and_ask
+    from flows.promote import apply_and_ask
 
-    return settle_and_ask(store, tree.promotion, outcome, cache=tree.cache)
+    return sentence(apply_and_ask(store, tree.promotion, outcome, cache=tree.cache))
 
 
 def _run_flow(tree: Retrain) -> tuple[Path, str]:

@@ -1,4 +1,4 @@
-"""What the store holds: artifacts, their names, what may go and what is harmed."""
+"""What the store holds: artifacts, their names, what may go and what is damaged."""
 
 import sys
 from typing import Annotated
@@ -8,6 +8,7 @@ import typer
 from flows.cli import tables as display
 from flows.cli.options import Overrides, WhichArtifact, WhichStore, console, open_store, write_json
 from flows.config import TINY
+from flows.promotion.candidates import find, require_no_role, roles
 
 
 def artifacts(
@@ -25,8 +26,8 @@ def show(
     overrides: Overrides = None,
     json: Annotated[bool, typer.Option("--json", help="The whole record, for machines.")] = False,
 ) -> None:
-    """Tell how an artifact came to be: what it was made from, why, when, by whom, at what cost."""
-    found = open_store(config, overrides).match(artifact)
+    """Show how an artifact came to be: what it was made from, why, when, by whom, at what cost."""
+    found = find(open_store(config, overrides), artifact)
     if json:
         write_json(found.record)
     else:
@@ -43,14 +44,16 @@ def alias(
 ) -> None:
     """Give an artifact a name, or list the names.
 
-    What has a name is kept by `reground gc`, with all that it was made from. champion, previous and challenger are
-    named by `reground promote` and `rollback` alone.
+    `reground gc` keeps what has a name, with everything that it was made from. The names champion, previous and
+    challenger are given by `reground promote` and `rollback` alone.
     """
     store = open_store(config, overrides)
     if name and artifact:
-        found = store.match(artifact)
+        found = find(store, artifact)
+        require_no_role(name, found)
         store.point(name, found.step, found.key)
-    console.print(display.aliases([each for known, each in sorted(store.aliases().items()) if name in (None, known)]))
+    names = store.aliases() | roles(store)
+    console.print(display.aliases([each for known, each in sorted(names.items()) if name in (None, known)]))
 
 
 def gc(
@@ -62,9 +65,10 @@ def gc(
 ) -> None:
     """Free the space of what no alias, no adapter that may be served, no recent run and nothing young needs.
 
-    It says of each thing why it stays or goes, and may run while other commands do.
+    Shows for each thing why it stays or goes. May run beside other commands.
     """
-    from tasks.engine.storage.gc import DAY, collect
+    from flows.promotion.upkeep import collect
+    from tasks.engine.storage.gc import DAY
 
     store = open_store(config, overrides)
     found = collect(store, older_than=older_than * DAY, keep_runs=keep_runs, delete=delete)
@@ -72,13 +76,14 @@ def gc(
 
 
 def fsck(config: WhichStore = TINY, overrides: Overrides = None) -> None:
-    """Read every byte of the store, report each flaw, and mend what can be mended.
+    """Read every byte of the store, report each problem, and mend what can be mended.
 
-    Exits with 0 if all is whole, with 1 if all that was wrong is mended or taken out of use, else with 2.
+    Exits with 0 if everything is intact, with 1 if every problem was mended or taken out of use, else with 2.
     """
     from tqdm import tqdm
 
-    from tasks.engine.storage.fsck import bytes_to_read, check
+    from flows.promotion.upkeep import check
+    from tasks.engine.storage.fsck import bytes_to_read
 
     store = open_store(config, overrides)
     size = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}

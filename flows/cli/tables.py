@@ -13,7 +13,7 @@ from flows import wording
 from flows.wording import cost, duration, in_short, moment, size
 from tasks.engine.lineage import Cause, Edge, Lineage
 from tasks.engine.plan import Planned
-from tasks.engine.storage.aliases import Alias
+from tasks.engine.storage.references import Alias
 from tasks.engine.storage.store import SHORT, Artifact
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def findings(console: Console, found: "list[Finding]") -> None:
     """One line per flaw: where, what, and what was done about it."""
     for each in found:
         mark = "[yellow]▸[/]" if each.mended else "[bold red]✗[/]"
-        console.print(f"{mark} [bold]{escape(each.where)}[/]: {escape(each.flaw)}; {each.done}", highlight=False)
+        console.print(f"{mark} [bold]{escape(each.where)}[/]: {escape(each.problem)}; {each.done}", highlight=False)
     console.print(f"{len(found)} flaws" if len(found) > 1 else "1 flaw" if found else "[green]✓[/] all is whole")
 
 

@@ -1,6 +1,7 @@
-"""What the flow of a retraining does: name its run, make what is stale, show it, settle the adapter."""
+"""What the flow of a retraining does: name its run, make what is stale, show it, decide about the adapter."""
 
 from contextvars import ContextVar
+from dataclasses import asdict
 from io import StringIO
 from typing import Any
 
@@ -18,9 +19,10 @@ from flows.orchestration import ui_artifacts
 from flows.orchestration.mappers import Runner
 from flows.orchestration.task_runner import OnStep, TaskRunner, no_display, retry_transient
 from flows.pipeline import Outcome, pipeline, planned
-from flows.promote import settle_and_ask
-from flows.promotion.announce import announced
-from flows.promotion.versions import markdown, versions
+from flows.promote import announced, apply_and_ask
+from flows.promotion.promotions import Promotions
+from flows.promotion.versions import versions
+from flows.promotion.view import sentence, versions_markdown
 from flows.settings import refuse_outside
 from flows.wording import mermaid, run_name
 from tasks.engine.errors import UserError
@@ -54,11 +56,13 @@ def _run(config: Retrain, because: str, planner: Planner | None) -> State[Retrai
     ui_artifacts.markdown(summary, key="comparison", description="Base against tuned")
     ui_artifacts.markdown(_origins(outcome.report), key="lineage", description="What the report was made from")
     with announced(store):
-        settled = settle_and_ask(store, config.promotion, outcome, cache=config.cache)
-    served = f"{markdown(versions(store))}\n{history.markdown([e.plain() for e in store.promotions.entries()])}"
+        decision = apply_and_ask(store, config.promotion, outcome, cache=config.cache)
+    entries = [asdict(entry) for entry in Promotions(store).entries()]
+    served = f"{versions_markdown(versions(store))}\n{history.markdown(entries)}"
     ui_artifacts.markdown(served, key="versions", description="Adapters by what became of them")
-    result = {"report": str(outcome.report.folder), "promotion": settled}
-    return Completed(message=f"{report['headline']} → {settled}", data=result)
+    became = sentence(decision)
+    result: Retrained = {"report": str(outcome.report.folder), "promotion": became}
+    return Completed(message=f"{report['headline']} → {became}", data=result)
 
 
 def run_pipeline(config: Retrain, store: Store, *, name: str, **options: Any) -> Outcome[Artifact]:

@@ -28,7 +28,7 @@ from tasks.engine.mapper import Spread, here
 from tasks.engine.plan import Planned, Planner, last_used, look
 from tasks.engine.progress import watched_by
 from tasks.engine.step import Config, Step
-from tasks.engine.storage.runs import RunLog
+from tasks.engine.storage.references import RunLog
 from tasks.engine.storage.store import SHORT, Artifact, Store
 
 Result = TypeVar("Result")

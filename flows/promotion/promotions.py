@@ -1,76 +1,80 @@
 """Which adapter is in service: promoted, rolled back, refused or waiting, each by one entry of the promotion log.
 
     champion      the adapter in service
-    previous      the one that a rollback brings back
-    challenger    one that waits for a decision; it was measured against the champion, so a new champion ends its wait
+    previous      the adapter that a rollback brings back
+    challenger    an adapter that waits for a decision; a new champion ends the wait, as it was compared with the old
 
-Champions are a stack. A rollback takes the top one out and remembers it: it comes back only if a person says so. Below
-it lies the one before, and so on down; two rollbacks in a row go two steps down, never up again.
+Champions are a stack. A rollback removes the top one, and it comes back only if a person says so. Two rollbacks in a
+row go two steps down, never up again.
 """
 
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
-from flows.promotion import promotion_case, promotion_log, refusals
-from flows.promotion.history import History, same
-from flows.promotion.judged import decided
-from flows.promotion.promotion_case import Case
-from flows.promotion.promotion_log import Entry, State, Version
-from flows.promotion.refusals import Outdated
+from flows.promotion import log as promotion_log
+from flows.promotion.candidates import ADAPTERS, Subject, gate_decision, version
+from flows.promotion.log import Action, Entry, Log, State, Version, same
 from tasks.engine import progress
 from tasks.engine.errors import UserError
 from tasks.engine.storage import lease
 from tasks.engine.storage.artifact import Artifact
-from tasks.engine.storage.whole import whole
+from tasks.engine.storage.process import Process
+from tasks.engine.storage.store import Store
+from tasks.evaluation.gating.decision import Decision
 
-if TYPE_CHECKING:
-    from tasks.engine.storage.store import Store
+# The fields of a verdict that the log keeps; the rest stays in gate.json.
+SHORTENED = {"against", "metric", "label", "must", "margin", "outcome", "value", "low", "high", "reason"}
 
-ADAPTERS = "export"  # the step whose artifacts are served
 
-__all__ = ["Entry", "Outdated", "Promotions", "State", "Version"]
+class Outdated(UserError):
+    """The gate compared with a champion that is no longer in service."""
 
 
 class Promotions:
-    """The promotions of one store. Each method that writes may be called again: what is so already is not said twice.
+    """The promotions of one store. Every method that writes may be called again: nothing is entered twice.
 
-    Any number of processes may write at once; one that finds its number taken reads what came in between and decides
-    anew.
+    Any number of processes may write at once; one that finds its number taken reads the new entries and decides again.
     """
 
-    def __init__(self, store: "Store") -> None:
-        self._store = store
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def log(self) -> Log:
+        return promotion_log.read(self.store.objects)
 
     def entries(self) -> list[Entry]:
         """The whole log, oldest first."""
-        return promotion_log.read(self._store.objects)
+        return list(self.log().entries)
 
     @property
     def state(self) -> State:
-        return promotion_log.state(self._store.objects)
+        return promotion_log.read_state(self.store.objects)
 
     # Writing
 
     def challenge(
         self, adapter: Artifact, *, gate: Artifact | None = None, report: Artifact | None = None, why: str = ""
     ) -> Entry:
-        """The adapter waits for a decision; without a `why`, for the gate's."""
+        """The adapter waits for a decision; without a `why`, for the gate's reason."""
 
-        def decide(log: History) -> Entry:
+        def decide(log: Log) -> Entry:
             case = self._case(adapter, gate, report)
             waits = log.state.challenger
             last = log.last(case.version)
             if log.is_champion(case.version):
-                return log.of_champion()
+                return log.champion_entry()
             if waits and same(waits, case.version) and last and last.gate == case.gate:
                 return last
-            reason = why or (case.decision.why if case.decision else "")
+            reason = why or (case.judged.why if case.judged else "")
             return case.entry(log, "challenge", reason, log.after_challenge(case.version))
 
-        with self._kept_from_gc():
+        with self._no_collection():
             return self._append(decide)
 
     def promote(
@@ -83,25 +87,28 @@ class Promotions:
         force: bool = False,
         approver: str | None = None,
     ) -> Entry:
-        """Put the adapter into service. With a gate, only if that says so, of this adapter against this champion.
+        """Put the adapter into service. With a gate, only if the gate compared it with today's champion and says so.
 
-        Without one, or with `force`, a person's `why` stands in for it, and the entry says so. Only `force` brings back
-        what was rolled back.
+        Without a gate, or with `force`, a person's `why` replaces it, and the entry says so. Only `force` brings back
+        an adapter that was rolled back.
         """
-        by_hand = force or gate is None
-        refusals.require_reason(why, f"{adapter.about} would be promoted")
+        _require_reason(why, f"{adapter.about} would be promoted")
 
-        def decide(log: History) -> Entry:
+        def decide(log: Log) -> Entry:
             case = self._case(adapter, gate, report, approver)
             if log.is_champion(case.version):
-                return log.of_champion()
-            if not force and log.was_rolled_back(case.version):
-                raise refusals.rolled_back(case.version, log.last(case.version, "rollback"))
-            if gate and not force:
-                refusals.require_proof(log.state.champion, case.version, gate, decided(gate))
+                return log.champion_entry()
+            if not force and (back := log.rolled_back(case.version)):
+                raise UserError(
+                    f"{adapter.about} was rolled back on {back.minute} by {back.who}: {back.why}",
+                    "bring it back only by hand: `reground promote --force --because …`",
+                )
+            if gate and case.judged and not force:
+                _require_proof(log.state.champion, case.version, gate, case.judged)
+            by_hand = force or gate is None
             return case.entry(log, "promote", why, log.after_promotion(case.version), by_hand=by_hand)
 
-        with self._kept_from_gc():
+        with self._no_collection():
             return self._append(decide)
 
     def refuse(
@@ -113,14 +120,14 @@ class Promotions:
         report: Artifact | None = None,
         approver: str | None = None,
     ) -> Entry:
-        """The adapter does not go into service; of the champion this says nothing."""
+        """The adapter does not go into service; the champion stays as it is."""
         case = self._case(adapter, gate, report, approver)
-        refusals.require_reason(why, f"{adapter.about} would be refused")
+        _require_reason(why, f"{adapter.about} would be refused")
 
-        def decide(log: History) -> Entry:
+        def decide(log: Log) -> Entry:
             last = log.last(case.version)
             if log.is_champion(case.version):
-                return log.of_champion()
+                return log.champion_entry()
             if last and (last.action, last.gate, last.why) == ("refuse", case.gate, why):
                 return last
             by_hand = approver is not None
@@ -131,37 +138,40 @@ class Promotions:
     def rollback(self, *, why: str, adapter: Artifact | None = None, approver: str | None = None) -> Entry:
         """Take `adapter`, or without it the champion, out of service, and bring back the one before.
 
-        Said twice of the same adapter it is done once. Without a name it is refused right after another rollback: said
-        twice by mistake, it would take a good adapter out.
+        Repeated for the same adapter it is done once. Without a name it is refused right after another rollback:
+        repeated by mistake, it would take a good adapter out of service.
         """
-        refusals.require_reason(why, "the champion would be rolled back")
-        champion = self.state.champion  # as whoever calls sees it now, not one that is promoted while we write
-        meant = promotion_case.version(adapter) if adapter else champion  # flawed or not: it is to go
-        if not meant:
+        _require_reason(why, "the champion would be rolled back")
+        champion = self.state.champion  # as the caller sees it now, not one that is promoted meanwhile
+        target = version(adapter) if adapter else champion  # damaged or not: it is to go
+        if not target:
             raise UserError("there is no champion to roll back", "see `reground versions`")
-        run = promotion_case.flow_run_id()
+        run = flow_run_id()
 
-        def decide(log: History) -> Entry:
-            last = log.last_change()
-            if adapter and log.was_rolled_back(meant):
-                done = log.last(meant, "rollback")
-                assert done
+        def decide(log: Log) -> Entry:
+            last, champion, previous = log.last_change(), log.state.champion, log.state.previous
+            if adapter and (done := log.rolled_back(target)):
                 return done
             if not adapter and last and last.action == "rollback":
-                if same(last, meant) or (run and last.by["flow_run"] == run):
+                if same(last.version, target) or (run and last.by["flow_run"] == run):
                     return last
-                raise refusals.rolled_back_just_now(last, log.state)
-            if not log.is_champion(meant):
-                raise refusals.not_in_service(meant, log.state)
-            previous = log.state.previous
+                assert champion
+                raise UserError(
+                    f"{last.about} was rolled back already, on {last.minute} by {last.who}; "
+                    f"{champion.about} is in service",
+                    f"to take that one out as well, name it: `reground rollback {champion.about} --because …`",
+                )
+            if not log.is_champion(target):
+                now = f"{champion.about} is" if champion else "no adapter is"
+                raise UserError(f"{target.about} is not in service: {now}", "see `reground versions`")
             if not previous:
                 raise UserError(
-                    f"before {meant.about} no adapter was in service that could come back",
+                    f"before {target.about} no adapter was in service that could come back",
                     "promote another one: `reground promote ADAPTER --force --because …`",
                 )
-            self.artifact(previous)  # nothing that is not whole comes back
-            case = Case(meant, promotion_case.by(approver))
-            return case.entry(log, "rollback", why, log.after_rollback(meant), by_hand=True)
+            self.artifact(previous)  # only an intact adapter comes back
+            case = _Case(target, _writer(approver))
+            return case.entry(log, "rollback", why, log.after_rollback(target), by_hand=True)
 
         return self._append(decide)
 
@@ -169,81 +179,119 @@ class Promotions:
 
     def is_champion(self, adapter: Artifact) -> bool:
         champion = self.state.champion
-        return champion is not None and self.is_same(champion, adapter)
-
-    def is_same(self, version: Version, adapter: Artifact) -> bool:
-        return same(version, promotion_case.version(adapter))
-
-    def last_promotion(self, version: Version) -> Entry:
-        """The entry that promoted this adapter last. UserError if none did."""
-        entry = History(self.entries()).last(version, "promote")
-        if not entry:
-            raise UserError(f"{version.about} was never promoted", "see `reground versions`")
-        return entry
-
-    def was_rolled_back(self, adapter: Artifact) -> bool:
-        """Whether the adapter was taken out of service, and not promoted again since."""
-        return self.rolled_back(adapter) is not None
-
-    def rolled_back(self, adapter: Artifact) -> Entry | None:
-        """The entry that took the adapter out of service, unless it was promoted again since."""
-        log, version = History(self.entries()), promotion_case.version(adapter)
-        return log.last(version, "rollback") if log.was_rolled_back(version) else None
-
-    def refused_by_hand(self, adapter: Artifact) -> Entry | None:
-        """The entry by which a person refused the adapter, unless it was promoted since."""
-        return History(self.entries()).refused_by_hand(promotion_case.version(adapter))
+        return champion is not None and same(champion, version(adapter))
 
     def incumbent(self, adapter: Artifact | None) -> Artifact | None:
-        """The champion that this adapter is to be compared with; None if there is none. NotWhole if it is gone.
+        """The champion that this adapter is to be compared with; None if there is none. CorruptArtifact if it is gone.
 
-        For the champion itself it is the one that was in service when it was promoted: so a run in which nothing
+        For the champion itself it is the one that was in service when it was promoted, so a run in which nothing
         changed compares with the same one as before.
         """
-        log = History(self.entries())
+        log = self.log()
         champion = log.state.champion
-        if champion and adapter and same(champion, promotion_case.version(adapter)):
+        if champion and adapter and same(champion, version(adapter)):
             champion = log.before_promotion(champion)
         return self.artifact(champion) if champion else None
 
     def artifact(self, version: Version) -> Artifact:
-        """The adapter itself. NotWhole if it is gone or flawed."""
-        return whole(self._store, version.step, version.key)
+        """The adapter itself. CorruptArtifact if it is gone or damaged."""
+        return self.store.require(version.step, version.key)
 
     def _case(
-        self,
-        adapter: Artifact,
-        gate: Artifact | None = None,
-        report: Artifact | None = None,
-        approver: str | None = None,
-    ) -> Case:
+        self, adapter: Artifact, gate: Artifact | None, report: Artifact | None, approver: str | None = None
+    ) -> "_Case":
         if adapter.step != ADAPTERS:
             raise UserError(f"{adapter.about} is no adapter that can be served", f"give an artifact of {ADAPTERS}")
         for each in filter(None, (adapter, gate)):
-            whole(self._store, each.step, each.key)
-        return Case(
-            promotion_case.version(adapter),
-            promotion_case.by(approver),
-            gate=promotion_case.name(gate) if gate else None,
-            decision=decided(gate) if gate else None,
-            report=promotion_case.name(report) if report else None,
-        )
+            self.store.require(each.step, each.key)
+        names = [f"{each.step}/{each.key}" if each else None for each in (gate, report)]
+        return _Case(version(adapter), _writer(approver), *names, judged=gate_decision(gate) if gate else None)
 
     @contextmanager
-    def _kept_from_gc(self) -> Iterator[None]:
-        """No collection goes on meanwhile: one that has read the log already might take what is about to be named."""
-        with lease.held(self._store.objects, "gc", self._store.lease_seconds, progress.say):
+    def _no_collection(self) -> Iterator[None]:
+        """No collection runs meanwhile: one that has read the log already might remove what the entry will name."""
+        with lease.held(self.store.objects, "gc", self.store.lease_seconds, progress.say):
             yield
 
-    def _append(self, decide: Callable[[History], Entry]) -> Entry:
-        """Write the entry that `decide` makes of the log, or leave it at the one that it finds there."""
-        objects = self._store.objects
-        if self._store.mirror:
-            self._store.mirror.require_exclusive_create()
+    def _append(self, decide: Callable[[Log], Entry]) -> Entry:
+        """Write the entry that `decide` makes of the log, or return the one that it finds there."""
+        objects = self.store.objects
+        self.store.require_exclusive_create()
         while True:
-            log = History(self.entries())
+            log = self.log()
             entry = decide(log)
             new = entry.number == log.next_number
             if not new or objects.create(promotion_log.name_of(entry.number), entry.content(), durable=True):
                 return entry
             time.sleep(random.uniform(0, objects.patience))  # another took the number
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What an entry says besides the action; read once, whatever its number turns out to be."""
+
+    version: Version
+    by: dict[str, Any]
+    gate: str | None = None
+    report: str | None = None
+    judged: Decision | None = None
+
+    def entry(self, log: Log, action: Action, why: str, state: State, *, by_hand: bool = False) -> Entry:
+        return Entry(
+            number=log.next_number,
+            action=action,
+            adapter=self.version.adapter,
+            weights=self.version.weights,
+            at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            by=self.by,
+            why=why,
+            by_hand=by_hand,
+            decision=self.judged.decision if self.judged else None,
+            verdicts=[each.model_dump(include=SHORTENED) for each in self.judged.verdicts] if self.judged else [],
+            gate=self.gate,
+            report=self.report,
+            state=state,
+            before=log.entries[-1].digest if log.entries else "",
+        )
+
+
+def flow_run_id() -> str | None:
+    """The id of the Prefect flow run that this is, if it is one."""
+    if "prefect" not in sys.modules:  # then it is none, and importing it takes over a second
+        return None
+    from prefect.runtime import flow_run
+
+    found: str | None = flow_run.get_id()
+    return found
+
+
+def _writer(approver: str | None) -> dict[str, Any]:
+    """Who writes: the process, the Prefect flow run if this is one, and who approved if someone was asked."""
+    process = Process.this()
+    facts = {"user": process.user, "host": process.host, "pid": process.pid}
+    return {**facts, "flow_run": flow_run_id(), "approver": approver}
+
+
+def _require_reason(why: str, what: str) -> None:
+    if not why.strip():
+        raise UserError(f"{what} for no reason", "say why: `--because …`")
+
+
+def _require_proof(champion: Version | None, adapter: Version, gate: Artifact, judged: Decision) -> None:
+    """UserError unless the gate says promote, about this adapter and today's champion."""
+    about = adapter.about
+    if judged.decision != "promote":
+        verb = "refused it" if judged.decision == "refuse" else "could not decide"
+        raise UserError(
+            f"{about} is not promoted: the gate {verb}. {judged.why}",
+            "train a better one, or promote it by hand: `--force --because …`",
+        )
+    subject = Subject.of(gate)
+    if subject.adapter != adapter.weights:
+        raise UserError(f"{gate.about} judged another adapter than {about}", "give the gate of this adapter")
+    if subject.champion != (champion.weights if champion else None):
+        now = f"{champion.about} is champion now" if champion else "there is no champion now"
+        raise Outdated(
+            f"{gate.about} compared {about} with another champion: {now}",
+            "run `reground retrain`, which compares again, or promote it by hand: `--force --because …`",
+        )

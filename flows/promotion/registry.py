@@ -1,13 +1,15 @@
 """Champion and previous as aliases of an MLflow registered model, for those who serve from there.
 
-The promotion log is the truth and this its mirror: a registry that cannot be reached loses nothing, and is brought up
-to date the next time. Where it is, MLflow's own environment says (`MLFLOW_TRACKING_URI`, `MLFLOW_REGISTRY_URI`).
+The promotion log is the source and the registry its mirror: one that cannot be reached loses nothing, and is brought up
+to date the next time. MLflow's own environment says where it is (`MLFLOW_TRACKING_URI`, `MLFLOW_REGISTRY_URI`).
 """
 
 import os
 from typing import TYPE_CHECKING, Any
 
-from flows.promotion.promotion_log import Version
+from pydantic import BaseModel, ConfigDict
+
+from flows.promotion.log import Version, read, read_state
 from tasks.engine.errors import UserError
 from tasks.engine.redact import redacted
 from tasks.engine.storage.store import Store
@@ -20,34 +22,46 @@ TAG = "reground.adapter"  # of a model version: export/<key>
 WEIGHTS = "reground.weights"  # and its weights' SHA-256
 
 
-def mirrored(store: Store, model: str) -> str:
-    """Bring the registry up to date, and tell in words how that went; empty if it was."""
-    state = store.promotions.state
-    mark, wanted = f".mirrored/{model}", "\n".join(f"{n} {v.adapter}" for n, v in state.roles().items() if n in ROLES)
+class Mirrored(BaseModel):
+    """What an update of the registry did: the version of each role, or why it failed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    versions: dict[str, str] = {}
+    error: str | None = None
+
+
+def update_registry(store: Store, model: str) -> Mirrored | None:
+    """Bring the registry up to date if it is not; None if it was. A registry that cannot be reached is no failure."""
+    roles = _served(store)
+    mark, wanted = f".mirrored/{model}", "\n".join(f"{name} {version.adapter}" for name, version in roles.items())
     if (store.objects.read(mark) or b"").decode() == wanted:
-        return ""
+        return None
     try:
-        told = mirror(store, model)
+        done = mirror(store, model)
     except Exception as error:  # MLflow's stores raise whatever their databases and services do
-        why = redacted(str(error).partition("\n")[0])
-        return f" Not mirrored to MLflow: {why}; `reground promote --mirror` tries again."
+        return Mirrored(model=model, error=redacted(str(error).partition("\n")[0]))
     store.objects.write(mark, wanted.encode())
-    return f" {told}"
+    return done
 
 
-def mirror(store: Store, model: str) -> str:
-    """Register what is champion and what is previous, unless they are, and point the aliases at them."""
+def mirror(store: Store, model: str) -> Mirrored:
+    """Register champion and previous, unless they are registered, and point the aliases at them."""
     client = _client()
     _model(client, model)
-    roles = {name: version for name, version in store.promotions.state.roles().items() if name in ROLES}
-    told = {name: _version(client, store, model, version) for name, version in roles.items()}
+    numbers = {name: _version(client, store, model, version) for name, version in _served(store).items()}
     for name in ROLES:  # the champion first
-        if name in told:
-            client.set_registered_model_alias(model, name, told[name])
+        if name in numbers:
+            client.set_registered_model_alias(model, name, numbers[name])
         elif name in client.get_registered_model(model).aliases:
             client.delete_registered_model_alias(model, name)
-    aliases = ", ".join(f"{name} is version {number}" for name, number in told.items())
-    return f"MLflow model {model}: {aliases or 'no champion'}."
+    return Mirrored(model=model, versions=numbers)
+
+
+def _served(store: Store) -> dict[str, Version]:
+    roles = read_state(store.objects).roles()
+    return {name: roles[name] for name in ROLES if name in roles}
 
 
 def _client() -> "MlflowClient":
@@ -71,11 +85,12 @@ def _model(client: "MlflowClient", name: str) -> None:
 
 
 def _version(client: "MlflowClient", store: Store, model: str, version: Version) -> str:
-    """The number of the adapter's model version; it is made if there is none."""
+    """The number of the adapter's model version, created if there is none."""
     known = client.search_model_versions(f"name = '{model}' and tag.`{TAG}` = '{version.adapter}'")
     if known:
         return str(known[0].version)
-    adapter, entry = store.promotions.artifact(version), store.promotions.last_promotion(version)
+    adapter, entry = store.require(version.step, version.key), read(store.objects).last(version, "promote")
+    assert entry  # a champion was promoted
     tags = {TAG: version.adapter, WEIGHTS: version.weights, "reground.why": entry.why, "reground.by": entry.who}
     run: Any = client.create_run(_experiment(client, model), tags=tags, run_name=adapter.about)
     client.log_artifacts(run.info.run_id, str(adapter.folder / "adapter"), "adapter")

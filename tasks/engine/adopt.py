@@ -52,7 +52,7 @@ def _source(planned: Planned, store: Store) -> Artifact:
     if not planned.changes:
         gone = why.problem if why and why.problem else "its artifact was deleted"
         raise UserError(f"{label}: {gone}; its code did not change", "run `reground retrain`")
-    if problem := store.flaw(old.step, old.key):
+    if problem := store.problem(old.step, old.key):
         raise UserError(f"{old.about} cannot be adopted: {problem}", "run `reground retrain`")
     return old
 

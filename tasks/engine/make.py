@@ -17,7 +17,7 @@ from tasks.engine.inputs import Input, Source
 from tasks.engine.key import Payload, Request
 from tasks.engine.mapper import Spread, here
 from tasks.engine.record import Adoption, Origin, Reason, Record
-from tasks.engine.storage.disk import full_disk_explained
+from tasks.engine.storage.objects import full_disk_explained
 from tasks.engine.storage.process import Process
 from tasks.engine.storage.store import SHORT, Artifact, Store
 

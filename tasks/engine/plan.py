@@ -9,7 +9,7 @@ from tasks.engine.inputs import Input
 from tasks.engine.key import Request
 from tasks.engine.record import Change, PlanLine, Reason, Record, Status
 from tasks.engine.step import Config, Step, check_part
-from tasks.engine.storage.store import Artifact, Store
+from tasks.engine.storage.store import NEVER_MADE, Artifact, Store
 
 Used = Mapping[str, Mapping[str, str]]  # label → {"step", "key"} of the artifact that the last run used
 RECENT = 50  # runs that are asked what they used
@@ -106,7 +106,7 @@ def look(request: Request, store: Store, used: Used | None = None) -> Planned:
     """Whether the request's artifact is whole, and if not, what changed since the last one like it."""
     step = request.step
     pending = {name: each for name, each in request.inputs.items() if isinstance(each, Pending)}
-    problem = None if pending else store.flaw(step.name, request.key)
+    problem = None if pending else store.problem(step.name, request.key)
     if not pending and problem is None:
         artifact = store.open(step.name, request.key)
         assert artifact is not None
@@ -117,7 +117,7 @@ def look(request: Request, store: Store, used: Used | None = None) -> Planned:
     seconds, gpu_seconds = _cost(_most_complete(before, store).record, share) if before else (None, None)
     if pending:
         why = Reason(needs=tuple(dict.fromkeys(each.label for each in pending.values())), changes=found)
-    elif problem != "never made":
+    elif problem != NEVER_MADE:
         why = Reason(state="corrupt", problem=problem, changes=found)
     else:
         why = Reason(state="deleted" if deleted else "missing", changes=found)

@@ -1,7 +1,7 @@
 """What a retraining whose adapter a person is to approve tells the deployment that asks."""
 
-from flows.promote import Promote, settle_and_ask
-from flows.promotion.settle import PromotionConfig
+from flows.promote import Promote, apply_and_ask
+from flows.promotion.decisions import PromotionConfig
 from tasks.engine.storage.store import Store
 from tests.flows.promotion.test_settle import outcome
 
@@ -12,7 +12,7 @@ def test_the_request_means_the_same_in_another_working_directory(tmp_path, monke
     monkeypatch.setattr("flows.promote.run_deployment", lambda name, **told: started.append((name, told)))
     store = Store("artifacts")
     made = outcome(store, "first")
-    settle_and_ask(store, PromotionConfig(mode="approve", deployment="promote/promote"), made, cache="cache")
+    apply_and_ask(store, PromotionConfig(mode="approve", deployment="promote/promote"), made, cache="cache")
     ((name, told),) = started
     assert name == "promote/promote"
     request = Promote.model_validate(told["parameters"]["request"])

@@ -4,6 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from flows.promotion.candidates import roles
+from flows.promotion.promotions import Promotions
 from flows.sources import Incumbent, _base_of, base_model, incumbent, template
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import HubModel
@@ -19,7 +21,7 @@ def served(project, made):
     """A store in which the one adapter of the earlier run is in service."""
     project.own_store()
     store = project.config.open_store()
-    store.promotions.promote(store.find("export", made.used["export"].key), why="to try it")
+    Promotions(store).promote(store.find("export", made.used["export"].key), why="to try it")
     return project
 
 
@@ -64,7 +66,7 @@ def test_a_new_adapter_is_judged_against_the_champion_as_well_and_again_all_is_c
     assert {"champion", "tuned"} <= set(told["comparisons"]["champion"][0])
     assert told["decision"] != "promote"  # a few rows decide nothing
     store = served.config.open_store()
-    store.promotions.promote(used["export"], why="to try it")  # by hand
+    Promotions(store).promote(used["export"], why="to try it")  # by hand
     steps = planned(served)
     assert set(steps) >= BY_CHAMPION  # the one before it
     assert {each.status for each in steps.values()} == {"fresh"}
@@ -115,12 +117,12 @@ def test_a_base_of_the_hub_is_had_by_its_commit():
 
 def test_a_warm_start_that_made_the_champion_is_found_again_and_does_not_go_on_from_itself(served):
     served.set("train.start=champion")
-    first = served.config.open_store().alias("champion").key
+    first = roles(served.config.open_store())["champion"].key
     used = run(served, "build", "train", "export", "answer tuned", "score tuned", "gate", "report")
     assert used["train"].record.inputs["start"].key
     store = served.config.open_store()
-    store.promotions.promote(store.find("export", used["export"].key), why="better")
-    assert store.alias("champion").key != first
+    Promotions(store).promote(store.find("export", used["export"].key), why="better")
+    assert roles(store)["champion"].key != first
     assert {each.status for each in planned(served).values()} == {"fresh"}
     served.set("train.seed=7")  # another training goes on from the champion of now
     start = planned(served)["train"].request.inputs["start"]

@@ -10,7 +10,9 @@ import time
 import pytest
 
 from flows.config import load
-from flows.promotion.settle import PromotionConfig
+from flows.promotion.candidates import roles
+from flows.promotion.decisions import PromotionConfig
+from flows.promotion.promotions import Promotions
 from tasks.engine.errors import UserError
 from tasks.engine.storage.store import Store
 from tests.flows.promotion.promoting import adapter, gate
@@ -96,12 +98,12 @@ def answer(client, run_id, **given) -> None:
 
 def test_a_person_approves_in_a_form_and_the_log_says_who_and_why_then_rolls_back(served, store):
     """Two runs of the flow wait at once: one is approved, the other refused; neither needs a process meanwhile."""
-    from flows.promote import settle_and_ask
+    from flows.promote import apply_and_ask
 
     first, second = outcome(store, "first"), outcome(store, "second")
     config = PromotionConfig(mode="approve", deployment="promote/ask")
-    assert "waits for approval in a run of promote/ask" in settle_and_ask(store, config, first)
-    settle_and_ask(store, config, first)
+    assert apply_and_ask(store, config, first).waits_for == "promote/ask"
+    apply_and_ask(store, config, first)
     (asked,) = runs_about(served, first.adapter.key)  # asked once, however often it settles
     other = start(served, "promote/ask", store=store.url, adapter=second.adapter.about, approval=True)
     forms = {run: form_of(served, run) for run in (asked, other)}
@@ -113,18 +115,18 @@ def test_a_person_approves_in_a_form_and_the_log_says_who_and_why_then_rolls_bac
     answer(served, asked, approve=True, reason="read forty answers", name="Anna", adapter=whole)
     told = wait_for(served, asked, "Completed")
     assert told.message == f"{first.adapter.about} is promoted: read forty answers"
-    entry = store.promotions.entries()[-1]
+    entry = Promotions(store).entries()[-1]
     assert (entry.action, entry.why, entry.who) == ("promote", "read forty answers", "Anna")
     assert entry.by["flow_run"] == str(asked)
     assert not entry.by_hand
 
     answer(served, other, approve=False, reason="too curt", name="Ben", adapter=f"export/{second.adapter.key}")
     assert wait_for(served, other, "Completed").message == f"{second.adapter.about} is refused by Ben: too curt"
-    assert store.promotions.entries()[-1].action == "refuse"
-    assert store.alias("champion").key == first.adapter.key
+    assert Promotions(store).entries()[-1].action == "refuse"
+    assert roles(store)["champion"].key == first.adapter.key
 
     third = adapter(store, "third")
-    store.promotions.promote(third, why="better", gate=gate(store, third, first.adapter))
+    Promotions(store).promote(third, why="better", gate=gate(store, third, first.adapter))
     back = start(served, "rollback/now", store=store.url, because="it invents pump names")
     message = f"{third.about} is rolled back; {first.adapter.about} is in service: it invents pump names"
     assert wait_for(served, back, "Completed").message == message
@@ -143,7 +145,7 @@ def test_where_the_first_asking_failed_a_run_that_finds_all_fresh_asks_and_only_
 
     with pytest.raises(UserError, match="has no promote/gone\n.*deploy it"):
         settled("promote/gone")
-    assert store.promotions.is_same(store.promotions.state.challenger, first.adapter)
+    assert Promotions(store).state.challenger.key == first.adapter.key
     for _ in range(2):
         assert "waits for approval in a run of promote/ask" in settled("promote/ask")
     (asked,) = runs_about(served, first.adapter.key)
@@ -188,7 +190,7 @@ def test_a_flow_in_this_process_tells_its_outcome_or_what_to_do(prefect_server, 
     from flows.promote import Promote, Rollback, promote, rollback
 
     first = adapter(store, "first")
-    store.promotions.challenge(first, gate=gate(store, first))
+    Promotions(store).challenge(first, gate=gate(store, first))
     place = {"store": store.url}
     assert promote(Promote(**place), return_state=True).message.startswith(f"{first.about} is promoted: ")
     failed = rollback(Rollback(**place, because="no"), return_state=True)
@@ -204,14 +206,14 @@ def test_a_rollback_flow_that_runs_again_does_not_go_a_second_step_down(prefect_
 
     @flow(retries=1)
     def fails_once() -> int:
-        number = store.promotions.rollback(why="no").number
+        number = Promotions(store).rollback(why="no").number
         if not tried.append(number) and len(tried) == 1:
             raise ConnectionError("the entry is written, and the run fails")
         return number
 
     tried: list[int] = []
     for name in ("first", "second", "third"):
-        store.promotions.promote(adapter(store, name), why="by hand")
+        Promotions(store).promote(adapter(store, name), why="by hand")
     assert fails_once() == 4
     assert tried == [4, 4]
-    assert store.alias("champion").key == adapter(store, "second").key
+    assert roles(store)["champion"].key == adapter(store, "second").key

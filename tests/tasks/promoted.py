@@ -1,18 +1,19 @@
 """A promotion log as a store has it: promoted, refused, promoted, taken back, waiting, promoted."""
 
-from flows.promotion.history import History
-from flows.promotion.promotion_log import Entry, Version
+from dataclasses import asdict
+
+from flows.promotion.log import Entry, Log, Version
 
 GATES = {1: 0.30, 2: -0.10, 3: 0.45, 4: 0.52}  # token F1 less the base's, by adapter
 ACTIONS = (("promote", 1), ("refuse", 2), ("promote", 3), ("rollback", 3), ("challenge", 4), ("promote", 4))
 
 
 def log():
-    """The entries, oldest first, as `Entry.plain` gives them."""
+    """The entries, oldest first, as dicts."""
     entries = []
     for action, which in ACTIONS:
         adapter = Version(f"export/{which * 7919:064x}", f"{which:064x}", len(entries) + 1)
-        before = History(entries)
+        before = Log(entries)
         after = {
             "promote": before.after_promotion,
             "refuse": before.after_refusal,
@@ -42,7 +43,7 @@ def log():
                 before=entries[-1].digest if entries else "",
             )
         )
-    return [entry.plain() for entry in entries]
+    return [asdict(entry) for entry in entries]
 
 
 def verdict(metric, label, value):

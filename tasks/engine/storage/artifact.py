@@ -1,25 +1,40 @@
-"""A published output, as its manifest names it."""
+"""A published output, as its manifest describes it."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import orjson
 
+from tasks.engine.digests import Digests
+from tasks.engine.errors import UserError
 from tasks.engine.inputs import sha256_json
 from tasks.engine.record import Record
 from tasks.engine.step import check_part
 from tasks.engine.storage.objects import leads_out
-
-if TYPE_CHECKING:
-    from tasks.engine.storage.store import Store
 
 MANIFEST = "manifest.json"
 RECORD = "record.json"
 STEP = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 SHORT = 16  # hexadecimal digits of the key in a folder's name: 64 bits
+
+
+class CorruptArtifact(UserError):
+    """The artifact is gone or damaged."""
+
+
+class Reader(Protocol):
+    """What an artifact needs of its store."""
+
+    @property
+    def digests(self) -> Digests: ...
+
+    def open(self, step: str, key: str) -> "Artifact | None": ...
+
+    def fetch(self, artifact: "Artifact", names: Iterable[str]) -> Path: ...
 
 
 @dataclass(frozen=True)
@@ -34,21 +49,21 @@ class Artifact:
     key: str
     files: dict[str, dict[str, Any]]
     manifest: bytes = field(repr=False)
-    store: "Store" = field(repr=False, compare=False)
+    store: Reader = field(repr=False, compare=False)
     part: str = ""
     parts: tuple[str, ...] | None = field(default=None, compare=False)
 
     @classmethod
-    def from_manifest(cls, content: bytes, store: "Store") -> "Artifact | None":
-        """The artifact that a manifest names; None if a single byte of the manifest is not as it was written.
+    def from_manifest(cls, content: bytes, store: Reader) -> "Artifact | None":
+        """The artifact of this manifest; None if a single byte of the manifest differs from what was written.
 
-        Whoever may write to the store can write a manifest that is whole. None also if it names a place outside of the
-        artifact's folder, or digests that are none: both become paths where its files are fetched to.
+        Whoever may write to the store can write a valid manifest. So it is None as well if a file name leads out of the
+        artifact's folder or a digest is not one: both become paths where files are fetched to.
         """
         try:
-            told = orjson.loads(content)
-            step, key, files = told["step"], told["key"], told["files"]
-            if content != write_manifest(step, key, files, told["made_ns"]) or not _is_sound(step, key, files):
+            fields = orjson.loads(content)
+            step, key, files = fields["step"], fields["key"], fields["files"]
+            if content != write_manifest(step, key, files, fields["made_ns"]) or not _is_sound(step, key, files):
                 return None
             own = {name: each for name, each in files.items() if name != RECORD}
             return cls(step, key, own, content, store)
@@ -66,7 +81,7 @@ class Artifact:
 
     @property
     def made_ns(self) -> int:
-        """When it was published, in nanoseconds since 1970 by its maker's clock."""
+        """When it was published, in nanoseconds since 1970 by the clock of the machine that made it."""
         made: int = orjson.loads(self.manifest)["made_ns"]
         return made
 
@@ -95,7 +110,7 @@ class Artifact:
 
     @property
     def has_record(self) -> bool:
-        """Whether the record is here as it was published."""
+        """Whether the record on this machine is as it was published."""
         try:
             path = self.store.fetch(self, [RECORD]) / RECORD
             wanted: str = self.all_files[RECORD]["sha256"]
@@ -105,7 +120,7 @@ class Artifact:
 
     @property
     def folder(self) -> Path:
-        """The artifact's folder on this machine, its files in it; of a part, at least the part's."""
+        """The artifact's folder on this machine with its files; for a part, at least the part's files."""
         return self.store.fetch(self, [RECORD, *self.files])
 
     def local(self) -> Path:
@@ -129,9 +144,9 @@ def _is_sound(step: str, key: str, files: dict[str, dict[str, Any]]) -> bool:
 
 
 def write_manifest(step: str, key: str, files: dict[str, dict[str, Any]], made_ns: int) -> bytes:
-    """A manifest as bytes. Its digest is of all that it says, so that no byte of it can change unseen."""
-    told = {"step": step, "key": key, "made_ns": made_ns, "files": files}
-    return orjson.dumps({**told, "digest": sha256_json(told)}, option=orjson.OPT_INDENT_2)
+    """A manifest as bytes. Its digest covers every field, so that no change of a byte goes unnoticed."""
+    fields = {"step": step, "key": key, "made_ns": made_ns, "files": files}
+    return orjson.dumps({**fields, "digest": sha256_json(fields)}, option=orjson.OPT_INDENT_2)
 
 
 def manifest_name(step: str, key: str) -> str:

@@ -1,7 +1,7 @@
-"""Files by their content: `.blobs/ab/ab3f…` is the file whose SHA-256 it is named for.
+"""Files by their content: `.blobs/ab/ab3f…` is the file with this SHA-256.
 
-An artifact's files are hard links to blobs, so what many artifacts share is stored once. Where the file system has no
-hard links an artifact's files stand alone, and there are no blobs.
+An artifact's files are hard links to blobs, so a file that many artifacts share is stored once. Where the file system
+has no hard links an artifact's files are copies, and there are no blobs.
 """
 
 import os
@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.engine.digests import Digests
-from tasks.engine.storage.objects import STAGING, flush, remove
+from tasks.engine.storage.objects import BLOBS, STAGING, flush, remove
 from tasks.engine.storage.process import Process
-
-BLOBS = ".blobs"
 
 
 def blob_name(digest: str) -> str:
@@ -24,7 +22,7 @@ def blob_name(digest: str) -> str:
 
 
 class Blobs:
-    """The blobs of a folder store, or of the local cache of a bucket."""
+    """The blobs of a folder store, or of a bucket's local cache."""
 
     def __init__(self, root: Path, digests: Digests) -> None:
         self.root = root
@@ -34,21 +32,21 @@ class Blobs:
         return self.root / blob_name(digest)
 
     def has(self, digest: str) -> bool:
-        """Whether the blob is there and is what its name says."""
+        """Whether the blob is there, with the content that its name says."""
         try:
             return self.digests.of(self.path(digest)) == digest
         except OSError:
             return False
 
-    def keep(self, path: Path) -> str:
-        """Make a file a blob, or a link to the blob that there is; returns its digest. It is on the disk then."""
+    def add(self, path: Path) -> str:
+        """Make a file a blob, or a link to the existing blob; returns its digest. It is flushed to disk then."""
         if path.is_symlink():
             _replace_by_copy(path)
         digest = self.digests.of(path)
         blob = self.path(digest)
         if blob.exists() and os.path.samefile(blob, path):
             return digest
-        if self.has(digest) and self._laid(digest, path):
+        if self.has(digest) and self._linked(digest, path):
             if not os.path.samefile(blob, path):  # a copy: the file system allows no more links
                 flush(path)
             return digest
@@ -64,17 +62,17 @@ class Blobs:
                     raise
         return digest
 
-    def kept(self, path: Path) -> str | None:
-        """The digest of a file that is its blob already, if it is known without reading the file."""
-        stat = os.lstat(path)  # of a symbolic link, no digest is known
+    def known(self, path: Path) -> str | None:
+        """The digest of a file that is linked to its blob already, if it is known without reading the file."""
+        stat = os.lstat(path)  # no digest of a symbolic link is known
         if digest := self.digests.known(stat):
             with suppress(OSError):
                 blob = os.stat(f"{self.root}/{blob_name(digest)}")
                 return digest if (blob.st_dev, blob.st_ino) == (stat.st_dev, stat.st_ino) else None
         return None
 
-    def lay(self, digest: str, target: Path) -> None:
-        """Put the blob in a file's place, at once."""
+    def link_into(self, digest: str, target: Path) -> None:
+        """Replace the target by the blob, atomically."""
         target.parent.mkdir(parents=True, exist_ok=True)
         with self.temporary() as link:
             self.digests.link(self.path(digest), link)
@@ -82,8 +80,8 @@ class Blobs:
                 os.replace(link, target)
                 link.unlink(missing_ok=True)  # a rename onto another link of the same file leaves both
 
-    def differs(self, path: Path, wanted: dict[str, Any]) -> str | None:
-        """How a file differs from what a manifest says of it, or None."""
+    def difference(self, path: Path, wanted: dict[str, Any]) -> str | None:
+        """How a file differs from its line of a manifest, or None."""
         try:
             size = path.stat().st_size
             if size != wanted["size"]:
@@ -92,17 +90,17 @@ class Blobs:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return "is gone"
 
-    def _laid(self, digest: str, target: Path) -> bool:
-        """Lay the blob, unless `gc` removed it just now."""
+    def _linked(self, digest: str, target: Path) -> bool:
+        """Link the blob to the target, unless `gc` removed it just now."""
         try:
-            self.lay(digest, target)
+            self.link_into(digest, target)
         except FileNotFoundError:
             return False
         return True
 
     @contextmanager
     def temporary(self) -> Iterator[Path]:
-        """A name for a file of this process's on the store's own disk; gone afterwards unless renamed."""
+        """A path for a temporary file on the store's own disk; removed afterwards unless renamed."""
         folder = self.root / STAGING
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{Process.this().tag}-{secrets.token_hex(8)}"
@@ -118,7 +116,7 @@ class Blobs:
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """An empty folder on the store's own file system; gone afterwards unless published."""
+        """An empty folder on the store's own disk; removed afterwards unless published."""
         with self.temporary() as folder:
             folder.mkdir()
             try:
@@ -128,7 +126,7 @@ class Blobs:
 
 
 def _replace_by_copy(path: Path) -> None:
-    """A link to elsewhere is no content: what it points to may change."""
+    """What a symbolic link points to may change."""
     copy = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     shutil.copyfile(path, copy)
     os.replace(copy, path)

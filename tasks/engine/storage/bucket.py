@@ -1,41 +1,34 @@
-"""A bucket of S3 or Google Cloud Storage: objects, and files to and fro, over fsspec.
+"""A bucket of S3 or Google Cloud Storage as objects, over obstore.
 
-Credentials, region and endpoint come from where the provider's own tools take them (`AWS_…`, `AWS_ENDPOINT_URL`,
-`GOOGLE_APPLICATION_CREDENTIALS`); none is read or kept here.
+Credentials, region and endpoint come from where the provider's own tools take them: environment, profiles, single
+sign-on, instance metadata (botocore and google-auth read them). None is kept here.
 """
 
-import errno
 import os
 import re
-import secrets
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tasks.engine.errors import Unreachable, UserError
-from tasks.engine.retry import is_away
-from tasks.engine.storage.objects import Info, within
+from tasks.engine.storage.objects import BLOBS, Info, within
 
 Result = TypeVar("Result")
 
-EXTRAS = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gcs"), "gcs": ("gcsfs", "gcs")}  # scheme: (library, our extra)
+EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs"}  # scheme: our extra
 AT_ONCE = 16  # requests; a bucket answers each in some 20 ms
-# Listings of an earlier second are of no use where others write. An unreachable endpoint should say so within a minute.
-OPTIONS: dict[str, dict[str, Any]] = {
-    "s3": {
-        "config_kwargs": {
-            "connect_timeout": 5,
-            "read_timeout": 60,
-            "retries": {"max_attempts": 2},
-            "max_pool_connections": AT_ONCE,
-        }
-    },
-}
-READ = {"s3": {"max_concurrency": 1}}  # else s3fs asks for the size before it asks for the content
+PART = 8 << 20  # bytes that one request reads or uploads
+# A service that cannot be reached should say so within a minute.
+CLIENT = {"connect_timeout": "5s", "read_timeout": "60s", "timeout": "10min"}
+RETRY = {"max_retries": 2, "retry_timeout": timedelta(minutes=1)}
+CREDENTIALS_LAST = timedelta(minutes=5)  # then botocore is asked again, which renews them in time
+
+_opened_by: int | None = None  # obstore's threads do not survive a fork: a child would wait for ever
 
 
 class Bucket:
@@ -45,90 +38,76 @@ class Bucket:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        self._scheme, _, self._root = self.url.partition("://")
+        self._scheme, _, rest = self.url.partition("://")
+        self._bucket, _, self._prefix = rest.partition("/")
         if self._scheme not in EXTRAS:
             raise UserError(
                 f"store: {url} is no place for artifacts", "give a folder, s3://bucket/prefix or gs://bucket/prefix"
             )
-        self._file_system: Any = None
-        self._process = 0  # that opened it: its event loop does not survive a fork
+        self._client: Any = None
 
     @property
-    def _fs(self) -> Any:
-        if self._process != os.getpid():
-            library, extra = EXTRAS[self._scheme]
+    def _store(self) -> Any:
+        global _opened_by
+        if _opened_by not in (None, os.getpid()):
+            raise RuntimeError(f"{self.url}: a process that has used a bucket must not be forked; spawn the child")
+        if self._client is None:
             try:
-                import fsspec
-
-                make = fsspec.get_filesystem_class(self._scheme)
-            except ImportError:
+                self._client = (_s3 if self._scheme == "s3" else _gcs)(self._bucket, self._prefix or None)
+            except ImportError as error:
                 raise UserError(
-                    f"store: {self.url} needs the library {library!r}", f"pip install 'reground[{extra}]'"
+                    f"store: {self.url} needs the library {error.name!r}",
+                    f"pip install 'reground[{EXTRAS[self._scheme]}]'",
                 ) from None
-            self._file_system = make(
-                use_listings_cache=False, skip_instance_cache=True, **OPTIONS.get(self._scheme, {})
-            )
-            self._process = os.getpid()
-        return self._file_system
-
-    def _at(self, name: str) -> str:
-        return f"{self._root}/{within(name)}"
+            _opened_by = os.getpid()
+        return self._client
 
     def read(self, name: str) -> bytes | None:
         with self._explained(f"read {name}"):
             try:
-                content: bytes = self._fs.cat_file(self._at(name), **READ.get(self._scheme, {}))
+                return bytes(self._store.get(within(name)).bytes())
             except FileNotFoundError as error:
                 self._refuse_missing_bucket(error)
                 return None
-            return content
 
     def read_all(self, names: Iterable[str]) -> list[bytes | None]:
         return self._each(self.read, names)
 
     def write(self, name: str, content: bytes) -> None:
         with self._explained(f"write {name}"):
-            try:
-                self._fs.pipe_file(self._at(name), content)
-            except FileNotFoundError as error:
-                self._refuse_missing_bucket(error, written=True)
+            self._store.put(within(name), content)
 
-    def create(self, name: str, content: bytes, *, durable: bool = False) -> bool:  # as all in a bucket is
+    def create(self, name: str, content: bytes, *, durable: bool = False) -> bool:  # a bucket is always durable
         with self._explained(f"create {name}"):
+            from obstore.exceptions import AlreadyExistsError
+
             try:
-                self._fs.pipe_file(self._at(name), content, mode="create")
-            except FileNotFoundError as error:
-                self._refuse_missing_bucket(error, written=True)
-            except Exception as error:
-                if not _is_taken(error):
-                    raise
-                # A request that is repeated after a lost answer finds its own object.
-                return self.read(name) == content
+                self._store.put(within(name), content, mode="create")
+            except AlreadyExistsError:
+                return self.read(name) == content  # a request repeated after a lost answer finds its own object
         return True
 
     def delete(self, name: str) -> None:
         with self._explained(f"delete {name}"), suppress(FileNotFoundError):
-            self._fs.rm_file(self._at(name))
+            self._store.delete(within(name))
 
     def glob(self, pattern: str) -> dict[str, Info]:
         literal, star, _ = pattern.partition("*")
         below = literal.rpartition("/")[0]
+        found: dict[str, Info] = {}
         with self._explained(f"list {below or 'it'}"):
-            tops = [below] if below or not star else self._folders()
-            found: dict[str, Info] = {}
-            for top in tops:
-                for path, told in self._list(top).items():
-                    name = path.removeprefix(self._root + "/")
-                    if name.count("/") == pattern.count("/") and fnmatch(name, pattern):
-                        found[name] = _info(told)
+            for top in [below] if below or not star else self._folders():
+                for page in self._store.list(top or None):
+                    for each in page:
+                        name = each["path"]
+                        if name.count("/") == pattern.count("/") and fnmatch(name, pattern):
+                            found[name] = _info(each)
         return dict(sorted(found.items()))
 
     def infos(self, names: Iterable[str]) -> dict[str, Info]:
-        """Of these objects, those that there are."""
-
         def ask(name: str) -> tuple[str, Info | None]:
             try:
-                return name, _info(self._fs.info(self._at(name)))
+                return name, _info(self._store.head(within(name)))
             except FileNotFoundError:
                 return name, None
 
@@ -136,115 +115,152 @@ class Bucket:
             return {name: info for name, info in self._each(ask, names) if info}
 
     def upload(self, files: dict[str, Path]) -> None:
-        """Put files, each under its name, replacing what is there."""
+        """Write files, each under its name, replacing what is there."""
         with self._explained("upload files"):
-            self._each(lambda each: self._fs.put_file(str(each[1]), self._at(each[0])), files.items())
+            self._each(lambda each: self._store.put(within(each[0]), each[1], chunk_size=PART), files.items())
 
     def download(self, files: dict[str, Path]) -> None:
         """Write objects to these paths; raises FileNotFoundError if one is missing."""
+
+        def fetch(each: tuple[str, Path]) -> None:
+            with each[1].open("wb") as file:
+                shutil.copyfileobj(self._reader(each[0]), file, PART)
+
         with self._explained("download files"):
-            self._each(lambda each: self._fs.get_file(self._at(each[0]), str(each[1])), files.items())
+            self._each(fetch, files.items())
 
     def chunks(self, name: str, size: int) -> Iterator[bytes]:
-        """The object's content in pieces of `size` bytes."""
-        with self._explained(f"read {name}"), self._fs.open(self._at(name), "rb", block_size=8 * size) as file:
-            while chunk := file.read(size):
+        with self._explained(f"read {name}"):
+            reader = self._reader(name)
+            while chunk := bytes(reader.read(size)):
                 yield chunk
 
-    def require_exclusive_create(self) -> None:
-        """Refuse a service that ignores the condition of `create`, for then two would hold one lease."""
-        name = f".leases/.probe-{secrets.token_hex(8)}"
-        try:
-            if self.create(name, b"first") and self.create(name, b"second"):
-                raise UserError(
-                    f"{self.url} does not honour conditional writes, so runs there cannot agree who computes what",
-                    "use one that does: AWS S3, Google Cloud Storage, or a MinIO of 2024 or later",
-                )
-        finally:
-            self.delete(name)
+    def identity(self, name: str) -> str:
+        return name
+
+    def file_name(self, folder: str, name: str, digest: str) -> str:
+        return f"{BLOBS}/{digest[:2]}/{digest}"
+
+    def set_aside(self, folder: str) -> None:
+        manifest = f"{folder}/manifest.json"
+        self.write(f".flawed/{manifest}", self.read(manifest) or b"")
+        self.delete(manifest)
+
+    def _reader(self, name: str) -> Any:
+        """The object as a file, read in requests of PART bytes: none lasts longer than the client's timeout."""
+        import obstore
+
+        return obstore.open_reader(self._store, within(name), buffer_size=PART)
 
     def _each(self, function: Callable[[Any], Result], items: Iterable[Any]) -> list[Result]:
-        self._fs  # noqa: B018  opened once, not by each thread
+        self._store  # noqa: B018  opened once, not by each thread
         with ThreadPoolExecutor(AT_ONCE) as pool:
             return list(pool.map(function, items))
 
     def _folders(self) -> list[str]:
         """The folders at the top, without the hidden ones."""
-        try:
-            listed = self._fs.ls(self._root, detail=True)
-        except FileNotFoundError as error:
-            self._refuse_missing_bucket(error)
-            return []
-        names = (each["name"].rstrip("/").rpartition("/")[2] for each in listed if each["type"] == "directory")
-        return [name for name in names if not name.startswith(".")]
+        return [name for name in self._store.list_with_delimiter()["common_prefixes"] if not name.startswith(".")]
 
-    def _list(self, below: str) -> dict[str, dict[str, Any]]:
-        try:
-            listed: dict[str, dict[str, Any]] = self._fs.find(f"{self._root}/{below}", detail=True)
-        except FileNotFoundError as error:
-            self._refuse_missing_bucket(error)
-            return {}
-        return listed
-
-    def _refuse_missing_bucket(self, error: BaseException, *, written: bool = False) -> None:
-        """A missing object is an answer; a missing bucket is a mistake. Google tells it by refusing what is written."""
-        if written or _code(error) == "NoSuchBucket":
-            name = self._root.partition("/")[0]
-            raise UserError(f"store: {self.url}: there is no bucket {name!r}", "make it, or correct `store`") from None
+    def _refuse_missing_bucket(self, error: BaseException) -> None:
+        """A missing object is an answer; a missing bucket is a mistake."""
+        if "NoSuchBucket" in str(error) or "bucket does not exist" in str(error):
+            raise UserError(
+                f"store: {self.url}: there is no bucket {self._bucket!r}", "create it, or correct `store`"
+            ) from None
 
     @contextmanager
     def _explained(self, doing: str) -> Iterator[None]:
-        """Turn what the libraries raise when a service is away or refuses into words, without any credential."""
+        """Turn what obstore raises when a service is away or refuses into a UserError, without any credential."""
         try:
             yield
-        except UserError:
-            raise
-        except FileNotFoundError as error:
-            self._refuse_missing_bucket(error)
+        except (UserError, RuntimeError):
             raise
         except Exception as error:
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise  # the local disk's
-            what = f"store: cannot {doing} at {self.url}"
-            if _is_denied(error):
+            self._refuse_missing_bucket(error)
+            if isinstance(error, OSError):
+                raise  # of the local disk, or an object that is missing
+            what = f"store: cannot {doing} at {self.url}: {_brief(error)}"
+            if type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError", "DefaultCredentialsError"):
                 raise UserError(
-                    f"{what}: access denied ({_brief(error)})",
+                    f"{what} (access denied)",
                     "check the credentials in the environment and that they may list, read, write and delete there",
                 ) from error
-            kind = Unreachable if is_away(error) else UserError
+            kind = Unreachable if _is_transient(error) else UserError
             raise kind(
-                f"{what}: {_brief(error)}",
+                what,
                 "check the network and the endpoint (AWS_ENDPOINT_URL), then run again: what was finished is kept",
             ) from error
 
 
-def _code(error: BaseException) -> str:
-    """The service's own code for an error, such as AccessDenied; empty if there is none."""
-    response = getattr(error.__cause__, "response", None) or getattr(error, "response", None)
-    return str(response["Error"].get("Code", "")) if isinstance(response, dict) and "Error" in response else ""
+def _s3(bucket: str, prefix: str | None) -> Any:
+    """botocore resolves credentials, region, endpoint and certificates, as for every other tool of AWS."""
+    import botocore.session
+    from obstore.store import S3Store
+
+    session = botocore.session.Session()
+    credentials = session.get_credentials()
+    if credentials is None:
+        raise UserError(
+            f"store: s3://{bucket}: access denied: no AWS credentials were found",
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE after `aws sso login`",
+        )
+
+    def provide() -> dict[str, Any]:
+        frozen = credentials.get_frozen_credentials()
+        keys = {"access_key_id": frozen.access_key, "secret_access_key": frozen.secret_key, "token": frozen.token}
+        return {**keys, "expires_at": datetime.now(UTC) + CREDENTIALS_LAST}
+
+    client = session.create_client("s3", region_name=session.get_config_variable("region") or "us-east-1")
+    endpoint, region = client.meta.endpoint_url, client.meta.region_name
+    if endpoint.endswith(".amazonaws.com"):
+        endpoint, region = None, _region(client, bucket) or region
+    bundle = session.get_config_variable("ca_bundle")
+    own = {"root_certificate": Path(bundle).read_bytes()} if bundle else {}
+    return S3Store(
+        bucket,
+        prefix=prefix,
+        region=region,
+        **({"endpoint": endpoint} if endpoint else {}),
+        credential_provider=provide,
+        client_options={**CLIENT, **own, "allow_http": (endpoint or "").startswith("http://")},
+        retry_config=RETRY,
+    )
 
 
-def _is_taken(error: BaseException) -> bool:
-    """Whether an exclusive create lost. 409: another is being made just now; MinIO names no condition in its 412."""
-    return isinstance(error, FileExistsError) or _code(error) in ("PreconditionFailed", "ConditionalRequestConflict")
+def _region(client: Any, bucket: str) -> str | None:
+    """Where AWS has the bucket: requests to another region than this are refused. Told even without permission."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        answer = client.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        answer = error.response
+    except BotoCoreError:
+        return None
+    region: str | None = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
+    return region
 
 
-def _is_denied(error: BaseException) -> bool:
-    named = type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError")
-    return named or isinstance(error, PermissionError) or "Forbidden" in str(error) or _code(error) == "AccessDenied"
+def _gcs(bucket: str, prefix: str | None) -> Any:
+    import google.auth
+    from obstore.auth.google import GoogleCredentialProvider
+    from obstore.store import GCSStore
+
+    credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/devstorage.read_write"])
+    provider = GoogleCredentialProvider(credentials)
+    return GCSStore(bucket, prefix=prefix, credential_provider=provider, client_options=CLIENT, retry_config=RETRY)
+
+
+def _is_transient(error: BaseException) -> bool:
+    """No connection, no answer in time, an answer of 500 or above, or too many requests; obstore has only the text."""
+    return bool(re.search(r"HTTP error|status code: (5\d\d|429)", str(error)))
 
 
 def _brief(error: BaseException) -> str:
-    text = re.sub(r"\s+", " ", str(error)) or type(error).__name__
-    return text if len(text) <= 200 else text[:199] + "…"
+    """The first paragraph of what obstore says; its debug output follows."""
+    text = re.sub(r"\s+", " ", str(error).partition("\n\n")[0]) or type(error).__name__
+    return text if len(text) <= 250 else text[:249] + "…"
 
 
-def _info(told: dict[str, Any]) -> Info:
-    """What s3fs (LastModified, ETag) and gcsfs (mtime, md5Hash) tell, alike."""
-    when = told.get("LastModified") or told.get("mtime")
-    tag = str(told.get("ETag", "")).strip('"')
-    if "md5Hash" in told:
-        from base64 import b64decode
-
-        tag = b64decode(told["md5Hash"]).hex()
-    return Info(int(told["size"]), when.timestamp() if isinstance(when, datetime) else 0.0, tag)
+def _info(each: dict[str, Any]) -> Info:
+    return Info(int(each["size"]), each["last_modified"].timestamp(), (each.get("e_tag") or "").strip('"'))

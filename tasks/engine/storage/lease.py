@@ -1,11 +1,11 @@
-"""Who computes a key: a lease that its holder renews, and that another takes when the holder is gone.
+"""Who computes a key: a lease that its holder renews, and that another process takes over when the holder is gone.
 
     .leases/train-3f2a9c01b7e4d582/1      {"process": …, "seconds": 30, "renewed": 7}
 
-It needs a place where an object can be created if there is none, and nothing else: no file locks, no common clock.
-The one who creates epoch n + 1 takes over from n; that is allowed once the holder of n is dead, or n was not renewed
-for its whole term by the watch of the one who waits. A holder that lost its lease without knowing does no harm:
-publishing an artifact that is there already changes nothing.
+It needs exclusive creation of objects and nothing else: no file locks, no common clock. Whoever creates epoch n + 1
+takes over from n; that is allowed once the holder of n is dead, or n was not renewed for its whole term by the clock of
+the one who waits. A holder that lost its lease without noticing does no harm: publishing an artifact that exists
+changes nothing.
 """
 
 import random
@@ -40,11 +40,11 @@ class Lease:
     _id: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def content(self) -> bytes:
-        told = {"process": Process.this().plain(), "id": self._id, "seconds": self.seconds, "renewed": self._renewed}
-        return orjson.dumps(told)
+        fields = {"process": Process.this().plain(), "id": self._id, "seconds": self.seconds, "renewed": self._renewed}
+        return orjson.dumps(fields)
 
     def renew(self) -> None:
-        """Tell that the holder lives, unless another has taken over."""
+        """Show that the holder is alive, unless another has taken over."""
         if max(_epochs(self.objects, self.name), default=self.epoch) != self.epoch:
             self.lost = True
             return
@@ -54,7 +54,7 @@ class Lease:
 
 @contextmanager
 def held(objects: Objects, name: str, seconds: float, say: Callable[[str], None]) -> Iterator[Lease]:
-    """Hold the lease `name`, after waiting for whoever has it; `say` is told for whom."""
+    """Hold the lease `name`, after waiting for whoever has it; `say` is called with whom."""
     lease = _acquire(objects, name, seconds, say)
     done = threading.Event()
     thread = threading.Thread(target=_heartbeat, args=(lease, done), name=f"lease {name}", daemon=True)
@@ -92,13 +92,13 @@ def live(objects: Objects) -> dict[str, str]:
 
 def _acquire(objects: Objects, name: str, seconds: float, say: Callable[[str], None]) -> Lease:
     watch = _Watch(objects, name)
-    told = ""
+    waits_for = ""
     while True:
         state = watch.look()
         if state in ("free", "dead"):
             lease = Lease(objects, name, watch.epoch + 1, seconds)
             if objects.create(_path(name, lease.epoch), lease.content()):
-                # Whoever took `free` for true at the same time sees the other now, and both step back.
+                # Two who saw `free` at the same time see each other now, and both step back.
                 others = [n for n in _epochs(objects, name) if n != lease.epoch and not watch.knows_dead(n)]
                 if not others:
                     for epoch in watch.dead:
@@ -107,14 +107,14 @@ def _acquire(objects: Objects, name: str, seconds: float, say: Callable[[str], N
                 objects.delete(_path(name, lease.epoch))
                 time.sleep(random.uniform(0, 4 * objects.patience))
             continue
-        if watch.holder != told:
-            told = watch.holder
-            say(f"waiting for {name.replace('-', '/', 1)}…, held by {told}")
+        if watch.holder != waits_for:
+            waits_for = watch.holder
+            say(f"waiting for {name.replace('-', '/', 1)}…, held by {waits_for}")
         time.sleep(random.uniform(0.5, 1) * min(objects.patience, seconds / 10))
 
 
 class _Watch:
-    """Looks at the newest epoch of a lease again and again, by this process's own clock."""
+    """Looks at the newest epoch of a lease repeatedly, by the clock of this process."""
 
     def __init__(self, objects: Objects, name: str) -> None:
         self.objects, self.name = objects, name
@@ -128,7 +128,7 @@ class _Watch:
         return bool(self.dead) and epoch <= max(self.dead)
 
     def look(self) -> str:
-        """`free`: nobody has it. `dead`: its holder is gone. `renewed`: its holder lives. `held`: not known yet."""
+        """`free`: nobody has it. `dead`: its holder is gone. `renewed`: its holder is alive. `held`: not known yet."""
         epochs = _epochs(self.objects, self.name)
         if not epochs:
             self.epoch, self.dead, self._seen = 0, [], b""
@@ -141,7 +141,7 @@ class _Watch:
         if changed:
             self._since = time.monotonic()
         self.epoch, self._seen = max(epochs), content
-        process, seconds = _told(content)
+        process, seconds = _parsed(content)
         self.holder = str(process) if process else "an unknown process"
         if (process and process.is_dead) or time.monotonic() - self._since > seconds:
             self.dead = epochs
@@ -149,11 +149,11 @@ class _Watch:
         return "renewed" if (changed and not first) or (process and process.is_alive) else "held"
 
 
-def _told(content: bytes) -> tuple[Process | None, float]:
-    """Whose lease it is, and its term in seconds; a content that no one can read has the usual one."""
+def _parsed(content: bytes) -> tuple[Process | None, float]:
+    """The holder of the lease, and its term in seconds; unreadable content has the default term."""
     try:
-        told: dict[str, Any] = orjson.loads(content)
-        return Process(**told["process"]), float(told["seconds"])
+        fields: dict[str, Any] = orjson.loads(content)
+        return Process(**fields["process"]), float(fields["seconds"])
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         return None, SECONDS
 
@@ -168,7 +168,7 @@ def _epochs(objects: Objects, name: str) -> list[int]:
 
 
 def _heartbeat(lease: Lease, done: threading.Event) -> None:
-    """Renew three times a term; a place that cannot be reached just now is tried again."""
+    """Renew three times a term; a place that cannot be reached is tried again."""
     while not done.wait(lease.seconds / 3) and not lease.lost:
         try:
             lease.renew()

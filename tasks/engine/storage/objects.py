@@ -1,11 +1,13 @@
-"""Small named contents in a place, a folder or a bucket: manifests, leases, run logs and aliases.
+"""Named contents in a folder or a bucket, by one interface: manifests, blobs, leases, run logs and aliases.
 
-Names are POSIX paths below the place. Nobody ever reads half a content.
+Names are POSIX paths below the place. A reader never sees half a content.
 """
 
+import errno
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,31 +20,36 @@ from tasks.engine.errors import UserError
 from tasks.engine.storage.process import Process
 
 STAGING = ".staging"
+BLOBS = ".blobs"
 
 
 @dataclass(frozen=True)
 class Info:
-    """What a listing tells of an object; `tag` is the MD5 of its content where the place tells it, else empty."""
+    """Facts of a listing. `modified` is in seconds since 1970; for a file, when its content or its links changed.
+
+    `tag` is the MD5 of the content where the place gives it, else empty or another text.
+    """
 
     size: int
-    modified: float  # seconds since 1970
+    modified: float
     tag: str = ""
 
 
 def leads_out(name: str) -> bool:
-    """Whether a name is no plain relative one, and could lead out of the place that it is looked up in."""
+    """Whether a name is not a plain relative one, and could lead out of the place that it is looked up in."""
     return "\\" in name or "\0" in name or any(part in ("", ".", "..") for part in name.split("/"))
 
 
 def within(name: str) -> str:
     """The name, if it stays in its place: names come from configs, and from files that others may have written."""
     if leads_out(name):
-        raise UserError(f"{name!r} is no name within a store", "use a relative name without `..`, `.` and `\\`")
+        raise UserError(f"{name!r} is not a name in a store", "use a relative name without `..`, `.` and `\\`")
     return name
 
 
 class Objects(Protocol):
     patience: float  # seconds between two looks at the same object: a request may cost money
+    url: str
 
     def read(self, name: str) -> bytes | None:
         """The object's content; None if there is none."""
@@ -51,19 +58,43 @@ class Objects(Protocol):
         """The content of each, many at once."""
 
     def write(self, name: str, content: bytes) -> None:
-        """Make or replace the object, at once."""
+        """Create or replace the object, atomically."""
 
     def create(self, name: str, content: bytes, *, durable: bool = False) -> bool:
-        """Make the object if there is none of this name; False if there is. Of many that try at once, one does.
+        """Create the object if there is none of this name; False if there is. Of many that try at once, one succeeds.
 
-        If `durable`, a power cut cannot take it back either.
+        If `durable`, a power cut cannot undo it either.
         """
 
     def delete(self, name: str) -> None:
         """Remove the object if it is there."""
 
     def glob(self, pattern: str) -> dict[str, Info]:
-        """The objects whose names fit, as in a shell: `*` stands for part of one name, and for no leading dot."""
+        """The objects whose names match, as in a shell: `*` matches part of one name, and no leading dot."""
+
+    def infos(self, names: Iterable[str]) -> dict[str, Info]:
+        """Those of these objects that are there."""
+
+    def chunks(self, name: str, size: int) -> Iterator[bytes]:
+        """The object's content in pieces of `size` bytes. Raises FileNotFoundError if there is none."""
+
+    def identity(self, name: str) -> object:
+        """The same for two names of one content, such as hard links. May raise FileNotFoundError if there is none."""
+
+    def file_name(self, folder: str, name: str, digest: str) -> str:
+        """Where the file `name` of the artifact in `folder` ("step/key") is."""
+
+    def set_aside(self, folder: str) -> None:
+        """Move a damaged artifact to `.flawed/`, out of use; `reground gc` removes it when it is old."""
+
+
+def exclusive_create_works(objects: Objects) -> bool:
+    """Whether the second of two who create an object is refused: else two would hold one lease."""
+    name = f".leases/.probe-{secrets.token_hex(8)}"
+    try:
+        return objects.create(name, b"first") and not objects.create(name, b"second")
+    finally:
+        objects.delete(name)
 
 
 class Folder:
@@ -73,6 +104,7 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.url = str(root)
 
     def read(self, name: str) -> bytes | None:
         try:
@@ -85,17 +117,17 @@ class Folder:
 
     def write(self, name: str, content: bytes) -> None:
         with self._written(content, durable=True) as made:
-            _in_folder(os.replace, made, self._at(name))
+            _into_folder(os.replace, made, self._at(name))
         flush(self._at(name).parent)
 
     def create(self, name: str, content: bytes, *, durable: bool = False) -> bool:
         target = self._at(name)
         with self._written(content, durable) as made:
             try:
-                _in_folder(os.link, made, target)
+                _into_folder(os.link, made, target)
             except FileExistsError:
                 return False
-            except OSError:  # no hard links here: exclusive all the same, but for a moment the content is missing
+            except OSError:  # no hard links here: exclusive as well, but for a moment the content is missing
                 try:
                     with target.open("xb") as file:
                         file.write(content)
@@ -109,17 +141,39 @@ class Folder:
     def delete(self, name: str) -> None:
         with suppress(FileNotFoundError):
             self._at(name).unlink()
-        with suppress(OSError):  # others are in it still
-            self._at(name).parent.rmdir()
+        if not name.startswith(BLOBS):  # where a publisher may be about to put a file
+            with suppress(OSError):  # other files are in it
+                self._at(name).parent.rmdir()
 
     def glob(self, pattern: str) -> dict[str, Info]:
+        return self.infos(_matching(self.root, "", pattern.split("/")))
+
+    def infos(self, names: Iterable[str]) -> dict[str, Info]:
         found = {}
-        for name in _fitting(self.root, "", pattern.split("/")):
+        for name in names:
             with suppress(OSError):
                 stat = os.stat(self.root / name)
                 if S_ISREG(stat.st_mode):
-                    found[name] = Info(stat.st_size, stat.st_mtime)
+                    found[name] = Info(stat.st_size, stat.st_ctime)
         return found
+
+    def chunks(self, name: str, size: int) -> Iterator[bytes]:
+        with self._at(name).open("rb") as file:
+            while chunk := file.read(size):
+                yield chunk
+
+    def identity(self, name: str) -> tuple[int, int]:
+        stat = os.stat(self._at(name))
+        return stat.st_dev, stat.st_ino
+
+    def file_name(self, folder: str, name: str, digest: str) -> str:
+        return f"{folder}/{name}"
+
+    def set_aside(self, folder: str) -> None:
+        target = self._at(f".flawed/{folder}-{time.time_ns()}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            os.rename(self._at(folder), target)
 
     def _at(self, name: str) -> Path:
         return self.root / within(name)
@@ -139,12 +193,12 @@ class Folder:
             path.unlink(missing_ok=True)
 
 
-def _fitting(root: Path, below: str, parts: list[str]) -> Iterator[str]:
-    """Names that fit, in order; unlike `Path.glob` it does not mind a folder that vanishes meanwhile."""
+def _matching(root: Path, below: str, parts: list[str]) -> Iterator[str]:
+    """Names that match, in order; unlike `Path.glob` it accepts that a folder vanishes meanwhile."""
     if not parts:
         yield below.rstrip("/")
     elif "*" not in parts[0]:
-        yield from _fitting(root, f"{below}{parts[0]}/", parts[1:])
+        yield from _matching(root, f"{below}{parts[0]}/", parts[1:])
     else:
         try:
             names = sorted(os.listdir(root / below))
@@ -152,10 +206,10 @@ def _fitting(root: Path, below: str, parts: list[str]) -> Iterator[str]:
             return
         for name in names:
             if fnmatch(name, parts[0]) and not name.startswith("."):
-                yield from _fitting(root, f"{below}{name}/", parts[1:])
+                yield from _matching(root, f"{below}{name}/", parts[1:])
 
 
-def _in_folder(place, made: Path, target: Path) -> None:  # type: ignore[no-untyped-def]
+def _into_folder(place, made: Path, target: Path) -> None:  # type: ignore[no-untyped-def]
     """`os.link` or `os.replace` into a folder that may have to be made, and that another may just have removed."""
     for _ in range(10):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -175,7 +229,7 @@ def _flush(file: BinaryIO, durable: bool) -> None:
 
 
 def flush(path: Path) -> None:
-    """Force a file or folder to disk, so that a power cut cannot take it back."""
+    """Force a file or folder to disk, so that a power cut cannot undo it."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -184,8 +238,24 @@ def flush(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder, as far as it can be."""
+    """Remove a file or a folder, as far as possible."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def full_disk_explained(root: Path) -> Iterator[None]:
+    """Turn a full disk, whichever library reports it, into a UserError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = error.filename or root
+        free = shutil.disk_usage(root).free / 2**20
+        raise UserError(
+            f"no space left on the disk of {where} ({free:.0f} MiB free); nothing that was published is damaged",
+            "free some space or set `store` to a larger disk, then run again: finished steps and checkpoints are kept",
+        ) from error

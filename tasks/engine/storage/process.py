@@ -1,4 +1,4 @@
-"""Which process this is, told so that another can see whether it still lives."""
+"""Identifies a process so that others can check whether it is alive."""
 
 import getpass
 import os
@@ -30,7 +30,7 @@ class Process:
 
     @classmethod
     def of(cls, pid: int) -> Self:
-        """A process of this user's on this machine, as it is just now."""
+        """A process of this user on this machine."""
         return cls(_user(), socket.gethostname(), _place(), pid, _started(pid) or 0)
 
     @classmethod
@@ -41,17 +41,17 @@ class Process:
 
     @property
     def tag(self) -> str:
-        """Its identity as the start of a file's name."""
+        """Its identity, as the first part of a file name."""
         return f"{self.place}-{self.pid}-{self.started}"
 
     @property
     def is_dead(self) -> bool:
-        """Whether it is known to have ended; False also if one cannot tell from here."""
+        """Whether it has certainly ended; False also if that cannot be known from this machine."""
         return self._is_near and _started(self.pid) != self.started
 
     @property
     def is_alive(self) -> bool:
-        """Whether it is known to run; False also if one cannot tell from here."""
+        """Whether it certainly runs; False also if that cannot be known from this machine."""
         return self._is_near and _started(self.pid) == self.started
 
     @property
@@ -82,7 +82,7 @@ def _place() -> str:
 
 
 def _started(pid: int) -> int | None:
-    """When it started; None if there is no such process, or only its zombie."""
+    """When it started, in clock ticks; None if there is no such process, or only its zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

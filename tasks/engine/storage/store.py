@@ -1,18 +1,17 @@
-"""Where artifacts are kept: in a folder or a bucket, each published whole or not at all.
+"""Where artifacts are kept: in a folder or a bucket, each published completely or not at all.
 
     artifacts/
       train/3f2a9c01b7e4d582/     an artifact: its files, record.json and, written last, manifest.json
       aliases/  runs/             names for artifacts, and what each run used
-      promotions/                 which adapter came into service, when and why
       .blobs/                     every file by its content; an artifact's files are links to these
       .leases/                    who computes what just now
-      .work/train/3f2a…/          what a step keeps across a crash, its checkpoints, say
-      .staging/                   half-made artifacts; swept
-      .failed/  .flawed/          what a failed step had written, and artifacts that turned out harmed
+      .work/train/3f2a…/          what a step keeps across a crash, such as checkpoints
+      .staging/                   unfinished artifacts; swept
+      .failed/  .flawed/          what a failed step had written, and artifacts that turned out damaged
 
-A manifest names every file with size and SHA-256. It is there only once all of them are, and an artifact is believed
-only while each file is as the manifest says. A bucket holds manifests and blobs; a folder on this machine, laid out
-as above, holds what was fetched from it. Steps only ever see folders.
+A manifest names every file with size and SHA-256. It is there only once all of them are, and an artifact counts only
+while each file is as the manifest says. A bucket holds manifests and blobs; a folder on this machine, laid out as
+above, holds what was fetched from it. Steps only ever see folders.
 """
 
 import os
@@ -25,38 +24,42 @@ from fnmatch import fnmatch
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
-from flows.promotion.promotions import Promotions
 from tasks.engine import progress
 from tasks.engine.digests import cache_folder, digests
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import files_below
-from tasks.engine.storage import aliases, lease
-from tasks.engine.storage.aliases import Alias
-from tasks.engine.storage.artifact import MANIFEST, RECORD, SHORT, Artifact, manifest_name, write_manifest
+from tasks.engine.storage import lease, references
+from tasks.engine.storage.artifact import (
+    MANIFEST,
+    RECORD,
+    SHORT,
+    Artifact,
+    CorruptArtifact,
+    manifest_name,
+    write_manifest,
+)
 from tasks.engine.storage.blobs import Blobs
+from tasks.engine.storage.copies import InPlace, Mirror
 from tasks.engine.storage.objects import STAGING, Folder, Objects, flush, remove
 from tasks.engine.storage.process import Process
-from tasks.engine.storage.runs import Run, RunLog
-
-if TYPE_CHECKING:
-    from tasks.engine.storage.bucket import Bucket
-    from tasks.engine.storage.mirror import Mirror
+from tasks.engine.storage.references import Alias, Run, RunLog
 
 THREADS = 8  # hashing and flushing wait for the disk
+NEVER_MADE = "never made"
 
-__all__ = ["MANIFEST", "RECORD", "SHORT", "Alias", "Artifact", "Run", "Store"]
+__all__ = ["MANIFEST", "NEVER_MADE", "RECORD", "SHORT", "Alias", "Artifact", "CorruptArtifact", "Run", "Store"]
 
 
 class Store:
     """Artifacts in a folder, or below ``s3://bucket/prefix`` or ``gs://bucket/prefix``.
 
-    `root` is a folder of this machine in any case: the store itself, or for a bucket what was fetched from it, in a
-    folder of its own below `cache` (default: ~/.cache/reground). `lease_seconds` is how long a holder of a key that
-    gives no sign of life from another machine is waited for.
+    `root` is always a folder of this machine: the store itself, or for a bucket what was fetched from it, in a folder
+    of its own below `cache` (default: ~/.cache/reground). `lease_seconds` is how long a holder of a key on another
+    machine is waited for without a sign of life.
     """
 
     def __init__(self, url: str | Path, *, cache: Path | None = None, lease_seconds: float = lease.SECONDS) -> None:
@@ -65,14 +68,16 @@ class Store:
         self.digests = digests()
         remote = "://" in self.url
         self.root = (_cache(cache, self.url) if remote else Path(self.url).expanduser()).resolve()
-        self.url = self.url if remote else str(self.root)
         self.blobs = Blobs(self.root, self.digests)
-        self.mirror = _mirror(self.url, self.blobs, lease_seconds) if remote else None
-        self.objects: Objects = self.mirror.bucket if self.mirror else Folder(self.root)
+        self.local = Folder(self.root)
+        if remote:
+            from tasks.engine.storage.bucket import Bucket  # a folder needs none of it
 
-    @property
-    def bucket(self) -> "Bucket | None":
-        return self.mirror.bucket if self.mirror else None
+            self.copies: InPlace = Mirror(self.local, self.blobs, Bucket(self.url), lease_seconds)
+        else:
+            self.url = str(self.root)
+            self.copies = InPlace(self.local, self.blobs)
+        self.objects: Objects = self.copies.objects
 
     def folder(self, step: str, key: str) -> Path:
         return self.root / step / key[:SHORT]
@@ -84,44 +89,54 @@ class Store:
     # What is there
 
     def open(self, step: str, key: str) -> Artifact | None:
-        """The artifact as its manifest tells it, its files unread; None if there is none."""
+        """The artifact by its manifest, its files unread; None if there is none."""
         content = self.objects.read(manifest_name(step, key))
         artifact = Artifact.from_manifest(content, self) if content else None
         return artifact if artifact and (artifact.step, artifact.key) == (step, key) else None
 
-    def flaw(self, step: str, key: str) -> str | None:
-        """Why the artifact cannot be believed, or None if every byte is as it was published.
+    def problem(self, step: str, key: str) -> str | None:
+        """Why the artifact cannot be used: NEVER_MADE, or what is damaged; None if every byte is as it was published.
 
-        Of a bucket, files that were fetched are judged by their bytes, the others by being there with the right size:
+        In a bucket, files that were fetched are judged by their bytes, the others by being there with the right size:
         their bytes are judged when they are fetched.
         """
         artifact = self.open(step, key)
         if artifact is None:
-            there = self.objects.glob(manifest_name(step, key)) or (not self.mirror and self.folder(step, key).exists())
-            return f"{MANIFEST} is missing or damaged" if there else "never made"
-        return self._flaw(artifact)
+            there = self.objects.glob(f"{step}/{key[:SHORT]}/*")
+            return f"{MANIFEST} is missing or damaged" if there else NEVER_MADE
+        return self._problem(artifact)
 
     def find(self, step: str, key: str) -> Artifact | None:
-        """The artifact, verified as `flaw` does; None if it is absent or flawed."""
+        """The artifact, verified as `problem` does; None if it is absent or damaged."""
         artifact = self.open(step, key)
-        return artifact if artifact and self._flaw(artifact) is None else None
+        return artifact if artifact and self._problem(artifact) is None else None
+
+    def require(
+        self, step: str, key: str, *, purpose: str = "", instead: str = "run again the retraining that made it"
+    ) -> Artifact:
+        """The artifact, verified. CorruptArtifact if it is gone or damaged, with what to do `instead` of restoring."""
+        found = self.find(step, key)
+        if not found:
+            raise CorruptArtifact(
+                f"{purpose}{step}/{key[:SHORT]} is not intact: {self.problem(step, key)}",
+                f"restore it from a backup, or {instead}",
+            )
+        return found
 
     def all(self, step: str | None = None) -> list[Artifact]:
-        """Every artifact whose manifest and record are whole, oldest first."""
+        """Every artifact whose manifest and record are intact, oldest first."""
         listed = self.objects.glob(f"{step or '*'}/*/{MANIFEST}")
-        contents = self.mirror.manifests(listed) if self.mirror else self.objects.read_all(listed)
-        found = [self._listed(name, content) for name, content in zip(listed, contents, strict=True) if content]
-        artifacts = sorted((a for a in found if a), key=lambda a: (a.made_ns, a.about))
-        if self.mirror:
-            self.mirror.fetch_records(artifacts)
-        return artifacts
+        contents = zip(listed, self.copies.manifests(listed), strict=True)
+        found = [(name, Artifact.from_manifest(content, self)) for name, content in contents if content]
+        artifacts = [a for name, a in found if a and manifest_name(a.step, a.key) == name]
+        return self.copies.intact_records(sorted(artifacts, key=lambda a: (a.made_ns, a.about)))
 
     def recent(
         self, step: str, most: int = 4, fits: Callable[[Artifact], bool] = lambda artifact: True
     ) -> list[Artifact]:
         """The newest artifacts of a step that are verified and fit, newest first."""
         newest = reversed(self.all(step))
-        return list(islice((a for a in newest if self._flaw(a) is None and fits(a)), most))
+        return list(islice((a for a in newest if self._problem(a) is None and fits(a)), most))
 
     def match(self, pattern: str) -> Artifact:
         """The one artifact that a person means: `3f2a`, `train/3f2a`, an alias, or `train`, its newest."""
@@ -139,12 +154,15 @@ class Store:
 
     def lease(self, step: str, key: str) -> AbstractContextManager[lease.Lease]:
         """Hold the key, after waiting for whoever computes it; freed when this process ends, however that happens."""
-        if self.mirror:
-            self.mirror.require_exclusive_create()
+        self.require_exclusive_create()
         return lease.held(self.objects, f"{step}-{key[:SHORT]}", self.lease_seconds, progress.say)
 
+    def require_exclusive_create(self) -> None:
+        """UserError for a place where two processes could create the same object."""
+        self.copies.require_exclusive_create()
+
     def sweep(self) -> None:
-        """Remove what killed processes left half-made."""
+        """Remove what killed processes left unfinished."""
         for path in (self.root / STAGING).glob("*"):
             with suppress(ValueError):
                 if Process.from_tag(path.name).is_dead:
@@ -153,23 +171,24 @@ class Store:
     def publish(self, step: str, key: str, staged: Path, record: dict[str, Any]) -> Artifact:
         """Make `staged` the artifact of `key`: files, record, manifest, and one rename.
 
-        If another published the key meanwhile, its artifact is the one.
+        If another published the key meanwhile, its artifact is returned.
         """
         if there := self.find(step, key):
             return there
         (staged / RECORD).write_bytes(orjson.dumps(record, option=orjson.OPT_INDENT_2))
         paths = files_below(staged)
-        kept = {name: self.blobs.kept(path) for name, path in paths.items()}
-        new = [name for name, digest in kept.items() if digest is None]
+        known = {name: self.blobs.known(path) for name, path in paths.items()}
+        new = [name for name, digest in known.items() if digest is None]
         with ThreadPoolExecutor(THREADS) as pool:
-            kept |= zip(new, pool.map(self.blobs.keep, [paths[name] for name in new]), strict=True)
-        files = {name: {"size": os.stat(path).st_size, "sha256": kept[name]} for name, path in paths.items()}
+            known |= zip(new, pool.map(self.blobs.add, [paths[name] for name in new]), strict=True)
+        files = {name: {"size": os.stat(path).st_size, "sha256": known[name]} for name, path in paths.items()}
         manifest = write_manifest(step, key, files, time.time_ns())
         (staged / MANIFEST).write_bytes(manifest)
         for path in [staged / MANIFEST, *{path.parent for path in paths.values()}]:
             flush(path)
-        if self.mirror:
-            self.mirror.upload(step, key, files, staged, manifest)
+        made = Artifact.from_manifest(manifest, self)
+        assert made is not None
+        self.copies.publish(made, staged)
         final = self.folder(step, key)
         final.parent.mkdir(parents=True, exist_ok=True)
         self.blobs.discard(final)
@@ -183,88 +202,43 @@ class Store:
         return published
 
     def remove(self, step: str, key: str) -> None:
-        """Remove an artifact at once; blobs that nothing else needs stay for `reground gc`."""
-        if self.mirror:
-            self.mirror.bucket.delete(manifest_name(step, key))
-        self.blobs.discard(self.folder(step, key))
-
-    def set_aside(self, folder: Path) -> None:
-        """Move a flawed artifact's folder out of use; `reground gc` removes it when it is old."""
-        step, name = folder.parts[-2:]
-        flawed = self.root / ".flawed" / step / f"{name}-{time.time_ns()}"
-        flawed.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
-            os.rename(folder, flawed)
+        """Remove an artifact, atomically; blobs that nothing else needs stay for `reground gc`."""
+        self.copies.remove(step, key)
 
     def fetch(self, artifact: Artifact, names: Iterable[str]) -> Path:
-        """The artifact's folder with these files in it, each as published; for a folder store they are there."""
-        folder = self.folder(artifact.step, artifact.key)
-        if self.mirror:
-            self.mirror.fetch(artifact, folder, names)
-            self.digests.commit()
-        return folder
+        """The artifact's folder with these files in it, each as published; in a folder store they are there."""
+        self.copies.fetch(artifact, names)
+        return self.folder(artifact.step, artifact.key)
 
     # Names and history
 
-    @property
-    def promotions(self) -> Promotions:
-        """Which adapter is in service, and how that came to be."""
-        return Promotions(self)
-
     def aliases(self) -> dict[str, Alias]:
-        """Names for artifacts: champion, previous and challenger by the promotion log, and those that people gave."""
-        return aliases.every(self.objects)
+        """The names that people gave to artifacts."""
+        return references.read_aliases(self.objects)
 
     def alias(self, name: str) -> Alias | None:
-        return aliases.read(self.objects, name)
+        return references.read_alias(self.objects, name)
 
     def point(self, name: str, step: str, key: str) -> Alias:
-        """Have the alias mean this artifact from now on; others see the old one or the new one, never neither.
-
-        UserError for those that only the promotion log gives.
-        """
-        return aliases.write(self.objects, name, step, key)
+        """Have the alias mean this artifact from now on; readers see the old one or the new one, never neither."""
+        return references.write_alias(self.objects, name, step, key)
 
     def log_run(self, name: str, steps: dict[str, Artifact] | None = None) -> RunLog:
         """A run of the config `name` to be logged; see `RunLog`."""
         return RunLog(self.objects, name, steps or {})
 
     def runs(self, most: int | None = None) -> list[Run]:
-        """The runs that were logged, or the newest of them, newest first."""
+        """The logged runs, or the newest of them, newest first."""
         return RunLog.all(self.objects, most)
 
-    # Within
-
-    def _listed(self, name: str, content: bytes) -> Artifact | None:
-        artifact = Artifact.from_manifest(content, self)
-        if not artifact or manifest_name(artifact.step, artifact.key) != name:
-            return None
-        # Those who list read records; of a bucket they are verified as they are fetched.
-        record = (self.root / name).with_name(RECORD)
-        return None if not self.mirror and self.blobs.differs(record, artifact.all_files[RECORD]) else artifact
-
-    def _flaw(self, artifact: Artifact) -> str | None:
-        folder = self.folder(artifact.step, artifact.key)
-        flaw = self.mirror.flaw(artifact, folder) if self.mirror else self._flaw_in(folder, artifact)
+    def _problem(self, artifact: Artifact) -> str | None:
+        problem = self.copies.problem(artifact)
         self.digests.commit()
-        return flaw
-
-    def _flaw_in(self, folder: Path, artifact: Artifact) -> str | None:
-        for name, each in artifact.all_files.items():
-            if flaw := self.blobs.differs(folder / name, each):
-                return f"{name} {flaw}"
-        return None
-
-
-def _mirror(url: str, blobs: Blobs, lease_seconds: float) -> "Mirror":
-    from tasks.engine.storage.bucket import Bucket  # a folder needs none of it
-    from tasks.engine.storage.mirror import Mirror
-
-    return Mirror(Bucket(url), blobs, lease_seconds)
+        return problem
 
 
 def _cache(folder: Path | None, url: str) -> Path:
-    """The folder for what is fetched from a bucket: one per URL."""
+    """The folder for what is fetched from a bucket: one for each URL."""
     base = folder or cache_folder()
     if base is None:
         raise UserError(f"store: no folder to keep what is fetched from {url}", "set `cache` to a folder")

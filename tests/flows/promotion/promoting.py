@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from flows.promotion.judged import WEIGHTS
+from flows.promotion.candidates import WEIGHTS
 from tasks.engine.storage.store import Artifact, Store
 from tests.tasks.engine.test_store import publish
 

@@ -2,8 +2,10 @@
 
 import pytest
 
-from flows.promotion.announce import announced, event_of
-from flows.promotion.settle import PromotionConfig, settle
+from flows.promote import announced, event_of
+from flows.promotion.candidates import roles
+from flows.promotion.decisions import PromotionConfig, apply_decision
+from flows.promotion.promotions import Promotions
 from tasks.engine.storage.store import Store
 from tests.flows.promotion.promoting import adapter
 from tests.flows.promotion.test_settle import outcome
@@ -25,23 +27,23 @@ def store(tmp_path):
     ],
 )
 def test_the_event_is_what_the_log_says(store, decision, mode, event):
-    settle(store, PromotionConfig(mode=mode), outcome(store, "a", decision=decision))
-    assert event_of(store.promotions.entries()[-1]) == event
+    apply_decision(store, PromotionConfig(mode=mode), outcome(store, "a", decision=decision))
+    assert event_of(Promotions(store).entries()[-1]) == event
 
 
 def test_only_this_runs_new_entries_are_announced_and_once(prefect_server, store, monkeypatch):
     sent = []
     monkeypatch.setattr("prefect.events.emit_event", lambda event, **told: sent.append((event, told)))
     before = adapter(store, "before")
-    store.promotions.promote(before, why="by hand, in another process")
+    Promotions(store).promote(before, why="by hand, in another process")
     new = adapter(store, "new")
 
     def job() -> None:
         for _ in range(2):
             with announced(store):
-                store.promotions.promote(new, why="better")
+                Promotions(store).promote(new, why="better")
         with announced(store):
-            store.promotions.rollback(why="worse after all")
+            Promotions(store).rollback(why="worse after all")
 
     in_flow(job)
     assert [event for event, _ in sent] == ["adapter.promoted", "adapter.rolled-back"]
@@ -61,7 +63,7 @@ def test_an_announcement_that_fails_fails_nothing(prefect_server, store, monkeyp
 
     def job() -> None:
         with announced(store):
-            store.promotions.promote(adapter(store, "new"), why="better")
+            Promotions(store).promote(adapter(store, "new"), why="better")
 
     in_flow(job)
-    assert store.alias("champion")
+    assert roles(store)["champion"]

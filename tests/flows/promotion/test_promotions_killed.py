@@ -11,8 +11,10 @@ from collections.abc import Callable
 
 import pytest
 
-from flows.promotion.promotions import Entry
-from tasks.engine.storage.fsck import check
+from flows.promotion.candidates import roles
+from flows.promotion.log import Entry
+from flows.promotion.promotions import Promotions
+from flows.promotion.upkeep import check
 from tasks.engine.storage.store import Store
 from tests.faults.runs import CHANGES
 from tests.flows.promotion.promoting import adapter, gate
@@ -47,19 +49,19 @@ def killed_before(change: int, act: Callable[[], object]) -> bool:
 
 def seen(store: Store) -> list[tuple]:
     """What the log says, but for the hour and the process; with what the aliases mean."""
-    roles = {name: (alias.step, alias.key) for name, alias in store.aliases().items()}
-    return [(e.number, e.action, e.adapter, e.why, e.gate, e.state) for e in store.promotions.entries()] + [(roles,)]
+    meant = {name: (alias.step, alias.key) for name, alias in roles(store).items()}
+    return [(e.number, e.action, e.adapter, e.why, e.gate, e.state) for e in Promotions(store).entries()] + [(meant,)]
 
 
 ACTS: dict[str, Callable[[Store], Entry]] = {
-    "promote": lambda store: store.promotions.promote(
+    "promote": lambda store: Promotions(store).promote(
         adapter(store, "third"), why="better", gate=gate(store, adapter(store, "third"), adapter(store, "second"))
     ),
-    "challenge": lambda store: store.promotions.challenge(
+    "challenge": lambda store: Promotions(store).challenge(
         adapter(store, "third"), gate=gate(store, adapter(store, "third"), adapter(store, "second"))
     ),
-    "refuse": lambda store: store.promotions.refuse(adapter(store, "third"), why="worse"),
-    "rollback": lambda store: store.promotions.rollback(why="it invents", adapter=adapter(store, "second")),
+    "refuse": lambda store: Promotions(store).refuse(adapter(store, "third"), why="worse"),
+    "rollback": lambda store: Promotions(store).rollback(why="it invents", adapter=adapter(store, "second")),
 }
 
 
@@ -70,7 +72,7 @@ def test_killed_at_any_change_the_log_is_the_old_one_or_the_new_and_a_rerun_ends
 ):
     made = Store(tmp_path / "made")
     for each in ("first", "second"):
-        made.promotions.promote(adapter(made, each), why="by hand")
+        Promotions(made).promote(adapter(made, each), why="by hand")
     gate(made, adapter(made, "third"), adapter(made, "second"))
     old = seen(made)
     undisturbed = Store(shutil.copytree(made.root, tmp_path / "undisturbed"))
@@ -108,6 +110,7 @@ def refuse(*_, **__):
 PROMOTE = """
 import sys
 from pathlib import Path
+from flows.promotion.promotions import Promotions
 from tasks.engine.errors import UserError
 from tasks.engine.storage.store import Store
 from tests.flows.promotion.promoting import adapter
@@ -116,25 +119,25 @@ url, cache, mine, count = sys.argv[1:]
 store = Store(url, cache=Path(cache), lease_seconds=2)
 for number in range(int(count)):
     each = adapter(store, f"{mine}-{number}")
-    store.promotions.promote(each, why="by hand")
-    store.promotions.refuse(adapter(store, f"{mine}-{number}-worse"), why="worse")
+    Promotions(store).promote(each, why="by hand")
+    Promotions(store).refuse(adapter(store, f"{mine}-{number}-worse"), why="worse")
     try:
-        store.promotions.rollback(why="no", adapter=each)
+        Promotions(store).rollback(why="no", adapter=each)
     except UserError:  # another was promoted meanwhile
         pass
 """
 
 
 def test_many_processes_at_once_leave_a_log_without_gaps_with_each_entry_once(store, tmp_path):
-    many, count = (6, 5) if not store.bucket else (3, 2)
+    many, count = (6, 5) if "://" not in store.url else (3, 2)
     words = [sys.executable, "-c", PROMOTE, store.url]
     processes = [subprocess.Popen([*words, str(tmp_path / f"c{n}"), f"p{n}", str(count)]) for n in range(many)]
     while any(process.poll() is None for process in processes):
-        state = store.promotions.state
+        state = Promotions(store).state
         assert not state.previous or state.champion
         time.sleep(0.05)
     assert [process.returncode for process in processes] == [0] * many
-    entries = store.promotions.entries()
+    entries = Promotions(store).entries()
     assert [entry.number for entry in entries] == list(range(1, len(entries) + 1))
     for action in ("promote", "refuse"):
         about = [entry.adapter for entry in entries if entry.action == action]
@@ -144,23 +147,24 @@ def test_many_processes_at_once_leave_a_log_without_gaps_with_each_entry_once(st
 
 def test_of_many_who_roll_back_one_champion_at_once_it_is_rolled_back_once(store, tmp_path):
     for name in ("first", "second", "third"):
-        store.promotions.promote(adapter(store, name), why="by hand")
+        Promotions(store).promote(adapter(store, name), why="by hand")
     words = [sys.executable, "-c", ROLL_BACK, store.url]
-    processes = [subprocess.Popen([*words, str(tmp_path / f"c{n}")]) for n in range(5 if not store.bucket else 3)]
+    processes = [subprocess.Popen([*words, str(tmp_path / f"c{n}")]) for n in range(5 if "://" not in store.url else 3)]
     assert {process.wait() for process in processes} <= {0, 2}
-    assert [entry.action for entry in store.promotions.entries()] == ["promote"] * 3 + ["rollback"]
-    assert store.alias("champion").key == adapter(store, "second").key
+    assert [entry.action for entry in Promotions(store).entries()] == ["promote"] * 3 + ["rollback"]
+    assert roles(store)["champion"].key == adapter(store, "second").key
 
 
 ROLL_BACK = """
 import sys
 from pathlib import Path
+from flows.promotion.promotions import Promotions
 from tasks.engine.errors import UserError
 from tasks.engine.storage.store import Store
 
 store = Store(sys.argv[1], cache=Path(sys.argv[2]), lease_seconds=2)
 try:
-    store.promotions.rollback(why="no")
+    Promotions(store).rollback(why="no")
 except UserError:
     raise SystemExit(2)
 """
@@ -177,8 +181,8 @@ def test_killed_at_random_among_others_the_log_stays_whole(tmp_path):
             process.kill()
             process.wait()
         assert list(check(store)) == []
-        entries = store.promotions.entries()
+        entries = Promotions(store).entries()
         assert [entry.number for entry in entries] == list(range(1, len(entries) + 1))
     last = adapter(store, "the last")
-    store.promotions.promote(last, why="by hand")
-    assert store.alias("champion").key == last.key
+    Promotions(store).promote(last, why="by hand")
+    assert roles(store)["champion"].key == last.key

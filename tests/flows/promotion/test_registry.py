@@ -5,8 +5,11 @@ import sys
 
 import pytest
 
-from flows.promotion.registry import TAG, mirror, mirrored
-from flows.promotion.settle import PromotionConfig, settle
+from flows.promotion.candidates import roles
+from flows.promotion.decisions import PromotionConfig, apply_decision
+from flows.promotion.promotions import Promotions
+from flows.promotion.registry import TAG, Mirrored, mirror, update_registry
+from flows.promotion.view import sentence
 from tasks.engine.errors import UserError
 from tasks.engine.storage.store import Store
 from tests.flows.promotion.promoting import adapter
@@ -43,26 +46,25 @@ def test_what_is_promoted_and_rolled_back_is_so_in_the_registry_and_said_once(st
     import mlflow
 
     first = outcome(store, "first")
-    told = settle(store, MIRRORED, first)
-    assert told.endswith(" MLflow model answerer: champion is version 1.")
-    assert settle(store, MIRRORED, first) == f"{first.adapter.about} is in service.", "nothing new to mirror"
+    assert apply_decision(store, MIRRORED, first).mirrored == Mirrored(model="answerer", versions={"champion": "1"})
+    assert apply_decision(store, MIRRORED, first).mirrored is None, "nothing new to mirror"
     second = outcome(store, "second", first.adapter)
-    assert settle(store, MIRRORED, second).endswith("champion is version 2, previous is version 1.")
+    assert apply_decision(store, MIRRORED, second).mirrored.versions == {"champion": "2", "previous": "1"}
     assert aliases(client) == {"champion": f"export/{second.adapter.key}", "previous": f"export/{first.adapter.key}"}
     champion = client.get_model_version_by_alias("answerer", "champion")
     folder = mlflow.artifacts.download_artifacts(artifact_uri=champion.source, dst_path=str(tmp_path / "served"))
     weights = (tmp_path / "served/adapter/adapter_model.safetensors").read_bytes()
     assert folder and weights == (second.adapter.folder / "adapter/adapter_model.safetensors").read_bytes()
     assert champion.description == second_why(store)
-    store.promotions.rollback(why="it invents pump names")
-    mirrored(store, "answerer")
+    Promotions(store).rollback(why="it invents pump names")
+    update_registry(store, "answerer")
     assert aliases(client) == {"champion": f"export/{first.adapter.key}"}
     mirror(store, "answerer")
     assert len(client.search_model_versions("name = 'answerer'")) == 2
 
 
 def second_why(store) -> str:
-    return store.promotions.entries()[-1].why
+    return Promotions(store).entries()[-1].why
 
 
 def test_a_registry_that_cannot_be_reached_loses_nothing_and_is_brought_up_to_date_the_next_time(
@@ -73,25 +75,26 @@ def test_a_registry_that_cannot_be_reached_loses_nothing_and_is_brought_up_to_da
     mlflow.set_tracking_uri("http://127.0.0.1:9")  # the discard port: nobody listens
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     first = outcome(store, "first")
-    told = settle(store, MIRRORED, first)
-    assert "is promoted" in told and "Not mirrored to MLflow: " in told
-    assert "`reground promote --mirror` tries again" in told
-    assert store.alias("champion").key == first.adapter.key
+    done = apply_decision(store, MIRRORED, first)
+    assert done.outcome == "promoted" and done.mirrored.error
+    assert "`reground promote --mirror` tries again" in sentence(done)
+    assert roles(store)["champion"].key == first.adapter.key
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    assert settle(store, MIRRORED, first).endswith("is in service. MLflow model answerer: champion is version 1.")
+    done = apply_decision(store, MIRRORED, first)
+    assert (done.outcome, done.mirrored.versions) == ("in service", {"champion": "1"})
     assert aliases(client) == {"champion": f"export/{first.adapter.key}"}
 
 
 def test_without_the_library_it_is_told_what_to_install(store, monkeypatch):
-    store.promotions.promote(adapter(store, "first"), why="by hand")
+    Promotions(store).promote(adapter(store, "first"), why="by hand")
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(UserError, match=r"pip install 'reground\[mlflow\]'"):
         mirror(store, "answerer")
-    assert "Not mirrored to MLflow: promotion.mlflow needs the library mlflow" in mirrored(store, "answerer")
+    assert "promotion.mlflow needs the library mlflow" in update_registry(store, "answerer").error
 
 
 def test_without_the_setting_mlflow_is_not_imported():
-    modules = "flows.cli.app, flows.promotion.settle, flows.promotion.registry"
+    modules = "flows.cli.app, flows.promotion.decisions, flows.promotion.registry"
     script = f"import sys, {modules}; print('mlflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -9,6 +9,8 @@ import pytest
 
 from flows.cli import app as cli
 from flows.cli import options as shell
+from flows.promotion.candidates import roles
+from flows.promotion.promotions import Promotions
 from tasks.engine.storage.store import Store
 from tasks.evaluation.metrics import METRICS
 from tasks.evaluation.metrics.scores import Scores
@@ -51,13 +53,13 @@ def test_promote_takes_the_challenger_and_its_gates_word_and_rollback_takes_it_b
     assert (nobody.code, "no adapter waits for a decision" in nobody.err) == (2, True)
     judged = gate(store, first)
     shown = report(store, judged)
-    store.promotions.challenge(first, gate=judged)
+    Promotions(store).challenge(first, gate=judged)
     done = reground("promote")
     assert (done.code, done.out) == (
         0,
         f"{first.about} is promoted: promote: token F1 (answerable) +0.20 [+0.10, +0.30]",
     )
-    assert store.promotions.entries()[-1].report == f"report/{shown.key}"
+    assert Promotions(store).entries()[-1].report == f"report/{shown.key}"
     again = reground("promote", first.about)
     assert (again.code, f"{first.about} is in service already" in again.out) == (0, True)
     gate(store, second, first, decision="refuse")
@@ -86,28 +88,28 @@ def test_an_adapter_that_no_gate_judged_is_promoted_by_hand_only(reground, store
     refused = reground("promote", first.about)
     assert (refused.code, "was judged by no gate" in refused.err) == (2, True)
     assert reground("promote", "export", "--force", "--because", "the first one").code == 0
-    assert store.alias("champion").key == first.key
+    assert roles(store)["champion"].key == first.key
 
 
 def test_after_a_rollback_the_gate_that_counts_is_that_against_the_champion_of_now(reground, store):
     first, second, third = (adapter(store, name) for name in ("first", "second", "third"))
-    store.promotions.promote(first, why="better", gate=gate(store, first))
+    Promotions(store).promote(first, why="better", gate=gate(store, first))
     proof = gate(store, third, first)
-    store.promotions.promote(second, why="better still", gate=gate(store, second, first))
+    Promotions(store).promote(second, why="better still", gate=gate(store, second, first))
     gate(store, third, second)  # newer, and outdated by the rollback
-    store.promotions.rollback(why="it invents pump names")
+    Promotions(store).rollback(why="it invents pump names")
     assert reground("promote", third.about).code == 0
-    assert store.promotions.entries()[-1].gate == f"gate/{proof.key}"
+    assert Promotions(store).entries()[-1].gate == f"gate/{proof.key}"
 
 
 def test_versions_tells_what_became_of_each_adapter(reground, store):
     assert "There is no adapter yet" in reground("versions").out
     first, second, third = (adapter(store, name) for name in ("first", "second", "third"))
     never = adapter(store, "never")
-    store.promotions.promote(first, why="better", gate=gate(store, first))
-    store.promotions.promote(second, why="better still", gate=gate(store, second, first))
-    store.promotions.refuse(third, why="worse", gate=gate(store, third, second, decision="refuse"))
-    store.promotions.rollback(why="it invents pump names")
+    Promotions(store).promote(first, why="better", gate=gate(store, first))
+    Promotions(store).promote(second, why="better still", gate=gate(store, second, first))
+    Promotions(store).refuse(third, why="worse", gate=gate(store, third, second, decision="refuse"))
+    Promotions(store).rollback(why="it invents pump names")
     shown = reground("versions")
     assert shown.code == 0
     assert "rolled back" in shown.out and "it invents pump names" in shown.out and "+0.20" in shown.out
@@ -123,7 +125,8 @@ def test_versions_tells_what_became_of_each_adapter(reground, store):
     assert told[first.about]["why"] == "it invents pump names", "that is why it is champion again"
     assert told[second.about]["by_hand"]
     assert told[second.about]["decision"] == "promote"
-    assert told[second.about]["figures"] == ["Token F1 (answerable) +0.20 on base"]
+    figure = {"metric": "token_f1", "label": "Token F1 (answerable)", "value": 0.2, "against": "base"}
+    assert told[second.about]["figures"] == [figure]
     assert told[first.about]["size"] == first.size
 
 
@@ -132,7 +135,7 @@ def test_an_alias_of_the_log_is_refused_with_the_command_that_gives_it(reground,
     refused = reground("alias", "champion", first.about)
     assert refused.code == 2
     assert f"`reground promote {first.about} --force --because …`" in refused.err
-    store.promotions.promote(first, why="by hand")
+    Promotions(store).promote(first, why="by hand")
     assert f"champion {first.about}" in reground("alias").out
 
 
@@ -172,7 +175,7 @@ def test_compare_tells_which_metrics_differ_on_the_same_rows(reground, store):
         [(first, "old", 0.9), (None, "new", 0.2), (first, "new", 0.5), (second, "new", 0.6)]
     ):
         scored(store, of, rows, good, number=number)
-    store.promotions.promote(first, why="by hand")
+    Promotions(store).promote(first, why="by hand")
     told = json.loads(reground("compare", "champion", second.about, "--json").raw)
     assert told["names"] == ["champion", second.about]
     assert (told["rows"], told["documents"]) == (300, 150)

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from flows.config import TINY, load
+from flows.promotion.promotions import Promotions
 from flows.sweeps.outcome import Outcome, Row, image, markdown
 from flows.sweeps.search import Search, values
 from flows.sweeps.trials import Trial, TrialPlan, distinct, preview
@@ -169,7 +170,7 @@ def test_a_sweep_makes_what_is_common_once_goes_on_where_it_was_and_outlives_a_f
     losses = [trial["heldout_loss"] for trial in first["trials"]]
     assert first["best"] == 1 + losses.index(min(losses))
     assert all(metric["low"] <= metric["value"] <= metric["high"] for metric in first["trials"][0]["metrics"])
-    assert load(None, [f"store={project.store}"]).open_store().promotions.state.champion is None
+    assert Promotions(load(None, [f"store={project.store}"]).open_store()).state.champion is None
 
     # A sweep that was cut short is one whose first trials are there.
     more = project.outcome("train.lora.r=2,4", "train.seed=1", "train.lora.target_modules=all-linear,[no_proj]")

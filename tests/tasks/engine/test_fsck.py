@@ -37,13 +37,13 @@ def test_each_flaw_of_a_folder_is_found_and_moved_aside_or_mended(tmp_path, name
     made, other = publish(store, 1), publish(store, 2, {"else": b"something else"})
     harm_file(made.folder / name, HARMS[harm])
     findings = list(check(store))
-    assert any(name in finding.where + finding.flaw for finding in findings)
+    assert any(name in finding.where + finding.problem for finding in findings)
     assert all(finding.mended for finding in findings)
     if harm == "delete" and name != MANIFEST:  # the blob is left
-        assert [finding.done for finding in findings] == ["linked anew"]
+        assert [finding.done for finding in findings] == ["restored"]
         assert contents(store.find("toy", made.key).folder) == FILES
     else:
-        assert store.flaw("toy", made.key) == "never made"
+        assert store.problem("toy", made.key) == "never made"
         assert list((store.root / ".flawed/toy").iterdir())
     assert store.find("toy", other.key)
     assert list(check(store)) == []
@@ -57,7 +57,7 @@ def test_a_copy_that_rots_without_a_write_is_found_and_linked_anew(tmp_path):
     path.write_bytes(flip(FILES["report.md"]))
     store.digests._keep(path.stat(), made.files["report.md"]["sha256"])  # as if the disk, not a write, had changed it
     assert store.find("toy", made.key), "without a write it cannot be seen by its stat"
-    assert [finding.done for finding in check(store)] == ["linked anew"]
+    assert [finding.done for finding in check(store)] == ["restored"]
     assert contents(store.find("toy", made.key).folder) == FILES
 
 
@@ -70,13 +70,13 @@ def test_each_flaw_of_a_bucket_is_found_and_mended_from_a_good_copy_or_taken_out
     object_name = f"toy/{key_of()[:16]}/{MANIFEST}" if name == MANIFEST else blob_name(made.all_files[name]["sha256"])
     harm_object(bucket_store, object_name, HARMS[harm])
     if name == MANIFEST and harm == "delete":
-        assert bucket_store.flaw("toy", key_of()) == "never made"
+        assert bucket_store.problem("toy", key_of()) == "never made"
         return
     other = elsewhere(bucket_store, tmp_path)
     if name == MANIFEST:
         assert [finding.done for finding in check(other)] == ["moved to .flawed; the next run makes it again"]
     else:
-        assert "uploaded anew" in {finding.done for finding in check(bucket_store)}
+        assert "restored" in {finding.done for finding in check(bucket_store)}
         assert contents(other.find("toy", key_of()).folder) == FILES
     assert list(check(bucket_store)) == []
 
@@ -86,7 +86,7 @@ def test_a_harmed_blob_without_a_good_copy_takes_its_artifact_out_of_use(bucket_
     harm_object(bucket_store, blob_name(made.files["report.md"]["sha256"]), flip)
     other = elsewhere(bucket_store, tmp_path)
     assert {finding.done for finding in check(other)} == {"removed", "moved to .flawed; the next run makes it again"}
-    assert other.flaw("toy", key_of()) == "never made"
+    assert other.problem("toy", key_of()) == "never made"
 
 
 def test_an_artifact_whose_record_gives_another_key_is_taken_out_of_use(store):
@@ -94,8 +94,8 @@ def test_an_artifact_whose_record_gives_another_key_is_taken_out_of_use(store):
         (out / "model").write_text("model")
         store.publish("toy", key_of(1), out, {"payload": {"step": "toy", "number": 2}, "inputs": {}})
     (finding,) = check(store)
-    assert "its key is not the one" in finding.flaw
-    assert store.flaw("toy", key_of(1)) == "never made"
+    assert "its key is not the one" in finding.problem
+    assert store.problem("toy", key_of(1)) == "never made"
 
 
 def test_an_alias_of_what_is_gone_cannot_be_mended(store):

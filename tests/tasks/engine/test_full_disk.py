@@ -86,7 +86,7 @@ def test_wherever_publishing_runs_out_of_space_nothing_half_made_is_seen(disk, l
             publish(store, 2, {"model": b"m" * 9000, "report.md": b"other"})
     except OSError as error:
         assert error.errno == 28  # ENOSPC, which `make` tells in words
-        assert store.flaw("toy", key_of(2)) == "never made"
+        assert store.problem("toy", key_of(2)) == "never made"
     else:
         assert store.find("toy", key_of(2))
     assert store.find("toy", whole.key)

@@ -5,12 +5,17 @@ import sys
 import threading
 import time
 
-from tasks.engine.storage.gc import Item, collect
+from tasks.engine.storage.copies import publishing
+from tasks.engine.storage.gc import Collected, Item
+from tasks.engine.storage.gc import collect as collect_with
 from tasks.engine.storage.lease import LEASES, held
-from tasks.engine.storage.mirror import publishing
 from tasks.engine.storage.store import Artifact, Store
 from tests.tasks.engine.test_lease import leave_behind
 from tests.tasks.engine.test_store import FILES, elsewhere, key_of, publish
+
+
+def collect(store: Store, roots: dict | None = None, **options) -> Collected:
+    return collect_with(store, lambda: roots or {}, **options)
 
 
 def chain(store: Store, start: int) -> list[Artifact]:
@@ -64,8 +69,16 @@ def test_what_an_alias_or_a_recent_run_reaches_stays_and_the_rest_goes(store, tm
         assert {a.about for a in seen.all()} == set(why)
         assert all(seen.find(a.step, a.key).folder for a in champion + recent)
     digests = {each["sha256"] for a in store.all() for each in a.all_files.values()}
-    left = (store.bucket or store.objects).glob(".blobs/*/*")
+    left = store.objects.glob(".blobs/*/*")
     assert {name.rpartition("/")[2] for name in left} == digests
+
+
+def test_a_root_stays_with_its_inputs_and_its_reason(store):
+    kept_ones, old = chain(store, 1), chain(store, 11)
+    found = collect(store, {("train", kept_ones[1].key[:16]): "champion"}, older_than=0, delete=True)
+    assert kept(found.items)[kept_ones[1].about] == "champion"
+    assert kept_ones[0].about in kept(found.items)
+    assert gone(found.items) == {a.about for a in old}
 
 
 def test_what_goes_frees_only_what_nothing_kept_shares(store):
@@ -142,7 +155,7 @@ def test_a_folder_that_is_no_artifact_any_more_goes(tmp_path):
 def test_blobs_stay_while_another_publishes(bucket_store, tmp_path):
     publish(bucket_store)
     bucket_store.remove("toy", key_of())
-    before = set(bucket_store.bucket.glob(".blobs/*/*"))
+    before = set(bucket_store.objects.glob(".blobs/*/*"))
     other = elsewhere(bucket_store, tmp_path)
     entered, leave = threading.Event(), threading.Event()
 
@@ -155,11 +168,11 @@ def test_blobs_stay_while_another_publishes(bucket_store, tmp_path):
     thread.start()
     assert entered.wait(30)
     collect(bucket_store, older_than=0, delete=True)
-    assert set(bucket_store.bucket.glob(".blobs/*/*")) == before
+    assert set(bucket_store.objects.glob(".blobs/*/*")) == before
     leave.set()
     thread.join()
     collect(bucket_store, older_than=0, delete=True)
-    assert bucket_store.bucket.glob(".blobs/*/*") == {}
+    assert bucket_store.objects.glob(".blobs/*/*") == {}
 
 
 def test_a_publisher_waits_for_a_collection(bucket_store, tmp_path):
@@ -192,7 +205,7 @@ for number in range(int(sys.argv[3])):
 
 
 def test_collections_beside_publishers_lose_nothing(store, tmp_path):
-    count = 40 if not store.bucket else 4
+    count = 40 if "://" not in store.url else 4
     command = [sys.executable, "-c", PUBLISH, store.url, str(tmp_path / "cache"), str(count)]
     process = subprocess.Popen(command)
     while process.poll() is None:
@@ -200,5 +213,5 @@ def test_collections_beside_publishers_lose_nothing(store, tmp_path):
         time.sleep(0.2)
     assert process.returncode == 0
     for number in range(count):
-        assert store.flaw("toy", key_of(number)) is None
+        assert store.problem("toy", key_of(number)) is None
         assert (store.open("toy", key_of(number)).folder / "report.md").read_bytes() == FILES["report.md"]

@@ -2,6 +2,7 @@
 
 import hashlib
 
+import boto3
 import orjson
 import pytest
 
@@ -83,14 +84,15 @@ def test_the_same_manifest_with_plain_names_is_one(tmp_path):
 
 def test_a_bucket_that_was_written_by_others_writes_nothing_outside_of_the_cache(bucket_store, tmp_path):
     """A whole manifest and its blobs, all digests right, but for the place of one file."""
-    bucket = bucket_store.bucket
+    bucket = bucket_store.objects
     content = b"x"
     bucket.write(f".blobs/{GOOD['sha256'][:2]}/{GOOD['sha256']}", content)
     for step in ("copy", ".."):
-        path = f"{bucket._root}/{step}/{KEY[:16]}/manifest.json"
-        bucket._fs.pipe_file(path, forged(step, **{"../../../../escaped": GOOD}))
+        name, _, prefix = bucket.url.removeprefix("s3://").partition("/")
+        content = forged(step, **{"../../../../escaped": GOOD})
+        boto3.client("s3").put_object(Bucket=name, Key=f"{prefix}/{step}/{KEY[:16]}/manifest.json", Body=content)
     assert bucket_store.find("copy", KEY) is None
-    assert "damaged" in (bucket_store.flaw("copy", KEY) or "")
+    assert "damaged" in (bucket_store.problem("copy", KEY) or "")
     assert bucket_store.all() == []
     assert not list(tmp_path.rglob("escaped"))
 

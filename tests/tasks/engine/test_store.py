@@ -39,7 +39,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_what_was_published_is_found_with_the_same_bytes(store, tmp_path):
     assert store.find("toy", key_of()) is None
-    assert store.flaw("toy", key_of()) == "never made"
+    assert store.problem("toy", key_of()) == "never made"
     published = publish(store)
     other = elsewhere(store, tmp_path)
     for seen in (store, other):
@@ -53,7 +53,7 @@ def test_a_part_is_an_input_of_its_own_and_only_it_is_fetched(store, tmp_path):
     publish(store)
     part = elsewhere(store, tmp_path).find("toy", key_of())["model"]
     assert {path.name for path in part.local().iterdir()} == {"weights.bin", "config.json"}
-    if store.bucket:
+    if "://" in store.url:
         assert not (part.local().parent / "report.md").exists()
     with pytest.raises(WiringError, match="there is no part 'nothing'"):
         part["nothing"]
@@ -63,8 +63,8 @@ def test_identical_files_are_stored_once(store):
     first, second = publish(store, 1), publish(store, 2)
     name = "model/weights.bin"
     assert os.path.samefile(first.folder / name, second.folder / name)
-    if store.bucket:
-        listed = store.bucket.glob(".blobs/*/*")
+    if "://" in store.url:
+        listed = store.objects.glob(".blobs/*/*")
         assert len(listed) == len({each["sha256"] for a in (first, second) for each in a.all_files.values()})
 
 
@@ -126,11 +126,11 @@ def test_a_harmed_file_of_a_folder_is_detected_and_made_good_by_publishing_again
     published = publish(store)
     assert store.find("toy", key_of())
     harm_file(published.folder / name, HARMS[harm])
-    flaw = store.flaw("toy", key_of())
+    flaw = store.problem("toy", key_of())
     assert name in flaw
     assert store.recent("toy") == []
     again = publish(store)
-    assert store.flaw("toy", key_of()) is None
+    assert store.problem("toy", key_of()) is None
     assert contents(again.folder) == FILES
 
 
@@ -147,11 +147,11 @@ def test_a_harmed_copy_of_a_bucket_is_fetched_again(bucket_store, name, harm):
 
 
 def harm_object(store: Store, name: str, harm) -> None:
-    content = harm(store.bucket.read(name))
+    content = harm(store.objects.read(name))
     if content is None:
-        store.bucket.delete(name)
+        store.objects.delete(name)
     else:
-        store.bucket.write(name, content)
+        store.objects.write(name, content)
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -164,7 +164,7 @@ def test_a_harmed_object_of_a_bucket_is_never_used_and_made_good_by_publishing_a
     harm_object(bucket_store, f"toy/{key_of()[:16]}/{MANIFEST}" if name == MANIFEST else harmed, HARMS[harm])
     other = elsewhere(bucket_store, tmp_path)
     if found := other.find("toy", key_of()):  # only its bytes are wrong: seen as it is fetched
-        with pytest.raises(UserError, match="(?s)is flawed.*run again"):
+        with pytest.raises(UserError, match="(?s)is damaged.*run again"):
             assert found.folder
         assert other.find("toy", key_of()) is None
     third = Store(bucket_store.url, cache=tmp_path / "third")
@@ -176,8 +176,8 @@ def test_a_harmed_blob_harms_every_artifact_that_shares_it_and_each_is_told(tmp_
     store = Store(tmp_path / "store")
     first, second = publish(store, 1), publish(store, 2)
     harm_file(store.blobs.path(first.files["report.md"]["sha256"]), flip)
-    assert "report.md" in store.flaw("toy", first.key)
-    assert "report.md" in store.flaw("toy", second.key)
+    assert "report.md" in store.problem("toy", first.key)
+    assert "report.md" in store.problem("toy", second.key)
     publish(store, 1)
     assert store.find("toy", first.key)
 
@@ -212,10 +212,7 @@ def test_aliases_are_replaced_and_match_like_keys(store, tmp_path):
     assert other.alias("serving").key == second.key
     assert set(other.aliases()) == {"serving"}
     assert other.match("serving").key == second.key
-    with pytest.raises(UserError, match="'champion' is what the promotion log says") as error:
-        store.point("champion", "toy", first.key)
-    assert f"reground promote toy/{first.key[:16]} --force --because" in error.value.remedy
-    with pytest.raises(UserError, match="no name for an artifact"):
+    with pytest.raises(UserError, match="not a valid name"):
         store.point("../escape", "toy", first.key)
 
 
@@ -253,9 +250,6 @@ def test_a_service_that_does_not_answer_is_named(s3, tmp_path, monkeypatch):
 
 
 def test_a_missing_library_says_what_to_install(tmp_path, monkeypatch):
-    import fsspec  # noqa: F401  its registry remembers what was imported
-
-    monkeypatch.setitem(sys.modules, "s3fs", None)
-    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
+    monkeypatch.setitem(sys.modules, "obstore.store", None)
     with pytest.raises(UserError, match=r"pip install 'reground\[s3\]'"):
         Store("s3://anywhere/x", cache=tmp_path).all()

@@ -1,5 +1,10 @@
-"""What each run used: `runs/20261019T203505123456Z-9f31c2ab.json`, brought up to date as the run's steps finish."""
+"""What refers to artifacts: names that people gave them, and what each run used.
 
+aliases/serving.json                               which artifact the name means; replaced at once
+runs/20261019T203505123456Z-9f31c2ab.json          a run, updated as its steps finish
+"""
+
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,24 +13,65 @@ from typing import Any, Literal, Self
 
 import orjson
 
+from tasks.engine.errors import UserError
 from tasks.engine.storage.artifact import Artifact
 from tasks.engine.storage.objects import Objects
 from tasks.engine.storage.process import Process
 
+ALIASES = "aliases"
 RUNS = "runs"
 Status = Literal["running", "completed", "failed"]
 
 
 @dataclass(frozen=True)
+class Alias:
+    """What a name means, since when (ISO 8601, UTC), and who said so."""
+
+    name: str
+    step: str
+    key: str
+    at: str
+    by: str
+
+
+def read_aliases(objects: Objects) -> dict[str, Alias]:
+    """UserError if one is damaged: what it protected from `gc` must not be guessed."""
+    names = [path.removeprefix(f"{ALIASES}/").removesuffix(".json") for path in objects.glob(f"{ALIASES}/*.json")]
+    return {name: alias for name in names if (alias := read_alias(objects, name))}
+
+
+def read_alias(objects: Objects, name: str) -> Alias | None:
+    content = objects.read(_path(name))
+    if content is None:
+        return None
+    try:
+        return Alias(**orjson.loads(content))
+    except (orjson.JSONDecodeError, TypeError):
+        raise UserError(f"the alias {name!r} is damaged", "point it to an artifact again") from None
+
+
+def write_alias(objects: Objects, name: str, step: str, key: str) -> Alias:
+    alias = Alias(name, step, key, datetime.now(UTC).isoformat(timespec="seconds"), str(Process.this()))
+    objects.write(_path(name), orjson.dumps(alias, option=orjson.OPT_INDENT_2))
+    return alias
+
+
+def _path(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
+        raise UserError(f"{name!r} is not a valid name", "use small letters, digits, `-`, `_` and `.`")
+    return f"{ALIASES}/{name}.json"
+
+
+@dataclass(frozen=True)
 class Run:
-    """One run as it was logged: `steps` is {label: {"step": …, "key": …}} of those that finished."""
+    """A logged run: `steps` is {label: {"step": …, "key": …}} of the steps that finished."""
 
     name: str  # of the config
     by: dict[str, Any]
     started: str  # ISO 8601, UTC
-    status: Status  # a run that was killed says `running` for ever
+    status: Status  # a run that was killed stays `running`
     steps: dict[str, dict[str, str]]
-    id: str = ""  # its object's name; sorts by time
+    id: str = ""  # its file's name; sorts by time
 
 
 class RunLog:
@@ -46,7 +92,7 @@ class RunLog:
         self._written = False
 
     def step_done(self, label: str, artifact: Artifact, *, at_once: bool = True) -> None:
-        """The run used this artifact, new or not; of fresh ones it is enough to tell before a step takes its time."""
+        """The run used this artifact, new or not. Fresh ones need not be written at once, but before a long step."""
         self._steps[label] = {"step": artifact.step, "key": artifact.key}
         if at_once:
             self._write("running")
@@ -68,7 +114,7 @@ class RunLog:
         self.end("failed" if kind else "completed")
 
     def _write(self, status: Status) -> None:
-        told = {
+        fields = {
             "name": self._name,
             "by": Process.this().plain(),
             "started": self._started.isoformat(timespec="milliseconds"),
@@ -77,7 +123,7 @@ class RunLog:
         }
         # A run that is logged once, when all was fresh, need not wait for the disk.
         write = self._objects.write if self._written else self._objects.create
-        write(self._at, orjson.dumps(told, option=orjson.OPT_INDENT_2))
+        write(self._at, orjson.dumps(fields, option=orjson.OPT_INDENT_2))
         self._written = True
 
     @staticmethod

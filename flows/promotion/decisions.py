@@ -1,0 +1,182 @@
+"""What becomes of an adapter: by its gate at the end of a retraining, or by a person from the terminal or Prefect.
+
+No Prefect in here: a retraining that finds everything fresh applies the decision as well, and starts none.
+"""
+
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from flows.promotion.candidates import find, gate_decision, gate_of, report_of, version
+from flows.promotion.log import Entry, same
+from flows.promotion.promotions import Outdated, Promotions
+from flows.promotion.registry import Mirrored, update_registry
+from tasks.engine import Config, Text
+from tasks.engine.errors import UserError
+from tasks.engine.storage.artifact import Artifact
+from tasks.engine.storage.store import Store
+
+Outcome = Literal[
+    "promoted",
+    "in service",  # it was already
+    "refused",
+    "undecided",  # a challenger: the gate could not decide
+    "waiting",  # a challenger: the gate would promote it, and a person decides
+    "outdated",  # a challenger: another adapter was promoted while this one was compared
+    "kept out",  # rolled back or refused by a person before, and not promoted since
+    "rolled back",
+]
+
+
+class PromotionConfig(Config):
+    """Who decides that an adapter which the gate would promote goes into service."""
+
+    mode: Literal["auto", "approve", "manual"] = Field(
+        "auto",
+        description="auto: the gate alone. approve: a person in Prefect, asked by `deployment`. manual: a person, by "
+        "`reground promote` or the flow promote.",
+    )
+    deployment: Text | None = Field(
+        None, description="For approve: the deployment of the flow promote to start, such as promote/promote."
+    )
+    mlflow: Text | None = Field(
+        None,
+        description="Registered model of MLflow that mirrors champion and previous; needs reground[mlflow].",
+    )
+
+    @property
+    def asks(self) -> bool:
+        """Whether a deployment asks a person."""
+        return self.mode == "approve" and self.deployment is not None
+
+
+class AdapterOutcome(BaseModel):
+    """What became of an adapter. `flows.promotion.view.sentence` says it in words."""
+
+    model_config = ConfigDict(frozen=True)
+
+    outcome: Outcome
+    adapter: str  # step/<first digits of the key>, as every adapter here
+    why: str
+    by_hand: bool = Field(description="A person asked for it, not a retraining.")
+    replaced: str | None = Field(None, description="The champion before, if the adapter was promoted.")
+    champion: str | None = Field(None, description="In service after a rollback.")
+    entry: str | None = Field(None, description="The action of the entry behind it: says how it was kept out.")
+    at: str | None = Field(None, description="When that entry was written: ISO 8601, UTC.")
+    by: str | None = Field(None, description="Who wrote it.")
+    waits_for: str | None = Field(None, description="approval, command, or the name of the deployment that asks.")
+    mirrored: Mirrored | None = Field(None, description="What was changed in the MLflow registry, if it was.")
+
+
+class Retrained(Protocol):
+    """What a decision needs of a retraining: artifacts."""
+
+    @property
+    def adapter(self) -> Any: ...
+
+    @property
+    def gate(self) -> Any: ...
+
+    @property
+    def report(self) -> Any: ...
+
+
+def apply_decision(store: Store, config: PromotionConfig, result: Retrained) -> AdapterOutcome:
+    """Do with the adapter what its gate and the config say.
+
+    May be called again for the same result: nothing is entered twice. An adapter that was rolled back, or refused by a
+    person, stays out until a person promotes it. An MLflow registry that cannot be reached is no failure, and is tried
+    again the next time.
+    """
+    decision = _decide(Promotions(store), config, result.adapter, result.gate, result.report)
+    return with_registry(store, decision, config.mlflow)
+
+
+def _decide(
+    promotions: Promotions, config: PromotionConfig, adapter: Artifact, gate: Artifact, report: Artifact
+) -> AdapterOutcome:
+    log, judged, this = promotions.log(), gate_decision(gate), version(adapter)
+    facts: dict[str, Any] = {"adapter": adapter.about, "why": judged.why, "by_hand": False}
+    shown: dict[str, Any] = {"gate": gate, "report": report}
+    if log.is_champion(this):
+        return AdapterOutcome(outcome="in service", **facts | _of(log.champion_entry()))
+    if judged.decision == "refuse":
+        return AdapterOutcome(outcome="refused", **facts | _of(promotions.refuse(adapter, why=judged.why, **shown)))
+    if before := log.rolled_back(this) or log.refused_by_hand(this):
+        return AdapterOutcome(outcome="kept out", **facts | _of(before))
+    if judged.decision == "undecided":
+        return AdapterOutcome(outcome="undecided", **facts | _of(promotions.challenge(adapter, **shown)))
+    if config.mode != "auto":
+        waits_for = config.deployment if config.asks else "command" if config.mode == "manual" else "approval"
+        entry = promotions.challenge(adapter, **shown)
+        return AdapterOutcome(outcome="waiting", waits_for=waits_for, **facts | _of(entry))
+    try:
+        entry = promotions.promote(adapter, why=judged.why, **shown)
+    except Outdated as error:
+        entry = promotions.challenge(adapter, why=error.what, **shown)
+        return AdapterOutcome(outcome="outdated", **facts | _of(entry) | {"why": error.what})
+    return AdapterOutcome(outcome="promoted", **facts | _of(entry))
+
+
+def promote(
+    store: Store, adapter: str | None, *, because: str = "", force: bool = False, approver: str | None = None
+) -> AdapterOutcome:
+    """Promote the adapter, or without a name the challenger.
+
+    Its newest gate is its proof, and without a `because` the gate's reason is the reason. An adapter that no gate
+    judged needs `force`.
+    """
+    promotions, found = Promotions(store), candidate(store, adapter)
+    gate = gate_of(store, found)
+    if not gate and not force:
+        raise UserError(
+            f"{found.about} was judged by no gate",
+            "run `reground retrain`, or promote it by hand: `--force --because …`",
+        )
+    if force and not because.strip():
+        raise UserError("--force promotes against the gate, so it needs a reason", "say why: `--because …`")
+    before = promotions.state.champion
+    why = because or (gate_decision(gate).why if gate else "")
+    shown: dict[str, Any] = {"gate": gate, "report": report_of(store, gate), "approver": approver}
+    entry = promotions.promote(found, why=why, force=force, **shown)
+    outcome: Outcome = "in service" if before and same(before, version(found)) else "promoted"
+    return AdapterOutcome(outcome=outcome, adapter=found.about, by_hand=True, **_of(entry))
+
+
+def refuse(store: Store, adapter: str, *, because: str, approver: str | None = None) -> AdapterOutcome:
+    found = candidate(store, adapter)
+    gate = gate_of(store, found)
+    shown: dict[str, Any] = {"gate": gate, "report": report_of(store, gate), "approver": approver}
+    entry = Promotions(store).refuse(found, why=because, **shown)
+    return AdapterOutcome(outcome="refused", adapter=entry.about, by_hand=True, **_of(entry))
+
+
+def rollback(store: Store, adapter: str | None = None, *, because: str) -> AdapterOutcome:
+    """Take the adapter, or without a name the champion, out of service."""
+    promotions = Promotions(store)
+    entry = promotions.rollback(why=because, adapter=find(store, adapter) if adapter else None)
+    champion = promotions.state.champion
+    now = champion.about if champion else None
+    return AdapterOutcome(outcome="rolled back", adapter=entry.about, by_hand=True, champion=now, **_of(entry))
+
+
+def candidate(store: Store, name: str | None) -> Artifact:
+    """The adapter that a person means to promote: by key or alias, or without a name the challenger."""
+    if name:
+        return find(store, name)
+    promotions = Promotions(store)
+    challenger = promotions.state.challenger
+    if not challenger:
+        raise UserError("no adapter waits for a decision", "name one, such as the newest: `reground promote export`")
+    return promotions.artifact(challenger)
+
+
+def with_registry(store: Store, decision: AdapterOutcome, model: str | None) -> AdapterOutcome:
+    """The decision, after the MLflow registry `model` was brought up to date if one is named."""
+    return decision.model_copy(update={"mirrored": update_registry(store, model)}) if model else decision
+
+
+def _of(entry: Entry) -> dict[str, Any]:
+    previous = entry.state.previous
+    replaced = previous.about if previous and entry.action == "promote" else None
+    return {"why": entry.why, "entry": entry.action, "at": entry.at, "by": entry.who, "replaced": replaced}

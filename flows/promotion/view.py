@@ -1,0 +1,139 @@
+"""Promotion in words, for the terminal and Prefect: what became of an adapter, the versions, a comparison."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from flows.promotion.candidates import gate_decision, gate_of
+from flows.promotion.compare import SideBySide
+from flows.promotion.decisions import AdapterOutcome
+from flows.promotion.log import read_state
+from flows.promotion.registry import Mirrored
+from flows.promotion.versions import Figure, Line
+from tasks.engine.storage.artifact import Artifact
+from tasks.engine.storage.store import Store
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+COLOURS = {"champion": "bold green", "previous": "green", "challenger": "yellow", "rolled back": "red"}
+
+
+def sentence(decision: AdapterOutcome) -> str:
+    """One line. After a retraining without the reason, which the report's headline gives."""
+    return f"{_outcome(decision)}{f' {mirrored(decision.mirrored)}' if decision.mirrored else ''}"
+
+
+def _outcome(decision: AdapterOutcome) -> str:
+    about, when = decision.adapter, _minute(decision.at or "")
+    end = f": {decision.why}" if decision.by_hand else "."
+    match decision.outcome:
+        case "promoted":
+            return f"{about} is promoted{f' in place of {decision.replaced}' if decision.replaced else ''}{end}"
+        case "in service":
+            return f"{about} is in service{f' already, since {when}' if decision.by_hand else ''}{end}"
+        case "refused":
+            return f"{about} is refused{f' by {decision.by}' if decision.by_hand else ''}{end}"
+        case "rolled back":
+            return f"{about} is rolled back; {decision.champion or 'no adapter'} is in service{end}"
+        case "kept out":
+            verb = "rolled back" if decision.entry == "rollback" else "refused"
+            return f"{about} stays out of service: {verb} on {when} by {decision.by}: {decision.why}"
+        case "undecided":
+            return f"{about} is not promoted: the gate cannot decide."
+        case "outdated":
+            return f"{decision.why}; the next run compares again"
+        case "waiting":
+            return f"{about} may be promoted, and waits for {_waits_for(decision.waits_for or 'approval')}."
+
+
+def _waits_for(what: str) -> str:
+    known = {"command": "`reground promote`", "approval": "approval in the flow promote"}
+    return known.get(what, f"approval in a run of {what}")
+
+
+def mirrored(update: Mirrored) -> str:
+    if update.error:
+        return f"Not mirrored to MLflow: {update.error}; `reground promote --mirror` tries again."
+    aliases = ", ".join(f"{name} is version {number}" for name, number in update.versions.items())
+    return f"MLflow model {update.model}: {aliases or 'no champion'}."
+
+
+def approval_form(store: Store, adapter: Artifact) -> str:
+    """Markdown for the person who is asked: what would be promoted, what it replaces, and what the gate found."""
+    gate, champion = gate_of(store, adapter), read_state(store.objects).champion
+    judged = gate_decision(gate) if gate else None
+    lines = [f"Promote **{adapter.about}**{f' in place of **{champion.about}**' if champion else ''}?", ""]
+    lines += [f"The gate says {judged.decision}: {judged.why}", ""] if judged else ["No gate judged it.", ""]
+    verdicts = judged.verdicts if judged else ()
+    return "\n".join(lines + [f"- {each.label} against {each.against}: {each.reason}" for each in verdicts])
+
+
+def versions_table(console: "Console", lines: Sequence[Line]) -> None:
+    """One adapter a row, the newest decision first, each with its reason below."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    if not lines:
+        console.print("There is no adapter yet: `reground retrain` makes one.")
+        return
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for name in ("adapter", "state", "since", "by", "gate", "size"):
+        table.add_column(name, justify="right" if name == "size" else "left", no_wrap=True)
+    table.add_column("why")
+    for each in lines:
+        gate = (each.decision or "–") + (" (by hand)" if each.by_hand else "")
+        figures = "".join(f"\n[dim]{escape(_figure(figure))}[/]" for figure in each.figures)
+        state = f"[{COLOURS.get(each.state, 'default')}]{each.state}[/]"
+        size = "gone" if each.size is None else f"{each.size / 2**20:.1f} MiB"
+        table.add_row(each.adapter, state, _minute(each.at), escape(each.by), gate, size, escape(each.why) + figures)
+    console.print(table)
+
+
+def versions_markdown(lines: Sequence[Line]) -> str:
+    from tasks.reporting.markdown import cell
+
+    head = "| adapter | state | since | by | gate | figures | why |\n|---|---|---|---|---|---|---|\n"
+    return head + "".join(
+        f"| {each.adapter} | {each.state} | {_minute(each.at)} | {each.by} | {each.decision or ''} "
+        f"| {'; '.join(map(_figure, each.figures))} | {cell(each.why)} |\n"
+        for each in lines
+    )
+
+
+def comparison_table(console: "Console", compared: SideBySide) -> None:
+    """The metrics that differ come first; a difference is the second figure less the first."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from tasks.reporting.figures import count, interval, share, signed
+    from tasks.reporting.terminal import STYLES
+
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("metric", no_wrap=True)
+    for name in (*compared.names, "difference [95 %]"):
+        table.add_column(escape(name), justify="right")
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("n", justify="right")
+    for metric in compared.metrics:
+        change = metric.difference
+        table.add_row(
+            ("• " if metric.primary else "  ") + metric.label,
+            share(metric.figures["first"].value),
+            share(metric.figures["second"].value),
+            f"{signed(change.value)} {escape(interval(change.low, change.high))}" if change else "–",
+            f"[{STYLES[metric.verdict]}]{metric.verdict}[/]",
+            count(metric.rows),
+        )
+    console.print(table)
+    differ = sum(metric.verdict in ("better", "worse") for metric in compared.metrics)
+    questions = f"{count(compared.rows)} questions about {count(compared.documents)} documents"
+    console.print(f"\n{differ} of {len(compared.metrics)} metrics differ, on the same {questions}.", highlight=False)
+    console.print("• primary metric. better, worse: the second than the first.", style="dim", highlight=False)
+
+
+def _figure(figure: Figure) -> str:
+    return f"{figure.label} {figure.value:+.2f} on {figure.against}"
+
+
+def _minute(at: str) -> str:
+    return at[:16].replace("T", " ")
