@@ -1,4 +1,4 @@
-"""`reground score`: every metric of answers that stand in a file, whoever gave them."""
+"""`reground score`: every metric of the answers in a file, whoever gave them."""
 
 import sys
 from collections.abc import Iterator
@@ -91,7 +91,7 @@ def score_file(source: str, out: Path | None = None, refusal: str | None = None)
             row = given.row(refusal)
             unknown = [each for field in _lacks(given, row) for each in NEEDS[field]]
             marks = {each: None if each in unknown else metric.measure(row) for each, metric in measured.items()}
-            file.write(orjson.dumps(_told(name, given, row, marks), option=orjson.OPT_APPEND_NEWLINE))
+            file.write(orjson.dumps(_line(name, given, row, marks), option=orjson.OPT_APPEND_NEWLINE))
             for each, mark in marks.items():
                 if mark is not None:
                     weigh = measured[each].weight
@@ -119,7 +119,7 @@ def _lacks(given: Answered, row: Row) -> list[str]:
     return [field for field, value in known.items() if value is None]
 
 
-def _told(name: str, given: Answered, row: Row, marks: dict[str, float | None]) -> dict[str, Any]:
+def _line(name: str, given: Answered, row: Row, marks: dict[str, float | None]) -> dict[str, Any]:
     supports = sentences_faithfulness(given.query, given.context, given.answer)
     return {
         "id": name,

@@ -1,38 +1,59 @@
-"""Triplets, questions and answers that one brings along: checked, asked, scored."""
+"""Rows, answers and questions from anywhere: check them, score them, ask them."""
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import orjson
 import typer
 
 from flows import settings
 from flows.cli import tables as display
 from flows.cli.options import Overrides, console
-from flows.config import TINY, load
+from flows.config import TINY, Retrain, load
 from tasks.engine.errors import UserError
+
+if TYPE_CHECKING:
+    from tasks.engine.storage.store import Artifact
 
 
 def validate(
     source: Annotated[str, typer.Argument(help="A JSONL file (.gz, .zst too), a folder of them, or a glob.")],
     config: Annotated[Path | None, typer.Option(help="Take the rules' thresholds from this file.")] = None,
     overrides: Overrides = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="For machines, a line per row: file, line, id, verdict and findings.")
+    ] = False,
 ) -> None:
-    """Check triplets, and say for each rejected row which rule, which value and what to do."""
+    """Check triplets, and say for each rejected row which rule, which value and what to do.
+
+    With `--json` each row has a verdict (`kept`, `warned`, `rejected`) and its findings (rule, level, value, remedy).
+
+    Exits with 0, or with 2 if too many rows are rejected or none is left.
+    """
     from flows.sources import triplets
+    from tasks.data.rules.shard import RowConfig
+    from tasks.data.rules.verdicts import row_verdicts
     from tasks.engine.key import Request
     from tasks.engine.make import make
     from tasks.engine.record import Reason
     from tasks.validate import validate as step
 
-    tree = load(config, overrides or ())
-    request = Request(step, tree.validation, {"rows": triplets(source)}, "validate")
+    tree, rows = load(config, overrides or ()), triplets(source)
+    rules = tree.validation
+    if json:
+        for row in row_verdicts(rows.paths, RowConfig(rules.rules, rules.refusal, rules.empty_answer)):
+            line = row._asdict() | {"findings": [finding._asdict() for finding in row.findings]}
+            sys.stdout.buffer.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+    request = Request(step, rules, {"rows": rows}, "validate")
     artifact, _ = make(request, tree.open_store(), why=Reason(note="asked by reground validate"))
-    display.markdown(console, artifact.folder / "report.md")
-    for name in ("rows", "quarantine.jsonl"):
-        console.print(artifact.folder / name, soft_wrap=True)
+    if not json:
+        display.markdown(console, artifact.folder / "report.md")
+        for name in ("rows", "quarantine.jsonl"):
+            console.print(artifact.folder / name, soft_wrap=True)
 
 
-def score_answers(
+def score(
     source: Annotated[str, typer.Argument(help="JSONL of {query, context, answer[, reference, should_abstain, id]}.")],
     out: Annotated[Path | None, typer.Option(help="Write the lines here instead of to the standard output.")] = None,
     refusal: Annotated[str | None, typer.Option(help="The fixed sentence that refuses, if there is one.")] = None,
@@ -56,13 +77,38 @@ def ask(
     overrides: Overrides = None,
 ) -> None:
     """Answer a question from passages, with the base model and with the tuned one, side by side."""
-    from flows.ask import answers
-
     settings.for_terminal()
     tree = load(config, overrides or ())
-    passages = [_text(path) for path in context]
-    base, tuned, which = answers(tree, question, passages, adapter)
-    console.print(display.side_by_side(question, base, tuned, which))
+    asked = [([_text(path) for path in context], question)]
+    tuned = _adapter(tree, adapter)
+
+    from flows.sources import base_model, template
+    from tasks.answer import generate
+    from tasks.models.model import attach_adapter, load_base, load_tokenizer
+    from tasks.prompts import Prompt
+
+    folder = base_model(tree.base).local()
+    prompt = Prompt.load(template(tree.prompt).path, load_tokenizer(folder), tree.validation.refusal)
+    length = tree.answer.max_new_tokens
+    model = load_base(folder, tree.answer.model)
+    (by_base,) = generate(model, prompt, asked, max_new_tokens=length)
+    (by_tuned,) = generate(attach_adapter(model, tuned.folder / "adapter"), prompt, asked, max_new_tokens=length)
+    console.print(display.side_by_side(question, by_base.text, by_tuned.text, tuned.about))
+
+
+def _adapter(config: Retrain, key: str | None) -> "Artifact":
+    """The adapter named by `key`, else the one that this config makes, else the newest."""
+    from flows.pipeline import planned
+    from flows.promotion.candidates import find
+
+    store = config.open_store()
+    own = None if key else planned(config)[0].artifacts.get("export")
+    found = find(store, key) if key else own or next(reversed(store.all("export")), None)
+    if found is None:
+        raise UserError(f"there is no adapter in {store.url} yet", "train one with `reground retrain`")
+    if found.step not in ("export", "train"):
+        raise UserError(f"{found.about} is no adapter", "give the key of a train or export artifact")
+    return found
 
 
 def _text(path: Path) -> str:

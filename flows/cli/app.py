@@ -1,4 +1,4 @@
-"""`reground …`: the terminal's door. Imports nothing heavy, so that `plan` answers in under a second."""
+"""The command `reground`. Imports nothing heavy, so that `plan` answers in under a second."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
-from flows.cli.answers import ask, score_answers, validate
+from flows.cli.answers import ask, score, validate
 from flows.cli.doctor import doctor
 from flows.cli.lineage import lineage, why
 from flows.cli.options import ConfigFile, Overrides
@@ -28,32 +28,12 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 # Help lists them in this order.
-COMMANDS: dict[str, Callable[..., None]] = {
-    "retrain": retrain,
-    "plan": plan,
-    "sweep": sweep,
-    "doctor": doctor,
-    "adopt": adopt,
-    "why": why,
-    "lineage": lineage,
-    "validate": validate,
-    "score": score_answers,
-    "ask": ask,
-    "promote": promote,
-    "rollback": rollback,
-    "versions": versions,
-    "compare": compare,
-    "up": up,
-    "down": down,
-    "refresh": refresh,
-    "artifacts": artifacts,
-    "show": show,
-    "alias": alias,
-    "gc": gc,
-    "fsck": fsck,
-}
-for name, command in COMMANDS.items():
-    app.command(name)(command)
+COMMANDS: tuple[Callable[..., None], ...] = (
+    *(retrain, plan, sweep, doctor, adopt, why, lineage, validate, score, ask),
+    *(promote, rollback, versions, compare, up, down, refresh, artifacts, show, alias, gc, fsck),
+)
+for command in COMMANDS:
+    app.command()(command)
 
 
 @app.command("config")
@@ -64,12 +44,11 @@ def show_config(config: ConfigFile = TINY, overrides: Overrides = None) -> None:
 
 
 def main() -> None:
-    """Run a command; what the user can mend is told in two lines and exits with 2."""
+    """Run a command; an error that the user can mend is printed in two lines and exits with 2."""
     try:
         app()
     except UserError as error:
-        told = f"[bold red]error:[/] {escape(str(error))}"
-        Console(stderr=True).print(told, highlight=False, soft_wrap=True)
+        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise SystemExit(2) from None
 
 

@@ -65,6 +65,30 @@ def test_too_many_rejects_stop_with_the_reason_and_keep_the_quarantine(reground,
     assert len(kept.read_text().splitlines()) == 5
 
 
+def test_validate_for_machines_gives_each_row_a_verdict_as_the_step_reaches_it(reground, rows, store, tmp_path):
+    first = rows.read_text().splitlines()[0]
+    bad = [
+        first,
+        json.dumps({**ROW, "query": "Why?", "answer": "It melts at 1,234 °C."}),
+        '{"query": "no context"}',
+        "{",
+    ]
+    rows.write_text(rows.read_text() + "\n".join(bad) + "\n")
+    code, out, _ = reground("validate", str(rows), "--json", "-s", store, "-s", "validate.max_reject_share=1")
+    assert code == 0
+    told = [json.loads(line) for line in out.splitlines()]
+    assert [row["line"] for row in told] == list(range(1, 14)) and {row["file"] for row in told} == {"rows.jsonl"}
+    assert [row["id"] for row in told[:9]] == [str(number) for number in range(9)]
+    (repeat,) = told[9]["findings"]
+    assert (repeat["rule"], repeat["value"]) == ("duplicate", "as rows.jsonl:1") and repeat["remedy"]
+    (quarantine,) = (tmp_path / "store/validate").glob("*/quarantine.jsonl")
+    entries = {entry["line"]: entry for entry in map(json.loads, quarantine.read_text().splitlines())}
+    assert {row["line"] for row in told if row["verdict"] == "rejected"} == entries.keys() >= {12, 13}
+    for line, entry in entries.items():
+        assert entry["rule"] in [each["rule"] for each in told[line - 1]["findings"]]
+    assert all(bool(row["findings"]) is (row["verdict"] != "kept") for row in told)
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
