@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from tasks.data.readers.files import expand, read_lines
+from tasks.data.readers import expand, read_lines
 from tasks.engine.errors import UserError
 from tasks.engine.progress import Progress
 from tasks.evaluation.metrics import METRICS, Row

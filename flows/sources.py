@@ -8,7 +8,7 @@ from flows.config import BaseConfig, PromptConfig
 from flows.promotion.candidates import roles
 from flows.promotion.promotions import Promotions
 from tasks.data.readers import expand
-from tasks.data.readers.source import Rows
+from tasks.data.shards import Rows
 from tasks.engine.code.source import ROOT
 from tasks.engine.errors import Unreachable, UserError
 from tasks.engine.inputs import HubModel, Input, Local

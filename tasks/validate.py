@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import orjson
 from pydantic import Field
 
-from tasks.data.readers.shards import CHECKSUMS, Seen, SeenShard, Shard, cut
-from tasks.data.rules.across import Repeat, repeats
-from tasks.data.rules.report import markdown, rejections
-from tasks.data.rules.shard import SKETCH, RowConfig, examine_shard
-from tasks.data.rules.table import REMEDIES, Finding, Rules
-from tasks.data.rules.tally import Tally
+from tasks.data.examine import SKETCH, RowConfig, examine_shard, repeated, repeats
+from tasks.data.rules import Finding, Rules
+from tasks.data.shards import CHECKSUMS, Seen, SeenShard, Shard, cut
 from tasks.data.triplets import LEFT_OUT, parse_triplets
+from tasks.data.validation_report import Tally, markdown, rejections
 from tasks.engine.errors import UserError
 from tasks.engine.mapper import Spread, here
 from tasks.engine.parts import Part, Parts, Piece, noted
@@ -43,6 +41,10 @@ class ValidateConfig(Config):
     )
     rules: Rules = Rules()
 
+    @property
+    def by_row(self) -> RowConfig:
+        return RowConfig(self.rules, self.refusal, self.empty_answer)
+
 
 @step(libraries=("numpy", "orjson", "pyarrow", "PyStemmer"), resources=LANGUAGE_FILES, parts=("rows",))
 def validate(
@@ -60,14 +62,14 @@ def validate(
     each shard, and in left_out.json those that repeat a row of any shard, which is told from the sketches in
     `sketches/`; `source/` has the checksums of the rows read, for `Rows.changes`. `quarantine.jsonl` holds every row
     left out, with its file, line, rule, value, remedy and text; `report.json` and `report.md` count and show examples.
-    Of all rows together, memory holds 40 bytes a row.
+    Of all rows together, memory holds 50 bytes a row.
 
     UserError where more than `max_reject_share` are rejected, or none is left.
     """
     parts = Parts(out, earlier, work, spread)
-    by_row = RowConfig(config.rules, config.refusal, config.empty_answer)
+    by_row = config.by_row
     source, tally, languages = _Source(rows), Tally(), language_digests()
-    seen = {told["digest"]: Seen(**told) for shards in noted(cut, earlier) for told in shards}
+    seen = {each["digest"]: Seen(**each) for shards in noted(cut, earlier) for each in shards}
 
     def piece(shard: Shard | SeenShard) -> Piece:
         return Piece([shard.digest, by_row.given, languages], lambda: (shard.rows, by_row))
@@ -86,8 +88,7 @@ def validate(
             tally.shard(part.facts, [source.place(number, each["number"]) for each in examples])
             examined.append(part)
             bar.update(part.facts["read"])
-    repeated = _repeated(config.rules, source, examined)
-    _write(out, parts, source, examined, repeated, tally)
+    _write(out, parts, source, examined, _repeated_rows(config.rules, source, examined), tally)
     parts.note(cut, source.seen)
     parts.write()
     summary = tally.summary(config.rules)
@@ -127,12 +128,12 @@ class _Source:
         return self.files[index].name, lines[number]
 
 
-class _Repeated(NamedTuple):
+class _RepeatedRow(NamedTuple):
     number: int  # of the row among those of its shard that passed
     finding: Finding
 
 
-def _repeated(rules: Rules, source: _Source, examined: list[Part]) -> dict[int, list[_Repeated]]:
+def _repeated_rows(rules: Rules, source: _Source, examined: list[Part]) -> dict[int, list[_RepeatedRow]]:
     """By shard, what the rules across rows find."""
     import numpy as np
 
@@ -148,33 +149,32 @@ def _repeated(rules: Rules, source: _Source, examined: list[Part]) -> dict[int, 
         shard = int(np.searchsorted(starts, row, "right")) - 1
         return shard, row - int(starts[shard])
 
-    def finding(repeat: Repeat) -> Finding | None:
-        rule, level = ("duplicate", rules.duplicate) if repeat.same else ("conflict", rules.conflict)
-        if level == "off":
-            return None
-        shard, number = where(repeat.first)
-        file, line = source.place(shard, int(_sketch(examined[shard])["number"][number]))
-        return Finding(rule, level, f"{'as' if repeat.same else 'against'} {file}:{line}", REMEDIES[rule])
-
-    found: dict[int, list[_Repeated]] = {}
+    found: dict[int, list[_RepeatedRow]] = {}
     for repeat in repeats(keys, answers):
-        if told := finding(repeat):
+        first, at = where(repeat.first)
+        file, line = source.place(first, int(_sketch(examined[first])["number"][at]))
+        if finding := repeated(rules, repeat.same, f"{file}:{line}"):
             shard, number = where(repeat.row)
-            found.setdefault(shard, []).append(_Repeated(number, told))
+            found.setdefault(shard, []).append(_RepeatedRow(number, finding))
     return found
 
 
 def _write(
-    out: Path, parts: Parts, source: _Source, examined: list[Part], repeated: dict[int, list[_Repeated]], tally: Tally
+    out: Path,
+    parts: Parts,
+    source: _Source,
+    examined: list[Part],
+    repeated_rows: dict[int, list[_RepeatedRow]],
+    tally: Tally,
 ) -> None:
     """Write quarantine and left_out.json, and count the rows that stay."""
     import numpy as np
 
     def quoting(shard: int) -> Piece:
-        path, numbers = examined[shard].files["rows"], [each.number for each in repeated[shard]]
+        path, numbers = examined[shard].files["rows"], [each.number for each in repeated_rows[shard]]
         return Piece([examined[shard].digests["rows"], numbers], lambda: (path.read_bytes(), numbers))
 
-    quotes = parts.map(quote, map(quoting, repeated), spread=here)
+    quotes = parts.map(quote, map(quoting, repeated_rows), spread=here)
     gone: dict[str, list[int]] = {}
     with (out / "quarantine.jsonl").open("wb") as quarantine:
         for shard, part in enumerate(examined):
@@ -183,18 +183,18 @@ def _write(
             entries = []
             if "rejected" in part.files:
                 entries = list(map(orjson.loads, part.files["rejected"].open("rb")))
-            if shard in repeated:
+            if shard in repeated_rows:
                 quoted = next(quotes)
                 parts.lay(quoted, rows=f"repeated/{shard:05}.jsonl")
                 texts = quoted.files["rows"].read_bytes().splitlines()
-                for (number, finding), text in zip(repeated[shard], texts, strict=True):
+                for (number, finding), text in zip(repeated_rows[shard], texts, strict=True):
                     at = int(sketch["number"][number])
                     tally.across(finding, orjson.loads(text)["query"], source.place(shard, at))
                     sketch["warned"][number] = True
                     if finding.level == "reject":
                         stay[number] = False
-                        told = {"rule": finding.rule, "value": finding.value, "remedy": finding.remedy}
-                        entries.append({"number": at} | told | {"row": text.decode()})
+                        reason = {"rule": finding.rule, "value": finding.value, "remedy": finding.remedy}
+                        entries.append({"number": at} | reason | {"row": text.decode()})
             for entry in sorted(entries, key=itemgetter("number")):
                 file, line = source.place(shard, entry.pop("number"))
                 quarantine.write(orjson.dumps({"file": file, "line": line} | entry) + b"\n")

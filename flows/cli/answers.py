@@ -1,10 +1,8 @@
 """Rows, answers and questions from anywhere: check them, score them, ask them."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import orjson
 import typer
 
 from flows import settings
@@ -27,25 +25,24 @@ def validate(
 ) -> None:
     """Check triplets, and say for each rejected row which rule, which value and what to do.
 
-    With `--json` each row has a verdict (`kept`, `warned`, `rejected`) and its findings (rule, level, value, remedy).
+    With --json, a line of JSON for each row, in order: {"file": text, "line": number, "id": text, or null where a
+    malformed row names none, "verdict": "accepted" or "rejected", "findings": [{"rule": text, "level": "reject" or
+    "warn", "value": text or number, "remedy": text}, …]}. Findings of accepted rows are warnings.
 
     Exits with 0, or with 2 if too many rows are rejected or none is left.
     """
     from flows.sources import triplets
-    from tasks.data.rules.shard import RowConfig
-    from tasks.data.rules.verdicts import row_verdicts
+    from tasks.data.examine import verdicts
     from tasks.engine.key import Request
     from tasks.engine.make import make
     from tasks.engine.record import Reason
     from tasks.validate import validate as step
 
     tree, rows = load(config, overrides or ()), triplets(source)
-    rules = tree.validation
     if json:
-        for row in row_verdicts(rows.paths, RowConfig(rules.rules, rules.refusal, rules.empty_answer)):
-            line = row._asdict() | {"findings": [finding._asdict() for finding in row.findings]}
-            sys.stdout.buffer.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
-    request = Request(step, rules, {"rows": rows}, "validate")
+        for verdict in verdicts(rows.paths, tree.validation.by_row):
+            typer.echo(verdict.model_dump_json())
+    request = Request(step, tree.validation, {"rows": rows}, "validate")
     artifact, _ = make(request, tree.open_store(), why=Reason(note="asked by reground validate"))
     if not json:
         display.markdown(console, artifact.folder / "report.md")

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.data.dataset.refusal import refusal_of
-from tasks.data.rules.row import judge
-from tasks.data.rules.table import REMEDIES, Rules
+from tasks.data.rules import Rules, judge
 from tasks.data.triplets import Triplet, read_triplets
 from tasks.evaluation.metrics import Row
 from tasks.evaluation.metrics.grounding import response_support
@@ -38,7 +37,7 @@ def doubtful(rows: Path, *, threshold: float, most: int = 50) -> dict[str, Any]:
     for row in read_triplets(rows):
         count += 1
         fails = [
-            {"what": each.rule, "value": each.value, "remedy": REMEDIES[each.rule]}
+            {"what": each.rule, "value": each.value, "remedy": each.remedy}
             for each in judge(row, rules, sentence)
             if each.rule in RULES
         ]

@@ -86,7 +86,9 @@ def test_validate_for_machines_gives_each_row_a_verdict_as_the_step_reaches_it(r
     assert {row["line"] for row in told if row["verdict"] == "rejected"} == entries.keys() >= {12, 13}
     for line, entry in entries.items():
         assert entry["rule"] in [each["rule"] for each in told[line - 1]["findings"]]
-    assert all(bool(row["findings"]) is (row["verdict"] != "kept") for row in told)
+    assert {row["verdict"] for row in told} == {"accepted", "rejected"}
+    assert told[0].keys() == {"file", "line", "id", "verdict", "findings"}
+    assert repeat.keys() == {"rule", "level", "value", "remedy"}
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,9 @@ from typing import Any
 import datasets
 import pytest
 
-from tasks.data.readers.shards import cut
-from tasks.data.readers.source import Rows
-from tasks.data.rules.shard import RowConfig, examine
-from tasks.data.rules.table import Rules
+from tasks.data.examine import RowConfig, examine, verdicts
+from tasks.data.rules import Rules
+from tasks.data.shards import Rows, cut
 from tasks.data.triplets import BATCH_ROWS, read_triplets
 from tasks.engine.code.reach import code_of
 from tasks.engine.errors import UserError
@@ -304,3 +303,47 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
     small, large = map(float, run.stdout.split())
     assert large < small + 16  # MiB, of 62 MiB more text
+
+
+VERDICT_ROWS: list[Any] = [
+    good(1, id="sound"),
+    good(1, id="again"),
+    good(2, id="made up", answer="It is made of 17 parts of cast iron."),
+    good(3, id="empty", answer=""),
+    good(1, id="other", answer="Its seal is made of nitrile rubber."),
+    good(4, id="gold", gold=[7]),
+    b"{",
+    {"question": "?"},
+]
+
+
+def test_the_verdict_on_each_row_is_what_the_step_decides(tmp_path: Path) -> None:
+    source = write(tmp_path / "rows.jsonl", VERDICT_ROWS)
+    config = ValidateConfig(max_reject_share=1)
+    found = list(verdicts([source], config.by_row))
+    assert [(each.id, each.verdict, [f.rule for f in each.findings]) for each in found] == [
+        ("sound", "accepted", []),
+        ("again", "rejected", ["duplicate"]),
+        ("made up", "rejected", ["absent_number"]),
+        ("empty", "accepted", ["empty_answer"]),
+        ("other", "rejected", ["conflict"]),
+        ("gold", "rejected", ["malformed"]),
+        (None, "rejected", ["malformed"]),
+        (None, "rejected", ["malformed"]),
+    ]
+    out = run(tmp_path, [source], max_reject_share=1)
+    assert {entry["line"] for entry in quarantine(out)} == {
+        line for line, each in enumerate(found, 1) if each.verdict == "rejected"
+    }
+    reasons = [f for each in found for f in each.findings if f.level == "reject"]
+    assert [(f.rule, f.value, f.remedy) for f in reasons] == [
+        (entry["rule"], entry["value"], entry["remedy"]) for entry in quarantine(out)
+    ]
+
+
+def test_the_schema_of_a_verdict_is_as_stated(tmp_path: Path) -> None:
+    source = write(tmp_path / "rows.jsonl", VERDICT_ROWS)
+    for verdict in verdicts([source], ValidateConfig().by_row):
+        line = json.loads(verdict.model_dump_json())
+        assert line.keys() == {"file", "line", "id", "verdict", "findings"}
+        assert all(finding.keys() == {"rule", "level", "value", "remedy"} for finding in line["findings"])

@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from tasks.data import readers as files_module
 from tasks.data.readers import Malformed, expand, parse, read_lines
-from tasks.data.readers import files as files_module
 from tasks.engine.errors import UserError
 
 CONTEXT = "The pump runs at 1450 rpm. Its seal is made of nitrile."

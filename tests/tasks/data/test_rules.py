@@ -7,13 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.data.rules.across import repeats
-from tasks.data.rules.report import markdown, rejections
-from tasks.data.rules.row import GROUNDING, judge, settle, verbatim
-from tasks.data.rules.table import REMEDIES, Finding, Rules
-from tasks.data.rules.tally import Tally, percentiles
-from tasks.data.rules.tokens import CONTROL_TOKENS, control_tokens
+from tasks.data.examine import repeats
+from tasks.data.rules import CONTROL_TOKENS, RULES, Finding, Rules, control_tokens, is_verbatim, judge, settle
 from tasks.data.triplets import Triplet
+from tasks.data.validation_report import Tally, markdown, percentiles, rejections
 from tasks.text import ContextView
 
 REFUSAL = "Not stated in the context."
@@ -21,6 +18,7 @@ CONTEXT = (
     "The feed pump P-101 runs at 1,450 rpm and was built by Nordwerk in nineteen ninety-eight. Its casing is made of "
     "cast iron. The mechanical seal is made of nitrile rubber and lasts two years."
 )
+GROUNDING = ("k_precision", "content_coverage", "bigram_coverage")
 QUERY = "What is the seal of the pump made of?"
 ANSWER = "The seal is made of nitrile rubber."
 
@@ -148,7 +146,7 @@ def test_between_its_two_thresholds_a_rule_warns(rule: str) -> None:
 def test_every_rule_has_a_remedy_and_a_test() -> None:
     across_rows = {"duplicate", "conflict"}
     assert Rules.model_fields.keys() == CASES.keys() | across_rows
-    assert REMEDIES.keys() == Rules.model_fields.keys() | {"malformed", "empty_answer"}
+    assert RULES.keys() == Rules.model_fields.keys() | {"malformed", "empty_answer"}
 
 
 def test_one_threshold_can_be_set_and_the_others_keep_their_defaults() -> None:
@@ -217,14 +215,14 @@ def test_an_answer_without_content_words_is_kept_with_a_warning() -> None:
     ],
 )
 def test_verbatim_means_whole_words_and_whole_numbers(answer: str, passage: str, held: bool) -> None:
-    assert verbatim(answer, ("Another passage.", passage)) is held
+    assert is_verbatim(answer, ("Another passage.", passage)) is held
 
 
 def test_a_verbatim_answer_has_perfect_measures() -> None:
     view = ContextView([CONTEXT])
     for answer in ("runs at 1,450 rpm", "nineteen ninety-eight. Its casing", CONTEXT):
-        assert verbatim(answer, (CONTEXT,))
-        assert {measure(view, answer) for measure in GROUNDING.values()} == {1.0}
+        assert is_verbatim(answer, (CONTEXT,))
+        assert {getattr(view, measure)(answer) for measure in GROUNDING} == {1.0}
         assert not view.unsupported_numbers(answer) and not view.unsupported_entities(answer)
 
 
@@ -251,12 +249,10 @@ def test_a_repeat_is_told_by_the_first_row_of_its_key(rows: list[tuple[int, int]
 
 
 def test_percentiles_are_those_of_the_sorted_values() -> None:
-    tally = Tally()
-    for length in [3] * 4 + [10] * 90 + [50] * 6:
-        tally.context_chars[length] += 1
-    assert percentiles(tally.context_chars) == {
+    assert percentiles([np.array([50] * 6 + [3] * 4, "u4"), np.array([10] * 90, "u4")]) == {
         "min": 3, "p5": 10, "p25": 10, "p50": 10, "p75": 10, "p95": 50, "p99": 50, "max": 50
     }  # fmt: skip
+    assert percentiles([]) == {}
 
 
 def test_a_report_shows_three_examples_of_a_rule_and_counts_all() -> None:

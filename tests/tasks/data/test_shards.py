@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.data.readers import shards
-from tasks.data.readers.shards import LEAST, MEAN, MOST, SeenShard, cut
+from tasks.data import shards
+from tasks.data.shards import LEAST, MEAN, MOST, SeenShard, cut
 
 
 def rows(count: int, seed: int = 0) -> list[bytes]:

@@ -1,0 +1,216 @@
+"""Rows examined: one by one, in shards with a sketch for comparing rows across shards, and as verdicts."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import orjson
+from pydantic import BaseModel
+
+from tasks.data.readers import Malformed, digest, normal, own_id, parse, read_lines
+from tasks.data.rules import RULES, Finding, Rules, judge, settle
+from tasks.data.shards import checksums
+from tasks.data.triplets import Triplet, TripletWriter
+
+if TYPE_CHECKING:
+    import numpy as np
+
+EXAMPLES = 3  # per rule and level
+
+
+class RowConfig(NamedTuple):
+    """What of the config shapes a row by itself."""
+
+    rules: Rules
+    refusal: str
+    empty_answer: Literal["refuse", "reject"]
+
+    @property
+    def given(self) -> list[Any]:
+        """The same as JSON, without the rules that compare rows."""
+        return [self.rules.model_dump(exclude={"duplicate", "conflict"}), self.refusal, self.empty_answer]
+
+
+class Examined(NamedTuple):
+    """One row by itself: the triplet, or None where malformed, and what was found."""
+
+    row: Triplet | None
+    findings: list[Finding]
+    key: bytes = b""  # the same for rows with the same normalised query and context
+    form: str = ""
+    unused: frozenset[str] = frozenset()
+
+    @property
+    def reason(self) -> Finding | None:
+        """What rejects the row."""
+        return next((finding for finding in self.findings if finding.level == "reject"), None)
+
+
+class RowVerdict(BaseModel, frozen=True):
+    """What validation decides about one row."""
+
+    file: str
+    line: int
+    id: str | None  # the row's own or derived id; None where a malformed row names none
+    verdict: Literal["accepted", "rejected"]
+    findings: tuple[Finding, ...]  # of an accepted row, warnings alone
+
+
+def verdicts(files: Iterable[Path], config: "RowConfig") -> Iterator[RowVerdict]:
+    """The verdict on each row of the files, in order, as `validate` decides. Memory holds some 300 bytes a row."""
+    first: dict[bytes, tuple[bytes, str]] = {}  # by key: the answer's mark and the place of the first row that passed
+    for path in files:
+        for line, raw in read_lines(path):
+            place = f"{path.name}:{line}"
+            examined = examine(raw, config)
+            findings = list(examined.findings)
+            if examined.row and not examined.reason:
+                mark = answer_mark(examined.row)
+                earlier = first.setdefault(examined.key, (mark, place))
+                if earlier[1] != place and (repeat := repeated(config.rules, earlier[0] == mark, earlier[1])):
+                    findings.append(repeat)
+            yield RowVerdict(
+                file=path.name,
+                line=line,
+                id=examined.row.id if examined.row else own_id(raw),
+                verdict="rejected" if any(each.level == "reject" for each in findings) else "accepted",
+                findings=tuple(findings),
+            )
+
+
+def repeated(rules: Rules, same: bool, place: str) -> Finding | None:
+    """The finding on a row whose query and context an earlier row at `place` has; `same`: its answer, too."""
+    rule, level = ("duplicate", rules.duplicate) if same else ("conflict", rules.conflict)
+    if level == "off":
+        return None
+    return Finding(rule, level, f"{'as' if same else 'against'} {place}", RULES[rule].remedy)
+
+
+def answer_mark(row: Triplet) -> bytes:
+    """4 bytes that rows with the same answer share."""
+    return digest([normal(row.answer).rstrip(b".")])[:4]
+
+
+def examine_shard(raw: list[bytes], config: RowConfig) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """Examine the rows of a shard, each by itself.
+
+    Files: ``rows``, the triplets that passed, as Arrow; ``sketch``, a `SKETCH` record for each of them, in their order;
+    ``rejected``, where there are any, a line of JSON for each other row. Facts: how many rows were read, by form and
+    with which unused fields, and what was found by rule, with examples. Places are row numbers in the shard.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    passed = pa.BufferOutputStream()
+    sketch: list[tuple[int, ...]] = []
+    rejected: list[bytes] = []
+    forms: Counter[str] = Counter()
+    unused: Counter[str] = Counter()
+    found: dict[str, dict[str, Any]] = {}
+    with TripletWriter(passed, config.refusal) as writer:
+        for number, line in enumerate(raw):
+            examined = examine(line, config)
+            row, findings = examined.row, examined.findings
+            forms[examined.form] += row is not None
+            unused.update(examined.unused)
+            reason = examined.reason
+            for finding in [reason] if reason else findings:
+                _note(found, finding, number, row.query if row else "")
+            if reason or row is None:
+                rejected.append(orjson.dumps(_quarantined(number, findings, line)))
+                continue
+            writer.add(row)
+            lengths = sum(map(len, row.context)), len(row.answer)
+            key, mark = (int.from_bytes(each, "little") for each in (examined.key[:8], answer_mark(row)))
+            sketch.append((key, mark, number, *lengths, row.refusal, bool(findings)))
+    files = {
+        "rows": passed.getvalue().to_pybytes(),
+        "sketch": np.array(sketch, SKETCH).tobytes(),
+        "checksums": checksums(raw),
+    }
+    if rejected:
+        files["rejected"] = b"\n".join(rejected) + b"\n"
+    return files, {"read": len(raw), "forms": +forms, "unused": unused, "found": found}
+
+
+SKETCH: "np.typing.DTypeLike" = [
+    ("key", "<u8"),  # of query and context
+    ("answer", "<u4"),  # of the answer
+    ("number", "<u4"),  # of the row in its shard
+    ("context_chars", "<u4"),
+    ("answer_chars", "<u4"),
+    ("refusal", "?"),
+    ("warned", "?"),
+]
+
+
+def examine(raw: bytes, config: RowConfig) -> Examined:
+    """A row's triplet and what its own rules find: a pure function of its bytes and the config."""
+    try:
+        parsed = parse(orjson.loads(raw))
+    except orjson.JSONDecodeError as error:
+        return Examined(None, [_malformed(*_why_not_json(raw, error))])
+    except Malformed as error:
+        return Examined(None, [_malformed(error.value, error.remedy)])
+    row = settle(parsed.row, config.refusal)
+    findings = judge(row, config.rules, config.refusal)
+    if not parsed.row.answer:
+        level: Literal["reject", "warn"] = "reject" if config.empty_answer == "reject" else "warn"
+        findings.insert(0, Finding("empty_answer", level, "", RULES["empty_answer"].remedy))
+    return Examined(row, findings, parsed.key, parsed.form, parsed.unused)
+
+
+def _quarantined(number: int, findings: list[Finding], raw: bytes) -> dict[str, Any]:
+    """An entry of the quarantine. A row that is not UTF-8 is kept byte by byte as Latin-1, and says so."""
+    reason = next(finding for finding in findings if finding.level == "reject")
+    entry = {"number": number, "rule": reason.rule, "value": reason.value, "remedy": reason.remedy}
+    if also := [{"rule": f.rule, "level": f.level, "value": f.value} for f in findings if f is not reason]:
+        entry["also"] = also
+    try:
+        return entry | {"row": raw.decode()}
+    except UnicodeDecodeError:
+        return entry | {"row": raw.decode("latin-1"), "encoding": "latin-1"}
+
+
+def _note(found: dict[str, dict[str, Any]], finding: Finding, number: int, query: str) -> None:
+    """Count a finding, and keep the first few of its rule and level as examples."""
+    counts = found.setdefault(finding.rule, {"reject": 0, "warn": 0, "examples": []})
+    counts[finding.level] += 1
+    if counts[finding.level] <= EXAMPLES:
+        example = {"number": number, "level": finding.level, "value": finding.value, "query": query}
+        counts["examples"].append(example | {"remedy": finding.remedy})
+
+
+def _malformed(value: str, remedy: str) -> Finding:
+    return Finding("malformed", "reject", value, remedy)
+
+
+def _why_not_json(raw: bytes, error: orjson.JSONDecodeError) -> tuple[str, str]:
+    try:
+        raw.decode()
+    except UnicodeDecodeError as wrong:
+        return f"not UTF-8: byte 0x{raw[wrong.start]:02x} at {wrong.start}", RULES["encoding"].remedy
+    return f"not JSON: {error}", RULES["malformed"].remedy
+
+
+class Repeat(NamedTuple):
+    """A row whose query and context an earlier row has: their places among all rows, and whether the answer is too."""
+
+    row: int
+    first: int
+    same: bool
+
+
+def repeats(keys: "np.ndarray", answers: "np.ndarray") -> list[Repeat]:
+    """Rows with the key of an earlier row, in order. `keys` uint64 and `answers` uint32, one of each per row.
+
+    Of n rows, two different ones share a 64-bit key with a chance of n²/2⁶⁵: 3e-8 for a million.
+    """
+    import numpy as np
+
+    _, first, which = np.unique(keys, return_index=True, return_inverse=True)
+    firsts = first[which]
+    rows = np.flatnonzero(firsts != np.arange(keys.size))
+    firsts = firsts[rows]
+    return list(map(Repeat, rows.tolist(), firsts.tolist(), (answers[rows] == answers[firsts]).tolist()))

@@ -1,0 +1,342 @@
+"""The rules for a row: what each one judges, its default level and limits, its remedy, and its check.
+
+To add a rule: a field of `Rules` (its default and what it judges), a check, and a line of `RULES`.
+Percentiles are of answers that people wrote to Wikipedia passages; relax the limits where answers are abstractive.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field, NonNegativeInt
+
+from tasks.data.triplets import Triplet
+from tasks.engine.step import Config
+from tasks.text import ContextView, content_stems, is_refusal, leaks, words
+
+Level = Literal["reject", "warn", "off"]  # of a rule with two limits, "warn" makes its rejects warnings
+Share = Annotated[float, Field(ge=0, le=1)]
+OfTwo = Annotated[Level, Field(description="off: not judged. warn: rows to be rejected are kept, with a warning.")]
+RejectBelow = Annotated[Share, Field(description="Rows below this share are rejected.")]
+WarnBelow = Annotated[Share, Field(description="And below this share there is a warning.")]
+FromWords = Annotated[NonNegativeInt, Field(description="Shorter answers have too few words to be judged by.")]
+RejectOver = Annotated[NonNegativeInt, Field(description="Rows with more characters are rejected.")]
+WarnOver = Annotated[NonNegativeInt, Field(description="And over so many there is a warning.")]
+
+
+class Floor(Config):
+    level: OfTwo = "reject"
+    reject_below: RejectBelow
+    warn_below: WarnBelow
+    from_words: FromWords
+
+
+class KPrecision(Floor):
+    reject_below: RejectBelow = 0.65  # 1st percentile; of hard wrong contexts, 95 % lie under .61
+    warn_below: WarnBelow = 0.86
+    from_words: FromWords = 8  # "It is 5 bar." has two words of its own, which say nothing
+
+
+class ContentCoverage(Floor):
+    reject_below: RejectBelow = 0.67
+    warn_below: WarnBelow = 0.86
+    from_words: FromWords = 1
+
+
+class BigramCoverage(Floor):
+    reject_below: RejectBelow = 0.40
+    warn_below: WarnBelow = 0.57
+    from_words: FromWords = 8
+
+
+class AnswerableRefusal(Config):
+    level: Level = Field("warn", description="reject: not kept. warn: kept, with a warning. off: not judged.")
+    # 3 % of unanswerable questions about Wikipedia passages reach it.
+    found_from: Share = Field(0.8, description="The share from which the context looks as if it answered.")
+
+
+class Ceiling(Config):
+    level: OfTwo = "reject"
+    reject_over: RejectOver
+    warn_over: WarnOver
+
+
+class ContextLength(Ceiling):
+    reject_over: RejectOver = 400_000  # about 100,000 tokens
+    warn_over: WarnOver = 32_000
+
+
+class AnswerLength(Ceiling):
+    reject_over: RejectOver = 16_000
+    warn_over: WarnOver = 4_000
+
+
+class Rules(Config):
+    """Each rule's level: reject the row, warn and keep it, or off. `malformed` rows cannot be kept, so it has none."""
+
+    control_tokens: Level = Field("reject", description="A chat template's tokens, such as </s>, inside the data")
+    encoding: Level = Field("warn", description="Traces of a wrong decoding: U+FFFD, NUL, UTF-8 read as Windows-1252")
+    context_length: ContextLength = Field(ContextLength(), description="Characters of all passages together")
+    answer_length: AnswerLength = Field(AnswerLength(), description="Characters of the answer")
+    refusal_wording: Level = Field("warn", description="A refusal in other words than the refusal sentence")
+    partial_refusal: Level = Field("warn", description="A refusal that answers all the same")
+    answerable_refusal: AnswerableRefusal = Field(
+        AnswerableRefusal(),
+        description="A refusal whose context looks answering: IDF share of the query in its best two sentences",
+    )
+    absent_number: Level = Field("reject", description="A number in the answer that the context does not state")
+    k_precision: KPrecision = Field(KPrecision(), description="Share of the answer's words that the context holds")
+    content_coverage: ContentCoverage = Field(
+        ContentCoverage(), description="Share of the answer's content stems that the context holds"
+    )
+    bigram_coverage: BigramCoverage = Field(
+        BigramCoverage(), description="Share of the answer's stem bigrams that the context holds"
+    )
+    absent_entity: Level = Field("warn", description="A name in the answer that neither context nor query holds")
+    duplicate: Level = Field("reject", description="Same query, context and answer as an earlier row")
+    conflict: Level = Field("reject", description="Same query and context as an earlier row, another answer")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a rule found in a row."""
+
+    rule: str  # a key of RULES
+    level: Literal["reject", "warn"]
+    value: str | float  # what was found or measured
+    remedy: str
+
+
+class Subject:
+    """A row as the checks see it; what several checks need is computed once, on demand."""
+
+    def __init__(self, row: Triplet, sentence: str) -> None:
+        self.row, self.sentence = row, sentence
+
+    @cached_property
+    def view(self) -> ContextView:
+        return ContextView(self.row.context)
+
+    @cached_property
+    def refuses(self) -> bool:
+        """Whether the answer refuses in other words than the refusal sentence."""
+        return is_refusal(self.row.answer, self.sentence)
+
+    @cached_property
+    def kinds(self) -> frozenset[str]:
+        """Which rules apply, by `Rule.applies_to`. A verbatim answer is grounded by every measure, and no refusal."""
+        if self.row.refusal:
+            return frozenset({"every row", "refusal"})
+        if is_verbatim(self.row.answer, self.row.context):
+            return frozenset({"every row"})
+        return frozenset({"every row", "answer"} | (set() if self.refuses else {"claim"}))
+
+
+class Found(NamedTuple):
+    value: str | float
+    warns: bool = False  # a warning, whatever the rule's level
+    remedy: str | None = None  # in place of the rule's
+
+
+Check = Callable[[Subject, Any], Found | None]  # of a row, with the rule's setting in `Rules`
+
+
+class Rule(NamedTuple):
+    remedy: str
+    check: Check | None = None  # None: found where rows are parsed, or across rows
+    applies_to: Literal["every row", "refusal", "answer", "claim"] = "every row"  # "claim": an answer without refusal
+
+
+def settle(row: Triplet, sentence: str) -> Triplet:
+    """The row, made a refusal row if its answer is empty or is the refusal `sentence`, however spelt."""
+    answer = row.answer
+    if not answer or (len(answer) <= len(sentence) + 8 and words(answer) == words(sentence)):
+        return row._replace(answer=sentence, refusal=True)
+    return row
+
+
+def judge(row: Triplet, rules: Rules, sentence: str) -> list[Finding]:
+    """What the rules find in a settled row, in the order of RULES; `sentence` is the refusal sentence."""
+    subject, findings = Subject(row, sentence), []
+    for name, rule in RULES.items():
+        if rule.check is None or rule.applies_to not in subject.kinds:
+            continue
+        setting = getattr(rules, name)
+        level: Level = setting.level if isinstance(setting, Config) else setting
+        if level != "off" and (found := rule.check(subject, setting)):
+            findings.append(Finding(name, "warn" if found.warns else level, found.value, found.remedy or rule.remedy))
+    return findings
+
+
+def limits(rules: Rules, rule: str) -> dict[str, float]:
+    """A rule's limits by name; empty for a rule that only has a level."""
+    setting = getattr(rules, rule, None)
+    return setting.model_dump(exclude={"level"}) if isinstance(setting, Config) else {}
+
+
+def description(rule: str) -> str:
+    """What a rule judges, in a line."""
+    field = Rules.model_fields.get(rule)
+    return (field.description or "") if field else WITHOUT_LEVEL[rule]
+
+
+CONTROL_TOKENS = (  # of Llama 2, Mistral, Gemma, Qwen and T5; those between bars are matched by their form
+    "<s>", "</s>", "<bos>", "<eos>", "<pad>", "<unk>",
+    "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>",
+    "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]",
+    "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[THINK]", "[/THINK]",
+    "<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<end_of_image>",
+    "<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>",
+)  # fmt: skip
+_CONTROL = re.compile(
+    "|".join(map(re.escape, CONTROL_TOKENS))
+    + r"|<[|｜][^<>|｜\s]{1,40}[|｜]>"  # <|eot_id|> of Llama 3, ChatML, Phi; <｜User｜> of DeepSeek
+    + r"|<(?:unused|extra_id_|reserved_)\w{1,20}>"
+)
+MISDECODED = {  # what a wrong decoding leaves behind
+    "\0": "a NUL character",
+    "\ufffd": "U+FFFD, for bytes that were no character",
+    "â€": "â€, UTF-8 read as Windows-1252",
+    "Ã©": "Ã©, UTF-8 read as Windows-1252",
+}
+EXCERPT = 200  # characters of an answer that a finding quotes
+NAMED = 8  # words that a finding names as absent from the context
+
+
+def control_tokens(text: str) -> list[str]:
+    """The control tokens in a text, in order, each once."""
+    if "<" not in text and "[" not in text:  # most rows: two scans of a few dozen nanoseconds
+        return []
+    return list(dict.fromkeys(_CONTROL.findall(text)))
+
+
+def is_verbatim(answer: str, passages: tuple[str, ...]) -> bool:
+    """Whether a passage holds the answer as it is, between white space or the passage's ends; marks may follow it.
+
+    Looks at the first place only, so that False means no more than "look closer".
+    """
+    stated = answer.rstrip(".")
+    for passage in passages:
+        start = passage.find(stated)
+        if start == 0 or start > 0 and passage[start - 1].isspace():
+            after = passage[start + len(stated) : start + len(stated) + 2]
+            if not after.lstrip(".,;:") or after.lstrip(".,;:")[0].isspace():
+                return True
+    return False
+
+
+def _control_tokens(subject: Subject, level: Level) -> Found | None:
+    found = [token for text in subject.row.texts for token in control_tokens(text)]
+    return Found(" ".join(dict.fromkeys(found))) if found else None
+
+
+def _encoding(subject: Subject, level: Level) -> Found | None:
+    texts = [text for text in subject.row.texts if not text.isascii() or "\0" in text]
+    traces = [name for text in texts for trace, name in MISDECODED.items() if trace in text]
+    return Found("; ".join(dict.fromkeys(traces))) if traces else None
+
+
+def _context_length(subject: Subject, limits: Ceiling) -> Found | None:
+    return _length(sum(map(len, subject.row.context)), limits)
+
+
+def _answer_length(subject: Subject, limits: Ceiling) -> Found | None:
+    return _length(len(subject.row.answer), limits)
+
+
+def _length(length: int, limits: Ceiling) -> Found | None:
+    if length <= min(limits.reject_over, limits.warn_over):
+        return None
+    return Found(length, warns=length <= limits.reject_over)
+
+
+def _refusal_wording(subject: Subject, level: Level) -> Found | None:
+    answer = subject.row.answer
+    return Found(answer[:EXCERPT]) if subject.refuses and not leaks(answer, subject.sentence) else None
+
+
+def _partial_refusal(subject: Subject, level: Level) -> Found | None:
+    answer = subject.row.answer
+    return Found(answer[:EXCERPT]) if subject.refuses and leaks(answer, subject.sentence) else None
+
+
+def _answerable_refusal(subject: Subject, limits: AnswerableRefusal) -> Found | None:
+    row, view, least = subject.row, subject.view, limits.found_from
+    if row.gold:
+        return Found(f"gold names passage {row.gold[0]}")
+    # Two upper bounds, at a thirtieth and at a fifth of the cost.
+    if view.most_coverage(row.query) < least or (view.idf_coverage(row.query) or 0) < least:
+        return None
+    covered = view.best_window_idf_coverage(row.query)
+    return Found(round(covered, 3)) if covered is not None and covered >= least else None
+
+
+def _absent_number(subject: Subject, level: Level) -> Found | None:
+    numbers = subject.view.unsupported_numbers(subject.row.answer)
+    return Found(", ".join(dict.fromkeys(numbers))) if numbers else None
+
+
+def _absent_entity(subject: Subject, level: Level) -> Found | None:
+    names = subject.view.unsupported_entities(subject.row.answer, query=subject.row.query)
+    return Found(", ".join(dict.fromkeys(names))) if names else None
+
+
+def _k_precision(subject: Subject, limits: Floor) -> Found | None:
+    return _grounding(subject, limits, ContextView.k_precision)
+
+
+def _content_coverage(subject: Subject, limits: Floor) -> Found | None:
+    if subject.view.content_coverage(subject.row.answer) is None:  # "Yes." cannot be looked for in a context
+        return Found("no content word to look for", warns=True)
+    return _grounding(subject, limits, ContextView.content_coverage)
+
+
+def _bigram_coverage(subject: Subject, limits: Floor) -> Found | None:
+    return _grounding(subject, limits, ContextView.bigram_coverage)
+
+
+def _grounding(subject: Subject, limits: Floor, measure: Callable[[ContextView, str], float | None]) -> Found | None:
+    answer, view = subject.row.answer, subject.view
+    if len(answer.split()) < limits.from_words or view.content_coverage(answer) is None:
+        return None
+    share = measure(view, answer)
+    if share is None or share >= max(limits.reject_below, limits.warn_below):
+        return None
+    absent = [word for word in dict.fromkeys(words(answer)) if not view.stems.issuperset(content_stems(word))]
+    remedy = f"take out, or give the passage that says: {', '.join(absent[:NAMED])}" if absent else None
+    return Found(round(share, 3), share >= limits.reject_below, remedy)
+
+
+WITHOUT_LEVEL = {
+    "malformed": "A row that is no JSON object in UTF-8, or has none of the forms",
+    "empty_answer": "An answer of no characters (config: empty_answer)",
+}
+GROUND_IT = "say only what the context says, in its words, or give the passage that the answer came from"
+RULES: dict[str, Rule] = {  # in this order rows are judged: a rejected row counts under the first that rejects it
+    "malformed": Rule("write one JSON object per line, in one of the forms that the manual shows"),
+    "empty_answer": Rule("write the refusal sentence where the context holds no answer"),
+    "control_tokens": Rule("take the tokens out of the text, or write them with spaces", _control_tokens),
+    "encoding": Rule("decode the source with its own encoding, then write UTF-8", _encoding),
+    "context_length": Rule("keep the passages that matter, or raise the limit", _context_length),
+    "answer_length": Rule("shorten the answer, or raise the limit", _answer_length),
+    "refusal_wording": Rule(
+        "write exactly the refusal sentence (config: refusal), or answer", _refusal_wording, "answer"
+    ),
+    "partial_refusal": Rule(
+        "write the refusal sentence and nothing after it, or answer without refusing", _partial_refusal, "answer"
+    ),
+    "answerable_refusal": Rule(
+        "answer the question if the context does, else ignore this", _answerable_refusal, "refusal"
+    ),
+    "absent_number": Rule(
+        "check the number against the context; spell it as the context does", _absent_number, "answer"
+    ),
+    "k_precision": Rule(GROUND_IT, _k_precision, "claim"),
+    "content_coverage": Rule(GROUND_IT, _content_coverage, "claim"),
+    "bigram_coverage": Rule(GROUND_IT, _bigram_coverage, "claim"),
+    "absent_entity": Rule("check the name against the context; spell it as the context does", _absent_entity, "answer"),
+    "duplicate": Rule("remove one of the two"),
+    "conflict": Rule("keep the answer that is right"),
+}

@@ -1,0 +1,186 @@
+"""What a validation found: added up over shards, as JSON, as a page of Markdown, and as the lines of an error."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tasks.data.examine import EXAMPLES
+from tasks.data.rules import RULES, Finding, Rules, description, limits
+
+if TYPE_CHECKING:
+    import numpy as np
+
+PERCENTILES = (5, 25, 50, 75, 95, 99)
+MOST_NAMES = 50  # of unused fields: rows may use keys as data
+
+
+class Tally:
+    """Counts rows, findings by rule with a few examples, and lengths.
+
+    A rule's warnings are counted over all rows that pass their own rules, repeated ones included.
+    """
+
+    def __init__(self) -> None:
+        self.read = self.clean = self.rejected = self.duplicates = self.warned = self.refusals = 0
+        self.forms: Counter[str] = Counter()
+        self.unused: Counter[str] = Counter()
+        self.by_rule: dict[str, Counter[str]] = {}
+        self.examples: dict[str, list[dict[str, Any]]] = {}
+        self.context_chars: list[np.ndarray] = []
+        self.answer_chars: list[np.ndarray] = []  # of answers; refusals are all alike
+
+    def shard(self, facts: dict[str, Any], places: list[tuple[str, int]]) -> None:
+        """Add a shard's facts; `places` gives the file and line of the rows that its examples number."""
+        self.read += facts["read"]
+        self.forms.update(facts["forms"])
+        for field, count in facts["unused"].items():
+            if field in self.unused or len(self.unused) < MOST_NAMES:
+                self.unused[field] += count
+        at = iter(places)
+        for rule, counts in facts["found"].items():
+            self.rejected += counts["reject"]
+            self.by_rule.setdefault(rule, Counter()).update(reject=counts["reject"], warn=counts["warn"])
+            for example in counts["examples"]:
+                self._example(rule, example, next(at))
+
+    def kept(self, sketch: "np.ndarray") -> None:
+        """Add the rows that stay, as their sketch has them."""
+        self.clean += len(sketch)
+        self.warned += int(sketch["warned"].sum())
+        self.refusals += int(sketch["refusal"].sum())
+        self.context_chars.append(sketch["context_chars"].copy())  # a view would keep all fields
+        self.answer_chars.append(sketch["answer_chars"][~sketch["refusal"]])
+
+    def across(self, finding: Finding, query: str, place: tuple[str, int]) -> None:
+        """Add what a rule across rows found in a row."""
+        if finding.level == "reject":
+            self.duplicates += finding.rule == "duplicate"
+            self.rejected += finding.rule != "duplicate"
+        self.by_rule.setdefault(finding.rule, Counter())[finding.level] += 1
+        example = {"level": finding.level, "value": finding.value, "query": query, "remedy": finding.remedy}
+        self._example(finding.rule, example, place)
+
+    def _example(self, rule: str, example: dict[str, Any], place: tuple[str, int]) -> None:
+        shown = self.examples.setdefault(rule, [])
+        if sum(each["level"] == example["level"] for each in shown) < EXAMPLES:
+            file, line = place
+            shown.append({"file": file, "line": line} | {k: v for k, v in example.items() if k != "number"})
+
+    @property
+    def reject_share(self) -> float:
+        """Rejected rows over all rows read; a dropped duplicate loses nothing and is no reject."""
+        return self.rejected / self.read if self.read else 0.0
+
+    def summary(self, rules: Rules) -> dict[str, Any]:
+        """The report as JSON: counts of rows, shares of 1, lengths in characters."""
+        return {
+            "rows": {
+                "read": self.read,
+                "clean": self.clean,
+                "rejected": self.rejected,
+                "duplicates": self.duplicates,
+                "warned": self.warned,
+            },
+            "reject_share": round(self.reject_share, 4),
+            "refusals": {"rows": self.refusals, "share": round(self.refusals / self.clean, 4) if self.clean else None},
+            "forms": dict(self.forms),
+            "rules": {
+                rule: {
+                    "rejected": self.by_rule[rule]["reject"],
+                    "warned": self.by_rule[rule]["warn"],
+                    "limits": limits(rules, rule),
+                    "remedy": RULES[rule].remedy,
+                    "examples": self.examples.get(rule, []),
+                }
+                for rule in RULES
+                if rule in self.by_rule
+            },
+            "lengths": {
+                "context": percentiles(self.context_chars),
+                "answer": percentiles(self.answer_chars),
+            },
+            "unused_fields": dict(self.unused),
+        }
+
+
+def percentiles(lengths: Sequence["np.ndarray"]) -> dict[str, int]:
+    """Minimum, percentiles by nearest rank, and maximum of the numbers in some arrays; empty for none."""
+    import numpy as np
+
+    values = np.sort(np.concatenate([np.zeros(0, np.uint32), *lengths]))
+    if not values.size:
+        return {}
+    ranks = {f"p{each}": -(-each * values.size // 100) - 1 for each in PERCENTILES}
+    return {name: int(values[rank]) for name, rank in {"min": 0, **ranks, "max": -1}.items()}
+
+
+Summary = dict[str, Any]  # Tally.summary()
+
+
+def markdown(summary: Summary) -> str:
+    """The report as a page: what was read, what each rule found, with examples, and how long texts are."""
+    rows = summary["rows"]
+    parts = [
+        "# Validation",
+        f"**{rows['clean']:,} of {rows['read']:,} rows are fit to learn from**: {rows['rejected']:,} rejected "
+        f"({summary['reject_share']:.1%}), {rows['duplicates']:,} duplicates dropped, {rows['warned']:,} kept with a "
+        f"warning. {summary['refusals']['rows']:,} are refusals"
+        + (f" ({summary['refusals']['share']:.1%} of the clean rows)." if rows["clean"] else "."),
+        "Forms: " + (", ".join(f"{form} {count:,}" for form, count in summary["forms"].items()) or "none") + ".",
+    ]
+    if summary["unused_fields"]:
+        unused = ", ".join(f"`{field}` ({count:,} rows)" for field, count in sorted(summary["unused_fields"].items()))
+        parts.append(f"Fields that nothing reads: {unused}.")
+    if rules := summary["rules"]:
+        found = [(rule, c["rejected"], c["warned"], _judges(rule, c["limits"])) for rule, c in rules.items()]
+        parts.append(_table(["rule", "rejected", "warned", "what it judges"], found))
+    parts.append("## Lengths in characters")
+    if lengths := {name: counts for name, counts in summary["lengths"].items() if counts}:
+        header = list(next(iter(lengths.values())))
+        parts.append(_table(["", *header], [(name, *counts.values()) for name, counts in lengths.items()]))
+    for rule, counts in rules.items():
+        examples = "\n".join(_example(example, counts["remedy"]) for example in counts["examples"])
+        parts.append(f"## {rule}\n\nRemedy: {counts['remedy']}.\n\n{examples}")
+    return "\n\n".join(parts) + "\n"
+
+
+def rejections(summary: Summary, most: int = 5) -> str:
+    """The rules that rejected most rows, one example each, as lines of an error message."""
+    rejecting = [(rule, c) for rule, c in summary["rules"].items() if c["rejected"] and rule != "duplicate"]
+    lines = []
+    for rule, counts in sorted(rejecting, key=lambda item: -item[1]["rejected"])[:most]:
+        example = next(e for e in counts["examples"] if e["level"] == "reject")
+        limit = counts["limits"].get("reject_below") or counts["limits"].get("reject_over")
+        lines.append(
+            f"  {counts['rejected']:>6,}  {rule}, such as {example['file']}:{example['line']}: {example['value']}"
+            + (f" (limit {limit:,})" if limit else "")
+            + f"\n          {example['remedy']}"
+        )
+    if len(rejecting) > most:
+        lines.append(f"          and {len(rejecting) - most} other rules")
+    return "\n".join(lines)
+
+
+def _judges(rule: str, limits: dict[str, float]) -> str:
+    given = ", ".join(f"{name.replace('_', ' ')} {limit:,}" for name, limit in limits.items())
+    return description(rule) + (f" ({given})" if given else "")
+
+
+def _example(example: dict[str, Any], remedy: str) -> str:
+    kind = "rejected" if example["level"] == "reject" else "warned"
+    quotes = [_code(str(quote)) for quote in (example["value"], example["query"]) if quote != ""]
+    own = f"; {example['remedy']}" if example["remedy"] != remedy else ""
+    return f"- `{example['file']}:{example['line']}` {kind}: {' · '.join(quotes)}{own}"
+
+
+def _code(text: str) -> str:
+    """Text of a row, quoted so that Markdown leaves it alone."""
+    flat = " ".join(text.split())
+    flat = flat if len(flat) <= 120 else flat[:119] + "…"
+    return f"`` {flat} ``" if "`" in flat else f"`{flat}`"
+
+
+def _table(header: list[str], rows: list[tuple[Any, ...]]) -> str:
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else cell for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
