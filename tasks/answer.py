@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic import Field, PositiveInt, model_validator
 
-from tasks.data.dataset.refusal import refusal_of
-from tasks.data.triplets import read_triplets
+from tasks.data.triplets import read_triplets, refusal_of
 from tasks.engine import Config, step
 from tasks.engine.errors import UserError
 from tasks.engine.journal import Journal

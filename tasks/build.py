@@ -9,16 +9,14 @@ import orjson
 from pydantic import Field, PositiveInt
 
 from tasks.data.dataset.encode import Fate, Limits, encode
-from tasks.data.dataset.folder import Lengths, finish
-from tasks.data.dataset.known import is_known
+from tasks.data.dataset.folder import Lengths, finish, is_known
 from tasks.data.dataset.near_duplicates import NearDuplicates, near
 from tasks.data.dataset.packing import pack_apart
-from tasks.data.dataset.refusal import refusal_of
 from tasks.data.dataset.sketch import Documents, Sketch, sketch
 from tasks.data.dataset.split import EVALUATION, SIDES, split
 from tasks.data.dataset.statistics import Tally, markdown, tokens
 from tasks.data.dataset.vocabulary import vocabulary
-from tasks.data.triplets import Triplet, files_of, left_out, parse_triplets
+from tasks.data.triplets import Triplet, files_of, left_out, parse_triplets, refusal_of
 from tasks.engine import Config, Text, step
 from tasks.engine.digests import digests
 from tasks.engine.errors import UserError

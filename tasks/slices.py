@@ -11,9 +11,8 @@ from typing import Any
 import orjson
 from pydantic import Field, PositiveInt
 
-from tasks.data.dataset.refusal import refusal_of
 from tasks.data.dataset.vocabulary import read_vocabulary
-from tasks.data.triplets import Triplet, TripletWriter, read_triplets
+from tasks.data.triplets import Triplet, TripletWriter, read_triplets, refusal_of
 from tasks.engine import Config, step
 from tasks.engine.errors import UserError
 from tasks.evaluation.slicing import SLICES, Made, Question, Slice, Unfit

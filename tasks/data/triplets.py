@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
+
+from tasks.prompts import REFUSAL
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH_ROWS = 1_000  # as `datasets` writes
 LEFT_OUT = "left_out.json"
-REFUSAL = "refusal"  # key of the schema's metadata
+REFUSAL_KEY = "refusal"  # of the schema's metadata
 BATCH_CHARS = 4_000_000  # a batch of very long contexts is cut earlier, which keeps memory flat
 
 
@@ -67,7 +68,7 @@ class TripletWriter(AbstractContextManager["TripletWriter"]):
     def __init__(self, sink: Path | pa.NativeFile, refusal: str | None = None) -> None:
         import pyarrow as pa
 
-        self._schema = schema().with_metadata({REFUSAL: refusal} if refusal else None)
+        self._schema = schema().with_metadata({REFUSAL_KEY: refusal} if refusal else None)
         self._stream = pa.ipc.new_stream(str(sink) if isinstance(sink, Path) else sink, self._schema)
         self._rows: list[Triplet] = []
         self._chars = 0
@@ -87,9 +88,7 @@ class TripletWriter(AbstractContextManager["TripletWriter"]):
             self._stream.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
             self._rows, self._chars = [], 0
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:
             self._flush()
         self._stream.close()
@@ -131,10 +130,15 @@ def parse_triplets(content: bytes, skipped: Collection[int] = ()) -> Iterator[Tr
             first += batch.num_rows
 
 
-def refusal_named(path: Path) -> str | None:
-    """The refusal sentence that a file of triplets names, if it names one."""
+def refusal_of(rows: Path) -> str:
+    """The refusal sentence of a folder of triplets: what `validate` noted, else that of the first refusal row."""
+    noted = next(filter(None, map(_refusal_noted, files_of(rows))), None)
+    return noted or next((row.answer for row in read_triplets(rows) if row.refusal), REFUSAL)
+
+
+def _refusal_noted(path: Path) -> str | None:
     import pyarrow as pa
 
     with pa.ipc.open_stream(str(path)) as stream:
-        named = (stream.schema.metadata or {}).get(REFUSAL.encode())
-    return named.decode() if named else None
+        noted = (stream.schema.metadata or {}).get(REFUSAL_KEY.encode())
+    return noted.decode() if noted else None

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tasks.data.dataset.refusal import refusal_of
 from tasks.data.rules import Rules, judge
-from tasks.data.triplets import Triplet, read_triplets
+from tasks.data.triplets import Triplet, read_triplets, refusal_of
 from tasks.evaluation.metrics import Row
 from tasks.evaluation.metrics.grounding import response_support
 from tasks.evaluation.slicing.question import holding

@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 
 from tasks import prompts as package
 from tasks.build import BuildConfig, build
+from tasks.data.dataset.encode import fit
 from tasks.data.dataset.folder import load
 from tasks.data.dataset.near_duplicates import NearDuplicates, jaccard
-from tasks.data.dataset.overflow import fit
 from tasks.data.dataset.packing import best_fit_decreasing, pack
-from tasks.data.dataset.shingles import shingles
-from tasks.data.dataset.sketch import SHINGLES, SPLIT_OFF, Documents, Sketch, place, sketch
+from tasks.data.dataset.sketch import SHINGLES, SPLIT_OFF, Documents, Sketch, place, shingles, sketch
 from tasks.data.dataset.split import SIDES, split
 from tasks.data.triplets import Triplet, TripletWriter, read_triplets
 from tasks.engine.code.reach import code_of

@@ -7,8 +7,7 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from tasks.data.dataset.folder import Lengths, finish, load, shards, tokens_schema
-from tasks.data.dataset.known import is_known
+from tasks.data.dataset.folder import Lengths, finish, is_known, load, shards, tokens_schema
 from tasks.data.dataset.packing import pack_apart
 from tasks.engine.errors import UserError
 from tasks.train import train
