@@ -8,14 +8,15 @@ from typing import IO, TYPE_CHECKING
 import orjson
 from pydantic import Field, PositiveInt
 
-from tasks.data.dataset.encode import Fate, Limits, encode
+from tasks.data.dataset.encode import Assignment, Limits, encode
 from tasks.data.dataset.folder import Lengths, finish, is_known
 from tasks.data.dataset.near_duplicates import NearDuplicates, near
 from tasks.data.dataset.packing import pack_apart
 from tasks.data.dataset.sketch import Documents, Sketch, sketch
 from tasks.data.dataset.split import EVALUATION, SIDES, split
-from tasks.data.dataset.statistics import Tally, markdown, tokens
+from tasks.data.dataset.statistics import Tally, tokens
 from tasks.data.dataset.vocabulary import vocabulary
+from tasks.data.pages import BUILD, FOLDER, render
 from tasks.data.triplets import Triplet, files_of, left_out, parse_triplets, refusal_of
 from tasks.engine import Config, Text, step
 from tasks.engine.digests import digests
@@ -58,7 +59,7 @@ class BuildConfig(Config):
 
 @step(
     libraries=("jinja2", "numpy", "pyarrow", "PyStemmer", "tokenizers", "transformers"),
-    resources=LANGUAGE_FILES,
+    resources=(f"{FOLDER}/{BUILD}", *LANGUAGE_FILES),
     parts=("train", "heldout", "evaluation"),
 )
 def build(
@@ -77,7 +78,7 @@ def build(
     """Split the validated `rows` by document, render them with `template`, tokenise with `base`'s tokenizer, and pack.
 
     Works on the shards that `rows` comes in: each is sketched and encoded once; what goes across shards (sides, leaks,
-    near-duplicates, packing) is told from the sketches and the lengths. Writes out/train/ and out/heldout/, which
+    near-duplicates, packing) comes from the sketches and the lengths. Writes out/train/ and out/heldout/, which
     `tasks.data.dataset.folder.load` opens; heldout/ has no rows where there is but one document to train on.
     out/evaluation/ holds triplets and depends on the evaluation rows alone; where `evaluation` is given, a validated
     source of its own, on all of its rows. out/quarantine.jsonl names each row left out and why;
@@ -101,8 +102,8 @@ def build(
         evaluation=asked.documents if asked else None,
     )
     similar = _similar(config, parts, source, sides, asked)
-    fates = [
-        Fate(source.gone(path), "".join(map(str, on)), near)
+    assignments = [
+        Assignment(source.gone(path), "".join(map(str, on)), near)
         for path, on, near in zip(source.files, sides, similar, strict=True)
     ]
     words, tally = reading(), Tally()
@@ -110,11 +111,11 @@ def build(
         encoding = _Encoding(config, parts, tally, quarantine)
         if asked:
             every = [
-                Fate(asked.gone(path), str(EVALUATION) * len(shard.names), [])
+                Assignment(asked.gone(path), str(EVALUATION) * len(shard.names), [])
                 for path, shard in zip(asked.files, asked.documents, strict=True)
             ]
             encoding.encode(asked, every, Prompt.load(template, words, refusal_of(asked.rows)))
-        encoding.encode(source, fates, Prompt.load(template, words, refusal_of(source.rows)))
+        encoding.encode(source, assignments, Prompt.load(template, words, refusal_of(source.rows)))
     parts.write()
     _stop_if_too_long(config, tally)
     _stop_if_none(tally)
@@ -130,7 +131,7 @@ def build(
             report |= tokens(lengths, len(packed), config.max_tokens)
     options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
     (out / "report.json").write_bytes(orjson.dumps(report, option=options) + b"\n")
-    (out / "report.md").write_text(markdown(report), encoding="utf-8")
+    (out / "report.md").write_text(render(BUILD, report), encoding="utf-8")
     return parts.counts
 
 
@@ -162,7 +163,7 @@ class _Source:
 def _similar(
     config: BuildConfig, parts: Parts, source: _Source, sides: "list[np.ndarray]", asked: _Source | None
 ) -> list[list[tuple[int, float, str]]]:
-    """For each shard, the rows whose context is somewhat like that of an evaluation row: see `Fate.near`."""
+    """For each shard, the rows whose context is somewhat like that of an evaluation row: see `Assignment.near`."""
     import numpy as np
 
     held = asked or source
@@ -198,16 +199,16 @@ class _Encoding:
         self.parts, self.tally, self.quarantine = parts, tally, quarantine
         self._laid: Counter[str] = Counter()
 
-    def encode(self, source: _Source, fates: list[Fate], prompt: Prompt) -> None:
+    def encode(self, source: _Source, assignments: list[Assignment], prompt: Prompt) -> None:
         refusal = refusal_of(source.rows)
 
-        def piece(path: Path, digest: str, fate: Fate) -> Piece:
-            given = [digest, list(fate), prompt.digest, refusal, list(self.limits), language_digests()]
-            return Piece(given, lambda: (path.read_bytes(), fate, prompt, refusal, self.limits))
+        def piece(path: Path, digest: str, assignment: Assignment) -> Piece:
+            given = [digest, list(assignment), prompt.digest, refusal, list(self.limits), language_digests()]
+            return Piece(given, lambda: (path.read_bytes(), assignment, prompt, refusal, self.limits))
 
         rows = sum(part.facts["rows"] for part in source.sketches)
         with Progress("build", total=rows) as bar:
-            pieces = map(piece, source.files, source.digests, fates)
+            pieces = map(piece, source.files, source.digests, assignments)
             for part, sketched in zip(self.parts.map(encode, pieces), source.sketches, strict=True):
                 self._lay(part)
                 bar.update(sketched.facts["rows"])
@@ -237,11 +238,10 @@ def _documents(source: _Source, sides: "list[np.ndarray]", asked: _Source | None
 
 
 def _distinct(names: "np.ndarray") -> int:
-    """How many different ones there are: sorting takes a tenth of the time of `np.unique`, which hashes."""
-    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    ordered = np.sort(names)
-    return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + bool(ordered.size)
+    return int(pc.count_distinct(pa.array(names)).as_py())
 
 
 def _stop_if_too_long(config: BuildConfig, tally: Tally) -> None:

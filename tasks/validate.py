@@ -12,6 +12,7 @@ import orjson
 from pydantic import Field
 
 from tasks.data.examine import SKETCH, RowConfig, examine_shard, repeated, repeats
+from tasks.data.pages import FOLDER, VALIDATION
 from tasks.data.rules import Finding, Rules
 from tasks.data.shards import CHECKSUMS, Seen, SeenShard, Shard, cut
 from tasks.data.triplets import LEFT_OUT, parse_triplets
@@ -46,7 +47,11 @@ class ValidateConfig(Config):
         return RowConfig(self.rules, self.refusal, self.empty_answer)
 
 
-@step(libraries=("numpy", "orjson", "pyarrow", "PyStemmer"), resources=LANGUAGE_FILES, parts=("rows",))
+@step(
+    libraries=("jinja2", "numpy", "orjson", "pyarrow", "PyStemmer"),
+    resources=(f"{FOLDER}/{VALIDATION}", *LANGUAGE_FILES),
+    parts=("rows",),
+)
 def validate(
     config: ValidateConfig,
     *,
@@ -59,10 +64,10 @@ def validate(
     """Write the clean rows of the files, in order, to `out`/rows/, with a report of the others.
 
     Rows are examined in shards, each by itself and once: an edit costs the shard around it. `rows/` has the triplets of
-    each shard, and in left_out.json those that repeat a row of any shard, which is told from the sketches in
-    `sketches/`; `source/` has the checksums of the rows read, for `Rows.changes`. `quarantine.jsonl` holds every row
-    left out, with its file, line, rule, value, remedy and text; `report.json` and `report.md` count and show examples.
-    Of all rows together, memory holds 50 bytes a row.
+    each shard, and in left_out.json those that repeat a row of any shard, as the sketches in `sketches/` show.
+    `source/` has the checksums of the rows read, for `Rows.change`. `quarantine.jsonl` holds every row left out, with
+    its file, line, rule, value, remedy and text; `report.json` and `report.md` count and show examples. Memory holds
+    50 bytes a row.
 
     UserError where more than `max_reject_share` are rejected, or none is left.
     """

@@ -9,7 +9,7 @@ import orjson
 from pydantic import BaseModel
 
 from tasks.data.readers import Malformed, digest, normal, own_id, parse, read_lines
-from tasks.data.rules import RULES, Finding, Rules, judge, settle
+from tasks.data.rules import RULES, Finding, Rules, judge, with_refusal_marked
 from tasks.data.shards import checksums
 from tasks.data.triplets import Triplet, TripletWriter
 
@@ -153,7 +153,7 @@ def examine(raw: bytes, config: RowConfig) -> Examined:
         return Examined(None, [_malformed(*_why_not_json(raw, error))])
     except Malformed as error:
         return Examined(None, [_malformed(error.value, error.remedy)])
-    row = settle(parsed.row, config.refusal)
+    row = with_refusal_marked(parsed.row, config.refusal)
     findings = judge(row, config.rules, config.refusal)
     if not parsed.row.answer:
         level: Literal["reject", "warn"] = "reject" if config.empty_answer == "reject" else "warn"

@@ -149,8 +149,8 @@ class Rule(NamedTuple):
     applies_to: Literal["every row", "refusal", "answer", "claim"] = "every row"  # "claim": an answer without refusal
 
 
-def settle(row: Triplet, sentence: str) -> Triplet:
-    """The row, made a refusal row if its answer is empty or is the refusal `sentence`, however spelt."""
+def with_refusal_marked(row: Triplet, sentence: str) -> Triplet:
+    """The row, marked as a refusal if its answer is empty or is the refusal `sentence` in any spelling."""
     answer = row.answer
     if not answer or (len(answer) <= len(sentence) + 8 and words(answer) == words(sentence)):
         return row._replace(answer=sentence, refusal=True)
@@ -158,7 +158,7 @@ def settle(row: Triplet, sentence: str) -> Triplet:
 
 
 def judge(row: Triplet, rules: Rules, sentence: str) -> list[Finding]:
-    """What the rules find in a settled row, in the order of RULES; `sentence` is the refusal sentence."""
+    """What the rules find in a row, in the order of RULES; `sentence` is the refusal sentence, marked as such."""
     subject, findings = Subject(row, sentence), []
     for name, rule in RULES.items():
         if rule.check is None or rule.applies_to not in subject.kinds:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tasks.data.examine import EXAMPLES
+from tasks.data.pages import VALIDATION, render
 from tasks.data.rules import RULES, Finding, Rules, description, limits
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Tally:
         self.by_rule: dict[str, Counter[str]] = {}
         self.examples: dict[str, list[dict[str, Any]]] = {}
         self.context_chars: list[np.ndarray] = []
-        self.answer_chars: list[np.ndarray] = []  # of answers; refusals are all alike
+        self.answer_chars: list[np.ndarray] = []  # without refusals, which are all the same
 
     def shard(self, facts: dict[str, Any], places: list[tuple[str, int]]) -> None:
         """Add a shard's facts; `places` gives the file and line of the rows that its examples number."""
@@ -68,7 +69,7 @@ class Tally:
 
     @property
     def reject_share(self) -> float:
-        """Rejected rows over all rows read; a dropped duplicate loses nothing and is no reject."""
+        """Rejected rows over all rows read; dropped duplicates do not count, because they lose nothing."""
         return self.rejected / self.read if self.read else 0.0
 
     def summary(self, rules: Rules) -> dict[str, Any]:
@@ -119,29 +120,7 @@ Summary = dict[str, Any]  # Tally.summary()
 
 def markdown(summary: Summary) -> str:
     """The report as a page: what was read, what each rule found, with examples, and how long texts are."""
-    rows = summary["rows"]
-    parts = [
-        "# Validation",
-        f"**{rows['clean']:,} of {rows['read']:,} rows are fit to learn from**: {rows['rejected']:,} rejected "
-        f"({summary['reject_share']:.1%}), {rows['duplicates']:,} duplicates dropped, {rows['warned']:,} kept with a "
-        f"warning. {summary['refusals']['rows']:,} are refusals"
-        + (f" ({summary['refusals']['share']:.1%} of the clean rows)." if rows["clean"] else "."),
-        "Forms: " + (", ".join(f"{form} {count:,}" for form, count in summary["forms"].items()) or "none") + ".",
-    ]
-    if summary["unused_fields"]:
-        unused = ", ".join(f"`{field}` ({count:,} rows)" for field, count in sorted(summary["unused_fields"].items()))
-        parts.append(f"Fields that nothing reads: {unused}.")
-    if rules := summary["rules"]:
-        found = [(rule, c["rejected"], c["warned"], _judges(rule, c["limits"])) for rule, c in rules.items()]
-        parts.append(_table(["rule", "rejected", "warned", "what it judges"], found))
-    parts.append("## Lengths in characters")
-    if lengths := {name: counts for name, counts in summary["lengths"].items() if counts}:
-        header = list(next(iter(lengths.values())))
-        parts.append(_table(["", *header], [(name, *counts.values()) for name, counts in lengths.items()]))
-    for rule, counts in rules.items():
-        examples = "\n".join(_example(example, counts["remedy"]) for example in counts["examples"])
-        parts.append(f"## {rule}\n\nRemedy: {counts['remedy']}.\n\n{examples}")
-    return "\n\n".join(parts) + "\n"
+    return render(VALIDATION, summary, description=description)
 
 
 def rejections(summary: Summary, most: int = 5) -> str:
@@ -158,29 +137,4 @@ def rejections(summary: Summary, most: int = 5) -> str:
         )
     if len(rejecting) > most:
         lines.append(f"          and {len(rejecting) - most} other rules")
-    return "\n".join(lines)
-
-
-def _judges(rule: str, limits: dict[str, float]) -> str:
-    given = ", ".join(f"{name.replace('_', ' ')} {limit:,}" for name, limit in limits.items())
-    return description(rule) + (f" ({given})" if given else "")
-
-
-def _example(example: dict[str, Any], remedy: str) -> str:
-    kind = "rejected" if example["level"] == "reject" else "warned"
-    quotes = [_code(str(quote)) for quote in (example["value"], example["query"]) if quote != ""]
-    own = f"; {example['remedy']}" if example["remedy"] != remedy else ""
-    return f"- `{example['file']}:{example['line']}` {kind}: {' · '.join(quotes)}{own}"
-
-
-def _code(text: str) -> str:
-    """Text of a row, quoted so that Markdown leaves it alone."""
-    flat = " ".join(text.split())
-    flat = flat if len(flat) <= 120 else flat[:119] + "…"
-    return f"`` {flat} ``" if "`" in flat else f"`{flat}`"
-
-
-def _table(header: list[str], rows: list[tuple[Any, ...]]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    lines += ["| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else cell for cell in row) + " |" for row in rows]
     return "\n".join(lines)

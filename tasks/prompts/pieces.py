@@ -150,17 +150,17 @@ def comes_apart(backend: "Tokenizer") -> bool:
         return False
     if not isinstance(backend.model, BPE) or backend.model.dropout:
         return False
-    if _told(backend.normalizer).get("type", "NFC") not in NORMALIZERS:
+    if _settings(backend.normalizer).get("type", "NFC") not in NORMALIZERS:
         return False
-    told = _told(backend.pre_tokenizer)
-    steps = told.get("pretokenizers", [told])
+    splitter = _settings(backend.pre_tokenizer)
+    steps = splitter.get("pretokenizers", [splitter])
     return all(map(_keeps_cuts, steps)) and any(map(_cuts, steps))
 
 
-def _told(part: Any) -> dict[str, Any]:
+def _settings(part: Any) -> dict[str, Any]:
     """The settings of a tokenizer's part as JSON; empty if it has none."""
-    told: dict[str, Any] = json.loads(part.__getstate__()) if part else {}
-    return told
+    settings: dict[str, Any] = json.loads(part.__getstate__()) if part else {}
+    return settings
 
 
 def _keeps_cuts(step: dict[str, Any]) -> bool:

@@ -25,7 +25,7 @@ def without_citations(text: str) -> str:
 
 
 def cited_sentences(answer: str) -> list[tuple[str, list[int]]]:
-    """The sentences of an answer, without their marks, with the numbers that each cites, ranges told apart.
+    """The sentences of an answer, without their marks, with the numbers that each cites; of a range, every number.
 
     A mark behind a full stop belongs to the sentence before it.
     """

@@ -107,7 +107,7 @@ class ContextView:
         """Note the windows that hold these content stems; no other stem of the context is looked at.
 
         A window is two consecutive sentences of a passage, or its first or last one: sentence i of all is in windows
-        i and i + 1, and each passage begins a window anew.
+        i and i + 1, and each passage begins a new window.
         """
         new = frozenset(wanted).difference(self._windows)
         if not new:
@@ -189,7 +189,7 @@ class ContextView:
         return self.idf_coverages(answer)[0]
 
     def most_coverage(self, answer: str) -> float:
-        """At least `idf_coverage`, told without reading the context's words: 0 for an answer of no content.
+        """At least `idf_coverage`, found without reading the context's words: 0 for an answer of no content.
 
         A word with a given stem begins like the stem, but for the stem's last two letters at most (Porter's suffix
         rules put in "e", "i", "le" and the like); and no stem weighs more than an absent one.

@@ -128,7 +128,7 @@ def _bounds(text: str) -> list[tuple[int, int]]:
 
 
 def _is_short(end: str) -> bool:
-    """Whether a full stop behind this text ends no sentence. Most words are told apart without the pattern."""
+    """Whether a full stop behind this text ends no sentence. Most words need no look at the pattern."""
     word = (end.split() or [""])[-1]
     may_be = len(word) < 4 or word in language().short_forms or "." in word or "(" in word
     return may_be and language().short_form.search(end) is not None

@@ -28,7 +28,7 @@ class Limits(NamedTuple):
     near_duplicate_drop: float
 
 
-class Fate(NamedTuple):
+class Assignment(NamedTuple):
     """What is decided for a shard's rows by rules across shards."""
 
     left_out: list[int]  # numbers of rows that do not count
@@ -37,7 +37,7 @@ class Fate(NamedTuple):
 
 
 def encode(
-    rows: bytes, fate: Fate, prompt: Prompt, refusal: str, limits: Limits
+    rows: bytes, assignment: Assignment, prompt: Prompt, refusal: str, limits: Limits
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Encode a file of triplets.
 
@@ -55,12 +55,12 @@ def encode(
         left_out.append(orjson.dumps(entry) + b"\n")
 
     documents: dict[str, int] = {}
-    near = {number: (similarity, other) for number, similarity, other in fate.near}
-    gone = set(fate.left_out)
+    near = {number: (similarity, other) for number, similarity, other in assignment.near}
+    gone = set(assignment.left_out)
     for number, row in enumerate(parse_triplets(rows)):
         if number in gone:
             continue
-        side = int(fate.sides[documents.setdefault(row.document, len(documents))])
+        side = int(assignment.sides[documents.setdefault(row.document, len(documents))])
         if side == LEAK:
             leave_out(row, "leak", f"{row.document} is a document of the evaluation rows")
             continue

@@ -1,6 +1,6 @@
-"""Near-duplicate contexts: Jaccard similarity of their sets of word 5-grams, told from sketches alone.
+"""Near-duplicate contexts: Jaccard similarity of their sets of word 5-grams, estimated from sketches.
 
-The similarity of two sets is told by the smallest hashes of their union (bottom-k sketches: Broder 1997).
+The smallest hashes of the union of two sets give their similarity (bottom-k sketches: Broder 1997).
 """
 
 from collections.abc import Iterable, Iterator

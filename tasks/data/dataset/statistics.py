@@ -1,4 +1,4 @@
-"""What a built dataset is made of and what it leaves out, in numbers and as a page."""
+"""What a built dataset is made of and what it leaves out, in numbers."""
 
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -76,42 +76,3 @@ def _lengths(lengths: "np.ndarray") -> dict[str, Any]:
         "percentiles": {f"p{cut}": int(value) for cut, value in zip(cuts, values, strict=True)},
         "histogram": [{"up_to": (i + 1) * width, "rows": int(count)} for i, count in enumerate(counts)],
     }
-
-
-def markdown(report: dict[str, Any]) -> str:
-    """The report as a page: rows by side, what was left out and why, tokens, and the histogram of lengths."""
-    counted, packing, left_out = report["tokens"], report["packing"], report["left_out"]
-    percentiles, bars = report["lengths"]["percentiles"], report["lengths"]["histogram"]
-    return "\n".join(
-        [
-            "| | train | held out | evaluation |",
-            "|---|---:|---:|---:|",
-            *(
-                f"| {name} | " + " | ".join(f"{report[name][side]:,}" for side in SIDES) + " |"
-                for name in ("rows", "documents", "refusals")
-            ),
-            "",
-            f"{counted['total']:,} tokens to train on; the loss is on the {counted['answer']:,} of them "
-            f"({counted['answer'] / counted['total']:.1%}) that are answers. {packing['sequences']:,} sequences of "
-            f"{packing['max_tokens']:,} tokens, {packing['efficiency']:.1%} full.",
-            "",
-            f"Left out: {left_out['leak']:,} training rows whose document is evaluated on, "
-            f"{left_out['near_duplicate']:,} whose context is nearly that of an evaluation row, "
-            f"{left_out['overflow']:,} rows too long even with their evidence alone; quarantine.jsonl names them. "
-            f"{report['passages_dropped']:,} passages without evidence were dropped from rows that were too long. "
-            f"{report['similar']['rows']:,} training rows are kept though somewhat like an evaluation row.",
-            "",
-            "```mermaid",
-            "xychart-beta",
-            '    title "Training rows by length in tokens"',
-            f'    x-axis "tokens, up to" [{", ".join(str(bar["up_to"]) for bar in bars)}]',
-            '    y-axis "rows"',
-            f"    bar [{', '.join(str(bar['rows']) for bar in bars)}]",
-            "```",
-            "",
-            "| " + " | ".join(percentiles) + " |",
-            "|" + "---:|" * len(percentiles),
-            "| " + " | ".join(f"{value:,}" for value in percentiles.values()) + " |",
-            "",
-        ]
-    )

@@ -42,28 +42,28 @@ def read_vocabulary(base: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
     with 300 MB less.
     """
     if "transformers" in sys.modules:
-        told = _told(base)
+        found = _read(base)
     else:
         command = [sys.executable, "-m", "tasks.data.dataset.vocabulary", str(base)]
         child = subprocess.run(command, stdout=subprocess.PIPE)
         if not child.stdout:
             raise RuntimeError(f"reading the tokenizer in {base} ended with exit code {child.returncode}")
-        told = orjson.loads(child.stdout)
-    if "error" in told:
-        raise UserError(**told["error"])
-    return {"tokenizer": told["tokenizer"].encode(), "rest": orjson.dumps(told["rest"])}, {}
+        found = orjson.loads(child.stdout)
+    if "error" in found:
+        raise UserError(**found["error"])
+    return {"tokenizer": found["tokenizer"].encode(), "rest": orjson.dumps(found["rest"])}, {}
 
 
-def _told(base: Path) -> dict[str, Any]:
+def _read(base: Path) -> dict[str, Any]:
     try:
-        read = Vocabulary.of(load_tokenizer(base))
+        known = Vocabulary.of(load_tokenizer(base))
     except UserError as error:
         return {"error": {"what": error.what, "remedy": error.remedy}}
-    rest = {"controls": read.controls, "size": read.size, "end": read.end}
-    return {"tokenizer": read.backend.to_str(), "rest": rest}
+    rest = {"controls": known.controls, "size": known.size, "end": known.end}
+    return {"tokenizer": known.backend.to_str(), "rest": rest}
 
 
 if __name__ == "__main__":
     logging.disable(logging.WARNING)  # transformers would warn that there is no torch
     sys.modules["torch"] = None  # type: ignore[assignment]  # as if it were not installed
-    sys.stdout.buffer.write(orjson.dumps(_told(Path(sys.argv[1]))))
+    sys.stdout.buffer.write(orjson.dumps(_read(Path(sys.argv[1]))))

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.data.examine import repeats
-from tasks.data.rules import CONTROL_TOKENS, RULES, Finding, Rules, control_tokens, is_verbatim, judge, settle
+from tasks.data.rules import (
+    CONTROL_TOKENS,
+    RULES,
+    Finding,
+    Rules,
+    control_tokens,
+    is_verbatim,
+    judge,
+    with_refusal_marked,
+)
 from tasks.data.triplets import Triplet
 from tasks.data.validation_report import Tally, markdown, percentiles, rejections
 from tasks.text import ContextView
@@ -25,7 +34,7 @@ ANSWER = "The seal is made of nitrile rubber."
 
 def row(**fields: Any) -> Triplet:
     given = {"query": QUERY, "context": (CONTEXT,), "answer": ANSWER} | fields
-    return settle(Triplet(id="1", document="d", **given), REFUSAL)
+    return with_refusal_marked(Triplet(id="1", document="d", **given), REFUSAL)
 
 
 def found(triplet: Triplet, **rules: Any) -> dict[str, Finding]:
