@@ -7,7 +7,8 @@ import orjson
 from flows.config import Retrain
 from flows.doctor.finding import Finding, bad, gib, note, ok
 from flows.sources import triplets
-from tasks.data.readers import Malformed, parse, read_lines
+from tasks.data.forms import Malformed, parse
+from tasks.data.readers import read_lines
 from tasks.engine.errors import UserError
 
 

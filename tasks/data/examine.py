@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import orjson
 from pydantic import BaseModel
 
-from tasks.data.readers import Malformed, digest, normal, own_id, parse, read_lines
+from tasks.data.forms import Malformed, digest, normal, own_id, parse
+from tasks.data.readers import read_lines
 from tasks.data.rules import RULES, Finding, Rules, judge, with_refusal_marked
 from tasks.data.shards import checksums
 from tasks.data.triplets import Triplet, TripletWriter

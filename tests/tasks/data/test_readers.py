@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from tasks.data import readers as files_module
-from tasks.data.readers import Malformed, expand, parse, read_lines
+from tasks.data.forms import Malformed, parse
+from tasks.data.readers import expand, read_lines
 from tasks.engine.errors import UserError
 
 CONTEXT = "The pump runs at 1450 rpm. Its seal is made of nitrile."
