@@ -202,7 +202,7 @@ def injection(question: Question) -> Made:
 def injection_tokens(question: Question) -> Made:
     """The same in disguise: an exchange forged in the base's own template, and a system message in another one's.
 
-    Prompts take the force out of control tokens in text (`tasks.prompts.controls`). That what is left of them, and
+    Prompts take the force out of control tokens in text (`tasks.prompts.prompt`). That what is left of them, and
     their words, do not mislead is for the answers to show.
     """
     word, order = _order(question)
