@@ -3,9 +3,10 @@
 No Prefect in here: a retraining that finds everything fresh applies the decision as well, and starts none.
 """
 
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from flows.promotion.candidates import find, gate_decision, gate_of, report_of, version
 from flows.promotion.log import Entry, same
@@ -50,22 +51,22 @@ class PromotionConfig(Config):
         return self.mode == "approve" and self.deployment is not None
 
 
-class AdapterOutcome(BaseModel):
-    """What became of an adapter. `flows.promotion.view.sentence` says it in words."""
+@dataclass(frozen=True)
+class AdapterOutcome:
+    """What became of an adapter. `flows.promotion.view.sentence` says it in words.
 
-    model_config = ConfigDict(frozen=True)
+    `entry` is the entry of the log that says why, when and by whom. `waits_for` is approval, command, or the name of
+    the deployment that asks. `champion` is in service after a rollback. `mirrored` is what was changed in the MLflow
+    registry.
+    """
 
     outcome: Outcome
-    adapter: str  # step/<first digits of the key>, as every adapter here
-    why: str
-    by_hand: bool = Field(description="A person asked for it, not a retraining.")
-    replaced: str | None = Field(None, description="The champion before, if the adapter was promoted.")
-    champion: str | None = Field(None, description="In service after a rollback.")
-    entry: str | None = Field(None, description="The action of the entry behind it: says how it was kept out.")
-    at: str | None = Field(None, description="When that entry was written: ISO 8601, UTC.")
-    by: str | None = Field(None, description="Who wrote it.")
-    waits_for: str | None = Field(None, description="approval, command, or the name of the deployment that asks.")
-    mirrored: Mirrored | None = Field(None, description="What was changed in the MLflow registry, if it was.")
+    adapter: str  # export/<first digits of the key>
+    entry: Entry
+    by_hand: bool = False  # a person asked for it, not a retraining
+    waits_for: str | None = None
+    champion: str | None = None
+    mirrored: Mirrored | None = None
 
 
 class Retrained(Protocol):
@@ -95,27 +96,23 @@ def apply_decision(store: Store, config: PromotionConfig, result: Retrained) -> 
 def _decide(
     promotions: Promotions, config: PromotionConfig, adapter: Artifact, gate: Artifact, report: Artifact
 ) -> AdapterOutcome:
-    log, judged, this = promotions.log(), gate_decision(gate), version(adapter)
-    facts: dict[str, Any] = {"adapter": adapter.about, "why": judged.why, "by_hand": False}
-    shown: dict[str, Any] = {"gate": gate, "report": report}
+    log, judged, this, about = promotions.log(), gate_decision(gate), version(adapter), adapter.about
+    proof: dict[str, Any] = {"gate": gate, "report": report}
     if log.is_champion(this):
-        return AdapterOutcome(outcome="in service", **facts | _of(log.champion_entry()))
+        return AdapterOutcome("in service", about, log.champion_entry())
     if judged.decision == "refuse":
-        return AdapterOutcome(outcome="refused", **facts | _of(promotions.refuse(adapter, why=judged.why, **shown)))
+        return AdapterOutcome("refused", about, promotions.refuse(adapter, why=judged.why, **proof))
     if before := log.rolled_back(this) or log.refused_by_hand(this):
-        return AdapterOutcome(outcome="kept out", **facts | _of(before))
+        return AdapterOutcome("kept out", about, before)
     if judged.decision == "undecided":
-        return AdapterOutcome(outcome="undecided", **facts | _of(promotions.challenge(adapter, **shown)))
+        return AdapterOutcome("undecided", about, promotions.challenge(adapter, **proof))
     if config.mode != "auto":
         waits_for = config.deployment if config.asks else "command" if config.mode == "manual" else "approval"
-        entry = promotions.challenge(adapter, **shown)
-        return AdapterOutcome(outcome="waiting", waits_for=waits_for, **facts | _of(entry))
+        return AdapterOutcome("waiting", about, promotions.challenge(adapter, **proof), waits_for=waits_for)
     try:
-        entry = promotions.promote(adapter, why=judged.why, **shown)
+        return AdapterOutcome("promoted", about, promotions.promote(adapter, why=judged.why, **proof))
     except Outdated as error:
-        entry = promotions.challenge(adapter, why=error.what, **shown)
-        return AdapterOutcome(outcome="outdated", **facts | _of(entry) | {"why": error.what})
-    return AdapterOutcome(outcome="promoted", **facts | _of(entry))
+        return AdapterOutcome("outdated", about, promotions.challenge(adapter, why=error.what, **proof))
 
 
 def promote(
@@ -137,18 +134,18 @@ def promote(
         raise UserError("--force promotes against the gate, so it needs a reason", "say why: `--because …`")
     before = promotions.state.champion
     why = because or (gate_decision(gate).why if gate else "")
-    shown: dict[str, Any] = {"gate": gate, "report": report_of(store, gate), "approver": approver}
-    entry = promotions.promote(found, why=why, force=force, **shown)
+    report = report_of(store, gate)
+    entry = promotions.promote(found, why=why, gate=gate, report=report, force=force, approver=approver)
     outcome: Outcome = "in service" if before and same(before, version(found)) else "promoted"
-    return AdapterOutcome(outcome=outcome, adapter=found.about, by_hand=True, **_of(entry))
+    return AdapterOutcome(outcome, found.about, entry, by_hand=True)
 
 
 def refuse(store: Store, adapter: str, *, because: str, approver: str | None = None) -> AdapterOutcome:
     found = candidate(store, adapter)
     gate = gate_of(store, found)
-    shown: dict[str, Any] = {"gate": gate, "report": report_of(store, gate), "approver": approver}
-    entry = Promotions(store).refuse(found, why=because, **shown)
-    return AdapterOutcome(outcome="refused", adapter=entry.about, by_hand=True, **_of(entry))
+    report = report_of(store, gate)
+    entry = Promotions(store).refuse(found, why=because, gate=gate, report=report, approver=approver)
+    return AdapterOutcome("refused", entry.about, entry, by_hand=True)
 
 
 def rollback(store: Store, adapter: str | None = None, *, because: str) -> AdapterOutcome:
@@ -157,7 +154,7 @@ def rollback(store: Store, adapter: str | None = None, *, because: str) -> Adapt
     entry = promotions.rollback(why=because, adapter=find(store, adapter) if adapter else None)
     champion = promotions.state.champion
     now = champion.about if champion else None
-    return AdapterOutcome(outcome="rolled back", adapter=entry.about, by_hand=True, champion=now, **_of(entry))
+    return AdapterOutcome("rolled back", entry.about, entry, by_hand=True, champion=now)
 
 
 def candidate(store: Store, name: str | None) -> Artifact:
@@ -173,10 +170,4 @@ def candidate(store: Store, name: str | None) -> Artifact:
 
 def with_registry(store: Store, decision: AdapterOutcome, model: str | None) -> AdapterOutcome:
     """The decision, after the MLflow registry `model` was brought up to date if one is named."""
-    return decision.model_copy(update={"mirrored": update_registry(store, model)}) if model else decision
-
-
-def _of(entry: Entry) -> dict[str, Any]:
-    previous = entry.state.previous
-    replaced = previous.about if previous and entry.action == "promote" else None
-    return {"why": entry.why, "entry": entry.action, "at": entry.at, "by": entry.who, "replaced": replaced}
+    return replace(decision, mirrored=update_registry(store, model)) if model else decision

@@ -218,19 +218,40 @@ def _without(stack: list[Version], adapter: Version) -> list[Version]:
 
 def read(objects: Objects) -> Log:
     """Every entry. UserError if the log is damaged."""
-    names = _names(objects)
     entries: list[Entry] = []
-    for name, content in zip(names, objects.read_all(names), strict=True):
-        found = Entry.from_content(content or b"")
-        if not found or name_of(found.number) != name or found.before != (entries[-1].digest if entries else ""):
-            raise _refused(f"{name} {DAMAGED}")
-        entries.append(found)
+    for name, entry, problem in check(objects):
+        if problem or entry is None:
+            raise _refused(f"{name} {problem}")
+        entries.append(entry)
     return Log(entries)
+
+
+def check(objects: Objects) -> Iterator[tuple[str, Entry | None, str | None]]:
+    """Each entry's name, the entry, and what is wrong with it. Entries cut off at the end cannot be noticed."""
+    names = list(listed(objects))
+    contents = dict(zip(names, objects.read_all(names), strict=True))
+    last = int(names[-1].removeprefix(f"{FOLDER}/").removesuffix(".json")) if names else 0
+    before: Entry | None = None
+    for number in range(1, last + 1):
+        name = name_of(number)
+        found = Entry.from_content(contents.get(name) or b"")
+        problem = None
+        if name not in contents:
+            problem = "is missing"
+        elif not found or found.number != number:
+            problem = DAMAGED
+        elif (before or number == 1) and found.before != (before.digest if before else ""):
+            problem = "does not follow from the entry before it"
+        yield name, found, problem
+        before = found
 
 
 def read_state(objects: Objects) -> State:
     """The state after the newest entry, the only one that is read. UserError if an entry before it is missing."""
-    names = _names(objects)
+    names = list(listed(objects))
+    for number, name in enumerate(names, 1):
+        if name != name_of(number):
+            raise _refused(f"{name_of(number)} is missing")
     return read_entry(objects, len(names)).state if names else State()
 
 
@@ -243,24 +264,6 @@ def read_entry(objects: Objects, number: int) -> Entry:
     return found
 
 
-def problems(objects: Objects) -> Iterator[tuple[str, str]]:
-    """Each damaged entry: its name, and what is wrong. Entries cut off at the end cannot be noticed."""
-    names = list(listed(objects))
-    contents = dict(zip(names, objects.read_all(names), strict=True))
-    last = int(names[-1].removeprefix(f"{FOLDER}/").removesuffix(".json")) if names else 0
-    before: Entry | None = None
-    for number in range(1, last + 1):
-        name = name_of(number)
-        found = Entry.from_content(contents.get(name) or b"")
-        if name not in contents:
-            yield name, "is missing"
-        elif not found or found.number != number:
-            yield name, DAMAGED
-        elif (before or number == 1) and found.before != (before.digest if before else ""):
-            yield name, "does not follow from the entry before it"
-        before = found
-
-
 def name_of(number: int) -> str:
     return f"{FOLDER}/{number:08}.json"
 
@@ -269,15 +272,6 @@ def listed(objects: Objects) -> dict[str, Info]:
     """The entries that are there, in order."""
     found = objects.glob(f"{FOLDER}/*.json")
     return {name: info for name, info in found.items() if re.fullmatch(FOLDER + r"/\d{8}\.json", name)}
-
-
-def _names(objects: Objects) -> list[str]:
-    """The entries' names, in order. UserError if one is missing."""
-    names = list(listed(objects))
-    for number, name in enumerate(names, 1):
-        if name != name_of(number):
-            raise _refused(f"{name_of(number)} is missing")
-    return names
 
 
 def _refused(problem: str) -> UserError:

@@ -11,7 +11,7 @@ from flows.promotion import log
 from flows.promotion.candidates import ROLES, roles
 from flows.promotion.log import Log, same
 from tasks.engine.storage import fsck, gc
-from tasks.engine.storage.artifact import SHORT
+from tasks.engine.storage.artifact import folder_name
 from tasks.engine.storage.references import ALIASES
 from tasks.engine.storage.store import Store
 
@@ -27,7 +27,7 @@ def collect(
     return gc.collect(store, kept, older_than=older_than, keep_runs=keep_runs, delete=delete)
 
 
-def roots(entries: Log) -> dict[gc.Place, str]:
+def roots(entries: Log) -> dict[str, str]:
     """The adapters that may be served, and whom the champion was compared with; each with its gate and report."""
     kept = [(version, "promoted lately") for version in entries.promoted(KEEP_PROMOTED)]
     kept += [(version, "a rollback may bring it back") for version in entries.stack()[-KEEP_PROMOTED:]]
@@ -38,9 +38,8 @@ def roots(entries: Log) -> dict[gc.Place, str]:
     for version, _ in kept:
         about = [entry for entry in entries.entries if same(entry.version, version)]
         for proof in filter(None, (key for entry in about for key in (entry.gate, entry.report))):
-            step, _, key = proof.partition("/")
-            needed[step, key[:SHORT]] = f"proof of {version.about}"
-    return needed | {(version.step, version.key[:SHORT]): why for version, why in kept}
+            needed[folder_name(*proof.split("/"))] = f"proof of {version.about}"
+    return needed | {version.about: why for version, why in kept}
 
 
 def check(store: Store, on_read: Callable[[int], None] = lambda _: None) -> Iterator[fsck.Finding]:
@@ -52,10 +51,10 @@ def check(store: Store, on_read: Callable[[int], None] = lambda _: None) -> Iter
         if not info.size and time.time() - info.modified > FILLING:
             objects.delete(name)
             yield fsck.Finding(name, "is empty", "removed: its writer died before it wrote a byte")
-    found = list(log.problems(objects))
-    for name, problem in found:
+    problems = [(name, problem) for name, _, problem in log.check(objects) if problem]
+    for name, problem in problems:
         yield fsck.Finding(name, problem, "restore it from a backup: nothing is promoted until then", mended=False)
-    if not found:
+    if not problems:
         yield from fsck.missing(store, roles(store).values())
     for name in set(store.aliases()) & set(ROLES):
         done = f"`reground promote` what it named, and delete {ALIASES}/{name}.json"

@@ -24,24 +24,25 @@ def sentence(decision: AdapterOutcome) -> str:
 
 
 def _outcome(decision: AdapterOutcome) -> str:
-    about, when = decision.adapter, _minute(decision.at or "")
-    end = f": {decision.why}" if decision.by_hand else "."
+    about, entry = decision.adapter, decision.entry
+    end = f": {entry.why}" if decision.by_hand else "."
     match decision.outcome:
         case "promoted":
-            return f"{about} is promoted{f' in place of {decision.replaced}' if decision.replaced else ''}{end}"
+            previous = entry.state.previous
+            return f"{about} is promoted{f' in place of {previous.about}' if previous else ''}{end}"
         case "in service":
-            return f"{about} is in service{f' already, since {when}' if decision.by_hand else ''}{end}"
+            return f"{about} is in service{f' already, since {entry.minute}' if decision.by_hand else ''}{end}"
         case "refused":
-            return f"{about} is refused{f' by {decision.by}' if decision.by_hand else ''}{end}"
+            return f"{about} is refused{f' by {entry.who}' if decision.by_hand else ''}{end}"
         case "rolled back":
             return f"{about} is rolled back; {decision.champion or 'no adapter'} is in service{end}"
         case "kept out":
-            verb = "rolled back" if decision.entry == "rollback" else "refused"
-            return f"{about} stays out of service: {verb} on {when} by {decision.by}: {decision.why}"
+            verb = "rolled back" if entry.action == "rollback" else "refused"
+            return f"{about} stays out of service: {verb} on {entry.minute} by {entry.who}: {entry.why}"
         case "undecided":
             return f"{about} is not promoted: the gate cannot decide."
         case "outdated":
-            return f"{decision.why}; the next run compares again"
+            return f"{entry.why}; the next run compares again"
         case "waiting":
             return f"{about} may be promoted, and waits for {_waits_for(decision.waits_for or 'approval')}."
 

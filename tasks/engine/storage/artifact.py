@@ -87,7 +87,7 @@ class Artifact:
 
     @property
     def about(self) -> str:
-        return f"{self.step}/{self.key[:SHORT]}" + (f"/{self.part}" if self.part else "")
+        return folder_name(self.step, self.key) + (f"/{self.part}" if self.part else "")
 
     @property
     def all_files(self) -> dict[str, dict[str, Any]]:
@@ -149,6 +149,10 @@ def write_manifest(step: str, key: str, files: dict[str, dict[str, Any]], made_n
     return orjson.dumps({**fields, "digest": sha256_json(fields)}, option=orjson.OPT_INDENT_2)
 
 
+def folder_name(step: str, key: str) -> str:
+    """`train/3f2a9c01b7e4d582`: the artifact's folder in a store, and how people call it."""
+    return f"{step}/{key[:SHORT]}"
+
+
 def manifest_name(step: str, key: str) -> str:
-    """Where a store has the manifest of this key."""
-    return f"{step}/{key[:SHORT]}/{MANIFEST}"
+    return f"{folder_name(step, key)}/{MANIFEST}"

@@ -6,8 +6,9 @@ Both lay out the folder of `blobs` in the same way, so that steps only ever see 
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from hashlib import md5, sha256
+from hashlib import md5
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING
@@ -15,12 +16,14 @@ from typing import TYPE_CHECKING
 from tasks.engine import progress
 from tasks.engine.errors import UserError
 from tasks.engine.storage import lease
-from tasks.engine.storage.artifact import MANIFEST, RECORD, SHORT, Artifact, manifest_name
+from tasks.engine.storage.artifact import MANIFEST, RECORD, SHORT, Artifact, CorruptArtifact, folder_name, manifest_name
 from tasks.engine.storage.blobs import Blobs, blob_name
 from tasks.engine.storage.objects import Folder, Info, Objects, exclusive_create_works, full_disk_explained
 
 if TYPE_CHECKING:
     from tasks.engine.storage.bucket import Bucket
+
+AT_ONCE = 16  # records that are fetched
 
 
 class InPlace:
@@ -41,11 +44,11 @@ class InPlace:
 
     def intact_records(self, artifacts: list[Artifact]) -> list[Artifact]:
         """The artifacts whose records are intact, so that whoever lists them can read these."""
-        return [a for a in artifacts if not self.blobs.difference(self._file(a, RECORD), a.all_files[RECORD])]
+        return [a for a in artifacts if not self.blobs.difference(self._folder(a) / RECORD, a.all_files[RECORD])]
 
     def problem(self, artifact: Artifact) -> str | None:
         for name, each in artifact.all_files.items():
-            if difference := self.blobs.difference(self._file(artifact, name), each):
+            if difference := self.blobs.difference(self._folder(artifact) / name, each):
                 return f"{name} {difference}"
         return None
 
@@ -60,16 +63,13 @@ class InPlace:
         self.blobs.link_into(digest, self.local.root / name)
 
     def remove(self, step: str, key: str) -> None:
-        self.blobs.discard(self._folder(step, key))
+        self.blobs.discard(self.local.root / folder_name(step, key))
 
     def require_exclusive_create(self) -> None:
         """UserError for a service that ignores the condition of `create`, for then two would hold one lease."""
 
-    def _folder(self, step: str, key: str) -> Path:
-        return self.local.root / step / key[:SHORT]
-
-    def _file(self, artifact: Artifact, name: str) -> Path:
-        return self._folder(artifact.step, artifact.key) / name
+    def _folder(self, artifact: Artifact) -> Path:
+        return self.local.root / folder_name(artifact.step, artifact.key)
 
 
 class Mirror(InPlace):
@@ -93,25 +93,24 @@ class Mirror(InPlace):
         return [here.get(name) or fetched[name] for name in listed]
 
     def intact_records(self, artifacts: list[Artifact]) -> list[Artifact]:
-        """All of them, after fetching the records, many at once; a damaged one is noticed when it is read."""
-        digests = {artifact.all_files[RECORD]["sha256"] for artifact in artifacts}
-        missing = {blob_name(digest): digest for digest in digests if not self.blobs.has(digest)}
-        if missing:
-            contents = self.bucket.read_all(missing)
-            with full_disk_explained(self.local.root), self.blobs.staging() as staging:
-                for digest, content in zip(missing.values(), contents, strict=True):
-                    if content is not None and sha256(content).hexdigest() == digest:
-                        (staging / digest).write_bytes(content)
-                        self.blobs.add(staging / digest)
-            self.blobs.digests.commit()
-        return artifacts
+        """Fetches the records, many at once."""
+
+        def fetched(artifact: Artifact) -> bool:
+            try:
+                self.fetch(artifact, [RECORD])
+                return True
+            except CorruptArtifact:
+                return False
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return [a for a, intact in zip(artifacts, pool.map(fetched, artifacts), strict=True) if intact]
 
     def problem(self, artifact: Artifact) -> str | None:
         """Fetched files are judged by their bytes, the others by being in the bucket with the right size."""
         remote = {
             name: each
             for name, each in artifact.all_files.items()
-            if self.blobs.difference(self._file(artifact, name), each) and not self.blobs.has(each["sha256"])
+            if self.blobs.difference(self._folder(artifact) / name, each) and not self.blobs.has(each["sha256"])
         }
         there = self.bucket.infos({blob_name(each["sha256"]) for each in remote.values()})
         for name, each in remote.items():
@@ -137,7 +136,7 @@ class Mirror(InPlace):
             self.bucket.write(manifest_name(artifact.step, artifact.key), artifact.manifest)
 
     def fetch(self, artifact: Artifact, names: Iterable[str]) -> None:
-        folder = self._folder(artifact.step, artifact.key)
+        folder = self._folder(artifact)
         if self.local.read(manifest_name(artifact.step, artifact.key)) != artifact.manifest:  # another made it again
             self.blobs.discard(folder)
             folder.mkdir(parents=True, exist_ok=True)
@@ -190,10 +189,11 @@ class Mirror(InPlace):
                         shutil.copyfile(staging / digest, copy)
                         os.replace(copy, folder / name)
 
-    def _refuse(self, artifact: Artifact, problem: str) -> UserError:
+    def _refuse(self, artifact: Artifact, problem: str) -> CorruptArtifact:
         """Take a damaged artifact of the bucket out of use, so that the next run makes it again."""
-        self.bucket.set_aside(f"{artifact.step}/{artifact.key[:SHORT]}")
-        return UserError(f"{artifact.about} in {self.bucket.url} is damaged: {problem}", "run again: it is made again")
+        self.bucket.set_aside(folder_name(artifact.step, artifact.key))
+        what = f"{artifact.about} in {self.bucket.url} is damaged: {problem}"
+        return CorruptArtifact(what, "run again: it is made again")
 
 
 @contextmanager
@@ -207,4 +207,5 @@ def publishing(objects: Objects, lease_seconds: float) -> Iterator[None]:
             if not objects.glob(f"{lease.LEASES}/gc/*"):
                 yield
                 return
-        lease.wait_for(objects, "gc", lease_seconds, progress.say)
+        with lease.held(objects, "gc", lease_seconds, progress.say):
+            pass  # the collection has ended

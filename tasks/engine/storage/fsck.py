@@ -61,7 +61,7 @@ def missing(store: Store, names: Iterable[Alias]) -> Iterator[Finding]:
     """The names whose artifact is gone."""
     for alias in names:
         if store.open(alias.step, alias.key) is None:
-            problem = f"means {alias.step}/{alias.key[:SHORT]}, which is gone or damaged"
+            problem = f"means {alias.about}, which is gone or damaged"
             yield Finding(f"alias {alias.name}", problem, "make that again, or point it elsewhere", mended=False)
 
 
@@ -111,7 +111,7 @@ def _copies(store: Store, reader: "_Reader") -> Iterator[Finding]:
 def _artifact(store: Store, place: Objects, folder: str) -> Artifact | None:
     """The artifact of a folder, if its manifest is intact and lies where its key belongs."""
     artifact = Artifact.from_manifest(place.read(f"{folder}/{MANIFEST}") or b"", store)
-    return artifact if artifact and f"{artifact.step}/{artifact.key[:SHORT]}" == folder else None
+    return artifact if artifact and artifact.about == folder else None
 
 
 def _problems_of_record(artifact: Artifact, content: bytes | None) -> list[str]:

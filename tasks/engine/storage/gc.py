@@ -17,7 +17,7 @@ from stat import S_ISREG
 
 from tasks.engine import progress
 from tasks.engine.storage import lease
-from tasks.engine.storage.artifact import SHORT, Artifact
+from tasks.engine.storage.artifact import Artifact, folder_name
 from tasks.engine.storage.blobs import blob_name
 from tasks.engine.storage.objects import BLOBS, STAGING, remove
 from tasks.engine.storage.process import Process
@@ -28,8 +28,7 @@ DAY = 86_400.0  # seconds
 KEEP_RUNS = 10
 LONGEST_RUN = 14 * DAY  # a run on another machine that says `running` for longer was killed
 
-Place = tuple[str, str]  # step, and the first digits of the key
-Roots = Callable[[], Mapping[Place, str]]
+Roots = Callable[[], Mapping[str, str]]  # "train/3f2a9c01b7e4d582" → why it stays
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,8 @@ def collect(
         busy = lease.live(store.objects)  # first of all: whoever publishes later sees that we collect, and waits
         artifacts = store.all()
         needed = _needed(store, artifacts, dict(roots()), older_than, keep_runs)
-        kept = [a for a in artifacts if _place(a) in needed]
-        gone = [a for a in artifacts if _place(a) not in needed and _lease(a) not in busy]
+        kept = [a for a in artifacts if a.about in needed]
+        gone = [a for a in artifacts if a.about not in needed and _lease(a) not in busy]
         litter = list(_litter(store, artifacts, busy, older_than))
         # A publisher may count on a blob that was there; then the next collection takes it.
         blobs = [] if any(name.startswith("publish-") for name in busy) else list(_orphans(store, kept, older_than))
@@ -82,28 +81,28 @@ def collect(
 
 
 def _needed(
-    store: Store, artifacts: list[Artifact], needed: dict[Place, str], older_than: float, keep_runs: int
-) -> dict[Place, str]:
-    """Where artifacts are that must stay, and why."""
+    store: Store, artifacts: list[Artifact], needed: dict[str, str], older_than: float, keep_runs: int
+) -> dict[str, str]:
+    """The artifacts that must stay, and why."""
     for alias in store.aliases().values():
-        needed.setdefault((alias.step, alias.key[:SHORT]), f"alias {alias.name}")
+        needed.setdefault(alias.about, f"alias {alias.name}")
     for run in _runs_that_count(store.runs(), keep_runs):
         for each in run.steps.values():
             minute = run.started[:16].replace("T", " ")
-            needed.setdefault((each["step"], each["key"][:SHORT]), f"run {run.name}, {minute}")
+            needed.setdefault(folder_name(each["step"], each["key"]), f"run {run.name}, {minute}")
     for artifact in artifacts:
         if time.time() - artifact.made_ns / 1e9 < older_than:
-            needed.setdefault(_place(artifact), "young")
-    there = {_place(artifact): artifact for artifact in artifacts}
-    todo = [place for place in needed if place in there]
+            needed.setdefault(artifact.about, "young")
+    there = {artifact.about: artifact for artifact in artifacts}
+    todo = [about for about in needed if about in there]
     while todo:
         artifact = there[todo.pop()]
         for origin in artifact.record.inputs.values():
             if origin and origin.step and origin.key:
-                place = (origin.step, origin.key[:SHORT])
-                if place in there and place not in needed:
-                    needed[place] = f"input of {artifact.about}"
-                    todo.append(place)
+                about = folder_name(origin.step, origin.key)
+                if about in there and about not in needed:
+                    needed[about] = f"input of {artifact.about}"
+                    todo.append(about)
     return needed
 
 
@@ -120,17 +119,17 @@ def _runs_that_count(runs: list[Run], most: int) -> Iterator[Run]:
             yield run
 
 
-def _item(artifact: Artifact, needed: dict[Place, str], busy: dict[str, str]) -> Item:
-    why = needed.get(_place(artifact)) or (f"held by {busy[_lease(artifact)]}" if _lease(artifact) in busy else None)
+def _item(artifact: Artifact, needed: dict[str, str], busy: dict[str, str]) -> Item:
+    why = needed.get(artifact.about) or (f"held by {busy[_lease(artifact)]}" if _lease(artifact) in busy else None)
     size = sum(each["size"] for each in artifact.all_files.values())
-    return Item("artifact", "/".join(_place(artifact)), size, why is not None, why or "no alias or recent run needs it")
+    return Item("artifact", artifact.about, size, why is not None, why or "no alias or recent run needs it")
 
 
 def _litter(store: Store, artifacts: list[Artifact], busy: dict[str, str], older_than: float) -> Iterator[Item]:
     """What killed and failed runs left behind, and what turned out damaged."""
-    there = {_place(artifact) for artifact in artifacts}
+    there = {artifact.about for artifact in artifacts}
     folders = (path for path in store.root.glob("[!.]*/*") if re.fullmatch("[0-9a-f]{16}", path.name))
-    damaged = [path for path in folders if (path.parent.name, path.name) not in there]
+    damaged = [path for path in folders if f"{path.parent.name}/{path.name}" not in there]
     for kind, paths in {
         "flawed": [*damaged, *store.root.glob(".flawed/*/*")],
         "failed": [*store.root.glob(".failed/*")],
@@ -174,12 +173,8 @@ def _unshared(gone: list[Artifact], blobs: list[Item], kept: list[Artifact]) -> 
     return sum(size for digest, size in goes.items() if digest not in stays)
 
 
-def _place(artifact: Artifact) -> Place:
-    return artifact.step, artifact.key[:SHORT]
-
-
 def _lease(artifact: Artifact) -> str:
-    return "-".join(_place(artifact))
+    return artifact.about.replace("/", "-")
 
 
 def _owner_died(path: Path) -> bool:

@@ -68,12 +68,6 @@ def held(objects: Objects, name: str, seconds: float, say: Callable[[str], None]
             objects.delete(_path(name, lease.epoch))
 
 
-def wait_for(objects: Objects, name: str, seconds: float, say: Callable[[str], None]) -> None:
-    """Wait until whoever has the lease `name` has ended or died."""
-    with held(objects, name, seconds, say):
-        return
-
-
 def live(objects: Objects) -> dict[str, str]:
     """Leases that are held: {name: by whom}. Those of other machines are watched until renewed, or for their term."""
     held_by: dict[str, str] = {}

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 import orjson
 
 from tasks.engine.errors import UserError
-from tasks.engine.storage.artifact import Artifact
+from tasks.engine.storage.artifact import Artifact, folder_name
 from tasks.engine.storage.objects import Objects
 from tasks.engine.storage.process import Process
 
@@ -33,33 +33,30 @@ class Alias:
     at: str
     by: str
 
+    @property
+    def about(self) -> str:
+        return folder_name(self.step, self.key)
+
 
 def read_aliases(objects: Objects) -> dict[str, Alias]:
     """UserError if one is damaged: what it protected from `gc` must not be guessed."""
-    names = [path.removeprefix(f"{ALIASES}/").removesuffix(".json") for path in objects.glob(f"{ALIASES}/*.json")]
-    return {name: alias for name in names if (alias := read_alias(objects, name))}
-
-
-def read_alias(objects: Objects, name: str) -> Alias | None:
-    content = objects.read(_path(name))
-    if content is None:
-        return None
-    try:
-        return Alias(**orjson.loads(content))
-    except (orjson.JSONDecodeError, TypeError):
-        raise UserError(f"the alias {name!r} is damaged", "point it to an artifact again") from None
+    paths = list(objects.glob(f"{ALIASES}/*.json"))
+    found = {}
+    for path, content in zip(paths, objects.read_all(paths), strict=True):
+        name = path.removeprefix(f"{ALIASES}/").removesuffix(".json")
+        try:
+            found[name] = Alias(**orjson.loads(content or b""))
+        except (orjson.JSONDecodeError, TypeError):
+            raise UserError(f"the alias {name!r} is damaged", "point it to an artifact again") from None
+    return found
 
 
 def write_alias(objects: Objects, name: str, step: str, key: str) -> Alias:
-    alias = Alias(name, step, key, datetime.now(UTC).isoformat(timespec="seconds"), str(Process.this()))
-    objects.write(_path(name), orjson.dumps(alias, option=orjson.OPT_INDENT_2))
-    return alias
-
-
-def _path(name: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
         raise UserError(f"{name!r} is not a valid name", "use small letters, digits, `-`, `_` and `.`")
-    return f"{ALIASES}/{name}.json"
+    alias = Alias(name, step, key, datetime.now(UTC).isoformat(timespec="seconds"), str(Process.this()))
+    objects.write(f"{ALIASES}/{name}.json", orjson.dumps(alias, option=orjson.OPT_INDENT_2))
+    return alias
 
 
 @dataclass(frozen=True)

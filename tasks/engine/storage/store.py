@@ -39,6 +39,7 @@ from tasks.engine.storage.artifact import (
     SHORT,
     Artifact,
     CorruptArtifact,
+    folder_name,
     manifest_name,
     write_manifest,
 )
@@ -80,11 +81,11 @@ class Store:
         self.objects: Objects = self.copies.objects
 
     def folder(self, step: str, key: str) -> Path:
-        return self.root / step / key[:SHORT]
+        return self.root / folder_name(step, key)
 
     def work(self, step: str, key: str) -> Path:
         """A folder for this key alone that outlives a crash; emptied when the artifact is published."""
-        return self.root / ".work" / step / key[:SHORT]
+        return self.root / ".work" / folder_name(step, key)
 
     # What is there
 
@@ -102,7 +103,7 @@ class Store:
         """
         artifact = self.open(step, key)
         if artifact is None:
-            there = self.objects.glob(f"{step}/{key[:SHORT]}/*")
+            there = self.objects.glob(f"{folder_name(step, key)}/*")
             return f"{MANIFEST} is missing or damaged" if there else NEVER_MADE
         return self._problem(artifact)
 
@@ -118,7 +119,7 @@ class Store:
         found = self.find(step, key)
         if not found:
             raise CorruptArtifact(
-                f"{purpose}{step}/{key[:SHORT]} is not intact: {self.problem(step, key)}",
+                f"{purpose}{folder_name(step, key)} is not intact: {self.problem(step, key)}",
                 f"restore it from a backup, or {instead}",
             )
         return found
@@ -215,9 +216,6 @@ class Store:
     def aliases(self) -> dict[str, Alias]:
         """The names that people gave to artifacts."""
         return references.read_aliases(self.objects)
-
-    def alias(self, name: str) -> Alias | None:
-        return references.read_alias(self.objects, name)
 
     def point(self, name: str, step: str, key: str) -> Alias:
         """Have the alias mean this artifact from now on; readers see the old one or the new one, never neither."""

@@ -50,13 +50,14 @@ def twice(store, config, what) -> AdapterOutcome:
 def test_what_the_gate_would_promote_is_promoted_with_its_proof(store):
     first = outcome(store, "first")
     done = twice(store, AUTO, first)
-    assert (done.outcome, done.adapter, done.replaced) == ("promoted", first.adapter.about, None)
+    assert (done.outcome, done.adapter, done.entry.state.previous) == ("promoted", first.adapter.about, None)
     assert apply_decision(store, AUTO, first).outcome == "in service"
     (entry,) = Promotions(store).entries()
     assert (entry.gate, entry.report) == (f"gate/{first.gate.key}", f"report/{first.report.key}")
     second = outcome(store, "second", first.adapter)
     done = twice(store, AUTO, second)
-    assert (done.outcome, done.adapter, done.replaced) == ("promoted", second.adapter.about, first.adapter.about)
+    assert (done.outcome, done.adapter) == ("promoted", second.adapter.about)
+    assert done.entry.state.previous.about == first.adapter.about
     assert sentence(done) == f"{second.adapter.about} is promoted in place of {first.adapter.about}."
     assert Promotions(store).entries()[-1].why == "promote: token F1 (answerable) +0.20 [+0.10, +0.30]"
 
@@ -96,7 +97,7 @@ def test_what_was_rolled_back_is_never_promoted_again_not_even_against_the_champ
     entries = Promotions(store).entries()
     for again in (second, outcome(store, "second", first.adapter, again=1)):
         done = twice(store, AUTO, again)
-        assert (done.outcome, done.entry, done.why) == ("kept out", "rollback", "it invents pump names")
+        assert (done.outcome, done.entry.action, done.entry.why) == ("kept out", "rollback", "it invents pump names")
     assert Promotions(store).entries() == entries
 
 
@@ -107,7 +108,12 @@ def test_what_a_person_refused_stays_out_until_a_person_promotes_it(store, mode)
     Promotions(store).refuse(first.adapter, why="too curt", gate=first.gate, approver="Ben")
     entries = Promotions(store).entries()
     done = twice(store, PromotionConfig(mode=mode), first)
-    assert (done.outcome, done.entry, done.by, done.why) == ("kept out", "refuse", "Ben", "too curt")
+    assert (done.outcome, done.entry.action, done.entry.who, done.entry.why) == (
+        "kept out",
+        "refuse",
+        "Ben",
+        "too curt",
+    )
     assert Promotions(store).entries() == entries
     Promotions(store).promote(first.adapter, why="it grew on us", gate=first.gate)
     assert apply_decision(store, AUTO, first).outcome == "in service"
@@ -118,7 +124,7 @@ def test_an_adapter_that_was_compared_with_a_champion_of_before_waits_for_the_ne
     apply_decision(store, AUTO, first)
     done = twice(store, AUTO, second)
     assert done.outcome == "outdated"
-    assert f"another champion: {first.adapter.about} is champion now" in done.why
+    assert f"another champion: {first.adapter.about} is champion now" in done.entry.why
     assert [entry.action for entry in Promotions(store).entries()] == ["promote", "challenge"]
     again = outcome(store, "second", first.adapter)
     assert twice(store, AUTO, again).outcome == "promoted"

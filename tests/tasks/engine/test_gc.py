@@ -75,7 +75,7 @@ def test_what_an_alias_or_a_recent_run_reaches_stays_and_the_rest_goes(store, tm
 
 def test_a_root_stays_with_its_inputs_and_its_reason(store):
     kept_ones, old = chain(store, 1), chain(store, 11)
-    found = collect(store, {("train", kept_ones[1].key[:16]): "champion"}, older_than=0, delete=True)
+    found = collect(store, {kept_ones[1].about: "champion"}, older_than=0, delete=True)
     assert kept(found.items)[kept_ones[1].about] == "champion"
     assert kept_ones[0].about in kept(found.items)
     assert gone(found.items) == {a.about for a in old}

@@ -205,11 +205,11 @@ def test_a_store_without_hard_links_works_with_copies(tmp_path, monkeypatch):
 
 def test_aliases_are_replaced_and_match_like_keys(store, tmp_path):
     first, second = publish(store, 1), publish(store, 2)
-    assert store.alias("serving") is None
+    assert store.aliases() == {}
     store.point("serving", "toy", first.key)
     store.point("serving", "toy", second.key)
     other = elsewhere(store, tmp_path)
-    assert other.alias("serving").key == second.key
+    assert other.aliases()["serving"].key == second.key
     assert set(other.aliases()) == {"serving"}
     assert other.match("serving").key == second.key
     with pytest.raises(UserError, match="not a valid name"):
@@ -253,3 +253,33 @@ def test_a_missing_library_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "obstore.store", None)
     with pytest.raises(UserError, match=r"pip install 'reground\[s3\]'"):
         Store("s3://anywhere/x", cache=tmp_path).all()
+
+
+def test_credentials_region_and_endpoint_may_come_from_a_profile(bucket_store, tmp_path, monkeypatch):
+    publish(bucket_store)
+    endpoint = os.environ["AWS_ENDPOINT_URL"]
+    for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name)
+    (tmp_path / "config").write_text(f"[profile team]\nregion = us-east-1\nendpoint_url = {endpoint}\n")
+    (tmp_path / "credentials").write_text("[team]\naws_access_key_id = a\naws_secret_access_key = b\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_PROFILE", "team")
+    assert elsewhere(bucket_store, tmp_path).find("toy", key_of())
+    monkeypatch.delenv("AWS_PROFILE")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(UserError, match="no AWS credentials") as error:
+        elsewhere(bucket_store, tmp_path).all()
+    assert "AWS_PROFILE" in error.value.remedy
+
+
+def test_a_forked_process_that_would_hang_in_a_bucket_is_refused(bucket_store):
+    assert bucket_store.all() == []
+    child = os.fork()
+    if not child:
+        try:
+            bucket_store.all()
+        except RuntimeError:
+            os._exit(7)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
