@@ -3,7 +3,7 @@
 from flows.promote import Promote, apply_and_ask
 from flows.promotion.decisions import PromotionConfig
 from tasks.engine.storage.store import Store
-from tests.flows.promotion.test_settle import outcome
+from tests.flows.promotion.promoting import outcome
 
 
 def test_the_request_means_the_same_in_another_working_directory(tmp_path, monkeypatch):

@@ -15,8 +15,7 @@ from flows.promotion.decisions import PromotionConfig
 from flows.promotion.promotions import Promotions
 from tasks.engine.errors import UserError
 from tasks.engine.storage.store import Store
-from tests.flows.promotion.promoting import adapter, gate
-from tests.flows.promotion.test_settle import outcome
+from tests.flows.promotion.promoting import adapter, gate, outcome
 
 pytestmark = pytest.mark.slow
 

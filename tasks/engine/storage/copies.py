@@ -138,9 +138,7 @@ class Mirror(InPlace):
     def fetch(self, artifact: Artifact, names: Iterable[str]) -> None:
         folder = self._folder(artifact)
         if self.local.read(manifest_name(artifact.step, artifact.key)) != artifact.manifest:  # another made it again
-            self.blobs.discard(folder)
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / MANIFEST).write_bytes(artifact.manifest)
+            self._start_folder(folder, artifact.manifest)
         every = artifact.all_files
         missing = {name: every[name]["sha256"] for name in names if self.blobs.difference(folder / name, every[name])}
         if missing:
@@ -167,6 +165,18 @@ class Mirror(InPlace):
                 )
             self.local.root.mkdir(parents=True, exist_ok=True)
             mark.touch()
+
+    def _start_folder(self, folder: Path, manifest: bytes) -> None:
+        """Replace the folder by one that has the manifest alone, atomically."""
+        with self.blobs.staging() as staged:
+            (staged / MANIFEST).write_bytes(manifest)
+            self.blobs.discard(folder)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.rename(staged, folder)
+            except OSError:
+                if not folder.exists():  # else another process fetches it as well
+                    raise
 
     def _download(self, artifact: Artifact, folder: Path, missing: dict[str, str]) -> None:
         wanted = sorted({digest for digest in missing.values() if not self.blobs.has(digest)})

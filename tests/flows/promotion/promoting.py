@@ -1,6 +1,7 @@
 """Adapters, their scores and the gates that compared them, as the steps publish them, but of a few bytes."""
 
 from hashlib import sha256
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -65,6 +66,13 @@ def report(store: Store, gate: Artifact) -> Artifact:
     """The report that shows what the gate decided."""
     files = {"report.json": orjson.dumps({"headline": f"as {gate.about} says"})}
     return publish(store, number(f"report {gate.about}"), files, "report", inputs={"gate": origin(gate)})
+
+
+def outcome(store: Store, name: str, champion: Artifact | None = None, **how: Any) -> SimpleNamespace:
+    """What a retraining that made this adapter leaves."""
+    made = adapter(store, name)
+    judged = gate(store, made, champion, **how)
+    return SimpleNamespace(adapter=made, gate=judged, report=report(store, judged))
 
 
 def number(name: str) -> int:

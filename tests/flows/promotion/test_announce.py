@@ -7,8 +7,7 @@ from flows.promotion.candidates import roles
 from flows.promotion.decisions import PromotionConfig, apply_decision
 from flows.promotion.promotions import Promotions
 from tasks.engine.storage.store import Store
-from tests.flows.promotion.promoting import adapter
-from tests.flows.promotion.test_settle import outcome
+from tests.flows.promotion.promoting import adapter, outcome
 from tests.toy_flow import in_flow
 
 

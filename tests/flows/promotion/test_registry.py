@@ -12,8 +12,7 @@ from flows.promotion.registry import TAG, Mirrored, mirror, update_registry
 from flows.promotion.view import sentence
 from tasks.engine.errors import UserError
 from tasks.engine.storage.store import Store
-from tests.flows.promotion.promoting import adapter
-from tests.flows.promotion.test_settle import outcome
+from tests.flows.promotion.promoting import adapter, outcome
 
 MIRRORED = PromotionConfig(mlflow="answerer")
 

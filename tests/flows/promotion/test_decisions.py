@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 from pydantic import ValidationError
@@ -20,7 +19,7 @@ from tasks.engine.storage.store import Store
 from tasks.evaluation.gating.rules import Rule
 from tasks.gate import GateConfig
 from tests.faults.toy import project
-from tests.flows.promotion.promoting import adapter, gate, report
+from tests.flows.promotion.promoting import outcome
 from tests.tasks.evaluation.gating.test_gate import Evaluation
 from tests.tasks.evaluation.rows import poor, right
 
@@ -30,12 +29,6 @@ AUTO = PromotionConfig()
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path / "store")
-
-
-def outcome(store, name, champion=None, **how):
-    made = adapter(store, name)
-    judged = gate(store, made, champion, **how)
-    return SimpleNamespace(adapter=made, gate=judged, report=report(store, judged))
 
 
 def twice(store, config, what) -> AdapterOutcome:
@@ -152,7 +145,7 @@ def test_applying_a_decision_starts_no_prefect_where_nobody_is_to_be_asked(tmp_p
             "-c",
             "import sys, flows.cli.retrain as fresh; from flows.promotion import decisions, versions, view; "
             "from flows.config import load; config = load(None, ['promotion.mode=approve']); "
-            "from tasks.engine.storage.store import Store; from tests.flows.promotion.test_settle import outcome; "
+            "from tasks.engine.storage.store import Store; from tests.flows.promotion.promoting import outcome; "
             f"store = Store({str(tmp_path)!r}); fresh._settled(config, store, outcome(store, 'first')); "
             "print('prefect' in sys.modules)",
         ],
