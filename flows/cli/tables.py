@@ -199,11 +199,13 @@ def collected(console: Console, found: "Collected", *, deleted: bool) -> None:
 
 
 def findings(console: Console, found: "list[Finding]") -> None:
-    """One line per flaw: where, what, and what was done about it."""
+    """One line per problem: where, what, and what was done about it."""
     for each in found:
         mark = "[yellow]▸[/]" if each.mended else "[bold red]✗[/]"
         console.print(f"{mark} [bold]{escape(each.where)}[/]: {escape(each.problem)}; {each.done}", highlight=False)
-    console.print(f"{len(found)} flaws" if len(found) > 1 else "1 flaw" if found else "[green]✓[/] all is whole")
+    console.print(
+        f"{len(found)} problems" if len(found) > 1 else "1 problem" if found else "[green]✓[/] everything is intact"
+    )
 
 
 def record(console: Console, artifact: Artifact) -> None:

@@ -1,1 +1,1 @@
-"""What becomes of adapters: settled by the gate or by a person, announced, listed, compared, mirrored."""
+"""What becomes of adapters: decided by the gate or by a person, listed, compared, mirrored to a registry."""

@@ -96,21 +96,21 @@ def apply_decision(store: Store, config: PromotionConfig, result: Retrained) -> 
 def _decide(
     promotions: Promotions, config: PromotionConfig, adapter: Artifact, gate: Artifact, report: Artifact
 ) -> AdapterOutcome:
-    log, judged, this, about = promotions.log(), gate_decision(gate), version(adapter), adapter.about
+    log, decision, this, about = promotions.log(), gate_decision(gate), version(adapter), adapter.about
     proof: dict[str, Any] = {"gate": gate, "report": report}
     if log.is_champion(this):
         return AdapterOutcome("in service", about, log.champion_entry())
-    if judged.decision == "refuse":
-        return AdapterOutcome("refused", about, promotions.refuse(adapter, why=judged.why, **proof))
+    if decision.decision == "refuse":
+        return AdapterOutcome("refused", about, promotions.refuse(adapter, why=decision.why, **proof))
     if before := log.rolled_back(this) or log.refused_by_hand(this):
         return AdapterOutcome("kept out", about, before)
-    if judged.decision == "undecided":
+    if decision.decision == "undecided":
         return AdapterOutcome("undecided", about, promotions.challenge(adapter, **proof))
     if config.mode != "auto":
         waits_for = config.deployment if config.asks else "command" if config.mode == "manual" else "approval"
         return AdapterOutcome("waiting", about, promotions.challenge(adapter, **proof), waits_for=waits_for)
     try:
-        return AdapterOutcome("promoted", about, promotions.promote(adapter, why=judged.why, **proof))
+        return AdapterOutcome("promoted", about, promotions.promote(adapter, why=decision.why, **proof))
     except Outdated as error:
         return AdapterOutcome("outdated", about, promotions.challenge(adapter, why=error.what, **proof))
 

@@ -71,7 +71,7 @@ class Promotions:
                 return log.champion_entry()
             if waits and same(waits, case.version) and last and last.gate == case.gate:
                 return last
-            reason = why or (case.judged.why if case.judged else "")
+            reason = why or (case.decision.why if case.decision else "")
             return case.entry(log, "challenge", reason, log.after_challenge(case.version))
 
         with self._no_collection():
@@ -103,8 +103,8 @@ class Promotions:
                     f"{adapter.about} was rolled back on {back.minute} by {back.who}: {back.why}",
                     "bring it back only by hand: `reground promote --force --because …`",
                 )
-            if gate and case.judged and not force:
-                _require_proof(log.state.champion, case.version, gate, case.judged)
+            if gate and case.decision and not force:
+                _require_proof(log.state.champion, case.version, gate, case.decision)
             by_hand = force or gate is None
             return case.entry(log, "promote", why, log.after_promotion(case.version), by_hand=by_hand)
 
@@ -205,7 +205,7 @@ class Promotions:
         for each in filter(None, (adapter, gate)):
             self.store.require(each.step, each.key)
         names = [f"{each.step}/{each.key}" if each else None for each in (gate, report)]
-        return _Case(version(adapter), _writer(approver), *names, judged=gate_decision(gate) if gate else None)
+        return _Case(version(adapter), _writer(approver), *names, decision=gate_decision(gate) if gate else None)
 
     @contextmanager
     def _no_collection(self) -> Iterator[None]:
@@ -234,7 +234,7 @@ class _Case:
     by: dict[str, Any]
     gate: str | None = None
     report: str | None = None
-    judged: Decision | None = None
+    decision: Decision | None = None
 
     def entry(self, log: Log, action: Action, why: str, state: State, *, by_hand: bool = False) -> Entry:
         return Entry(
@@ -246,8 +246,8 @@ class _Case:
             by=self.by,
             why=why,
             by_hand=by_hand,
-            decision=self.judged.decision if self.judged else None,
-            verdicts=[each.model_dump(include=SHORTENED) for each in self.judged.verdicts] if self.judged else [],
+            decision=self.decision.decision if self.decision else None,
+            verdicts=[each.model_dump(include=SHORTENED) for each in self.decision.verdicts] if self.decision else [],
             gate=self.gate,
             report=self.report,
             state=state,
@@ -277,13 +277,13 @@ def _require_reason(why: str, what: str) -> None:
         raise UserError(f"{what} for no reason", "say why: `--because …`")
 
 
-def _require_proof(champion: Version | None, adapter: Version, gate: Artifact, judged: Decision) -> None:
+def _require_proof(champion: Version | None, adapter: Version, gate: Artifact, decision: Decision) -> None:
     """UserError unless the gate says promote, about this adapter and today's champion."""
     about = adapter.about
-    if judged.decision != "promote":
-        verb = "refused it" if judged.decision == "refuse" else "could not decide"
+    if decision.decision != "promote":
+        verb = "refused it" if decision.decision == "refuse" else "could not decide"
         raise UserError(
-            f"{about} is not promoted: the gate {verb}. {judged.why}",
+            f"{about} is not promoted: the gate {verb}. {decision.why}",
             "train a better one, or promote it by hand: `--force --because …`",
         )
     subject = Subject.of(gate)

@@ -62,10 +62,10 @@ def mirrored(update: Mirrored) -> str:
 def approval_form(store: Store, adapter: Artifact) -> str:
     """Markdown for the person who is asked: what would be promoted, what it replaces, and what the gate found."""
     gate, champion = gate_of(store, adapter), read_state(store.objects).champion
-    judged = gate_decision(gate) if gate else None
+    decision = gate_decision(gate) if gate else None
     lines = [f"Promote **{adapter.about}**{f' in place of **{champion.about}**' if champion else ''}?", ""]
-    lines += [f"The gate says {judged.decision}: {judged.why}", ""] if judged else ["No gate judged it.", ""]
-    verdicts = judged.verdicts if judged else ()
+    lines += [f"The gate says {decision.decision}: {decision.why}", ""] if decision else ["No gate judged it.", ""]
+    verdicts = decision.verdicts if decision else ()
     return "\n".join(lines + [f"- {each.label} against {each.against}: {each.reason}" for each in verdicts])
 
 

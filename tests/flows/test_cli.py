@@ -159,12 +159,12 @@ def test_gc_says_what_would_go_and_why_the_rest_stays_then_does_it(reground, row
 def test_fsck_ends_with_0_if_all_is_whole_1_if_mended_and_2_if_not(reground, rows, store, tmp_path):
     reground("validate", str(rows), "-s", store)
     code, out, _ = reground("fsck", "-s", store)
-    assert (code, out.strip()) == (0, "✓ all is whole")
+    assert (code, out.strip()) == (0, "✓ everything is intact")
     (report,) = (tmp_path / "store").glob("validate/*/report.md")
     report.unlink()
     code, out, _ = reground("fsck", "-s", store)
     assert code == 1
-    assert "report.md: has other content than was published, or is gone; linked anew" in " ".join(out.split())
+    assert "report.md: has other content than was published, or is gone; restored" in " ".join(out.split())
     assert report.exists()
     (tmp_path / "store/aliases").mkdir()
     (tmp_path / "store/aliases/champion.json").write_text(

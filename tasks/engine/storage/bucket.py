@@ -29,7 +29,7 @@ CLIENT = {"connect_timeout": "5s", "read_timeout": "60s", "timeout": "10min"}
 RETRY = {"max_retries": 2, "retry_timeout": timedelta(minutes=1)}
 CREDENTIALS_LAST = timedelta(minutes=5)  # then botocore is asked again, which renews them in time
 
-_opened_by: int | None = None  # obstore's threads do not survive a fork: a child would wait for ever
+_opened_by: int | None = None  # obstore's threads do not survive a fork: a child would hang
 
 
 class Bucket:

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +43,14 @@ def test_a_promotion_is_one_entry_that_says_who_when_why_and_by_what_proof(store
     assert names(other) == {"champion": first.about}
     assert roles(other)["champion"].key == find(other, "champion").key == first.key
     assert roles(other)["champion"].at == entry.at
+
+
+def test_an_entry_written_by_an_earlier_release_still_loads():
+    """Its digest covers every field, and a log that cannot be read is refused: the format must not change."""
+    content = Path(__file__).with_name("entry-2026-11.json").read_bytes()
+    entry = promotion_log.Entry.from_content(content)
+    assert (entry.action, entry.who, entry.state.champion.since) == ("promote", "root@vm", 1)
+    assert entry.content() == content
 
 
 def test_champions_are_a_stack_and_two_rollbacks_go_two_steps_down(store):
