@@ -91,7 +91,7 @@ def versions_table(console: "Console", lines: Sequence[Line]) -> None:
 
 
 def versions_markdown(lines: Sequence[Line]) -> str:
-    from tasks.reporting.markdown import cell
+    from tasks.reporting.rendering import cell
 
     head = "| adapter | state | since | by | gate | figures | why |\n|---|---|---|---|---|---|---|\n"
     return head + "".join(
