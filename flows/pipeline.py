@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypedDict, TypeVar
 
 from flows.config import Retrain
-from flows.sources import WarmStart, base_model, champion, incumbent, template, triplets, went_on_from
+from flows.sources import WarmStart, base_model, champion, earlier_start, incumbent, template, triplets
 from tasks.answer import AnswerConfig, answer
 from tasks.build import build
 from tasks.engine import Config, Step, progress
@@ -86,8 +86,8 @@ def pipeline(config: Retrain, run: Run[OutputT]) -> Outcome[OutputT]:
     # The adapter in service answers the same questions, from its own base and by its own template.
     served = incumbent(run.store, exported, base, prompt)
     champion_scores = None
-    if served and served.how:
-        by_champion = run(answer, config.answer, label="answer champion", rows=questions, **served.how)
+    if served and served.inputs:
+        by_champion = run(answer, config.answer, label="answer champion", rows=questions, **served.inputs)
         champion_scores = run(score, config.score, label="score champion", rows=questions, answers=by_champion)
 
     decided = run(
@@ -153,7 +153,7 @@ def _warm_start(config: Retrain, run: Run[OutputT], given: TrainingInputs) -> Wa
     if config.train.start == "base":
         return None
     served = champion(run.store)
-    before = went_on_from(run.store, served)
+    before = earlier_start(run.store, served)
     if before:
         _, trained = _trained(config, Planner(run.store), given, before)
         if isinstance(trained, Artifact) and trained.key == served.adapter.key:

@@ -77,7 +77,7 @@ def test_a_champion_keeps_its_own_template_and_base(served, made):
     served.edit("prompt.jinja", "Question:", "Query:")
     (served / "base/tokenizer.json").write_text((served / "base/tokenizer.json").read_text() + "\n")
     config = served.config
-    how = now(served).how
+    how = now(served).inputs
     assert how["template"].digest == old != template(config.prompt).digest
     assert how["base"].path == made.folder / "base"  # where it was when the champion was trained
     assert how["base"].digest != base_model(config.base).digest
@@ -87,7 +87,7 @@ def test_a_champion_whose_base_is_gone_leaves_the_gate_undecided(served, monkeyp
     monkeypatch.setattr("flows.sources._base_of", lambda record, base: None)
     found = now(served)
     assert found == Incumbent(None, found.missing)
-    assert "needs its base model base, which is not to be had here" in found.missing
+    assert "needs its base model base, which is not on this machine" in found.missing
     served.set("train.seed=1")
     steps = planned(served)
     assert not BY_CHAMPION & set(steps)
@@ -109,9 +109,9 @@ def test_a_promotion_log_that_is_harmed_stops_the_run_instead_of_passing_for_a_c
 
 def test_a_base_of_the_hub_is_had_by_its_commit():
     today = SimpleNamespace(digest="other")
-    record = {"inputs": {"base": {"digest": f"org/model@{COMMIT}"}}, "config": {"base_model": "org/model"}}
+    record = SimpleNamespace(payload={"inputs": {"base": f"org/model@{COMMIT}"}}, config={"base_model": "org/model"})
     assert _base_of(record, today) == HubModel("org/model", COMMIT)
-    gone = {"inputs": {"base": {"digest": "0" * 64}}, "config": {"base_model": "/no/such/folder"}}
+    gone = SimpleNamespace(payload={"inputs": {"base": "0" * 64}}, config={"base_model": "/no/such/folder"})
     assert _base_of(gone, today) is None
 
 
