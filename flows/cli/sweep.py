@@ -51,8 +51,8 @@ def sweep(
     More `--trials` later go on from there. A dry run lists those trials that depend on no result.
 
     What the trials have in common is made once: validation, dataset, the base's answers. A sweep that was interrupted
-    goes on where it was when it is run again; a trial that fails is told and ends no other. The best is the one of
-    least held-out loss: `reground retrain` with its settings finds all cached, and promotes by the gate.
+    goes on where it was when it is run again; when a trial fails, the others go on. The best is the one of least
+    held-out loss: `reground retrain` with its settings finds all cached, and promotes by the gate.
 
     Exits with 0 if a trial succeeded, or with 2 for a mistake.
     """
@@ -61,7 +61,7 @@ def sweep(
     search = Search(config=load(config), over=values(overrides or ()), engine=engine, trials=trials, seed=seed)
     plans = preview(search)
     if dry_run:
-        write_json([_plain(plan) for plan in plans]) if json else _planned(search, plans)
+        write_json([_as_json(plan) for plan in plans]) if json else _show_plans(search, plans)
         return
     settings.for_terminal()
     from flows.orchestration.run import ON_STEP
@@ -76,34 +76,31 @@ def sweep(
     write_json(plain) if json else _show(Outcome.of(plain))
 
 
-def _planned(search: Search, plans: "list[TrialPlan]") -> None:
+def _show_plans(search: Search, plans: "list[TrialPlan]") -> None:
     from flows.sweeps.trials import AT_RANDOM, scales
 
-    table = _table("trial", *search.varied, "runs", "will take")
+    rows = []
     for plan in plans:
         steps = ", ".join(step.label for step in plan.runs) or "nothing: all is there"
-        table.add_row(str(plan.trial.number), *map(_value, plan.trial.settings.values()), escape(steps), _cost(plan))
-    console.print(table)
-    known = sum(step.seconds or 0.0 for plan in plans for step in plan.runs)
-    count = sum(len(plan.runs) for plan in plans)
-    unknown = sum(step.seconds is None for plan in plans for step in plan.runs)
-    cost = f"about {duration(known)} by earlier records" if count > unknown else "no record tells the cost"
-    rest = f"; {unknown} of them never ran here" if unknown and count > unknown else ""
-    console.print(f"\n{len(plans)} trials, {count} steps to run: {cost}{rest}.", highlight=False)
-    for scale in scales(search):
-        console.print(f"{scale}.", highlight=False)
+        known = all(step.seconds is not None for step in plan.runs)
+        cost = duration(sum(step.seconds or 0.0 for step in plan.runs)) if known else "not known"
+        rows.append([str(plan.trial.number), *map(str, plan.trial.settings.values()), steps, cost])
+    console.print(_table("trial", *search.varied, "runs", "will take", rows=rows))
+    costs = [step.seconds for plan in plans for step in plan.runs]
+    unknown = costs.count(None)
+    total = f"about {duration(sum(filter(None, costs)))} by earlier records"
+    cost = total if len(costs) > unknown else "no record tells the cost"
+    rest = f"; {unknown} of them never ran here" if 0 < unknown < len(costs) else ""
+    lines = [
+        f"\n{len(plans)} trials, {len(costs)} steps to run: {cost}{rest}.",
+        *(f"{each}." for each in scales(search)),
+    ]
     if (search.trials or 0) > AT_RANDOM:
-        told = f"Trials from {AT_RANDOM + 1} on are chosen by the losses of those before, and cannot be listed yet."
-        console.print(told, highlight=False)
+        lines.append(f"Trials from {AT_RANDOM + 1} on are chosen by the losses of those before, and are not known yet.")
+    console.print("\n".join(lines), highlight=False)
 
 
-def _cost(plan: "TrialPlan") -> str:
-    if any(step.seconds is None for step in plan.runs):
-        return "not known"
-    return duration(sum(step.seconds or 0.0 for step in plan.runs))
-
-
-def _plain(plan: "TrialPlan") -> dict[str, Any]:
+def _as_json(plan: "TrialPlan") -> dict[str, Any]:
     return {
         "trial": plan.trial.number,
         "settings": plan.trial.settings,
@@ -115,15 +112,14 @@ def _plain(plan: "TrialPlan") -> dict[str, Any]:
 def _show(outcome: "Outcome") -> None:
     from flows.sweeps.outcome import cells, head
 
-    names = list(outcome.rows[0].settings)
-    table = _table("trial", *(name.rpartition(".")[2] for name in names), *head(outcome))
+    rows = []
     for row in outcome.rows:
-        best = row is outcome.best
-        figures = [f"[red]failed[/] {escape((row.error or '').splitlines()[0])}"] if row.error else cells(row)
-        mark = f"★ {row.number}" if best else f"  {row.number}"
-        table.add_row(mark, *map(_value, row.settings.values()), *figures, style="bold green" if best else None)
+        mark = "★" if row is outcome.best else " "
+        figures = [f"failed {row.error.splitlines()[0]}"] if row.error else cells(row)
+        rows.append([f"{mark} {row.number}", *map(str, row.settings.values()), *figures])
+    names = [name.rpartition(".")[2] for name in outcome.rows[0].settings]
     console.print()
-    console.print(table)
+    console.print(_table("trial", *names, *head(outcome), rows=rows))
     for row in outcome.rows:
         if row.error:
             console.print(f"\n[red]trial {row.number}[/]: {escape(row.error)}", highlight=False)
@@ -132,12 +128,9 @@ def _show(outcome: "Outcome") -> None:
         console.print(f"[dim]{escape(note)}[/]", highlight=False)
 
 
-def _table(*names: str) -> Table:
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for name in names:
-        table.add_column(name)
+def _table(*titles: str, rows: list[list[str]]) -> Table:
+    table = Table(*titles, box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for row in rows:
+        style = "bold green" if row[0].startswith("★") else None
+        table.add_row(*map(escape, row), style=style)
     return table
-
-
-def _value(value: Any) -> str:
-    return escape(str(value))

@@ -98,34 +98,29 @@ class Outcome:
         return cls([Row(**row) for row in plain["trials"]])
 
 
-def cells(row: Row) -> list[str]:
-    """Held-out loss, each primary metric, the gate's decision, seconds; after `HEAD`."""
-    figures = [f"{share(m['value'])} {interval_of(m)}".strip() for m in row.metrics]
-    return [loss(row.heldout_loss), *figures, row.decision or "", f"{row.seconds:.1f}", f"{len(row.ran)}"]
-
-
 def head(outcome: Outcome) -> list[str]:
     metrics = next((row.metrics for row in outcome.rows if row.metrics), [])
-    return ["held-out loss", *(m["label"] for m in metrics), "gate", "seconds", "steps run"]
+    return ["held-out loss", *(each["label"] for each in metrics), "gate", "seconds", "steps run"]
 
 
-def interval_of(metric: dict[str, Any]) -> str:
-    return "" if metric["low"] is None else interval(metric["low"], metric["high"]).replace("+", "")
+def cells(row: Row) -> list[str]:
+    """What stands below `head`: each metric with its 95 % interval."""
+    intervals = [
+        "" if each["low"] is None else interval(each["low"], each["high"]).replace("+", "") for each in row.metrics
+    ]
+    metrics = [f"{share(each['value'])} {of}".strip() for each, of in zip(row.metrics, intervals, strict=True)]
+    return [loss(row.heldout_loss), *metrics, row.decision or "", f"{row.seconds:.1f}", f"{len(row.ran)}"]
 
 
 def markdown(outcome: Outcome) -> str:
-    names = list(outcome.rows[0].settings)
-    lines = [["", *names, *head(outcome)], ["---"] * (1 + len(names) + len(head(outcome)))]
+    titles = ["", *outcome.rows[0].settings, *head(outcome)]
+    lines = [titles, ["---"] * len(titles)]
     for row in outcome.rows:
-        figures = [f"failed: {row.error}"] if row.error else cells(row)
         mark = "**best**" if row is outcome.best else str(row.number)
+        figures = [f"failed: {row.error}"] if row.error else cells(row)
         lines.append([mark, *map(str, row.settings.values()), *figures])
-    table = "\n".join("| " + " | ".join(_cell(each) for each in line) + " |" for line in lines)
+    table = "\n".join(f"| {' | '.join(' '.join(cell.replace('|', '/').split()) for cell in line)} |" for line in lines)
     return "\n\n".join(filter(None, [f"**{outcome.headline}**", table, image(outcome), *outcome.notes]))
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "/").split())
 
 
 def image(outcome: Outcome) -> str:

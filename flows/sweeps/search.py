@@ -1,6 +1,5 @@
 """What a sweep is asked: which settings to vary, over which values, and which engine chooses the trials."""
 
-import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -13,8 +12,6 @@ from tasks.engine import Config
 from tasks.engine.errors import UserError
 
 EXAMPLE = "e.g. train.lora.r=8,16,32; a value that is a list has brackets: train.lora.target_modules=[q_proj],[v_proj]"
-NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
-RANGE = re.compile(rf"\s*({NUMBER})\.\.({NUMBER})\s*", re.IGNORECASE)
 
 Engine = Literal["grid", "optuna"]
 
@@ -63,8 +60,7 @@ class Search(Config):
 def values(settings: Sequence[str]) -> dict[str, list[Any] | Range]:
     """`train.lora.r=8,16,32` as {"train.lora.r": [8, 16, 32]}, and `train.learning_rate=1e-5..1e-3` as a range.
 
-    Values are YAML, between commas. Raises UserError for what is no such list or range, and for a setting that is given
-    twice.
+    Values are YAML, between commas. Raises UserError for anything else, and for a setting that is given twice.
     """
     found: dict[str, list[Any] | Range] = {}
     for each in settings:
@@ -74,17 +70,23 @@ def values(settings: Sequence[str]) -> dict[str, list[Any] | Range]:
             raise UserError(f"cannot read the setting {each!r}", f"write it as name=value,value: {EXAMPLE}")
         if name in found:
             raise UserError(f"{name} is given twice", f"give all of its values at once: {EXAMPLE}")
-        ends = RANGE.fullmatch(text)
-        found[name] = _range(name, *ends.groups()) if ends else _list(name, text)
+        found[name] = _range(name, text.strip()) or _list(name, text)
     return found
 
 
-def _range(name: str, low: str, high: str) -> Range:
+def _range(name: str, text: str) -> Range | None:
+    low, _, high = text.partition("..")
     try:
-        return Range(low=float(low), high=float(high))
+        ends = float(low), float(high)
+    except ValueError:
+        return None
+    if " " in text:
+        return None
+    try:
+        return Range(low=ends[0], high=ends[1])
     except ValidationError:
         raise UserError(
-            f"{name}: {low}..{high} is no range", "two finite numbers, the lesser first: train.learning_rate=1e-5..1e-3"
+            f"{name}: {text} is no range", "two finite numbers, the lesser first: train.learning_rate=1e-5..1e-3"
         ) from None
 
 
