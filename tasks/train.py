@@ -1,4 +1,4 @@
-"""train: a LoRA adapter for the base model, on the built dataset, in a process of its own."""
+"""train: fine-tune a LoRA adapter of the base model on the built dataset, in a child process."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from tasks.engine import step
 from tasks.training import loop
 from tasks.training.config import TrainConfig
 from tasks.training.job import Job
-from tasks.training.launch import watch
+from tasks.training.launch import run_child
 
 
 @step(libraries=("accelerate", "bitsandbytes", "datasets", "peft", "torch", "transformers", "trl"), parts=("adapter",))
@@ -22,9 +22,9 @@ def train(
     work: Path,
     out: Path,
 ) -> dict[str, float]:
-    """Fine-tune `base` on the packed dataset `train`; watch the loss on `heldout`.
+    """Fine-tune `base` on the packed dataset `train`; measure the loss on `heldout`.
 
-    With `start`, the champion's adapter, training goes on from there, on the rows that are new to it and on a share
+    With `start`, the champion's adapter, training continues from it, on the rows that are new to it and on a share
     `config.replay` of the others.
 
     Writes out/adapter/ (PEFT, safetensors), out/metrics.jsonl (loss by step), out/report.json (held-out loss before
@@ -33,13 +33,13 @@ def train(
     padding), the share of the device's matrix rate (`mfu`), peak memory in MiB, measured and predicted, watts where
     they can be read, and on a GPU for how many seconds it was held.
 
-    A killed training goes on from its last whole checkpoint in `work`, and ends with the same bytes (on a CPU); one
-    whose GPU was lost does so by itself, once.
+    A killed training resumes from its last complete checkpoint in `work`, and ends with the same bytes (on a CPU); one
+    whose GPU was lost is resumed once without being asked.
 
-    Raises UserError for what a user can mend: a misspelt target module, out of memory, a loss that is not a number, a
-    GPU that stays lost.
+    Raises UserError for what a user can fix: a misspelt target module, out of memory, a loss that is not finite, a GPU
+    that stays lost.
     """
     job = Job(config=config, train=train, heldout=heldout, base=base, start=start, work=work, out=out)
-    watch(job, module=loop.__name__)
+    run_child(job, module=loop.__name__)
     measured: dict[str, float] = orjson.loads((work / "measured.json").read_bytes())
     return measured

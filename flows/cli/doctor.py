@@ -15,7 +15,7 @@ from tasks.engine.errors import UserError
 
 if TYPE_CHECKING:
     from flows.doctor.fit import Table as FitTable
-    from tasks.training.fitting.memory import Need
+    from tasks.training.memory import Need
 
 SIGNS: dict[Mark, str] = {"ok": "[green]✓[/]", "note": "[yellow]![/]", "bad": "[bold red]✗[/]"}
 

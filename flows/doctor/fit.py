@@ -11,10 +11,8 @@ from flows.doctor.hub import downloaded
 from flows.sources import base_model
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import HubModel
-from tasks.training.fitting.fit import Fit
-from tasks.training.fitting.memory import CONTEXT, RESERVE, Need, Shape, predict, shape_of
-from tasks.training.fitting.plan import Row, choose, rows, step_of
-from tasks.training.fitting.room import memory
+from tasks.training.fit import Fit, Option, choose, options, step_of
+from tasks.training.memory import CONTEXT, RESERVE, BaseShape, Need, main_memory, predict, shape_of
 
 SIZES = (12, 16, 24, 48, 80)  # GiB of the cards that people have
 ANSWERS = 0.5  # of the tokens, at most, before the dataset is there to tell
@@ -48,7 +46,7 @@ def check(config: Retrain) -> Iterator[Finding]:
         yield ok("training needs", told)
 
 
-def shape_here(config: Retrain) -> Shape | None:
+def shape_here(config: Retrain) -> BaseShape | None:
     """None if the base model is not here, which is told where that is looked at, or is of an unknown architecture."""
     try:
         base = base_model(config.base)
@@ -61,14 +59,14 @@ def shape_here(config: Retrain) -> Shape | None:
 def here(config: Retrain) -> Room:
     if cards() and config.train.model.device != "cpu":
         return card(cards()[0].name, cards()[0].free)
-    return Room("this machine", False, memory()[1] * (1 - RESERVE))
+    return Room("this machine", False, main_memory()[1] * (1 - RESERVE))
 
 
 def card(name: str, size: float) -> Room:
     return Room(name, True, size * (1 - RESERVE) - CONTEXT)
 
 
-def as_given(config: Retrain, shape: Shape, *, cuda: bool) -> Need:
+def as_given(config: Retrain, shape: BaseShape, *, cuda: bool) -> Need:
     """By the config, of batches that are full."""
     step = step_of(config.train, shape, config.build.max_tokens, config.build.max_tokens, ANSWERS, cuda=cuda)
     way = config.train.gradient_checkpointing
@@ -76,8 +74,8 @@ def as_given(config: Retrain, shape: Shape, *, cuda: bool) -> Need:
 
 
 class Table(NamedTuple):
-    rows: list[Row]
-    chosen: Row | None  # what `auto` would take in `room`; None if nothing fits
+    rows: list[Option]
+    chosen: Option | None  # what `auto` would take in `room`; None if nothing fits
     given: Fit
     room: Room
 
@@ -91,5 +89,5 @@ def table(config: Retrain, room: Room) -> Table:
             "download it first, and use an architecture with hidden_size, intermediate_size and so on in config.json",
         )
     step = step_of(config.train, shape, config.build.max_tokens, config.build.max_tokens, ANSWERS, cuda=room.cuda)
-    found = rows(shape, config.train, step)
+    found = options(shape, config.train, step)
     return Table(found, choose(found, room.room), Fit(config.train.batch_size, config.train.accumulation), room)

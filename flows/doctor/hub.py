@@ -1,6 +1,7 @@
 """The base model and the prompt template: there, readable, in safetensors; or to be had from the hub."""
 
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 
 from flows.config import Retrain
@@ -8,7 +9,7 @@ from flows.doctor.finding import Finding, bad, note, ok
 from flows.sources import base_model, template
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import HubModel
-from tasks.training.fitting.shapes import count, shapes
+from tasks.models.model import weight_shapes
 
 
 def check(config: Retrain) -> Iterator[Finding]:
@@ -27,15 +28,16 @@ def _base(config: Retrain) -> Iterator[Finding]:
         yield note("base model", f"{base.about} is on the hub, asked {token}", "the first run downloads it")
         return
     pickles = sorted(path.name for path in folder.glob("*") if path.suffix in (".bin", ".pt", ".pth", ".pkl"))
-    found = shapes(folder)
-    if not found:
+    shapes = weight_shapes(folder)
+    if not shapes:
         also = f", but {pickles[0]}, which could run code" if pickles else ""
         remedy = "convert the weights with save_pretrained, or name a model that comes in safetensors"
         yield bad("base model", f"{folder} holds no *.safetensors{also}", remedy)
     elif not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
         yield bad("base model", f"{folder} holds no tokenizer.json", "put the model's own tokenizer files there")
     else:
-        yield ok("base model", f"{base.about}: {count(found) / 1e6:,.1f} M weights in safetensors, with its tokenizer")
+        weights = sum(map(prod, shapes.values()))
+        yield ok("base model", f"{base.about}: {weights / 1e6:,.1f} M weights in safetensors, with its tokenizer")
 
 
 def downloaded(base: HubModel) -> Path | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from flows.config import Retrain
 from flows.doctor.finding import Finding, bad, gib, note, ok
 from tasks.engine.digests import cache_folder
-from tasks.training.fitting.room import memory
+from tasks.training.memory import main_memory
 
 SHARED = Path("/dev/shm")
 LITTLE_SHARED = 1 << 30  # bytes; a container has 64 MiB by default, too little for several GPUs to talk over
@@ -17,7 +17,7 @@ LITTLE, TIGHT = 1 << 30, 10 << 30  # bytes free; an adapter of a 7B model with i
 
 def check(config: Retrain) -> Iterator[Finding]:
     yield ok("CPU", f"{cores()} cores")
-    total, free = memory()
+    total, free = main_memory()
     yield (
         ok("memory", f"{gib(free)} free of {gib(total)}")
         if free > LITTLE

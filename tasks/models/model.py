@@ -45,6 +45,25 @@ class ModelConfig(Config):
     )
 
 
+def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of each weight by name, from the headers of *.safetensors; the weights are not read.
+
+    Raises UserError for a file that is not safetensors or is cut off.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="np") as weights:
+                shapes |= {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise UserError(
+                f"{path} is not a safetensors file, or is cut off: {error}", "copy or download it again"
+            ) from None
+    return shapes
+
+
 def load_tokenizer(base: Path) -> "PreTrainedTokenizerBase":
     """The tokenizer in the folder `base`, with a padding token. No code of its own is run, trusted or not.
 
@@ -87,9 +106,9 @@ def load_base(base: Path, config: ModelConfig, *, sharded: bool = False) -> "Pre
     if not sys.stderr.isatty():  # its bar, unlike ours, would fill a log file
         transformers_logging.disable_progress_bar()
     device = device_of(config)
-    dtype, why = compute_dtype(config, device)
+    dtype = compute_dtype(config, device)
     attention = _attention(config, device)
-    log.info("%s on %s: %s (%s), %s attention", base.name, device, str(dtype).removeprefix("torch."), why, attention)
+    log.info("%s on %s: %s, %s attention", base.name, device, dtype, attention)
     quantization = None
     if config.quantization != "none":
         quantization = BitsAndBytesConfig(
@@ -195,19 +214,19 @@ def inference(model: Any) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def compute_dtype(config: ModelConfig, device: str) -> "tuple[torch.dtype, str]":
-    """The dtype of matrix products on `device`, and the reason for it in a few words."""
+def compute_dtype(config: ModelConfig, device: str) -> "torch.dtype":
+    """The dtype of matrix products on `device`."""
     import torch
 
     if config.compute_dtype != "auto":
         dtype: torch.dtype = getattr(torch, config.compute_dtype)
-        return dtype, "as configured"
+        return dtype
     if device == "cpu":
         # NF4, tiny base, 2 × 1,024 tokens forward and backward: 0.6 s of CPU, in bfloat16 1.1 (on AVX512-BF16, too)
-        return torch.float32, "the fastest on a CPU"
+        return torch.float32
     if torch.cuda.is_bf16_supported(including_emulation=False):
-        return torch.bfloat16, "this GPU computes in it, and it does not overflow"
-    return torch.float16, "this GPU has no bfloat16"
+        return torch.bfloat16  # it does not overflow
+    return torch.float16
 
 
 def device_of(config: ModelConfig) -> str:

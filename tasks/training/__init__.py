@@ -1,1 +1,1 @@
-"""The training child process: what it is told, how it is started and watched, and the loop that it runs."""
+"""The training child process: its settings, how it is started and watched, and what it does."""

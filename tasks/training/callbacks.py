@@ -1,4 +1,4 @@
-"""What the trainer does besides training: seal its checkpoints, write every logged number as one JSON line, judge."""
+"""What the trainer does besides training: seal its checkpoints, write every logged value, stop when it gets worse."""
 
 import math
 import time
@@ -8,37 +8,37 @@ from typing import Any
 import orjson
 from transformers import TrainerCallback
 
-from tasks.training.checkpoints import seal
 from tasks.training.config import TrainConfig
-from tasks.training.processes.distributed import leads, meet
+from tasks.training.distributed import barrier, is_leader
+from tasks.training.outputs import seal
 
 
 class SealCheckpoints(TrainerCallback):
-    """Seal each checkpoint once the trainer has written all of it, unless its adapter is spoiled.
+    """Seal each checkpoint once it is written completely, unless its adapter holds NaN or infinity.
 
-    The last step is always saved, and its loss not always logged, so that WriteMetrics would not see it.
+    The last step is always saved, but its loss not always logged, so WriteMetrics may not see it.
     """
 
-    def on_save(self, args: Any, state: Any, control: Any, **told: Any) -> None:
-        trained = (each for each in told["model"].parameters() if each.requires_grad)
+    def on_save(self, args: Any, state: Any, control: Any, **context: Any) -> None:
+        trained = (each for each in context["model"].parameters() if each.requires_grad)
         if not all(bool(each.isfinite().all()) for each in trained):
-            raise FloatingPointError(f"the adapter has weights that are no numbers after step {state.global_step}")
-        meet()  # each process writes the state of its own random numbers
-        if leads():
+            raise FloatingPointError(f"the adapter has weights that are not finite after step {state.global_step}")
+        barrier()  # each process writes the state of its own random numbers
+        if is_leader():
             seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
 
 class WriteMetrics(TrainerCallback):
-    """Append what the trainer logs; stop at a loss that is no number, before it spoils a checkpoint."""
+    """Append what the trainer logs as JSON lines; stop at a loss that is not finite, before it reaches a checkpoint."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.last = 0.0
+        self.written = 0.0
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Tell the step between log lines, too, for the bar; at most once a second."""
-        if time.monotonic() - self.last > 1:
-            self.last = time.monotonic()
+        """Write the step between log lines, too, for the progress bar; at most once a second."""
+        if time.monotonic() - self.written > 1:
+            self.written = time.monotonic()
             self._write({"step": state.global_step, "max_steps": state.max_steps})
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
@@ -49,32 +49,31 @@ class WriteMetrics(TrainerCallback):
             raise FloatingPointError(f"the training loss is {loss} at step {state.global_step}")
 
     def _write(self, line: dict[str, Any]) -> None:
-        if not leads():
-            return
-        with self.path.open("ab") as file:
-            file.write(orjson.dumps(line) + b"\n")
+        if is_leader():
+            with self.path.open("ab") as file:
+                file.write(orjson.dumps(line) + b"\n")
 
 
-class Judge(TrainerCallback):
-    """Have the best adapter so far saved, and training stopped once `patience` held-out losses were no better.
+class KeepBest(TrainerCallback):
+    """Save the best adapter so far if `keep` is best; stop after `patience` held-out losses that are no better.
 
-    transformers' EarlyStoppingCallback counts in itself, and a resumed training would stop at another step. This one
-    counts in the trainer's state, which every checkpoint has.
+    transformers' EarlyStoppingCallback counts in itself, so a resumed training would stop at another step. This one
+    counts in the trainer's state, which every checkpoint holds.
     """
 
     def __init__(self, config: TrainConfig) -> None:
         self.patience = config.patience
-        self.best = config.keep == "best"
+        self.saves = config.keep == "best"
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Log before what may become a checkpoint, or the mean loss since the last line would be lost at a resume."""
-        control.should_log |= control.should_evaluate and self.best
+        """Log before a possible checkpoint, or a resume would lose the mean loss since the last line."""
+        control.should_log |= control.should_evaluate and self.saves
 
-    def on_evaluate(self, args: Any, state: Any, control: Any, **told: Any) -> None:
+    def on_evaluate(self, args: Any, state: Any, control: Any, **context: Any) -> None:
         """Called before the trainer notes this loss as its best."""
-        if told["metrics"]["eval_loss"] < (math.inf if state.best_metric is None else state.best_metric):
-            control.should_save |= self.best
+        if context["metrics"]["eval_loss"] < (math.inf if state.best_metric is None else state.best_metric):
+            control.should_save |= self.saves
             return
         best = state.best_global_step or 0
-        since = sum("eval_loss" in line and line["step"] > best for line in state.log_history)
-        control.should_training_stop |= 0 < self.patience <= since
+        since_best = sum("eval_loss" in line and line["step"] > best for line in state.log_history)
+        control.should_training_stop |= 0 < self.patience <= since_best

@@ -1,4 +1,4 @@
-"""Every knob of a QLoRA training, with its default."""
+"""The settings of a QLoRA training."""
 
 import re
 from collections.abc import Mapping
@@ -8,12 +8,11 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 
 from tasks.engine import RUNTIME, Config, PathSetting, Text
 from tasks.models.model import ModelConfig
-from tasks.training.processes.distributed import DistributedConfig
 
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
 
-# Initialisations that take the adapter's part out of the base's weights, so that both together answer as the base.
-MOVE_THE_BASE = ("pissa", "pissa_niter_16", "olora")
+# Initializations that subtract the fresh adapter from the base's weights, so that both together answer as the base.
+INITS_THAT_CHANGE_BASE = ("pissa", "pissa_niter_16", "olora")
 
 
 class LoraConfig(Config):
@@ -29,17 +28,17 @@ class LoraConfig(Config):
     )
     use_rslora: bool = Field(False, description="rsLoRA: the scale is alpha / sqrt(r), so that a large r still learns.")
     use_dora: bool = Field(
-        False, description="DoRA: each output's magnitude trains apart from its direction; slower, better at a small r."
+        False, description="DoRA: trains each output's magnitude apart from its direction; slower, better at a small r."
     )
     init: Literal["default", "gaussian", "pissa", "pissa_niter_16", "olora", "loftq"] = Field(
         "default",
-        description="First weights. default, gaussian: the adapter begins as no change. pissa (exact, minutes for a 7B "
-        "model; pissa_niter_16 in seconds), olora: it begins as the base's own main directions, and is saved as an "
-        "ordinary adapter of twice the rank. loftq: it begins as what quantization took from the base, and so answers "
-        "best beside weights that are quantized alike.",
+        description="First weights. default, gaussian: the adapter starts as no change. pissa (exact, minutes for a 7B "
+        "model; pissa_niter_16 in seconds), olora: it starts as the base's main directions, and is saved as an "
+        "ordinary adapter of twice the rank. loftq: it starts as the error of quantization, and so answers best beside "
+        "weights that are quantized the same way.",
     )
     plus_ratio: float = Field(
-        1.0, ge=1, description="LoRA+: B learns at so many times the learning rate of A; 16 is usual, 1: at the same."
+        1.0, ge=1, description="LoRA+: the learning rate of B is so many times that of A; 16 is usual, 1: the same."
     )
     rank_pattern: Mapping[str, PositiveInt] = Field(
         {}, description="Ranks of single layers, by name or the end of one: {down_proj: 32, layers.0.mlp.up_proj: 4}."
@@ -50,19 +49,19 @@ class LoraConfig(Config):
 
     @field_validator("rank_pattern", "alpha_pattern")
     @classmethod
-    def _names(cls, pattern: Mapping[str, int]) -> Mapping[str, int]:
+    def _are_patterns(cls, pattern: Mapping[str, int]) -> Mapping[str, int]:
         """PEFT reads them as regular expressions."""
         for name in pattern:
             try:
                 re.compile(name)
             except re.error as error:
-                raise ValueError(f"{name!r} is no layer's name and no regular expression: {error}") from None
+                raise ValueError(f"{name!r} is not a layer's name or a regular expression: {error}") from None
         return pattern
 
     @model_validator(mode="after")
-    def _what_goes_together(self) -> "LoraConfig":
-        if self.init in MOVE_THE_BASE:
-            # PEFT turns such an adapter into an ordinary one, of A and B alone; see tasks/training/result.py.
+    def _check_combinations(self) -> "LoraConfig":
+        if self.init in INITS_THAT_CHANGE_BASE:
+            # PEFT saves it as an ordinary adapter, of A and B alone; see outputs.save_result.
             if self.use_dora:
                 raise ValueError(f"init {self.init} is saved without DoRA's magnitudes; set use_dora: false")
             if self.bias != "none":
@@ -73,28 +72,40 @@ class LoraConfig(Config):
                     "ordinary adapter; leave one of the three out"
                 )
         if self.init == "loftq" and self.use_dora:
-            raise ValueError("DoRA's magnitudes are those of the base without what loftq adds; set use_dora: false")
+            raise ValueError("DoRA's magnitudes do not count what loftq adds to the base; set use_dora: false")
         return self
+
+
+class DistributedConfig(Config):
+    """How many GPUs train, and how they share the model."""
+
+    strategy: Literal["none", "ddp", "fsdp"] = Field(
+        "none",
+        description="none: one process, one GPU. ddp: each GPU has the whole base, and a share of each batch. fsdp: "
+        "each GPU has a share of the base, too; slower, for a base that does not fit one GPU.",
+    )
+    processes: PositiveInt | Literal["auto"] = Field(
+        "auto", description="So many, a GPU each; batch_size × accumulation is divided among them. auto: all GPUs here."
+    )
 
 
 class TrainConfig(Config):
     """QLoRA fine-tuning with TRL's SFTTrainer; the loss is on the answers only."""
 
     start: Literal["base", "champion"] = Field(
-        "base", description="Begin with a fresh adapter, or go on from the champion's (a warm start)."
+        "base", description="Start with a fresh adapter, or with the champion's (a warm start)."
     )
     replay: float = Field(
         1.0,
         ge=0,
         le=1,
-        description="Of the rows that the champion was trained on, the share to train on again; rows new to it all "
-        "count. For start: champion.",
+        description="With start: champion, the share of the rows it was trained on to repeat; all new rows count.",
     )
     lora: LoraConfig = LoraConfig()
     model: ModelConfig = ModelConfig()
     epochs: PositiveFloat = Field(1.0, description="Passes over the training data.")
     max_steps: int = Field(
-        -1, ge=-1, description="So many optimizer steps, whatever `epochs` says; -1: as many as the epochs need."
+        -1, ge=-1, description="Number of optimizer steps, whatever `epochs` says; -1: as many as the epochs need."
     )
     batch_size: PositiveInt = Field(2, description="Sequences per forward pass.")
     accumulation: PositiveInt = Field(
@@ -102,19 +113,19 @@ class TrainConfig(Config):
     )
     fit: Annotated[Literal["as_given", "auto"], RUNTIME] = Field(
         "as_given",
-        description="auto: choose forward passes, and gradient checkpointing where that is auto, by what is predicted "
-        "to fit, of the same effective batch; when memory runs out nevertheless, go on from the last checkpoint with "
-        "smaller ones. as_given: stop then, and say what would fit.",
+        description="auto: choose the forward passes, and gradient checkpointing where that is auto, that are "
+        "predicted to fit, with the same effective batch; if memory runs out nevertheless, continue from the last "
+        "checkpoint with smaller ones. as_given: stop then, and say what would fit.",
     )
     distributed: Annotated[DistributedConfig, RUNTIME] = DistributedConfig()
     speed: Annotated[Literal["auto", "plain"], RUNTIME] = Field(
         "auto",
-        description="auto: where memory has room for it, 4-bit weights are unpacked once and not in every pass; the "
-        "weights are the same numbers, and so is the adapter in float32. plain: they stay packed.",
+        description="auto: where memory has room, 4-bit weights are unpacked once and not in every pass; the weights "
+        "are the same numbers, and so is the adapter in float32. plain: they stay packed.",
     )
     compile: Annotated[bool, RUNTIME] = Field(
         False,
-        description="Have torch.compile make one kernel of what stands between matrix products; it takes half a minute "
+        description="Let torch.compile make one kernel of what stands between matrix products; it needs half a minute "
         "at the start and a compiler. The numbers are the same up to rounding.",
     )
     optimizer: Text = Field(
@@ -127,16 +138,16 @@ class TrainConfig(Config):
         0.03, ge=0, description="Below 1 a share of all steps, else a number of steps; scheduler constant has none."
     )
     scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = Field(
-        "constant_with_warmup", description="How the learning rate goes on from its peak."
+        "constant_with_warmup", description="How the learning rate changes after its peak."
     )
     max_grad_norm: PositiveFloat = Field(0.3, description="Gradients are clipped to this norm.")
     neftune_noise_alpha: float = Field(
         0.0,
         ge=0,
-        description="NEFTune: noise on the embeddings while training, of alpha / sqrt(tokens x width), where all that "
-        "is packed into one sequence counts; 5 is usual, 0: none.",
+        description="NEFTune: noise on the embeddings while training, of alpha / sqrt(tokens x width), where tokens "
+        "are those of the whole packed sequence; 5 is usual, 0: none.",
     )
-    group_by_length: bool = Field(False, description="Batch sequences of like length; of no use when packed.")
+    group_by_length: bool = Field(False, description="Batch sequences of similar length; of no use when packed.")
     gradient_checkpointing: Literal["auto", "on", "off"] = Field(
         "auto", description="Recompute activations to save memory; 'auto': on CUDA only."
     )
@@ -146,16 +157,16 @@ class TrainConfig(Config):
     seed: int = Field(42, ge=0, description="Seed of the adapter's first weights, of dropout and of the order of rows.")
     deterministic: bool = Field(
         False,
-        description="Only operations that always give the same: two trainings on a GPU of one kind, with the same "
-        "libraries, then end alike; slower, and one without such a form is refused. A CPU gives the same bytes without "
-        "it, for the same number of threads.",
+        description="Only deterministic operations: two trainings on one kind of GPU with the same libraries then give "
+        "the same adapter; slower, and an operation without a deterministic form is refused. A CPU gives the same "
+        "bytes without it, for the same number of threads.",
     )
     eval_steps: PositiveInt = Field(50, description="Optimizer steps between held-out losses.")
     patience: int = Field(
-        0, ge=0, description="Stop when so many held-out losses in a row are no better than the best; 0: never."
+        0, ge=0, description="Stop after so many held-out losses in a row that are no better than the best; 0: never."
     )
     keep: Literal["last", "best"] = Field(
-        "last", description="The adapter of the last step, or of the lowest held-out loss."
+        "last", description="Keep the adapter of the last step, or of the lowest held-out loss."
     )
     save_steps: Annotated[PositiveInt, RUNTIME] = Field(
         50, description="Optimizer steps between checkpoints; rounded up to a multiple of logging_steps."
@@ -169,14 +180,14 @@ class TrainConfig(Config):
     )
 
     @model_validator(mode="after")
-    def _nothing_is_ignored(self) -> "TrainConfig":
+    def _check_combinations(self) -> "TrainConfig":
         if self.max_steps == 0:
-            raise ValueError("max_steps is 0, and a training has at least one; -1: as many as the epochs need")
+            raise ValueError("max_steps is 0; set 1 or more, or -1 for as many as the epochs need")
         if self.start == "base" and self.replay != 1.0:
-            raise ValueError("replay chooses among rows that a champion knows; set start: champion with it")
+            raise ValueError("replay chooses among the champion's rows; set start: champion with it")
         lora = self.lora
         if self.distributed.strategy != "none" and self.group_by_length:
-            raise ValueError("each process would group by length in its own way; set group_by_length: false")
+            raise ValueError("each process would group by length on its own; set group_by_length: false")
         moves = "init" if lora.init not in ("default", "gaussian") else "use_dora" if lora.use_dora else None
         if self.distributed.strategy == "fsdp" and (moves or lora.bias != "none"):
             raise ValueError(
@@ -185,17 +196,15 @@ class TrainConfig(Config):
             )
         if self.start == "champion" and lora.init != "default":
             raise ValueError(f"lora.init {lora.init} is for a fresh adapter; with start: champion set it to default")
-        if lora.init in MOVE_THE_BASE and self.model.quantization != "none":
-            # The rest, quantized, is not the quantized base less that part: the saved adapter would answer otherwise
-            # than the trained one. PEFT refuses pissa there; for olora it quantizes once more.
+        if lora.init in INITS_THAT_CHANGE_BASE and self.model.quantization != "none":
+            # Quantizing the rest differs from subtracting from the quantized base: the saved adapter would answer
+            # otherwise than the trained one. PEFT refuses pissa there; for olora it quantizes once more.
             raise ValueError(
-                f"lora.init {lora.init} moves the base's weights, which must be whole; set model.quantization: none, "
-                "or lora.init: loftq"
+                f"lora.init {lora.init} changes the base's weights, which must not be quantized; set "
+                "model.quantization: none, or lora.init: loftq"
             )
         if lora.init == "loftq" and self.model.quantization == "none":
-            raise ValueError(
-                "lora.init loftq mends what quantization takes; set model.quantization: nf4, or init: default"
-            )
+            raise ValueError("lora.init loftq makes up for quantization; set model.quantization: nf4, or init: default")
         if lora.plus_ratio != 1 and self.optimizer != "auto" and "adam" not in self.optimizer:
             raise ValueError(f"lora.plus_ratio is LoRA+, for Adam, and optimizer is {self.optimizer}; set it to auto")
         return self

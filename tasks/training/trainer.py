@@ -1,38 +1,95 @@
-"""TRL's trainer as a config tells it to be."""
+"""TRL's trainer, set up from a config. Import it inside a function: it loads torch, transformers and TRL."""
 
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tasks.training.adapted import checkpointing, compute_dtype
-from tasks.training.best import judged, require_heldout
-from tasks.training.fitting.fit import fit_of
+import torch
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
+
+from tasks.data.dataset.folder import IGNORED
+from tasks.engine.errors import UserError
+from tasks.models.model import compute_dtype
+from tasks.training.adapter import uses_checkpointing
+from tasks.training.callbacks import KeepBest, SealCheckpoints, WriteMetrics
+from tasks.training.config import TrainConfig
+from tasks.training.fit import current_fit
 from tasks.training.job import Job
+from tasks.training.speedups import AnswerPositions
+from tasks.training.telemetry import NO_SUMS, Meter, Observer, figures, flops_of, peak_mib
 
-if TYPE_CHECKING:
-    from tasks.training.metered import MeteredTrainer
+
+class AdapterTrainer(SFTTrainer):
+    """Computes for answers alone, resumes in the adapter's dtype, and logs what training costs.
+
+    `rate` is the device's matrix rate in FLOPs a second, for MFU.
+    """
+
+    def __init__(self, *, observe: Observer, rate: float | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        model: Any = self.model
+        AnswerPositions(model.get_base_model().base_model)
+        self.observe = observe
+        self.meter = Meter(observe(lambda: flops_of(model), None), rate)
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
+        following = inputs["labels"][:, 1:]
+        scored = (following[0] != IGNORED).nonzero().flatten()
+        if not scored.numel():  # no answer: one position without a label gives a loss of zero
+            scored = scored.new_zeros(1)
+        given = {**inputs, "shift_labels": following[:, scored], "scored": scored}
+        return super().compute_loss(model, given, *arguments, **options)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Keep each dtype: PEFT loads a 16-bit adapter as float32, and the optimizer is created after that."""
+        adapted: Any = self.model if model is None else model
+        dtypes = {name: each.dtype for name, each in adapted.named_parameters()}
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        for name, each in adapted.named_parameters():
+            each.data = each.data.to(dtypes[name])
+
+    def training_step(self, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
+        self.observe(lambda: self.meter.count(inputs), None)
+        return super().training_step(model, inputs, *arguments, **options)
+
+    def _maybe_log_save_evaluate(self, *arguments: Any, **options: Any) -> None:
+        """Stop the clock meanwhile; where nothing is due, do not wait for the device."""
+        control = self.control
+        due = control.should_log or control.should_evaluate or control.should_save
+        if due:
+            self.observe(self.meter.stop, None)
+        super()._maybe_log_save_evaluate(*arguments, **options)
+        if due:
+            self.observe(self.meter.start, None)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:  # of steps, not of an evaluation or the end; trackers, metrics and the bar get these values
+            logs |= self.cost(since_last=True)
+            if peak := self.observe(peak_mib, 0.0):
+                logs["peak_mib"] = round(peak)
+        super().log(logs, start_time)
+
+    def cost(self, *, since_last: bool = False) -> dict[str, float]:
+        """Of all steps in this process, or those since it was last asked; every process must call it."""
+        own = self.observe(lambda: self.meter.sums(since_last=since_last), NO_SUMS)
+        sums = self.accelerator.reduce(torch.tensor(own, dtype=torch.float64, device=self.args.device), "sum")
+        return self.observe(lambda: figures(sums.tolist()), {})
 
 
 def make_trainer(
     job: Job, model: Any, tokenizer: Any, train: Any, heldout: Any, rate: float | None = None
-) -> "MeteredTrainer":
-    """`rate` is the device's, of matrix products in the compute dtype: see telemetry.py."""
-    import torch
-    from trl.trainer.sft_config import SFTConfig
-
-    from tasks.training.callbacks import Judge, SealCheckpoints, WriteMetrics
-    from tasks.training.metered import MeteredTrainer
-
-    config, fit = job.config, fit_of(job)
-    require_heldout(config, heldout)
+) -> AdapterTrainer:
+    config, fit = job.config, current_fit(job)
+    _require_heldout(config, heldout)
     cuda = model.device.type == "cuda"
+    dtype = compute_dtype(config.model, model.device.type)
     optimizer = config.optimizer
     if optimizer == "auto":
         optimizer = "paged_adamw_32bit" if cuda else "adamw_torch_fused"
     if "tensorboard" in config.report_to:
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(Path(config.tracking_folder) / job.work.name)
-    bf16 = compute_dtype(config, model) == "bfloat16"
     args = SFTConfig(
         output_dir=str(job.checkpoints),
         num_train_epochs=config.epochs,
@@ -47,10 +104,10 @@ def make_trainer(
         lr_scheduler_type=config.scheduler,
         max_grad_norm=config.max_grad_norm,
         train_sampling_strategy="group_by_length" if config.group_by_length else "random",
-        gradient_checkpointing=checkpointing(config, model),
+        gradient_checkpointing=uses_checkpointing(config, model),
         gradient_checkpointing_kwargs={"use_reentrant": False},
-        bf16=bf16,
-        fp16=cuda and compute_dtype(config, model) == "float16",
+        bf16=dtype == torch.bfloat16,
+        fp16=cuda and dtype == torch.float16,
         use_cpu=not cuda,
         seed=config.seed,
         data_seed=config.seed,
@@ -58,9 +115,9 @@ def make_trainer(
         eval_steps=config.eval_steps,
         # A logged loss is the mean since the last line: a checkpoint between two lines would lose half of it.
         save_steps=math.ceil(config.save_steps / config.logging_steps) * config.logging_steps,
-        # The newest may be half-written when a kill comes; the best is kept beside two.
+        # A kill may leave the newest half-written; the best is kept beside two.
         save_total_limit=3 if config.keep == "best" else 2,
-        metric_for_best_model="eval_loss" if judged(config) else None,
+        metric_for_best_model="eval_loss" if _uses_heldout(config) else None,
         neftune_noise_alpha=config.neftune_noise_alpha or None,
         logging_steps=config.logging_steps,
         logging_nan_inf_filter=False,  # it would report the mean of the other losses in place of a NaN
@@ -68,29 +125,33 @@ def make_trainer(
         disable_tqdm=True,  # the parent shows the progress
         dataloader_pin_memory=cuda,
         ddp_find_unused_parameters=False,  # each step uses every weight of the adapter
-        # The dataset is packed, labelled and within the limit already.
-        dataset_kwargs={"skip_prepare_dataset": True},
-        remove_unused_columns=False,  # a sequence's tokens are no column, they are gathered when it is asked for
+        dataset_kwargs={"skip_prepare_dataset": True},  # it is packed, labelled and within the limit already
+        remove_unused_columns=False,  # a sequence's tokens are gathered when it is read, they are not a column
         packing=True,
         max_length=None,
     )
-    # What an adapter that is not random begins with is not to be rounded by the cast below.
-    begun = job.start is not None or config.lora.init == "loftq"
-    whole = [parameter.data for parameter in model.parameters()] if begun else None
-    trainer = MeteredTrainer(
+    # The cast below must not round an adapter that starts with more than random numbers.
+    exact = job.start is not None or config.lora.init == "loftq"
+    before = [parameter.data for parameter in model.parameters()] if exact else None
+    trainer = AdapterTrainer(
+        observe=Observer("telemetry", job.say),
         rate=rate,
         model=model,
         args=args,
         train_dataset=train,
         eval_dataset=heldout,
         processing_class=tokenizer,
-        callbacks=[SealCheckpoints(), WriteMetrics(job.metrics), *([Judge(config)] if judged(config) else [])],
+        callbacks=[
+            SealCheckpoints(),
+            WriteMetrics(job.metrics),
+            *([KeepBest(config)] if _uses_heldout(config) else []),
+        ],
     )
-    # TRL casts a quantized model's adapter to bfloat16; the optimizer is made later, from what it finds then.
-    dtype = getattr(torch, config.adapter_dtype)
+    # TRL casts a quantized model's adapter to bfloat16; the optimizer is created later, from what it finds then.
+    adapter_dtype = getattr(torch, config.adapter_dtype)
     for index, parameter in enumerate(model.parameters()):
         if parameter.requires_grad:
-            parameter.data = (whole[index] if whole else parameter.data).to(dtype)
+            parameter.data = (before[index] if before else parameter.data).to(adapter_dtype)
     if config.lora.plus_ratio != 1:
         from peft.optimizers import create_loraplus_optimizer
 
@@ -103,3 +164,16 @@ def make_trainer(
             **settings,
         )
     return trainer
+
+
+def _uses_heldout(config: TrainConfig) -> bool:
+    return config.keep == "best" or config.patience > 0
+
+
+def _require_heldout(config: TrainConfig, heldout: Any) -> None:
+    if _uses_heldout(config) and heldout is None:
+        setting = "keep is best" if config.keep == "best" else f"patience is {config.patience}"
+        raise UserError(
+            f"train.{setting}, and no rows are held out to judge by",
+            "raise build.heldout_share, or set train.keep to last and train.patience to 0",
+        )

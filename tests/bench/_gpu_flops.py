@@ -7,10 +7,10 @@ it. A multiplication with an addition counts as two.
 
 from math import prod
 
-from tasks.training.fitting.memory import Shape
+from tasks.training.memory import BaseShape
 
 
-def flops(shape: Shape, *, trained: int, tokens: int, scored: int, pairs: int) -> int:
+def flops(shape: BaseShape, *, trained: int, tokens: int, scored: int, pairs: int) -> int:
     """Forward and backward pass of `tokens` tokens, of which `scored` have a loss, in rows that make `pairs` pairs.
 
     - a frozen weight of a linear layer: 2 a token forward, 2 for the gradient of its input; none for its own

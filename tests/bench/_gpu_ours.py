@@ -14,14 +14,14 @@ from typing import Any
 def main(config: dict[str, Any], train: str, base: str, out: str) -> None:
     from tasks.training.config import TrainConfig
     from tasks.training.job import Job
-    from tasks.training.launch import watch
+    from tasks.training.launch import run_child
 
     work, made = Path(out) / "work", Path(out) / "made"
     work.mkdir(parents=True)
     made.mkdir()
     given = TrainConfig.model_validate(config)
     job = Job(config=given, train=Path(train), heldout=None, base=Path(base), work=work, out=made)
-    watch(job, module="tests.bench._gpu_loop")
+    run_child(job, module="tests.bench._gpu_loop")
     print(json.dumps(json.loads((work / "measured.json").read_bytes()) | json.loads(job.fit.read_bytes())))
 
 

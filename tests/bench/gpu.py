@@ -40,7 +40,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks.engine.code.source import ROOT
-from tasks.training.fitting.memory import shape_of
+from tasks.training.memory import shape_of
 from tests.bench import _gpu_data, _gpu_models
 from tests.bench._gpu_data import Rows
 from tests.bench._gpu_flops import flops

@@ -154,8 +154,8 @@ CHANGES: dict[str, tuple[Callable[[Project], object], Stale]] = {
         },
     ),
     "code of the training child": (
-        lambda p: p.edit("tasks/training/result.py", '"epochs": job.config.epochs,', '"epochs": 1.0,'),
-        {"train": [code("tasks/training/result.py", changed=("save",))]},
+        lambda p: p.edit("tasks/training/outputs.py", '"epochs": job.config.epochs,', '"epochs": 1.0,'),
+        {"train": [code("tasks/training/outputs.py", changed=("save_result",))]},
     ),
     "metric added": (
         lambda p: (

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tasks.engine.code.source import ROOT
-from tasks.training.fitting.memory import shape_of
+from tasks.training.memory import shape_of
 from tests.bench import _gpu_data, _gpu_models
 from tests.bench._gpu_clock import counted
 from tests.bench._gpu_flops import flops

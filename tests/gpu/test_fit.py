@@ -10,7 +10,7 @@ import pytest
 
 from tasks.engine.errors import UserError
 from tasks.training.config import LoraConfig, TrainConfig
-from tasks.training.fitting.memory import CONTEXT
+from tasks.training.memory import CONTEXT
 from tests.gpu.trained import trained
 
 CONFIG = TrainConfig(batch_size=4, accumulation=4, max_steps=3, logging_steps=1, lora=LoraConfig(dropout=0.0))

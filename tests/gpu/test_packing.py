@@ -33,7 +33,7 @@ def trainer(request, inputs, memory, tmp_path_factory):
 
     from tasks.data.dataset.folder import load
     from tasks.models.model import load_tokenizer
-    from tasks.training.adapted import adapted
+    from tasks.training.adapter import load_with_adapter
     from tasks.training.job import Job
     from tasks.training.trainer import make_trainer
 
@@ -41,7 +41,7 @@ def trainer(request, inputs, memory, tmp_path_factory):
     folder = tmp_path_factory.mktemp("job")
     config = TrainConfig.model_validate({"lora": NO_DROPOUT, **WAYS[request.param]})
     job = Job(config=config, train=inputs.train, heldout=None, base=inputs.base, work=folder, out=folder)
-    made = make_trainer(job, adapted(job), load_tokenizer(inputs.base), load(inputs.train), None)
+    made = make_trainer(job, load_with_adapter(job), load_tokenizer(inputs.base), load(inputs.train), None)
     torch.manual_seed(1)
     for name, weight in made.model.named_parameters():
         if "lora_B" in name:

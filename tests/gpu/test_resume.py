@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from tasks.training.checkpoints import last_whole
 from tasks.training.config import LoraConfig, TrainConfig
+from tasks.training.outputs import last_intact
 from tests.gpu.trained import trained
 from tests.tasks.test_train import children_of, wait_for
 
@@ -37,7 +37,7 @@ def test_a_training_killed_at_a_checkpoint_goes_on_with_its_loss_curve(inputs, t
     whole = trained(tmp_path / "whole", inputs, CONFIG)
     work = tmp_path / "killed/work"
     parent = subprocess.Popen([sys.executable, "-c", RUN, str(tmp_path / "killed"), *map(str, inputs)])
-    wait_for(lambda: last_whole(work / "checkpoints"), parent, seconds=300)
+    wait_for(lambda: last_intact(work / "checkpoints"), parent, seconds=300)
     parent.kill()  # its child dies with it
     parent.wait()
     wait_for(lambda: not children_of(work))

@@ -13,10 +13,10 @@ import pytest
 
 from tasks.engine.errors import UserError
 from tasks.train import train
-from tasks.training.checkpoints import last_whole, seal
 from tasks.training.config import LoraConfig, TrainConfig
 from tasks.training.job import Job
-from tasks.training.launch import watch
+from tasks.training.launch import run_child
+from tasks.training.outputs import last_intact, seal
 from tests.tasks.tiny import inputs_in
 from tests.tasks.training import telling
 
@@ -102,7 +102,7 @@ def test_the_record_and_every_log_line_tell_what_the_training_cost(undisturbed):
 def test_a_killed_training_resumes_and_ends_with_the_same_bytes(undisturbed, inputs, tmp_path):
     parent = start(inputs, tmp_path)
     work = tmp_path / "work"
-    wait_for(lambda: last_whole(work / "checkpoints"), parent)
+    wait_for(lambda: last_intact(work / "checkpoints"), parent)
     parent.kill()
     parent.wait()
     wait_for(lambda: not children_of(work))
@@ -122,7 +122,7 @@ def test_deterministic_trainings_give_the_same_bytes_and_begin_with_what_cuda_ne
         work, out = tmp_path / name / "work", tmp_path / name / "out"
         for folder in (work, out):
             folder.mkdir(parents=True)
-        watch(Job(config=config, **inputs, work=work, out=out), module=telling.__name__)
+        run_child(Job(config=config, **inputs, work=work, out=out), module=telling.__name__)
         return content(out), json.loads((work / "told.json").read_text())
 
     (first, told), (second, _), (_, plainly) = trained("a", True), trained("b", True), trained("c", False)
@@ -193,9 +193,9 @@ def test_a_checkpoint_that_is_not_whole_is_passed_over(tmp_path):
         (folder / "weights").write_text("w")
         if sealed:
             seal(folder)
-    assert last_whole(tmp_path).name == "checkpoint-10"
+    assert last_intact(tmp_path).name == "checkpoint-10"
     (tmp_path / "checkpoint-10/weights").write_text("x")
-    assert last_whole(tmp_path).name == "checkpoint-2"
+    assert last_intact(tmp_path).name == "checkpoint-2"
 
 
 class Bomb:
@@ -234,7 +234,7 @@ def test_a_pickle_in_a_checkpoint_is_not_run_though_its_seal_is_right(stopped, i
     import torch
 
     work = Path(shutil.copytree(stopped, tmp_path / "work"))
-    checkpoint = last_whole(work / "checkpoints")
+    checkpoint = last_intact(work / "checkpoints")
     torch.save({"python": Bomb(tmp_path / "ran")}, checkpoint / name)
     if name == "adapter_model.bin":  # PEFT takes it where the other is not
         (checkpoint / "adapter_model.safetensors").unlink()
@@ -250,7 +250,7 @@ def test_a_pickle_in_a_checkpoint_is_not_run_though_its_seal_is_right(stopped, i
 
 def test_a_misspelt_target_module_is_refused_with_the_nearest_name(inputs, tmp_path):
     config = QUICK.model_copy(update={"lora": LoraConfig(target_modules=("q_proj", "v_porj"))})
-    with pytest.raises(UserError, match="'v_porj', which this model has not; did you mean 'v_proj'"):
+    with pytest.raises(UserError, match="'v_porj', which this model lacks; did you mean 'v_proj'"):
         run(config, inputs, tmp_path)
 
 
@@ -262,9 +262,9 @@ def test_a_loss_that_is_no_number_stops_the_training_with_a_remedy(inputs, tmp_p
 
 def test_a_last_step_that_no_line_tells_of_leaves_no_adapter_of_no_numbers(inputs, tmp_path):
     config = QUICK.model_copy(update={"learning_rate": 1e30, "max_grad_norm": 1e30, "logging_steps": 9, "max_steps": 3})
-    with pytest.raises(UserError, match="weights that are no numbers after step 3.*\n.*lower train.learning_rate"):
+    with pytest.raises(UserError, match="weights that are not finite after step 3.*\n.*lower train.learning_rate"):
         run(config, inputs, tmp_path)
-    assert last_whole(tmp_path / "work/checkpoints") is None
+    assert last_intact(tmp_path / "work/checkpoints") is None
     assert not any((tmp_path / "out").iterdir())
 
 
@@ -308,7 +308,7 @@ def test_a_cancelled_parent_alone_ends_its_child_within_ten_seconds_and_the_chec
     """SIGTERM to the flow's process, not to its group; and a child that is stopped hears nothing but SIGKILL."""
     work = tmp_path / "work"
     parent = start(inputs, tmp_path, CANCELLED, stdout=subprocess.PIPE)
-    wait_for(lambda: last_whole(work / "checkpoints"), parent)
+    wait_for(lambda: last_intact(work / "checkpoints"), parent)
     if stops:
         for child in children_of(work):
             os.kill(int(child), signal.SIGSTOP)
@@ -318,7 +318,7 @@ def test_a_cancelled_parent_alone_ends_its_child_within_ten_seconds_and_the_chec
     assert time.monotonic() - began < 10
     assert told == b"cancelled\n"
     assert children_of(work) == []
-    assert last_whole(work / "checkpoints")
+    assert last_intact(work / "checkpoints")
 
 
 @SLOW
@@ -326,7 +326,7 @@ def test_the_child_of_a_training_in_another_thread_dies_with_the_process(inputs,
     """Linux tells a child that its parent's thread has ended; here that is not the main one."""
     code = RUN.replace("\ntrain(", "\nimport threading\nthreading.Thread(target=lambda: train(")
     parent = start(inputs, tmp_path, code.rstrip() + ").start()\n")
-    wait_for(lambda: last_whole(tmp_path / "work/checkpoints"), parent)
+    wait_for(lambda: last_intact(tmp_path / "work/checkpoints"), parent)
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     wait_for(lambda: not children_of(tmp_path / "work"), seconds=20)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tasks.models.model import ModelConfig
-from tasks.training.faster.attention import BY_ROW, _on_cuda, by_row, implementation, reach
+from tasks.training.speedups import BY_ROW, _on_cuda, by_row, by_row_limit, choose_attention
 
 
 @pytest.mark.parametrize(
@@ -25,13 +25,13 @@ from tasks.training.faster.attention import BY_ROW, _on_cuda, by_row, implementa
     ],
 )
 def test_a_row_may_be_as_long_as_every_layer_looks_back(about, tokens):
-    assert reach(about) == tokens
+    assert by_row_limit(about) == tokens
 
 
 def test_rows_that_are_longer_than_that_are_masked():
-    assert implementation(ModelConfig(), 512, 512, cuda=False) == BY_ROW
-    assert implementation(ModelConfig(), 512, 513, cuda=False) == "sdpa"
-    assert implementation(ModelConfig(attention="eager"), 512, 512, cuda=False) == "eager"
+    assert choose_attention(ModelConfig(), 512, 512, cuda=False) == BY_ROW
+    assert choose_attention(ModelConfig(), 512, 513, cuda=False) == "sdpa"
+    assert choose_attention(ModelConfig(attention="eager"), 512, 512, cuda=False) == "eager"
 
 
 @pytest.mark.parametrize("scored", [None, [2, 3, 6]])

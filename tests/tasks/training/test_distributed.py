@@ -12,12 +12,11 @@ from pydantic import ValidationError
 from tasks.engine.errors import UserError
 from tasks.engine.key import identity
 from tasks.train import train
-from tasks.training.checkpoints import last_whole, step_of
 from tasks.training.config import TrainConfig
-from tasks.training.fitting.fit import Fit, keep
+from tasks.training.distributed import ACCELERATE_CONFIG
+from tasks.training.fit import Fit, per_process, process_count, save_fit, split_batch
 from tasks.training.job import Job
-from tasks.training.processes.launcher import CONFIG
-from tasks.training.processes.shares import processes, share, shared
+from tasks.training.outputs import last_intact, step_of
 from tests.tasks.test_train import children_of, content, start, wait_for
 from tests.tasks.tiny import inputs_in
 
@@ -54,20 +53,20 @@ def by(strategy: str, count: int | str = 2, config: TrainConfig = THIRTY) -> Tra
     ],
 )
 def test_each_process_takes_its_share_of_the_same_effective_batch(given, count, each):
-    assert share(given, count) == each
+    assert split_batch(given, count) == each
     assert each.batch * count == given.batch
     assert each.micro_batch <= given.micro_batch
 
 
 def test_a_batch_that_does_not_divide_is_refused_with_a_number_that_does():
     with pytest.raises(UserError, match="is 8, which 6 processes cannot share evenly\n.*processes to 4"):
-        share(Fit(2, 4), 6)
+        split_batch(Fit(2, 4), 6)
 
 
 def test_auto_counts_gpus_and_says_so_where_there_is_none():
     config = by("ddp", "auto").model_copy(update={"model": THIRTY.model.model_copy(update={"device": "cpu"})})
     with pytest.raises(UserError, match="is auto, and there is no GPU to count\n.*to a number"):
-        processes(config)
+        process_count(config)
 
 
 def test_how_many_train_is_no_part_of_the_recipe():
@@ -91,10 +90,10 @@ def test_what_cannot_be_sharded_or_dealt_out_is_refused_before_it_runs(update, w
 def test_a_fit_that_was_found_for_another_number_of_processes_is_forgotten(tmp_path):
     names = dict.fromkeys(("train", "base", "work", "out"), tmp_path)
     job = Job(config=by("none").model_copy(update={"fit": "auto"}), heldout=None, **names)
-    keep(job, Fit(1, 8))
-    assert shared(job) == job.model_copy(update={"config": shared(job).config})
+    save_fit(job, Fit(1, 8))
+    assert per_process(job) == job.model_copy(update={"config": per_process(job).config})
     assert job.fit.exists()
-    two = shared(job.model_copy(update={"config": by("ddp").model_copy(update={"fit": "auto"})}))
+    two = per_process(job.model_copy(update={"config": by("ddp").model_copy(update={"fit": "auto"})}))
     assert (two.config.batch_size, two.config.accumulation) == (2, 2)
     assert not job.fit.exists()
 
@@ -102,7 +101,16 @@ def test_a_fit_that_was_found_for_another_number_of_processes_is_forgotten(tmp_p
 def test_accelerate_takes_the_config_as_one_that_starts_several_processes():
     from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 
-    words = ["--config_file", str(CONFIG), "--num_processes", "3", "-m", "tasks.training.loop", "job.json", "1"]
+    words = [
+        "--config_file",
+        str(ACCELERATE_CONFIG),
+        "--num_processes",
+        "3",
+        "-m",
+        "tasks.training.loop",
+        "job.json",
+        "1",
+    ]
     args, defaults, _ = _validate_launch_command(launch_command_parser().parse_args(words))
     assert defaults.distributed_type == "MULTI_GPU"
     assert (args.multi_gpu, args.use_fsdp, args.num_processes, args.num_machines) == (True, False, 3, 1)
@@ -202,12 +210,12 @@ train(by("fsdp"), **inputs, work=folder / "work", out=folder / "out")
 def test_a_killed_parent_leaves_no_process_and_the_sharded_training_resumes_to_the_same_bytes(inputs, fsdp, tmp_path):
     work = tmp_path / "work"
     parent = start(inputs, tmp_path, RUN)
-    wait_for(lambda: last_whole(work / "checkpoints"), parent)
+    wait_for(lambda: last_intact(work / "checkpoints"), parent)
     assert len(children_of(work)) == 3  # the launcher and two processes
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     wait_for(lambda: not children_of(work), seconds=20)
-    assert step_of(last_whole(work / "checkpoints")) < 30
+    assert step_of(last_intact(work / "checkpoints")) < 30
     resumed = run(by("fsdp"), inputs, tmp_path, "resumed")
     assert "resuming from checkpoint-" in (work / "metrics.jsonl").read_text()
     assert content(resumed) == content(fsdp)
@@ -226,7 +234,7 @@ def test_a_process_that_is_killed_ends_all_and_one_process_can_go_on(inputs, one
 
     thread = threading.Thread(target=training)
     thread.start()
-    wait_for(lambda: last_whole(work / "checkpoints"))
+    wait_for(lambda: last_intact(work / "checkpoints"))
     os.kill(second(work), signal.SIGKILL)
     thread.join(60)
     assert ended == [[]]

@@ -3,9 +3,9 @@
 import pytest
 
 from tasks.engine.errors import UserError
-from tasks.training.checkpoints import last_whole
-from tasks.training.failures import LostGpu, explained, gpu_failure, model_explained
-from tasks.training.launch import watch
+from tasks.training.failures import LostGpu, explain_failures, gpu_failure
+from tasks.training.launch import run_child
+from tasks.training.outputs import last_intact
 from tests.tasks.test_train import QUICK, content
 from tests.tasks.tiny import inputs_in
 from tests.tasks.training import lost_gpu
@@ -28,12 +28,15 @@ def job(folder, inputs, how="", **settings):
 
 def test_after_a_lost_gpu_a_new_process_goes_on_from_the_checkpoint_to_the_same_bytes(inputs, tmp_path, capsys):
     lost = job(tmp_path / "lost", inputs, "once", **ON_A_CPU)
-    watch(lost, module=lost_gpu.__name__)
+    run_child(lost, module=lost_gpu.__name__)
     told = capsys.readouterr().err
-    assert "the GPU was lost: CUDA error: unspecified launch failure. Once more in a new process, from step 4" in told
+    assert (
+        "the GPU was lost: CUDA error: unspecified launch failure. Trying once more in a new process, from step 4"
+        in told
+    )
     assert "resuming from checkpoint-4" in lost.metrics.read_text()
     undisturbed = job(tmp_path / "undisturbed", inputs, "again", **ON_A_CPU)
-    watch(undisturbed, module=lost_gpu.__name__)
+    run_child(undisturbed, module=lost_gpu.__name__)
     assert content(lost.out) == content(undisturbed.out)
 
 
@@ -48,11 +51,11 @@ def test_after_a_lost_gpu_a_new_process_goes_on_from_the_checkpoint_to_the_same_
 def test_a_gpu_that_stays_lost_ends_the_training_and_the_checkpoint_is_kept(inputs, tmp_path, how, settings, then):
     lost = job(tmp_path, inputs, how, **settings)
     with pytest.raises(LostGpu) as told:
-        watch(lost, module=lost_gpu.__name__)
+        run_child(lost, module=lost_gpu.__name__)
     assert told.value.what.startswith("the GPU was lost: ")
     assert f"unspecified launch failure; then, in a new process: {then}" in told.value.what
     assert "nvidia-smi" in told.value.remedy and "the checkpoint of step 4 is kept" in told.value.remedy
-    assert last_whole(lost.checkpoints).name == "checkpoint-4"
+    assert last_intact(lost.checkpoints).name == "checkpoint-4"
 
 
 @pytest.mark.parametrize(
@@ -65,12 +68,13 @@ def test_a_gpu_that_stays_lost_ends_the_training_and_the_checkpoint_is_kept(inpu
         "NCCL error in: ProcessGroupNCCL.cpp:3690, unhandled cuda error, NCCL version 2.29\nncclUnhandledCudaError: …",
     ],
 )
-@pytest.mark.parametrize("context", [explained, model_explained])
-def test_a_lost_gpu_is_known_by_what_cuda_and_nccl_say(tmp_path, inputs, words, context):
+@pytest.mark.parametrize("loading", [True, False])
+def test_a_lost_gpu_is_known_by_what_cuda_and_nccl_say(tmp_path, inputs, words, loading):
     import torch
 
     kind = torch.distributed.DistBackendError if "NCCL" in words else torch.AcceleratorError
-    with pytest.raises(LostGpu, match="restart the worker.*there is no checkpoint yet"), context(job(tmp_path, inputs)):
+    told = pytest.raises(LostGpu, match="restart the worker.*there is no checkpoint yet")
+    with told, explain_failures(job(tmp_path, inputs), loading=loading):
         raise kind(words)
 
 
@@ -78,7 +82,7 @@ def test_an_assertion_on_the_gpu_is_the_datas_fault_and_not_tried_again(tmp_path
     import torch
 
     told = pytest.raises(UserError, match="(?s)device-side assert triggered.*tokenizer")
-    with told as found, explained(job(tmp_path, inputs)):
+    with told as found, explain_failures(job(tmp_path, inputs)):
         raise torch.AcceleratorError("CUDA error: device-side assert triggered\nCUDA kernel errors might be late")
     assert not isinstance(found.value, LostGpu)
 
@@ -89,7 +93,7 @@ def test_an_assertion_on_the_gpu_is_the_datas_fault_and_not_tried_again(tmp_path
 def test_what_is_no_lost_gpu_stays_what_it_is(tmp_path, inputs, words):
     import torch
 
-    with pytest.raises(torch.AcceleratorError, match=words), explained(job(tmp_path, inputs)):
+    with pytest.raises(torch.AcceleratorError, match=words), explain_failures(job(tmp_path, inputs)):
         raise torch.AcceleratorError(words)
     assert gpu_failure(words, job(tmp_path / "again", inputs)) is None
 
@@ -100,7 +104,7 @@ def test_an_operation_without_a_deterministic_form_is_refused_by_the_name_of_the
     torch.use_deterministic_algorithms(True)
     told = pytest.raises(UserError, match="train.deterministic is true.*put_.*\n.*train.deterministic to false")
     try:
-        with told, explained(job(tmp_path, inputs)):
+        with told, explain_failures(job(tmp_path, inputs)):
             torch.zeros(3).put_(torch.tensor([0]), torch.ones(1))
     finally:
         torch.use_deterministic_algorithms(False)

@@ -13,7 +13,7 @@ import pytest
 
 from tasks.train import train
 from tasks.training.config import LoraConfig, TrainConfig
-from tasks.training.fitting.fit import Fit, fit_of, keep, out_of_memory
+from tasks.training.fit import Fit, current_fit, out_of_memory, save_fit
 from tasks.training.job import Job
 from tests.tasks.test_train import children_of
 from tests.tasks.tiny import packed, toy_base
@@ -36,15 +36,15 @@ def job(folder: Path, **settings) -> Job:
 
 
 def test_what_fitted_is_used_again_only_where_the_config_leaves_it_open(tmp_path):
-    keep(job(tmp_path), Fit(1, 8))
-    assert fit_of(job(tmp_path, fit="auto")) == (1, 8)
-    assert fit_of(job(tmp_path)) == (2, 4)
+    save_fit(job(tmp_path), Fit(1, 8))
+    assert current_fit(job(tmp_path, fit="auto")) == (1, 8)
+    assert current_fit(job(tmp_path)) == (2, 4)
 
 
 @pytest.mark.parametrize(
     ("settings", "fit", "remedy"),
     [
-        ({}, Fit(2, 4), "set train.fit to auto, which goes on from the last checkpoint.*batch_size to 1.*tion to 8"),
+        ({}, Fit(2, 4), "set train.fit to auto, which continues from the last checkpoint.*batch_size to 1.*tion to 8"),
         ({}, Fit(1, 8), "^lower build.max_tokens or set train.gradient_checkpointing to on$"),
         ({"gradient_checkpointing": "on"}, Fit(1, 8), "^lower build.max_tokens$"),
         ({"model": {"quantization": "none"}}, Fit(1, 8), "quantization to nf4"),
@@ -147,7 +147,7 @@ def test_out_of_memory_goes_on_from_the_checkpoint_with_smaller_passes_of_the_sa
     done = limited(folder, limit, "auto")
     assert done.returncode == 0, done.stderr
     assert (
-        "train.fit is auto: on with 12 at once and 2 forward passes a step, the same batch of 24, from step 1"
+        "train.fit is auto: continuing with 12 at once and 2 forward passes a step, the same batch of 24, from step 1"
         in done.stderr
     )
     told = json.loads((folder / "work/fit.json").read_bytes())

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tasks.models.model import ModelConfig
-from tasks.training.adapted import adapted
+from tasks.training.adapter import load_with_adapter
 from tasks.training.config import LoraConfig, TrainConfig
 from tasks.training.job import Job
 from tasks.training.trainer import make_trainer
@@ -27,7 +27,7 @@ def trainer(request, tmp_path_factory):
     base, data = toy_base(folder / "base"), packed(folder / "train", rows=2)
     config = TrainConfig(model=ModelConfig(attention=request.param), lora=LoraConfig(dropout=0.0))
     job = Job(config=config, train=data, heldout=None, base=base, work=folder, out=folder)
-    made = make_trainer(job, adapted(job), load_tokenizer(base), load(data), None)
+    made = make_trainer(job, load_with_adapter(job), load_tokenizer(base), load(data), None)
     torch.manual_seed(1)
     for name, weight in made.model.named_parameters():
         if "lora_B" in name:  # zeros at first: the adapter would do nothing

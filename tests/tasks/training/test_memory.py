@@ -9,11 +9,10 @@ import pytest
 
 from tasks.models.model import ModelConfig
 from tasks.training.config import TrainConfig
-from tasks.training.faster.unpacked import unpacks
-from tasks.training.fitting.fit import Fit, fit_of, keep
-from tasks.training.fitting.memory import CONTEXT, RESERVE, Need, Shape, Step, predict, shape_of
-from tasks.training.fitting.plan import choose, planned, rows
+from tasks.training.fit import Fit, choose, current_fit, options, plan_memory, save_fit
 from tasks.training.job import Job
+from tasks.training.memory import CONTEXT, RESERVE, BaseShape, Need, Step, predict, shape_of
+from tasks.training.speedups import may_unpack
 from tests.tasks.tiny import packed, toy_base
 
 BF16 = {"compute_dtype": "bfloat16"}  # on a CPU, too: autocast keeps then what it keeps on a GPU
@@ -93,19 +92,19 @@ def resident(model: Any, optimizer: Any) -> int:
 def measured_and_predicted(folder: Path, kind: str, length: int, shape: dict[str, int], **settings) -> tuple[int, Need]:
     from tasks.data.dataset.folder import load
     from tasks.models.model import load_tokenizer
-    from tasks.training.adapted import adapted
+    from tasks.training.adapter import load_with_adapter
     from tasks.training.trainer import make_trainer
 
     config = TrainConfig(**{"batch_size": 1, "accumulation": 2, "max_steps": 2, **settings})
     base = base_of(folder / "base", kind, **shape)
     train = sequences(folder / "train", length=length, count=2 * config.batch_size * config.accumulation)
     job = Job(config=config, train=train, heldout=None, base=base, work=folder, out=folder)
-    trainer = make_trainer(job, adapted(job), load_tokenizer(base), load(train), None)
+    trainer = make_trainer(job, load_with_adapter(job), load_tokenizer(base), load(train), None)
     peak = peak_of_second_step(trainer)
     narrow = 2 if config.model.compute_dtype == "bfloat16" else 4
     checkpointing = config.gradient_checkpointing == "on"
     attention = trainer.model.config._attn_implementation
-    step = Step(config.batch_size, length, 0.25, checkpointing, narrow, attention, False, unpacks(config))
+    step = Step(config.batch_size, length, 0.25, checkpointing, narrow, attention, False, may_unpack(config))
     return peak + resident(trainer.model, trainer.optimizer), predict(shape_of(base), config, step)
 
 
@@ -206,7 +205,7 @@ def test_the_peak_of_a_step_is_predicted_within_a_tenth(case, tmp_path):
     assert need.total == pytest.approx(measured, rel=0.1)
 
 
-SEVEN_B = Shape(
+SEVEN_B = BaseShape(
     hidden=4096,
     layers=32,
     heads=32,
@@ -228,14 +227,14 @@ SEVEN_B = Shape(
         }.items()
     },
     others=2 * 32768 * 4096 + 65 * 4096,
-    reach=math.inf,
+    by_row_limit=math.inf,
 )
 CONFIG = TrainConfig(batch_size=2, accumulation=8)
 
 
 def on_a_card(gib: float, attention: str = "flash_attention_2", length: int = 1024, **settings):
     config = CONFIG.model_copy(update=settings)
-    found = rows(SEVEN_B, config, Step(2, length, 0.25, True, 2, attention, True))
+    found = options(SEVEN_B, config, Step(2, length, 0.25, True, 2, attention, True))
     return choose(found, gib * 2**30)
 
 
@@ -272,10 +271,10 @@ def test_with_memory_to_spare_all_of_a_step_goes_through_at_once(tmp_path):
 
     train, base = packed(tmp_path / "train", rows=4), toy_base(tmp_path / "base")
     job = Job(config=TrainConfig(fit="auto"), train=train, heldout=None, base=base, work=tmp_path, out=tmp_path)
-    after, predicted = planned(job, load(train))
+    after, predicted = plan_memory(job, load(train))
     assert after.config == job.config.model_copy(update={"gradient_checkpointing": "off"})
     assert json.loads(job.fit.read_bytes()) == {"micro_batch": 8, "accumulation": 1, "checkpointing": False}
-    assert fit_of(job) == (8, 1)
+    assert current_fit(job) == (8, 1)
     assert predicted["predicted_mib"] > 100
     assert "8 at once without checkpointing, 1 forward passes a step, the same batch of 8" in job.metrics.read_text()
 
@@ -286,8 +285,8 @@ def test_with_a_mask_nothing_changes(tmp_path):
     train, base = packed(tmp_path / "train", rows=4), toy_base(tmp_path / "base")
     config = TrainConfig(fit="auto", model=ModelConfig(attention="sdpa"))
     job = Job(config=config, train=train, heldout=None, base=base, work=tmp_path, out=tmp_path)
-    planned(job, load(train))
-    assert fit_of(job) == (2, 4)
+    plan_memory(job, load(train))
+    assert current_fit(job) == (2, 4)
     assert "2 at once without checkpointing, 4 forward passes a step, as given" in job.metrics.read_text()
 
 
@@ -296,19 +295,35 @@ def test_what_was_halved_when_memory_ran_out_is_not_chosen_anew(tmp_path):
 
     train, base = packed(tmp_path / "train", rows=4), toy_base(tmp_path / "base")
     job = Job(config=TrainConfig(fit="auto"), train=train, heldout=None, base=base, work=tmp_path, out=tmp_path)
-    keep(job, Fit(1, 8))
-    after, _ = planned(job, load(train))
-    assert fit_of(after) == (1, 8)
+    save_fit(job, Fit(1, 8))
+    after, _ = plan_memory(job, load(train))
+    assert current_fit(after) == (1, 8)
     assert after.config == job.config.model_copy(update={"speed": "plain"})  # memory is scarce
 
 
-def test_a_model_whose_config_does_not_tell_is_trained_as_given(tmp_path):
+SIZES = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 1, "vocab_size": 300}
+
+
+@pytest.mark.parametrize(
+    "config", [{"n_embd": 64}, {**SIZES, "intermediate_size": [128, 256]}, {**SIZES, "intermediate_size": None}]
+)
+def test_a_model_whose_config_lacks_a_size_is_trained_as_given(config, tmp_path):
     from tasks.data.dataset.folder import load
 
     train, base = packed(tmp_path / "train", rows=4), tmp_path / "base"
     base.mkdir()
-    (base / "config.json").write_text('{"n_embd": 64}')
+    (base / "config.json").write_text(json.dumps(config))
     job = Job(config=TrainConfig(fit="auto"), train=train, heldout=None, base=base, work=tmp_path, out=tmp_path)
     plain = job.config.model_copy(update={"speed": "plain"})
-    assert planned(job, load(train)) == (job.model_copy(update={"config": plain}), {})
+    assert plan_memory(job, load(train)) == (job.model_copy(update={"config": plain}), {})
     assert not job.fit.exists()
+
+
+def test_a_prediction_that_fails_is_reported_and_the_model_is_trained_as_given(tmp_path, monkeypatch):
+    from tasks.data.dataset.folder import load
+
+    train, base = packed(tmp_path / "train", rows=4), toy_base(tmp_path / "base")
+    job = Job(config=TrainConfig(fit="auto"), train=train, heldout=None, base=base, work=tmp_path, out=tmp_path)
+    monkeypatch.setattr("tasks.training.fit.predict", lambda *_: 1 / 0)
+    assert plan_memory(job, load(train)) == (job.with_config(speed="plain"), {})
+    assert "memory prediction is off, the training goes on: ZeroDivisionError" in job.metrics.read_text()

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from tasks.engine.errors import UserError
 from tasks.train import train
-from tasks.training.checkpoints import last_whole, seal
 from tasks.training.config import TrainConfig
 from tasks.training.job import Job
+from tasks.training.outputs import last_intact, seal
 from tests.tasks.test_train import content, start, wait_for
 from tests.tasks.tiny import inputs_in
 
@@ -54,20 +54,20 @@ def trainer_of(job: Job):
 
     from tasks.data.dataset.folder import load
     from tasks.models.model import load_tokenizer
-    from tasks.training.adapted import adapted
+    from tasks.training.adapter import load_with_adapter
     from tasks.training.trainer import make_trainer
 
     set_seed(job.config.seed)
-    return make_trainer(job, adapted(job), load_tokenizer(job.base), load(job.train), load(job.heldout))
+    return make_trainer(job, load_with_adapter(job), load_tokenizer(job.base), load(job.train), load(job.heldout))
 
 
 def trained(job: Job):
-    from tasks.training.result import save
+    from tasks.training.outputs import save_result
 
     trainer = trainer_of(job)
     trainer.train()
     learnt = logits(trainer.model)
-    save(job, trainer, examples=8)
+    save_result(job, trainer, examples=8)
     return trainer, learnt
 
 
@@ -215,28 +215,28 @@ def test_layers_named_in_a_pattern_have_their_own_rank_and_scale(inputs, tmp_pat
     [
         ({"rank_pattern": {"down_porj": 8}}, "rank_pattern names 'down_porj'.*did you mean 'down_proj'"),
         ({"alpha_pattern": {"layers.7.mlp.up_proj": 8}}, "alpha_pattern names 'layers.7.mlp.up_proj'"),
-        ({"rank_pattern": {"v_proj": 8}, "target_modules": ("q_proj",)}, "'v_proj', which is no adapted layer"),
+        ({"rank_pattern": {"v_proj": 8}, "target_modules": ("q_proj",)}, "'v_proj', which fits no adapted layer"),
     ],
 )
 def test_a_pattern_that_fits_no_adapted_layer_is_refused(inputs, tmp_path, lora, says):
-    from tasks.training.adapted import adapted
+    from tasks.training.adapter import load_with_adapter
 
     with pytest.raises(UserError, match=says):
-        adapted(job_of(recipe(lora), inputs, tmp_path))
+        load_with_adapter(job_of(recipe(lora), inputs, tmp_path))
 
 
 @pytest.mark.parametrize(
     ("lora", "settings", "says"),
     [
-        ({"init": "pissa"}, {}, "must be whole; set model.quantization: none"),
-        ({"init": "loftq"}, WHOLE, "mends what quantization takes"),
+        ({"init": "pissa"}, {}, "must not be quantized; set model.quantization: none"),
+        ({"init": "loftq"}, WHOLE, "makes up for quantization"),
         ({"init": "pissa", "use_dora": True}, WHOLE, "set use_dora: false"),
         ({"init": "olora", "bias": "all"}, WHOLE, "set bias: none"),
         ({"init": "pissa", "use_rslora": True, "rank_pattern": {"q_proj": 2}}, WHOLE, "leave one of the three out"),
         ({"init": "loftq", "use_dora": True}, {}, "set use_dora: false"),
         ({"init": "loftq"}, {"start": "champion"}, "with start: champion set it to default"),
         ({"plus_ratio": 16}, {"optimizer": "adafactor"}, "for Adam, and optimizer is adafactor"),
-        ({"rank_pattern": {"q_(proj": 2}}, {}, "no regular expression"),
+        ({"rank_pattern": {"q_(proj": 2}}, {}, "not a layer.s name or a regular expression"),
     ],
 )
 def test_what_cannot_go_together_is_refused_before_anything_is_loaded(lora, settings, says):
@@ -262,16 +262,16 @@ def test_a_warm_start_takes_the_champions_method_with_its_weights(inputs, tmp_pa
 @pytest.mark.parametrize(
     ("lora", "says"),
     [
-        ({"rank_pattern": {"q_proj": 2}}, "use_dora is false, and the champion's adapter, to go on from, has true"),
-        ({"use_dora": True}, r'rank_pattern is {}, and .* has {"q_proj":2}\n.*set train.lora.rank_pattern to'),
-        ({"use_dora": True, "use_rslora": True}, "use_rslora is true, and .* has false"),
+        ({"rank_pattern": {"q_proj": 2}}, "use_dora is false, but the champion's adapter has true"),
+        ({"use_dora": True}, r'rank_pattern is {}, but .* has {"q_proj":2}\n.*set train.lora.rank_pattern to'),
+        ({"use_dora": True, "use_rslora": True}, "use_rslora is true, but .* has false"),
     ],
 )
 def test_another_method_than_the_champions_is_refused(inputs, tmp_path, champion, lora, says):
-    from tasks.training.adapted import adapted
+    from tasks.training.adapter import load_with_adapter
 
     with pytest.raises(UserError, match=says):
-        adapted(job_of(recipe(lora, start="champion"), inputs, tmp_path, start=champion[0]))
+        load_with_adapter(job_of(recipe(lora, start="champion"), inputs, tmp_path, start=champion[0]))
 
 
 JUDGED = {"learning_rate": 1e-2, "max_steps": 20, "eval_steps": 2, "patience": 2, "keep": "best", **WHOLE}
@@ -283,9 +283,9 @@ def held_out(job: Job) -> dict[int, float]:
 
 
 def run(job: Job) -> None:
-    from tasks.training.loop import _run
+    from tasks.training.loop import run
 
-    _run(job)
+    run(job)
 
 
 def test_training_stops_when_the_held_out_loss_rises_and_the_best_adapter_is_kept(inputs, tmp_path):
@@ -341,9 +341,9 @@ def test_a_checkpoint_whose_best_one_is_gone_is_passed_over(tmp_path):
         state = {"best_model_checkpoint": f"/elsewhere/checkpoint-{best}"}
         (folder / "trainer_state.json").write_text(json.dumps(state))
         seal(folder)
-    assert last_whole(tmp_path).name == "checkpoint-6"
+    assert last_intact(tmp_path).name == "checkpoint-6"
     shutil.rmtree(tmp_path / "checkpoint-4")
-    assert last_whole(tmp_path).name == "checkpoint-2"
+    assert last_intact(tmp_path).name == "checkpoint-2"
 
 
 RUN = """
@@ -374,7 +374,7 @@ def test_killed_and_resumed_every_method_ends_with_the_same_bytes(inputs, tmp_pa
     train(EVERYTHING, **inputs, work=job.work, out=job.out)
     parent = start(inputs, tmp_path, RUN)
     work = tmp_path / "work"
-    wait_for(lambda: last_whole(work / "checkpoints"), parent)
+    wait_for(lambda: last_intact(work / "checkpoints"), parent)
     parent.kill()
     parent.wait()
     resumed = tmp_path / "resumed"

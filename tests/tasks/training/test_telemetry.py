@@ -1,12 +1,13 @@
 """What a training costs: FLOPs against torch's own count, tokens against the dataset's, in real trainings of a toy."""
 
+import math
 import time
 
 import pytest
 
 from tasks.engine.progress import TrainingProgress
-from tasks.training.checkpoints import seal
-from tasks.training.telemetry import Flops, Meter, Watts, flops_of, matrix_rate
+from tasks.training.outputs import seal
+from tasks.training.telemetry import NO_SUMS, Flops, Meter, Observer, Sums, figures, flops_of, matrix_rate
 from tests.tasks.tiny import inputs_in
 from tests.tasks.training.test_methods import WHOLE, job_of, recipe, trainer_of
 
@@ -17,9 +18,9 @@ def inputs(tmp_path_factory):
 
 
 def model_of(inputs, folder, lora=None, **settings):
-    from tasks.training.adapted import adapted
+    from tasks.training.adapter import load_with_adapter
 
-    return adapted(job_of(recipe(lora, **settings), inputs, folder))
+    return load_with_adapter(job_of(recipe(lora, **settings), inputs, folder))
 
 
 def test_flops_are_those_that_torch_counts_of_a_real_pass(inputs, tmp_path):
@@ -30,8 +31,7 @@ def test_flops_are_those_that_torch_counts_of_a_real_pass(inputs, tmp_path):
 
     model = model_of(inputs, tmp_path, model={"quantization": "none", "attention": "eager"})
     ids = torch.randint(5, 250, (1, 48))
-    in_place = {torch.ops.aten.addmm_: lambda _, one, other, **__: 2 * one[0] * one[1] * other[1]}  # it lacks that
-    with FlopCounterMode(display=False, custom_mapping=in_place) as counted:
+    with FlopCounterMode(display=False) as counted:
         model(ids, labels=ids).loss.backward()
     flops = flops_of(model)
     tokens = ids.numel()
@@ -88,8 +88,8 @@ def test_padding_is_computed_and_of_no_use():
         "labels": torch.tensor([[ignored, 7, 7], [ignored, 7, ignored]]),
     }
     of_packed, of_padded = (Meter(flops, rate=None) for _ in range(2))
-    of_packed.take(packed_batch)
-    of_padded.take(padded_batch)
+    of_packed.count(packed_batch)
+    of_padded.count(padded_batch)
     assert of_packed.counts.tolist() == [5, 5, 3, 1 + 2 + 3 + 1 + 2, 1 + 2 + 2 + 1 + 2]
     assert of_padded.counts.tolist() == [5, 6, 3, 9, 8]
 
@@ -99,16 +99,49 @@ def test_the_clock_stands_while_it_is_paused_and_mfu_is_what_flops_say():
 
     meter = Meter(Flops(token=100, scored=10, pairs={None: 1}), rate=1000.0)
     batch = {"input_ids": [[7, 7]], "position_ids": [[0, 1]], "labels": [[-100, 7]]}
-    meter.take({name: torch.tensor(each) for name, each in batch.items()})
-    with meter.paused():
-        stood = meter.seconds
-        told, again = meter.since_last(lambda sums: sums), meter.since_last(lambda sums: sums)
-        ended = time.monotonic()
+    meter.count({name: torch.tensor(each) for name, each in batch.items()})
+    meter.stop()
+    stood = meter.seconds
+    measured, again = (figures(meter.sums(since_last=True)) for _ in range(2))
+    ended = time.monotonic()
+    meter.start()
     assert again == {}  # no step since
     assert meter.seconds == stood and meter.began >= ended
-    assert told.pop("mfu") == round((2 * 100 + 10 + 3) / stood / 1000, 4)
-    assert told == dict.fromkeys(("tokens_per_second", "computed_tokens_per_second"), round(2 / stood))
-    assert "mfu" not in Meter(None, 1.0).of_all(lambda sums: sums)
+    assert measured.pop("mfu") == round((2 * 100 + 10 + 3) / stood / 1000, 4)
+    assert measured == dict.fromkeys(("tokens_per_second", "computed_tokens_per_second"), round(2 / stood))
+    assert figures(meter.sums(since_last=False)).keys() == {"mfu", *measured}  # of all steps
+
+
+def test_figures_are_of_all_processes_and_what_is_unknown_is_left_out():
+    two = [2 * value for value in Sums(1, 10, 500, 800, 3e6, 1e6, math.nan)]
+    assert figures(two) == {"tokens_per_second": 100, "computed_tokens_per_second": 160, "mfu": 0.3}
+    assert figures(NO_SUMS) == {}
+
+
+def test_an_observer_that_fails_is_reported_once_and_ends_nothing():
+    said, calls = [], []
+    observe = Observer("telemetry", said.append)
+    assert observe(lambda: 1, 0) == 1
+    for _ in range(2):
+        assert observe(lambda: calls.append(1) or 1 / 0, 7) == 7
+    assert (said, calls) == (["telemetry is off, the training goes on: ZeroDivisionError: division by zero"], [1])
+
+
+@pytest.mark.parametrize("broken", ["flops_of", "peak_mib", "figures", "Meter.count", "Meter.sums", "Meter.stop"])
+def test_a_training_goes_on_without_telemetry_that_fails(broken, inputs, tmp_path, monkeypatch):
+    from tasks.training import telemetry, trainer
+
+    def fail(*_, **__):
+        raise TypeError("of a model that nobody has seen")
+
+    owner, name = (telemetry.Meter, broken.partition(".")[2]) if "." in broken else (trainer, broken)
+    monkeypatch.setattr(owner, name, fail)
+    job = job_of(recipe(max_steps=2), inputs, tmp_path)
+    made = trainer_of(job)
+    made.train()
+    made.cost()
+    assert made.state.global_step == 2
+    assert "telemetry is off, the training goes on: TypeError" in job.metrics.read_text()
 
 
 def test_measuring_the_device_draws_nothing_from_the_seeded_stream():
@@ -118,12 +151,6 @@ def test_measuring_the_device_draws_nothing_from_the_seeded_stream():
     before = torch.get_rng_state()
     assert matrix_rate("cpu", torch.float32) > 1e8
     assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_without_a_gpu_watts_are_not_told_as_none_drawn():
-    watts = Watts()
-    watts.sample()
-    assert watts.since(0) is None
 
 
 def test_a_resumed_training_counts_its_own_tokens_and_trackers_are_told_of_them(inputs, tmp_path, monkeypatch):

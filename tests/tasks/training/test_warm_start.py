@@ -100,7 +100,7 @@ def test_training_goes_on_from_the_champion(tmp_path: Path, champion: dict[str, 
 
 
 def test_another_shape_than_the_champions_is_refused(tmp_path: Path, champion: dict[str, Path]) -> None:
-    with pytest.raises(UserError, match="train.lora.r is 8, and the champion's adapter, to go on from, has 4"):
+    with pytest.raises(UserError, match="train.lora.r is 8, but the champion's adapter has 4"):
         run(tmp_path, champion, start=champion["adapter"], r=8)
 
 

@@ -1,0 +1,193 @@
+"""The base model as it is trained: quantized and frozen, with a LoRA adapter."""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tasks.engine.errors import UserError
+from tasks.models.model import ModelConfig, compute_dtype, load_base
+from tasks.training.config import INITS_THAT_CHANGE_BASE, LoraConfig, TrainConfig
+from tasks.training.distributed import is_leader, shard_base, world_size
+from tasks.training.job import Job
+from tasks.training.speedups import compile_elementwise, may_unpack, set_attention, unpack
+
+LOFTQ_ITERATIONS = 16  # of the randomized SVD: quantization errors are almost noise, their singular values fall slowly
+OVERSAMPLING = 16
+
+
+def load_with_adapter(job: Job) -> Any:
+    """The base model, quantized and frozen, with a fresh LoRA adapter or the champion's."""
+    import peft
+
+    from tasks.models.model import require_lora
+
+    config, lora = job.config, job.config.lora
+    sharded = config.distributed.strategy == "fsdp"
+    model: Any = load_base(job.base, config.model, sharded=sharded)
+    set_attention(model, job)
+    recompute, unpacks = uses_checkpointing(config, model), may_unpack(config)
+    if config.model.quantization != "none":
+        model = peft.prepare_model_for_kbit_training(
+            model,
+            use_gradient_checkpointing=recompute,
+            gradient_checkpointing_kwargs={"use_reentrant": False} if recompute else None,
+        )
+        model = unpack(config, model) if unpacks else model
+    _check_layers(model, lora)
+    shape = peft_config(lora)
+    if job.start:
+        require_lora(job.start)
+        _check_same_shape(job.start, lora)
+        model = peft.PeftModel.from_pretrained(model, str(job.start), config=shape, is_trainable=True)
+    else:
+        model = peft.get_peft_model(model, shape)
+        if lora.init == "loftq":
+            _start_as_quantization_error(model, job.base, config.model)
+        if lora.init in INITS_THAT_CHANGE_BASE and is_leader():
+            # As PEFT subtracted it, before a trainer casts it; a resumed training computes the same again.
+            model.save_pretrained(str(job.initial))
+    if config.compile:
+        compile_elementwise(model)
+    trained, total = model.get_nb_trainable_parameters()
+    base = config.model.quantization + ", unpacked once" * unpacks
+    if sharded:
+        base += f", {shard_base(model, model.device.type):.0%} of it in each of {world_size()} processes"
+    dtype = str(compute_dtype(config.model, model.device.type)).removeprefix("torch.")
+    job.say(
+        f"{trained:,} of {total:,} parameters train ({trained / total:.1%}) on {model.device.type}; base in {base}, "
+        f"compute in {dtype}, {model.config._attn_implementation} attention"
+        + ", compiled between products"
+        * config.compile,
+    )
+    return model
+
+
+def peft_config(lora: LoraConfig) -> Any:
+    import peft
+
+    init: Any = True if lora.init in ("default", "loftq") else lora.init
+    return peft.LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        bias=lora.bias,
+        target_modules=lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules),
+        task_type="CAUSAL_LM",
+        use_rslora=lora.use_rslora,
+        use_dora=lora.use_dora,
+        init_lora_weights=init,
+        rank_pattern=dict(lora.rank_pattern),
+        alpha_pattern=dict(lora.alpha_pattern),
+    )
+
+
+def uses_checkpointing(config: TrainConfig, model: Any) -> bool:
+    if config.gradient_checkpointing == "auto":
+        return bool(model.device.type == "cuda")
+    return config.gradient_checkpointing == "on"
+
+
+def _start_as_quantization_error(model: Any, base: Path, config: ModelConfig) -> None:
+    """LoftQ: set A and B so that scale · B A is the best rank-r part of (weight - quantized weight).
+
+    Reads the whole base once more, on the CPU in bfloat16 (2 bytes a weight). PEFT's `replace_lora_weights_loftq` runs
+    on a GPU only, and ignores the scale: with alpha 32 and r 16 it would add twice the error.
+    """
+    import torch
+    from peft.tuners.lora import LoraLayer
+    from peft.utils.integrations import dequantize_module_weight
+
+    published = config.model_copy(update={"quantization": "none", "device": "cpu", "compute_dtype": "bfloat16"})
+    original = load_base(base, published)
+    for name, layer in model.get_base_model().named_modules():
+        if not isinstance(layer, LoraLayer):
+            continue
+        quantized = dequantize_module_weight(layer.get_base_layer()).float()
+        weight: Any = original.get_submodule(name).weight
+        error = weight.to(quantized) - quantized
+        rank, scale = layer.r["default"], layer.scaling["default"]
+        u, s, v = torch.svd_lowrank(error, min(rank + OVERSAMPLING, *error.shape), niter=LOFTQ_ITERATIONS)
+        root = (s[:rank] / scale).sqrt()
+        lora_a: Any = layer.lora_A["default"]
+        lora_b: Any = layer.lora_B["default"]
+        a, b = lora_a.weight, lora_b.weight
+        a.data[: len(root)] = (root[:, None] * v[:, :rank].T).to(a.dtype)
+        b.data[:, : len(root)] = (u[:, :rank] * root).to(b.dtype)
+
+
+def _check_same_shape(start: Path, lora: LoraConfig) -> None:
+    """Refuse to continue from an adapter of another shape or scale; PEFT would leave out what does not fit."""
+    champion = orjson.loads((start / "adapter_config.json").read_bytes())
+    settings = (
+        ("r", champion["r"], lora.r),
+        ("alpha", champion["lora_alpha"], lora.alpha),
+        ("use_rslora", champion.get("use_rslora", False), lora.use_rslora),
+        ("use_dora", champion.get("use_dora", False), lora.use_dora),
+        ("rank_pattern", champion.get("rank_pattern") or {}, dict(lora.rank_pattern)),
+        ("alpha_pattern", champion.get("alpha_pattern") or {}, dict(lora.alpha_pattern)),
+    )
+    for name, theirs, ours in settings:
+        if theirs != ours:
+            raise UserError(
+                f"train.lora.{name} is {_yaml(ours)}, but the champion's adapter has {_yaml(theirs)}",
+                f"set train.lora.{name} to {_yaml(theirs)}, or train.start to base",
+            )
+    if isinstance(lora.target_modules, tuple) and set(champion["target_modules"]) != set(lora.target_modules):
+        raise UserError(
+            f"train.lora.target_modules differ from the champion's, {', '.join(sorted(champion['target_modules']))}",
+            "set them to these, or train.start to base",
+        )
+
+
+def _yaml(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _check_layers(model: Any, lora: LoraConfig) -> None:
+    """Refuse names of layers that the model lacks, and shared weights; PEFT would ignore them silently."""
+    import torch
+    from peft.utils.other import get_pattern_key
+
+    linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    short = {name.rpartition(".")[2] for name in linear}
+    if isinstance(lora.target_modules, str):
+        if lora.target_modules != "all-linear":
+            raise UserError(
+                f"train.lora.target_modules is {lora.target_modules!r}",
+                "write all-linear, or a list of layer names such as [q_proj, v_proj]",
+            )
+        adapted = [name for name in linear if name != "lm_head"]
+    else:
+        for target in lora.target_modules:
+            if target.rpartition(".")[2] not in short:
+                raise UserError(
+                    f"train.lora.target_modules names {target!r}, which this model lacks{_nearest(target, short)}",
+                    f"choose from {', '.join(sorted(short - {'lm_head'}))}, or all-linear",
+                )
+        adapted = [name for name in linear if any(f".{name}".endswith(f".{each}") for each in lora.target_modules)]
+        if (
+            lora.init in INITS_THAT_CHANGE_BASE
+            and "lm_head" in lora.target_modules
+            and model.config.tie_word_embeddings
+        ):
+            raise UserError(
+                f"train.lora.init {lora.init} would change lm_head's weights, which this model's embeddings share",
+                "leave lm_head out of train.lora.target_modules, or set train.lora.init to default",
+            )
+    short = {name.rpartition(".")[2] for name in adapted}
+    for field, pattern in (("rank_pattern", lora.rank_pattern), ("alpha_pattern", lora.alpha_pattern)):
+        for key in pattern:
+            # PEFT's function returns the layer's name where no key fits
+            if not any(get_pattern_key([f"({key})"], name) != name for name in adapted):
+                raise UserError(
+                    f"train.lora.{field} names {key!r}, which fits no adapted layer{_nearest(key, [*short, *adapted])}",
+                    f"choose from {', '.join(sorted(short))}, or longer names such as {adapted[0]}",
+                )
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, sorted(names), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,1 +1,0 @@
-"""What computes the same in less time: attention by row, answers alone, fused layers, compiled parts, whole weights."""

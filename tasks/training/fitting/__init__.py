@@ -1,1 +1,0 @@
-"""`train.fit`: what a step takes, by prediction, what there is, and how the effective batch is cut to it."""

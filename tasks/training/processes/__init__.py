@@ -1,1 +1,0 @@
-"""`train.distributed`: how several processes are started, share a batch and a base, and end together."""
