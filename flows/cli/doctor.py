@@ -107,7 +107,7 @@ def _told(found: "FitTable") -> dict[str, Any]:
             **row.fit._asdict(),
             "checkpointing": row.checkpointing,
             **{name.replace(", ", "_"): size for name, size in _columns(row.need).items()},
-            "open": row.open,
+            "open": row.allowed,
             "fits": row.need.total <= found.room.room,
             "chosen": row == found.chosen,
         }
@@ -134,7 +134,7 @@ def _show_fit(found: "FitTable") -> None:
             *(gib(size) for size in _columns(row.need).values()),
             "[green]✓[/]" if need <= found.room.room else "[red]✗[/]",
             cards,
-            style="bold" if row == found.chosen else None if row.open else "dim",
+            style="bold" if row == found.chosen else None if row.allowed else "dim",
         )
     console.print(shown, highlight=False)
     where = f"{gib(found.room.room)} to be had on {found.room.where}"
