@@ -37,11 +37,11 @@ class ModelConfig(Config):
     )
     trust_remote_code: Text | None = Field(
         None,
-        description="Run the Python code that comes with one base model: the SHA-256 of that code, which the refusal "
-        "without it tells. Read the code first: it may do whatever you may.",
+        description="Run the Python code that comes with this base model: the SHA-256 of that code, which the error "
+        "without it states. Read the code first: it may do whatever you may.",
     )
     device: Annotated[Literal["auto", "cpu", "cuda"], RUNTIME] = Field(
-        "auto", description="'cuda' refuses to start without a GPU, which a 7B model had better."
+        "auto", description="'cuda' refuses to start without a GPU; use it for a 7B model."
     )
 
 
@@ -65,26 +65,26 @@ def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 
 
 def load_tokenizer(base: Path) -> "PreTrainedTokenizerBase":
-    """The tokenizer in the folder `base`, with a padding token. No code of its own is run, trusted or not.
+    """The tokenizer in the folder `base`, with a padding token. Its own Python code never runs.
 
-    Raises UserError where there is none, or none that the `tokenizers` library runs.
+    Raises UserError where there is none, or only a slow one.
     """
     from transformers import AutoTokenizer
 
     if not any((base / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
-        # transformers would go on with an empty one
+        # transformers would return an empty one
         raise UserError(f"{base} holds no tokenizer.json", "put the base model's own tokenizer files there")
-    with _explained(base):
+    with _with_remedy(base):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             str(base),
             local_files_only=True,
             trust_remote_code=False,
-            mistral_format=False,  # mistral-common, where it is installed, would take over and take no batches
+            mistral_format=False,  # mistral-common, where installed, would take over, and cannot tokenize batches
         )
     if not tokenizer.is_fast:
         raise UserError(
-            f"{base}: the tokenizer {type(tokenizer).__name__} is written in Python, and too slow",
-            "use a base model whose tokenizer the tokenizers library runs",
+            f"{base}: the tokenizer {type(tokenizer).__name__} is written in Python, which is too slow",
+            "use a base model with a tokenizer.json",
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token  # usual practice: padding is masked, so any token will do
@@ -94,16 +94,16 @@ def load_tokenizer(base: Path) -> "PreTrainedTokenizerBase":
 def load_base(base: Path, config: ModelConfig, *, sharded: bool = False) -> "PreTrainedModel":
     """The causal language model in the folder `base` (config.json, *.safetensors), in evaluation mode.
 
-    It goes to this process's current GPU where there is one, else to the CPU. If it is to be `sharded`, it stays on the
-    CPU, and 4-bit weights are packed into numbers of the compute dtype, not into bytes, which torch does not shard.
+    It is on this process's current GPU if there is one, else on the CPU. With `sharded` it stays on the CPU, and 4-bit
+    weights are stored as numbers of the compute dtype, because torch does not shard bytes.
 
-    Raises UserError for missing files, an unknown architecture, and a config that asks for a GPU where none is.
+    Raises UserError for missing files, an unknown architecture, and a config that asks for a GPU that is not there.
     """
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
     from transformers.utils import logging as transformers_logging
 
-    if not sys.stderr.isatty():  # its bar, unlike ours, would fill a log file
+    if not sys.stderr.isatty():  # its progress bar would fill a log file
         transformers_logging.disable_progress_bar()
     device = device_of(config)
     dtype = compute_dtype(config, device)
@@ -118,7 +118,7 @@ def load_base(base: Path, config: ModelConfig, *, sharded: bool = False) -> "Pre
             bnb_4bit_compute_dtype=dtype,
             bnb_4bit_quant_storage=dtype if sharded else torch.uint8,
         )
-    with _explained(base):
+    with _with_remedy(base):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             str(base),
             local_files_only=True,
@@ -131,22 +131,22 @@ def load_base(base: Path, config: ModelConfig, *, sharded: bool = False) -> "Pre
             output_loading_info=True,
         )
     model, found = loaded
-    if missing := sorted(found["missing_keys"]):  # transformers would go on with random ones
+    if missing := sorted(found["missing_keys"]):  # transformers would fill them with random numbers
         raise UserError(
             f"{base}: {len(missing)} weights are not in its *.safetensors files, such as {missing[0]}",
             "download the model again; a file is missing or broken",
         )
     if device == "cpu" and quantization:
-        _keep_unpacked(model)
+        _disable_repacking(model)
     evaluating: PreTrainedModel = model.eval()
     return evaluating
 
 
-def _keep_unpacked(model: "PreTrainedModel") -> None:
+def _disable_repacking(model: "PreTrainedModel") -> None:
     """Stop bitsandbytes from repacking 4-bit weights for AVX512-BF16 at the first forward pass without gradients.
 
-    The repacked layer has no backward pass: training after an evaluation would go on with wrong gradients, or fail.
-    Nor is it faster for a small model: 284 answers of the tiny base take 5.5 s of CPU without and 9.0 s with it.
+    The repacked layer has no backward pass: training after an evaluation would get wrong gradients, or fail. It is also
+    slower for a small model: 284 answers of the tiny base take 5.5 s of CPU without it and 9.0 s with it.
     """
     from bitsandbytes.nn.modules import Linear4bit
 
@@ -156,7 +156,7 @@ def _keep_unpacked(model: "PreTrainedModel") -> None:
 
 
 def attach_adapter(model: "PreTrainedModel", adapter: Path) -> "torch.nn.Module":
-    """The model with the PEFT adapter in the folder `adapter` beside its weights, not merged: as it was trained."""
+    """The model with the PEFT adapter in the folder `adapter`, not merged: as it was trained."""
     from peft import PeftModel
 
     require_lora(adapter)
@@ -172,7 +172,7 @@ def attach_adapter(model: "PreTrainedModel", adapter: Path) -> "torch.nn.Module"
 def require_lora(adapter: Path) -> None:
     """UserError unless the folder holds a LoRA adapter in safetensors.
 
-    PEFT would unpickle an adapter_model.bin, and of other kinds of adapter one (X-LoRA) loads what its config names.
+    PEFT would unpickle an adapter_model.bin, and another kind of adapter (X-LoRA) loads what its config names.
     """
     if not (adapter / "adapter_model.safetensors").is_file():
         pickled = ", but an adapter_model.bin, whose pickle can run code" * (adapter / "adapter_model.bin").is_file()
@@ -189,7 +189,7 @@ def require_lora(adapter: Path) -> None:
 
 
 def merge_adapter(model: Any) -> "torch.nn.Module":
-    """The base with the adapter's update added into its weights, in their dtype: as it is served. Nothing is beside."""
+    """The base with the adapter's update added to its weights, in their dtype: as it is served."""
     merged: torch.nn.Module = model.merge_and_unload(safe_merge=True).eval()
     return merged
 
@@ -200,7 +200,7 @@ def inference(model: Any) -> Iterator[None]:
 
     On two busy cores: 284 answers of the tiny base take 8 s with one thread, 28 to 60 s with two that spin while they
     wait, OpenMP's default, and 5 s with two that sleep; 832 short texts through MiniLM 2.8 s with one and 17.9 s with
-    two. With one, answers do not depend on the number of cores, either.
+    two. With one thread, answers do not depend on the number of cores either.
     """
     import torch
 
@@ -257,19 +257,17 @@ def _attention(config: ModelConfig, device: str) -> str:
 
 
 @contextmanager
-def _explained(base: Path) -> Iterator[None]:
-    """Turn what is wrong with a model folder into words."""
+def _with_remedy(base: Path) -> Iterator[None]:
+    """Raise errors of a model folder as UserErrors with a remedy."""
     if not (base / "config.json").is_file():
-        raise UserError(
-            f"{base} holds no base model: there is no config.json in it",
-            "name a folder with config.json, tokenizer.json and *.safetensors",
-        )
+        remedy = "name a folder with config.json, tokenizer.json and *.safetensors"
+        raise UserError(f"{base} is not a base model: it holds no config.json", remedy)
     try:
         yield
     except (OSError, ValueError, KeyError, ImportError) as error:
         message = _first_line(error)
         if "trust_remote_code" in str(error):
-            message = "it is made by Python code of its own, which is not run unless it is named"
+            message = "it needs its own Python code, which runs only if it is named"
             remedy = f"use a model that transformers knows, or read {', '.join(code_of(base))} and {naming(base)}"
         elif "safetensors" in message:
             remedy = "convert the weights with save_pretrained; pickled weights are refused because they can run code"

@@ -12,7 +12,7 @@ from tasks.models.model import ModelConfig, compute_dtype, load_base
 from tasks.training.config import INITS_THAT_CHANGE_BASE, LoraConfig, TrainConfig
 from tasks.training.distributed import is_leader, shard_base, world_size
 from tasks.training.job import Job
-from tasks.training.speedups import compile_elementwise, may_unpack, set_attention, unpack
+from tasks.training.speedups import may_unpack, set_attention, unpack
 
 LOFTQ_ITERATIONS = 16  # of the randomized SVD: quantization errors are almost noise, their singular values fall slowly
 OVERSAMPLING = 16
@@ -40,7 +40,7 @@ def load_with_adapter(job: Job) -> Any:
     shape = peft_config(lora)
     if job.start:
         require_lora(job.start)
-        _check_same_shape(job.start, lora)
+        _check_same_shape(job.start, shape)
         model = peft.PeftModel.from_pretrained(model, str(job.start), config=shape, is_trainable=True)
     else:
         model = peft.get_peft_model(model, shape)
@@ -49,8 +49,6 @@ def load_with_adapter(job: Job) -> Any:
         if lora.init in INITS_THAT_CHANGE_BASE and is_leader():
             # As PEFT subtracted it, before a trainer casts it; a resumed training computes the same again.
             model.save_pretrained(str(job.initial))
-    if config.compile:
-        compile_elementwise(model)
     trained, total = model.get_nb_trainable_parameters()
     base = config.model.quantization + ", unpacked once" * unpacks
     if sharded:
@@ -59,8 +57,6 @@ def load_with_adapter(job: Job) -> Any:
     job.say(
         f"{trained:,} of {total:,} parameters train ({trained / total:.1%}) on {model.device.type}; base in {base}, "
         f"compute in {dtype}, {model.config._attn_implementation} attention"
-        + ", compiled between products"
-        * config.compile,
     )
     return model
 
@@ -118,26 +114,22 @@ def _start_as_quantization_error(model: Any, base: Path, config: ModelConfig) ->
         b.data[:, : len(root)] = (u[:, :rank] * root).to(b.dtype)
 
 
-def _check_same_shape(start: Path, lora: LoraConfig) -> None:
+def _check_same_shape(start: Path, shape: Any) -> None:
     """Refuse to continue from an adapter of another shape or scale; PEFT would leave out what does not fit."""
-    champion = orjson.loads((start / "adapter_config.json").read_bytes())
-    settings = (
-        ("r", champion["r"], lora.r),
-        ("alpha", champion["lora_alpha"], lora.alpha),
-        ("use_rslora", champion.get("use_rslora", False), lora.use_rslora),
-        ("use_dora", champion.get("use_dora", False), lora.use_dora),
-        ("rank_pattern", champion.get("rank_pattern") or {}, dict(lora.rank_pattern)),
-        ("alpha_pattern", champion.get("alpha_pattern") or {}, dict(lora.alpha_pattern)),
-    )
-    for name, theirs, ours in settings:
+    import peft
+
+    champion = peft.LoraConfig.from_pretrained(str(start))
+    for name in ("r", "lora_alpha", "use_rslora", "use_dora", "rank_pattern", "alpha_pattern"):
+        theirs, ours = getattr(champion, name), getattr(shape, name)
         if theirs != ours:
+            field = f"train.lora.{name.removeprefix('lora_')}"
             raise UserError(
-                f"train.lora.{name} is {_yaml(ours)}, but the champion's adapter has {_yaml(theirs)}",
-                f"set train.lora.{name} to {_yaml(theirs)}, or train.start to base",
+                f"{field} is {_yaml(ours)}, but the champion's adapter has {_yaml(theirs)}",
+                f"set {field} to {_yaml(theirs)}, or train.start to base",
             )
-    if isinstance(lora.target_modules, tuple) and set(champion["target_modules"]) != set(lora.target_modules):
+    if not isinstance(shape.target_modules, str) and champion.target_modules != shape.target_modules:
         raise UserError(
-            f"train.lora.target_modules differ from the champion's, {', '.join(sorted(champion['target_modules']))}",
+            f"train.lora.target_modules differ from the champion's, {', '.join(sorted(champion.target_modules))}",
             "set them to these, or train.start to base",
         )
 

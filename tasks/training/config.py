@@ -123,11 +123,6 @@ class TrainConfig(Config):
         description="auto: where memory has room, 4-bit weights are unpacked once and not in every pass; the weights "
         "are the same numbers, and so is the adapter in float32. plain: they stay packed.",
     )
-    compile: Annotated[bool, RUNTIME] = Field(
-        False,
-        description="Let torch.compile make one kernel of what stands between matrix products; it needs half a minute "
-        "at the start and a compiler. The numbers are the same up to rounding.",
-    )
     optimizer: Text = Field(
         "auto",
         description="'auto': paged_adamw_32bit on CUDA, adamw_torch_fused elsewhere; or any name transformers has.",

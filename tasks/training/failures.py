@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from pickle import UnpicklingError
 
 from tasks.engine.errors import UserError
@@ -11,28 +12,7 @@ from tasks.training.outputs import last_intact, step_of
 
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
 # Messages of CUDA, cuBLAS, NCCL and the driver, of whatever class: cudaGetErrorString, ncclGetErrorString.
-GPU_LOST = (
-    "unspecified launch failure",
-    "illegal memory access was encountered",
-    "illegal instruction was encountered",
-    "CUDA error: misaligned address",
-    "hardware stack error",
-    "the launch timed out and was terminated",
-    "uncorrectable ECC error",
-    "uncorrectable NVLink error",
-    "Invalid access of peer GPU memory",
-    "fallen off the bus",
-    "GPU is lost",
-    "no CUDA-capable device is detected",
-    "CUDA error: unknown error",
-    "CUBLAS_STATUS_EXECUTION_FAILED",
-    "NCCL error",
-    "ncclUnhandledCudaError",
-    "ncclSystemError",
-    "ncclRemoteError",
-    "ncclInternalError",
-    "Watchdog caught collective operation timeout",
-)
+GPU_LOST = Path(__file__).with_name("gpu_lost.txt").read_text().splitlines()
 ASSERTION = "device-side assert"
 NOT_DETERMINISTIC = ("does not have a deterministic implementation", "CUBLAS_WORKSPACE_CONFIG")
 

@@ -1,12 +1,9 @@
-"""Ways to compute the same in less time: attention row by row, answers alone, weights unpacked once, compiled parts."""
+"""Ways to compute the same in less time: attention row by row, answers alone, weights unpacked once."""
 
-import sys
 from collections.abc import Iterator, Mapping
-from functools import partial
 from math import inf
 from typing import Any
 
-from tasks.engine.errors import UserError
 from tasks.models.model import ModelConfig, compute_dtype
 from tasks.training.config import TrainConfig
 from tasks.training.job import Job
@@ -225,35 +222,3 @@ def unpack(config: TrainConfig, model: Any) -> Any:
         if isinstance(module, torch.nn.Linear):
             module.weight.requires_grad_(False)
     return unpacked
-
-
-def compile_elementwise(model: Any) -> None:
-    """`train.compile`: one kernel each for norms, MLPs and rotary embeddings, which mostly pass over memory.
-
-    Compiled once for all lengths; 8 % faster on two cores. Raises UserError where there is no compiler: C++ on a CPU,
-    Triton and C on a GPU.
-    """
-    import torch
-    from peft.tuners.lora import LoraLayer
-
-    compiled = partial(torch.compile, dynamic=True)
-    probe = torch.ones(8, device=model.device, requires_grad=True)  # not in `try`: a broken GPU is no missing compiler
-    try:
-        compiled(lambda x: (x * x).sum())(probe).backward()
-    except Exception as error:  # of dynamo, inductor, Triton or a compiler
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise UserError(
-            f"train.compile is true, and torch.compile does not work here: {reason[:300]}",
-            "install a C++ compiler (Debian: g++), or set train.compile to false",
-        ) from error
-    decoder = model.get_base_model().base_model
-    adapted: list[Any] = [module for module in decoder.modules() if isinstance(module, LoraLayer)]
-    for layer in adapted:  # products gain nothing, and compiled dropout draws other numbers
-        layer.forward = torch.compiler.disable(layer.forward)
-    norms = [module for module in decoder.modules() if type(module).__name__.endswith("RMSNorm")]
-    mlps = [layer.mlp for layer in _layers(decoder) if hasattr(getattr(layer, "mlp", None), "down_proj")]
-    for module in (*norms, *mlps):
-        module.forward = compiled(module.forward)
-    family = sys.modules[type(decoder).__module__]
-    if hasattr(family, "apply_rotary_pos_emb"):
-        family.apply_rotary_pos_emb = compiled(family.apply_rotary_pos_emb)  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ def main(base: str, heldout: str, adapters: dict[str, str | None]) -> None:
     from tasks.models.model import ModelConfig, attach_adapter, inference, load_base
 
     rows = list(datasets.load_from_disk(heldout))
-    told = {}
+    losses = {}
     for name, adapter in adapters.items():
         model = load_base(Path(base), ModelConfig())
         tuned = attach_adapter(model, Path(adapter)) if adapter else model
@@ -27,8 +27,8 @@ def main(base: str, heldout: str, adapters: dict[str, str | None]) -> None:
                 scores = tuned(input_ids=ids).logits[0, :-1][row["prompt_tokens"] - 1 :].float()
                 total += torch.nn.functional.cross_entropy(scores, ids[0, answer], reduction="sum").item()
                 count += len(scores)
-        told[name] = total / count
-    print(json.dumps(told))
+        losses[name] = total / count
+    print(json.dumps(losses))
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ class Clock(TrainerCallback):
                 f"all {state.max_steps} steps were for warming up; raise BENCH_ROWS or lower BENCH_WARM_UP"
             )
         tokens, scored, pairs = (self.sums - self.before).tolist()
-        told = {
+        result = {
             "steps": state.global_step - self.warm_up,
             "seconds": seconds,
             "tokens": tokens,
@@ -79,7 +79,7 @@ class Clock(TrainerCallback):
             "attention": model.config._attn_implementation,
             "peak_mib": round(_peak()),
         }
-        Path(os.environ["BENCH_CLOCK"]).write_text(json.dumps(told))
+        Path(os.environ["BENCH_CLOCK"]).write_text(json.dumps(result))
 
     def _count(self, module: Any, _given: Any, batch: dict[str, Any]) -> None:
         if module.training:

@@ -41,13 +41,13 @@ def make(folder: Path, rows: int, max_tokens: int, *, scaled: bool = True) -> Ro
     with tokens.open("w", encoding="utf-8") as file:
         for row in datasets.load_from_disk(str(built.train)):
             ids, prompt = row["input_ids"], row["prompt_tokens"]
-            told = {
+            labelled = {
                 "input_ids": ids,
                 "attention_mask": [1] * len(ids),
                 "labels": [-100] * prompt + ids[prompt:],
                 "completion_mask": [0] * prompt + [1] * (len(ids) - prompt),
             }
-            file.write(json.dumps(told) + "\n")
+            file.write(json.dumps(labelled) + "\n")
             number, useful = number + 1, useful + len(ids)
     return Rows(max_tokens, built.train, built.texts, tokens, number, useful, len(load(built.train)))
 

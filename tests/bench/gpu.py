@@ -4,7 +4,7 @@ Bases of random weights in the shapes of Mistral 7B and Llama 3 8B (31 GB, in TM
 and as large. NF4, LoRA r=16 on all linear layers, one epoch of the same rows for each contestant, about 8 of them an
 optimizer step, at 4,096 and at 1,024 tokens; rows fill as much of a sequence as the sample's do, see _gpu_data.py.
 
-- auto: `reground`'s train step as its defaults have it, train.fit auto; compiled: the same with train.compile; plain:
+- auto: `reground`'s train step as its defaults have it, train.fit auto; plain:
   with 4-bit weights that stay packed (train.speed); bf16: on a base that is not quantized.
 - course: the course's script, ported (_course.py): 2 × 4 padded rows, loss on every token, q_proj and v_proj adapted.
 - trl, unsloth, axolotl: with packing, set up as their documentation has it. The last two are taken where they can be
@@ -18,7 +18,7 @@ the process since its start.
 
 The target is 4 × the course's useful tokens/s; what else must hold: an MFU of 0.45 at 4,096, and 1.0 × the best peer.
 
-BENCH_MINUTES (8.5) bounds the run: what is left of compiled, plain and bf16 then is left out. BENCH_ROWS,
+BENCH_MINUTES (8.5) bounds the run: what is left of plain and bf16 then is left out. BENCH_ROWS,
 BENCH_ROUNDS, BENCH_WARM_UP, BENCH_MODELS, BENCH_LENGTHS and BENCH_WHO choose; BENCH_SCALED=0 leaves the sample's rows
 as short as they are; BENCH_TINY=1 runs all of it with toy shapes, on a CPU even, to see that it runs.
 """
@@ -64,7 +64,6 @@ EXAMPLES = 8  # rows of an optimizer step: the course's 2 × 4
 PASS = 4096  # tokens of a forward pass, for those who do not choose it themselves
 LORA = {"r": 16, "alpha": 32, "dropout": 0.0, "target_modules": "all-linear"}
 OTHERS: dict[str, dict[str, Any]] = {
-    "compiled": {"compile": True},
     "plain": {"speed": "plain"},
     "bf16": {"model": {"quantization": "none"}},
 }
@@ -82,7 +81,7 @@ class Case(NamedTuple):
 
 
 class Bench:
-    """What the runs share, and what they told: figures by case, or why there are none."""
+    """What the runs share, and their figures by case, or why there are none."""
 
     def __init__(self, folder: Path, deadline: float) -> None:
         self.folder, self.deadline = folder, deadline
@@ -96,21 +95,21 @@ class Bench:
         self.left_out: dict[Case, str] = {}
 
     def run(self, case: Case) -> None:
-        """Once more, unless it failed before; what an earlier round told stays."""
+        """Once more, unless it failed before; the figures of earlier rounds stay."""
         if case in self.left_out:
             return
         began = time.monotonic()
         try:
-            told = self._figures(case)
+            figures = self._figures(case)
         except Left as why:
             if case not in self.found:
                 self.left_out[case] = str(why)
             _say(f"{_named(case)}: {why}")
             return
-        self.found.setdefault(case, []).append(told)
+        self.found.setdefault(case, []).append(figures)
         _say(
-            f"{_named(case)}: {told['tokens_per_second']:,} tokens/s, MFU {told['mfu']:.3f}, {told['peak_mib']:,} MiB "
-            f"({time.monotonic() - began:.0f} s in all)"
+            f"{_named(case)}: {figures['tokens_per_second']:,} tokens/s, MFU {figures['mfu']:.3f}, "
+            f"{figures['peak_mib']:,} MiB ({time.monotonic() - began:.0f} s in all)"
         )
 
     def _figures(self, case: Case) -> dict[str, Any]:
@@ -122,7 +121,9 @@ class Bench:
         folder = self.folder / f"{case.model}-{case.length}-{case.who}-{number}"
         folder.mkdir()
         (folder / "job.json").write_text(json.dumps(_job(case.who, rows, base, folder)))
-        told = self._child([python, "-m", *_module(case.who), folder / "job.json"], {"BENCH_CLOCK": folder / "clock"})
+        printed = self._child(
+            [python, "-m", *_module(case.who), folder / "job.json"], {"BENCH_CLOCK": folder / "clock"}
+        )
         clock = json.loads((folder / "clock").read_bytes())
         counts = {name: clock[name] for name in ("trained", "tokens", "scored", "pairs")}
         shape = shape_of(base)
@@ -137,7 +138,7 @@ class Bench:
             "tokens": clock["tokens"],
             "all_tokens": clock["all_tokens"],
             "attention": clock["attention"],
-            **({"chosen": _last(told)} if case.who in OURS else {}),
+            **({"chosen": _last(printed)} if case.who in OURS else {}),
         }
 
     def _child(self, words: list[Any], environment: dict[str, Any]) -> str:
@@ -196,7 +197,7 @@ def _cases() -> Iterator[Case]:
 
 
 def _job(who: str, rows: Rows, base: Path, folder: Path) -> dict[str, Any]:
-    """What the contestant's module is told: as many rows in an optimizer step as the course has, near enough."""
+    """What the contestant's module gets: as many rows in an optimizer step as the course has, near enough."""
     batch = max(1, round(EXAMPLES * rows.packs / rows.number))  # sequences
     micro = next(size for size in range(max(1, min(batch, PASS // rows.max_tokens)), 0, -1) if batch % size == 0)
     if who in OURS:
@@ -253,11 +254,11 @@ def _table(bench: Bench, runs: dict[Case, dict[str, Any]]) -> None:
     for column in ("", "useful tokens/s", "× course", "MFU", "peak MiB", "steps"):
         shown.add_column(column, justify="right" if column else "left")
     for case in sorted({*runs, *bench.left_out}, key=_as_shown):
-        if told := runs.get(case):
+        if found := runs.get(case):
             course = runs.get(case._replace(who="course"))
-            times = f"{told['tokens_per_second'] / course['tokens_per_second']:.2f}" if course else ""
-            figures = [f"{told['tokens_per_second']:,}", times, f"{told['mfu']:.3f}", f"{told['peak_mib']:,}"]
-            shown.add_row(_named(case), *figures, str(told["steps"]))
+            times = f"{found['tokens_per_second'] / course['tokens_per_second']:.2f}" if course else ""
+            figures = [f"{found['tokens_per_second']:,}", times, f"{found['mfu']:.3f}", f"{found['peak_mib']:,}"]
+            shown.add_row(_named(case), *figures, str(found["steps"]))
         else:
             shown.add_row(_named(case), bench.left_out[case])
     Console(width=110).print(shown)
@@ -307,8 +308,8 @@ def _named(case: Case) -> str:
 
 
 def _last(printed: str) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(printed.strip().splitlines()[-1])
-    return told
+    figures: dict[str, Any] = json.loads(printed.strip().splitlines()[-1])
+    return figures
 
 
 def _scaled() -> bool:

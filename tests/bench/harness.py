@@ -89,8 +89,8 @@ def verdict(name: str, *, ratio: float, target: float, holds: bool | None = None
     `holds` is for targets that are not simply `ratio` ≤ `target`.
     """
     held = ratio <= target if holds is None else holds
-    told = {"name": name, "ratio": round(ratio, 4), "target": target, "holds": held, **more}
-    print(orjson.dumps(told).decode(), flush=True)
+    result = {"name": name, "ratio": round(ratio, 4), "target": target, "holds": held, **more}
+    print(orjson.dumps(result).decode(), flush=True)
     raise SystemExit(0 if held else 1)
 
 

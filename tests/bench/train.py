@@ -48,9 +48,9 @@ def _compare(kind: str, data: Data, folder: Path) -> dict[str, Any]:
         jobs[who] = job = Path(tempfile.mkdtemp(dir=folder))
         (job / "job.json").write_text(json.dumps({"base": str(BASE), "out": str(job / "out"), **given}))
         measured = measure([sys.executable, "-m", f"tests.bench.{module}", job / "job.json"])
-        told = json.loads(measured.out.splitlines()[-1])
-        tokens[who] = told["tokens"]
-        return Measured(told["seconds"], measured.peak)
+        result = json.loads(measured.out.splitlines()[-1])
+        tokens[who] = result["tokens"]
+        return Measured(result["seconds"], measured.peak)
 
     wide = _config(data)
     course = {**wide, "lora": {**wide["lora"], "target_modules": ["q_proj", "v_proj"]}}

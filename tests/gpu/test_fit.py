@@ -18,7 +18,7 @@ AUTO = CONFIG.model_copy(update={"fit": "auto"})
 
 
 def share(gib: float, card: int) -> str:
-    """What torch's allocator is told so that it has as much as on a card of `gib` GiB, where CUDA takes its part."""
+    """The setting by which torch's allocator has as much as on a card of `gib` GiB, where CUDA takes its part."""
     return f"per_process_memory_fraction:{min(1.0, (gib * 2**30 - CONTEXT) / card):.6f}"
 
 

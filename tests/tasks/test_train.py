@@ -18,7 +18,7 @@ from tasks.training.job import Job
 from tasks.training.launch import run_child
 from tasks.training.outputs import last_intact, seal
 from tests.tasks.tiny import inputs_in
-from tests.tasks.training import telling
+from tests.tasks.training import reporting_child
 
 pytestmark = pytest.mark.usefixtures("loaded_training")
 SLOW = pytest.mark.slow
@@ -122,14 +122,14 @@ def test_deterministic_trainings_give_the_same_bytes_and_begin_with_what_cuda_ne
         work, out = tmp_path / name / "work", tmp_path / name / "out"
         for folder in (work, out):
             folder.mkdir(parents=True)
-        run_child(Job(config=config, **inputs, work=work, out=out), module=telling.__name__)
-        return content(out), json.loads((work / "told.json").read_text())
+        run_child(Job(config=config, **inputs, work=work, out=out), module=reporting_child.__name__)
+        return content(out), json.loads((work / "started.json").read_text())
 
-    (first, told), (second, _), (_, plainly) = trained("a", True), trained("b", True), trained("c", False)
+    (first, started), (second, _), (_, plainly) = trained("a", True), trained("b", True), trained("c", False)
     assert first == second
-    assert (told["deterministic"], plainly["deterministic"]) == (True, False)
-    assert told["environment"]["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
-    assert told["environment"]["FLASH_ATTENTION_DETERMINISTIC"] == "0"
+    assert (started["deterministic"], plainly["deterministic"]) == (True, False)
+    assert started["environment"]["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert started["environment"]["FLASH_ATTENTION_DETERMINISTIC"] == "0"
     assert "CUBLAS_WORKSPACE_CONFIG" not in plainly["environment"]
 
 
@@ -162,8 +162,8 @@ train(QUICK, **inputs, work=folder / "work", out=folder / "out")
 
 
 def start(inputs: dict[str, Path], folder: Path, code: str = RUN, **options) -> "subprocess.Popen[bytes]":
-    told = json.dumps({name: str(path) for name, path in inputs.items()})
-    return subprocess.Popen([sys.executable, "-c", code, str(folder), told], **options)
+    places = json.dumps({name: str(path) for name, path in inputs.items()})
+    return subprocess.Popen([sys.executable, "-c", code, str(folder), places], **options)
 
 
 def wait_for(condition, process=None, seconds=60):
@@ -314,9 +314,9 @@ def test_a_cancelled_parent_alone_ends_its_child_within_ten_seconds_and_the_chec
             os.kill(int(child), signal.SIGSTOP)
     began = time.monotonic()
     parent.terminate()
-    told, _ = parent.communicate(timeout=30)
+    output, _ = parent.communicate(timeout=30)
     assert time.monotonic() - began < 10
-    assert told == b"cancelled\n"
+    assert output == b"cancelled\n"
     assert children_of(work) == []
     assert last_intact(work / "checkpoints")
 

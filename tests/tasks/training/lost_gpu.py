@@ -34,9 +34,9 @@ class Lost(callbacks.WriteMetrics):
         raise torch.AcceleratorError(SAID)
 
 
-def main(told: Path, parent: int) -> None:
+def main(job_file: Path, parent: int) -> None:
     callbacks.WriteMetrics = Lost
-    loop.main(told, parent)
+    loop.main(job_file, parent)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a training fails of, told so that a person can mend it; and a GPU that is lost, once and for good."""
+"""Failures that a user can fix, with their remedies; and a GPU that is lost, once and for good."""
 
 import pytest
 
@@ -29,10 +29,10 @@ def job(folder, inputs, how="", **settings):
 def test_after_a_lost_gpu_a_new_process_goes_on_from_the_checkpoint_to_the_same_bytes(inputs, tmp_path, capsys):
     lost = job(tmp_path / "lost", inputs, "once", **ON_A_CPU)
     run_child(lost, module=lost_gpu.__name__)
-    told = capsys.readouterr().err
+    output = capsys.readouterr().err
     assert (
         "the GPU was lost: CUDA error: unspecified launch failure. Trying once more in a new process, from step 4"
-        in told
+        in output
     )
     assert "resuming from checkpoint-4" in lost.metrics.read_text()
     undisturbed = job(tmp_path / "undisturbed", inputs, "again", **ON_A_CPU)
@@ -50,11 +50,11 @@ def test_after_a_lost_gpu_a_new_process_goes_on_from_the_checkpoint_to_the_same_
 )
 def test_a_gpu_that_stays_lost_ends_the_training_and_the_checkpoint_is_kept(inputs, tmp_path, how, settings, then):
     lost = job(tmp_path, inputs, how, **settings)
-    with pytest.raises(LostGpu) as told:
+    with pytest.raises(LostGpu) as failed:
         run_child(lost, module=lost_gpu.__name__)
-    assert told.value.what.startswith("the GPU was lost: ")
-    assert f"unspecified launch failure; then, in a new process: {then}" in told.value.what
-    assert "nvidia-smi" in told.value.remedy and "the checkpoint of step 4 is kept" in told.value.remedy
+    assert failed.value.what.startswith("the GPU was lost: ")
+    assert f"unspecified launch failure; then, in a new process: {then}" in failed.value.what
+    assert "nvidia-smi" in failed.value.remedy and "the checkpoint of step 4 is kept" in failed.value.remedy
     assert last_intact(lost.checkpoints).name == "checkpoint-4"
 
 
@@ -73,16 +73,16 @@ def test_a_lost_gpu_is_known_by_what_cuda_and_nccl_say(tmp_path, inputs, words, 
     import torch
 
     kind = torch.distributed.DistBackendError if "NCCL" in words else torch.AcceleratorError
-    told = pytest.raises(LostGpu, match="restart the worker.*there is no checkpoint yet")
-    with told, explain_failures(job(tmp_path, inputs), loading=loading):
+    expected = pytest.raises(LostGpu, match="restart the worker.*there is no checkpoint yet")
+    with expected, explain_failures(job(tmp_path, inputs), loading=loading):
         raise kind(words)
 
 
 def test_an_assertion_on_the_gpu_is_the_datas_fault_and_not_tried_again(tmp_path, inputs):
     import torch
 
-    told = pytest.raises(UserError, match="(?s)device-side assert triggered.*tokenizer")
-    with told as found, explain_failures(job(tmp_path, inputs)):
+    expected = pytest.raises(UserError, match="(?s)device-side assert triggered.*tokenizer")
+    with expected as found, explain_failures(job(tmp_path, inputs)):
         raise torch.AcceleratorError("CUDA error: device-side assert triggered\nCUDA kernel errors might be late")
     assert not isinstance(found.value, LostGpu)
 
@@ -102,9 +102,9 @@ def test_an_operation_without_a_deterministic_form_is_refused_by_the_name_of_the
     import torch
 
     torch.use_deterministic_algorithms(True)
-    told = pytest.raises(UserError, match="train.deterministic is true.*put_.*\n.*train.deterministic to false")
+    expected = pytest.raises(UserError, match="train.deterministic is true.*put_.*\n.*train.deterministic to false")
     try:
-        with told, explain_failures(job(tmp_path, inputs)):
+        with expected, explain_failures(job(tmp_path, inputs)):
             torch.zeros(3).put_(torch.tensor([0]), torch.ones(1))
     finally:
         torch.use_deterministic_algorithms(False)

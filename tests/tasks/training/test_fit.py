@@ -150,8 +150,8 @@ def test_out_of_memory_goes_on_from_the_checkpoint_with_smaller_passes_of_the_sa
         "train.fit is auto: continuing with 12 at once and 2 forward passes a step, the same batch of 24, from step 1"
         in done.stderr
     )
-    told = json.loads((folder / "work/fit.json").read_bytes())
-    fit = Fit(told["micro_batch"], told["accumulation"])
+    saved_fit = json.loads((folder / "work/fit.json").read_bytes())
+    fit = Fit(saved_fit["micro_batch"], saved_fit["accumulation"])
     assert fit.micro_batch <= BATCH // 2
     assert fit.batch == BATCH
     assert json.loads(done.stdout)["micro_batch"] == fit.micro_batch

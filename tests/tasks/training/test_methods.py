@@ -152,8 +152,12 @@ def test_pissa_begins_with_the_bases_main_directions_and_is_saved_at_twice_the_r
     torch.testing.assert_close(torch.linalg.svdvals(left)[0], torch.linalg.svdvals(weight)[4], rtol=1e-3, atol=1e-5)
     trained(job)
     assert {each.shape[0] for name, each in saved(job).items() if "lora_A" in name} == {8}
-    told = json.loads((job.out / "adapter/adapter_config.json").read_text())
-    assert (told["r"], told["lora_alpha"], told["init_lora_weights"]) == (8, 16, True)
+    config_of_adapter = json.loads((job.out / "adapter/adapter_config.json").read_text())
+    assert (config_of_adapter["r"], config_of_adapter["lora_alpha"], config_of_adapter["init_lora_weights"]) == (
+        8,
+        16,
+        True,
+    )
 
 
 def test_loftq_begins_nearer_to_the_base_that_was_quantized(inputs, tmp_path):

@@ -10,10 +10,10 @@ import torch
 from tasks.training import loop
 
 
-def main(told: Path, parent: int) -> None:
-    loop.main(told, parent)
+def main(job_file: Path, parent: int) -> None:
+    loop.main(job_file, parent)
     word = {"environment": dict(os.environ), "deterministic": torch.are_deterministic_algorithms_enabled()}
-    told.with_name("told.json").write_text(json.dumps(word))
+    job_file.with_name("started.json").write_text(json.dumps(word))
 
 
 if __name__ == "__main__":
