@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from pickle import UnpicklingError
 
+import yaml
+
 from tasks.engine.errors import UserError
 from tasks.training.fit import OutOfMemory, current_fit, out_of_memory
 from tasks.training.job import Job
 from tasks.training.outputs import last_intact, step_of
 
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
-# Messages of CUDA, cuBLAS, NCCL and the driver, of whatever class: cudaGetErrorString, ncclGetErrorString.
-GPU_LOST = Path(__file__).with_name("gpu_lost.txt").read_text().splitlines()
+GPU_LOST: list[str] = yaml.safe_load(Path(__file__).with_name("gpu_lost.yaml").read_text())
 ASSERTION = "device-side assert"
 NOT_DETERMINISTIC = ("does not have a deterministic implementation", "CUBLAS_WORKSPACE_CONFIG")
 
