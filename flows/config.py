@@ -13,8 +13,7 @@ from tasks.answer import AnswerConfig
 from tasks.build import BuildConfig
 from tasks.engine import NOT_A_PATH, RUNTIME, Config, PathSetting, Text
 from tasks.engine.code.source import ROOT
-from tasks.engine.errors import UserError, did_you_mean
-from tasks.engine.redact import redacted
+from tasks.engine.errors import UserError, did_you_mean, redacted
 from tasks.gate import GateRules
 from tasks.judge import JudgeConfig
 from tasks.report import ReportConfig

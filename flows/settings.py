@@ -20,8 +20,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 from pydantic import AfterValidator, BaseModel, Field
 
 from tasks.engine import RUNTIME, Config, PathSetting
-from tasks.engine.errors import UserError
-from tasks.engine.redact import CREDENTIALS
+from tasks.engine.errors import CREDENTIALS, UserError
 from tasks.engine.storage.store import Store
 from tasks.training.launch import SHORT_SPIN
 

@@ -10,10 +10,9 @@ from flows.promotion.promotions import Promotions
 from tasks.data.readers import expand
 from tasks.data.shards import Rows
 from tasks.engine.code.source import ROOT
-from tasks.engine.errors import Unreachable, UserError
+from tasks.engine.errors import Unreachable, UserError, is_transient, status_of
 from tasks.engine.inputs import HubModel, Input, Local, Output
 from tasks.engine.record import Record
-from tasks.engine.retry import is_away, status_of
 from tasks.engine.storage.store import Artifact, CorruptArtifact, Store
 
 TEMPLATES = ROOT / "tasks/prompts/templates"
@@ -70,7 +69,7 @@ def _commit(config: BaseConfig) -> str:
                 f"base.model: the hub has no {config.model!r} at {config.revision!r} that you may read",
                 "check the spelling; for a gated model accept its licence on its page and run `hf auth login`",
             ) from None
-        kind = Unreachable if is_away(error) else UserError
+        kind = Unreachable if is_transient(error) else UserError
     cached = Path(constants.HF_HUB_CACHE, f"models--{config.model.replace('/', '--')}", "refs", config.revision)
     if not cached.is_file():
         raise kind(

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt, model_validator
 from tasks.data.triplets import read_triplets, refusal_of
 from tasks.engine import Config, step
 from tasks.engine.errors import UserError
-from tasks.engine.journal import Journal
+from tasks.engine.parts import Journal
 from tasks.engine.progress import Progress
 from tasks.models.model import ModelConfig, attach_adapter, inference, load_base, load_tokenizer, merge_adapter
 from tasks.prompts import Prompt

@@ -22,7 +22,7 @@ from tasks.engine import Config, Text, step
 from tasks.engine.digests import digests
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import sha256_json
-from tasks.engine.mapper import Spread, here
+from tasks.engine.mapper import Mapper, map_serial
 from tasks.engine.parts import Part, Parts, Piece
 from tasks.engine.progress import Progress
 from tasks.prompts import Prompt
@@ -73,7 +73,7 @@ def build(
     out: Path,
     earlier: Sequence[Path] = (),
     work: Path | None = None,
-    spread: Spread = here,
+    mapper: Mapper = map_serial,
 ) -> dict[str, float]:
     """Split the validated `rows` by document, render them with `template`, tokenise with `base`'s tokenizer, and pack.
 
@@ -91,7 +91,7 @@ def build(
     """
     import numpy as np
 
-    parts = Parts(out, earlier, work, spread)
+    parts = Parts(out, earlier, work, mapper)
     reading = vocabulary(base, parts)
     source = _Source(rows, parts, config.salt)
     asked = _Source(evaluation, parts, config.salt) if evaluation else None
@@ -181,7 +181,7 @@ def _similar(
         return Piece(given, lambda: (Sketch.read(part.files["sketch"]), index, config.near_duplicate_warn))
 
     # Done here: the index is larger than a shard's sketch, and asking it takes a few microseconds a row.
-    found = list(parts.map(near, map(piece, source.sketches), spread=here))
+    found = list(parts.map(near, map(piece, source.sketches), mapper=map_serial))
     for part in found:
         parts.lay(part)
     ids: list[str] = []

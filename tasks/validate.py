@@ -18,7 +18,7 @@ from tasks.data.shards import CHECKSUMS, Seen, SeenShard, Shard, cut
 from tasks.data.triplets import LEFT_OUT, parse_triplets
 from tasks.data.validation_report import Tally, markdown, rejections
 from tasks.engine.errors import UserError
-from tasks.engine.mapper import Spread, here
+from tasks.engine.mapper import Mapper, map_serial
 from tasks.engine.parts import Part, Parts, Piece, noted
 from tasks.engine.progress import Progress
 from tasks.engine.step import Config, Text, step
@@ -59,7 +59,7 @@ def validate(
     out: Path,
     earlier: Sequence[Path] = (),
     work: Path | None = None,
-    spread: Spread = here,
+    mapper: Mapper = map_serial,
 ) -> dict[str, float]:
     """Write the clean rows of the files, in order, to `out`/rows/, with a report of the others.
 
@@ -71,7 +71,7 @@ def validate(
 
     UserError where more than `max_reject_share` are rejected, or none is left.
     """
-    parts = Parts(out, earlier, work, spread)
+    parts = Parts(out, earlier, work, mapper)
     by_row = config.by_row
     source, tally, languages = _Source(rows), Tally(), language_digests()
     seen = {each["digest"]: Seen(**each) for shards in noted(cut, earlier) for each in shards}
@@ -179,7 +179,7 @@ def _write(
         path, numbers = examined[shard].files["rows"], [each.number for each in repeated_rows[shard]]
         return Piece([examined[shard].digests["rows"], numbers], lambda: (path.read_bytes(), numbers))
 
-    quotes = parts.map(quote, map(quoting, repeated_rows), spread=here)
+    quotes = parts.map(quote, map(quoting, repeated_rows), mapper=map_serial)
     gone: dict[str, list[int]] = {}
     with (out / "quarantine.jsonl").open("wb") as quarantine:
         for shard, part in enumerate(examined):

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from flows.config import Retrain
 from flows.doctor.finding import Finding, bad, note, ok
-from tasks.engine.redact import redacted
+from tasks.engine.errors import redacted
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

@@ -27,7 +27,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 from prefect.task_runners import TaskRunner as PrefectRunner
 
 from tasks.engine.errors import UserError
-from tasks.engine.group import Call, Done, Function, Group, Result, do, made_with, work
+from tasks.engine.mapper import Call, Done, Function, Group, Result, do, made_with, work
 
 Kind = Literal["threads", "processes", "dask", "ray"]
 Future = PrefectWrappedFuture[Done[Result], Any]
@@ -42,7 +42,7 @@ M_ARENA_MAX = -8  # as many as cores, so that the tokenizer's threads do not wai
 
 
 class Runner:
-    """A `Spread` over a Prefect task runner, for one flow run; a context manager, entered inside the flow.
+    """A `Mapper` over a Prefect task runner, for one flow run; a context manager, entered inside the flow.
 
     `workers` groups run at once: without it, as many as this machine has cores, or the cluster at `address`. Nothing
     is started until a step has done `WORTH` seconds of work and has more: small work stays in this process.

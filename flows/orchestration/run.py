@@ -68,8 +68,8 @@ def _run(config: Retrain, because: str, planner: Planner | None) -> State[Retrai
 def run_pipeline(config: Retrain, store: Store, *, name: str, **options: Any) -> Outcome[Artifact]:
     """Run the pipeline with the options of `TaskRunner`, log the run as `name`'s, and show its steps."""
     runner = Runner(config.runner, address=config.runner_address, workers=config.workers)
-    with runner as spread, store.log_run(name) as log:
-        steps = TaskRunner(store, name=name, spread=spread, log=log, **options)
+    with runner as mapper, store.log_run(name) as log:
+        steps = TaskRunner(store, name=name, mapper=mapper, log=log, **options)
         outcome = pipeline(config, steps)
     ui_artifacts.markdown(
         steps.steps(), key="steps", description="Each step: cached or not, which artifact, and why it is"

@@ -24,7 +24,7 @@ from tasks.engine.errors import Unreachable
 from tasks.engine.inputs import Input
 from tasks.engine.key import Request
 from tasks.engine.make import make
-from tasks.engine.mapper import Spread, here
+from tasks.engine.mapper import Mapper, map_serial
 from tasks.engine.plan import Planned, Planner, last_used, look
 from tasks.engine.progress import watched_by
 from tasks.engine.step import Config, Step
@@ -68,13 +68,13 @@ class TaskRunner:
         *,
         name: str = "",
         on_step: OnStep = no_display,
-        spread: Spread = here,
+        mapper: Mapper = map_serial,
         log: RunLog | None = None,
         planner: Planner | None = None,
         because: str = "",
     ) -> None:
         self.store = store
-        self.spread = spread
+        self.mapper = mapper
         self.on_step = on_step
         self.log = log
         self.because = because
@@ -137,7 +137,7 @@ class TaskRunner:
             run |= {"because": self.because} if self.because else {}
             with watched_by(ui_artifacts.PrefectWatcher()):
                 artifact, cached = make(
-                    request, self.store, why=planned.why, before=planned.before, run=run, spread=self.spread
+                    request, self.store, why=planned.why, before=planned.before, run=run, mapper=self.mapper
                 )
             reference = {"step": artifact.step, "key": key, "digest": artifact.digest}
             # Intact, but Prefect has no record of it: another machine made it, or this is a new Prefect home.

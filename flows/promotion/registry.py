@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from flows.promotion.log import Version, read, read_state
-from tasks.engine.errors import UserError
-from tasks.engine.redact import redacted
+from tasks.engine.errors import UserError, redacted
 from tasks.engine.storage.store import Store
 
 if TYPE_CHECKING:

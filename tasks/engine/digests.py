@@ -19,6 +19,8 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
+NOT_IN_KEY = "a file's SHA-256 is the same however it is found, and a link has its file's content"
+
 RACY_NS = 100_000_000  # a file system's clock ticks every 1 to 10 ms; a tenth of a second is safely more
 MOST_BYTES = 64 << 20  # of the database, some 500,000 files; above that it starts anew
 

@@ -1,9 +1,29 @@
-"""The exceptions that a user is meant to read."""
+"""The exceptions that a user is meant to read, without credentials, and which errors may go away by themselves."""
 
 import difflib
-from collections.abc import Iterable
+import os
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-from tasks.engine.redact import redacted
+NOT_IN_KEY = "an error ends a step, and nothing is published then"
+
+CREDENTIALS = re.compile(r"(?<=://)[^/@\s'\"]+(?=@)")  # user:password of a URL
+IN_QUERY = re.compile(r"(?<=[?&])([\w-]*(?:key|token|secret|password|signature)[\w-]*=)[^&\s'\"]+", re.IGNORECASE)
+SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|AUTH_STRING|CONNECTION_URL)$")
+SHORTEST = 8  # characters; a shorter value is none, and would blot out words
+
+# Names of exception classes, because botocore, aiohttp, httpx, requests and the hub's client each have their own, and
+# none of them is to be imported for the question.
+TRANSIENT = {
+    *("ConnectionError", "TimeoutError", "gaierror"),  # Python's own; requests and botocore have a ConnectionError, too
+    "HTTPClientError",  # botocore: connection closed, read timeout
+    *("ClientConnectionError", "ClientPayloadError"),  # aiohttp
+    "TransportError",  # httpx
+    "Timeout",  # requests
+}
+BY_CHOICE = {"OfflineModeIsEnabled"}  # HF_HUB_OFFLINE: no time will mend it
+TOO_MANY = 429
 
 
 class UserError(Exception):
@@ -41,3 +61,48 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     names = list(known)
     near = difflib.get_close_matches(name, names, 1)
     return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names) or 'none'}"
+
+
+def redacted(text: str) -> str:
+    """The text without a URL's user, password and keys, and without the value of any variable that holds a secret."""
+    text = IN_QUERY.sub(r"\1…", CREDENTIALS.sub("…", text))
+    for name, value in os.environ.items():
+        if len(value) >= SHORTEST and SECRET.search(name):
+            text = text.replace(value, "…")
+    return text
+
+
+def is_transient(error: BaseException) -> bool:
+    """No connection, no answer in time, an answer of 500 or above, or too many requests."""
+    causes = list(_causes(error))
+    if any(type(each).__name__ in BY_CHOICE for each in causes):
+        return False
+    status = status_of(error)
+    failing = status is not None and (status >= 500 or status == TOO_MANY)
+    return failing or any(_names(each) & TRANSIENT for each in causes)
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status that an error, or what it was raised from, tells of, if any."""
+    return next((found for each in _causes(error) if (found := _status(each)) is not None), None)
+
+
+def _status(error: BaseException) -> int | None:
+    response: Any = getattr(error, "response", None)
+    if isinstance(response, dict):  # botocore
+        found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    else:
+        found = getattr(response, "status_code", None) or getattr(error, "status", None) or getattr(error, "code", None)
+    return found if isinstance(found, int) else None
+
+
+def _names(error: BaseException) -> set[str]:
+    return {each.__name__ for each in type(error).__mro__}
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, what it was raised from, and so on."""
+    following: BaseException | None = error
+    while following is not None:
+        yield following
+        following = following.__cause__ or (None if following.__suppress_context__ else following.__context__)

@@ -12,10 +12,15 @@ from typing import Protocol, runtime_checkable
 
 import orjson
 
+from tasks.engine.code import not_in_key
 from tasks.engine.digests import digests
+from tasks.engine.errors import Unreachable, UserError, is_transient, status_of
 from tasks.engine.record import Change, Origin
 
 FileDigests = tuple[tuple[str, str], ...]  # (name, SHA-256) of each file
+# Safetensors only: a pickle can run code when it is loaded.
+# Python files are for people to read; they run only if trust_remote_code names their digest.
+WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
 
 
 class Input(Protocol):
@@ -60,6 +65,11 @@ def sha256_json(value: object) -> str:
     return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
+def leads_out(name: str) -> bool:
+    """Whether a name is no plain relative one, and could lead out of the place that it is looked up in."""
+    return "\\" in name or "\0" in name or any(part in ("", ".", "..") for part in name.split("/"))
+
+
 def files_below(folder: Path) -> dict[str, Path]:
     """Relative POSIX name → path of every file, sorted by name; hidden files are nobody's content."""
     found = (p for p in folder.rglob("*") if p.is_file())
@@ -95,6 +105,7 @@ class Files:
     def listing(self) -> FileDigests:
         return tuple(zip((path.name for path in self.paths), _digests_of(self.paths), strict=True))
 
+    @not_in_key("people are told what changed")
     def change(self, name: str, before: Origin, artifact: Path) -> Change:
         return files_change(name, before, self.about, self.listing())
 
@@ -121,6 +132,7 @@ class Local:
     def listing(self) -> FileDigests:
         return () if self.path.is_file() else tuple(self._digests().items())
 
+    @not_in_key("people are told what changed")
     def change(self, name: str, before: Origin, artifact: Path) -> Change:
         return files_change(name, before, self.about, self.listing())
 
@@ -146,13 +158,12 @@ class HubModel:
         return f"{self.name}@{self.commit[:8]}"
 
     def local(self) -> Path:
-        from tasks.engine.hub import download
-
         return download(self.name, self.commit, self.token)
 
     def listing(self) -> FileDigests:
         return ()
 
+    @not_in_key("people are told what changed")
     def change(self, name: str, before: Origin, artifact: Path) -> Change:
         return files_change(name, before, self.about, ())
 
@@ -173,3 +184,31 @@ def files_change(name: str, before: Origin, about: str, files: FileDigests) -> C
 
 
 Inputs = Mapping[str, Input | None]
+
+
+def download(name: str, commit: str, token: str | None) -> Path:
+    """The folder of a model at a commit; of the hub is asked what is not on this machine yet.
+
+    Raises Unreachable if the hub is away, UserError if it does not give the model out.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, revision=commit, allow_patterns=WANTED, token=token))
+    except Exception as error:
+        what = f"base.model: cannot download {name}@{commit[:8]}: {brief(error)}"
+        if is_transient(error):
+            raise Unreachable(what, "check the network, then run again: files that are here stay") from error
+        if status_of(error) in (401, 403, 404):
+            raise UserError(
+                what, "check the name; for a gated model accept its licence on its page and run `hf auth login`"
+            ) from error
+        if isinstance(error, LocalEntryNotFoundError):
+            raise UserError(what, "unset HF_HUB_OFFLINE, or set base.model to a folder that has it") from error
+        raise
+
+
+def brief(error: BaseException) -> str:
+    """The first line of an error, or its kind if it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

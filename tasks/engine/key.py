@@ -14,6 +14,8 @@ from tasks.engine.errors import UserError
 from tasks.engine.inputs import Inputs, sha256_file, sha256_json
 from tasks.engine.step import RUNTIME, Config, Step
 
+NOT_IN_KEY = "what it finds is in the key itself"
+
 Payload = dict[str, Any]
 
 

@@ -15,7 +15,7 @@ from tasks.engine import progress
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import Input, Source
 from tasks.engine.key import Payload, Request
-from tasks.engine.mapper import Spread, here
+from tasks.engine.mapper import Mapper, map_serial
 from tasks.engine.record import Adoption, Origin, Reason, Record
 from tasks.engine.storage.objects import full_disk_explained
 from tasks.engine.storage.process import Process
@@ -29,12 +29,12 @@ def make(
     why: Reason | None = None,
     before: Artifact | None = None,
     run: dict[str, str] | None = None,
-    spread: Spread = here,
+    mapper: Mapper = map_serial,
 ) -> tuple[Artifact, bool]:
     """Return the artifact of a request, and whether it was there already.
 
     Of several processes that ask for one key, one runs the step and the others wait and take its artifact. On the
-    record go `why`, `before` (what it was compared with) and `run` (who asked: a Prefect run, a terminal). `spread`
+    record go `why`, `before` (what it was compared with) and `run` (who asked: a Prefect run, a terminal). `mapper`
     maps a step's pieces of work.
     """
     step, key = request.step, request.key
@@ -50,8 +50,8 @@ def make(
         if step.takes("earlier"):
             fitting = store.recent(step.name, fits=partial(_may_lend, request=request))
             places["earlier"] = [artifact.folder for artifact in fitting]
-        if step.takes("spread"):
-            places["spread"] = spread
+        if step.takes("mapper"):
+            places["mapper"] = mapper
         with store.blobs.staging() as out:
             start = time.monotonic()
             try:

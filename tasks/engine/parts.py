@@ -1,11 +1,12 @@
 """A step's work in parts, each done once: taken from an earlier artifact while what it is made of is the same.
 
-parts = Parts(out, earlier, work, spread)
+parts = Parts(out, earlier, work, mapper)
 for number, part in enumerate(parts.map(encode, pieces)):      # in order; only what is new is computed
     parts.lay(part, tokens=f"train/{number:05}.arrow")         # out/train/00000.arrow, …
 parts.write()                                                  # parts.json, by which later artifacts find them
 """
 
+import hashlib
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,13 +20,13 @@ import orjson
 
 from tasks.engine.code.cache import code_of
 from tasks.engine.digests import digests
-from tasks.engine.inputs import sha256_file, sha256_json
+from tasks.engine.inputs import leads_out, sha256_file, sha256_json
 from tasks.engine.key import installed
-from tasks.engine.mapper import Spread, here
-from tasks.engine.storage.objects import leads_out
+from tasks.engine.mapper import Mapper, map_serial
 
 PARTS = "parts.json"
 RECORD = "record.json"
+SEAL = 16  # hexadecimal digits of a record's SHA-256, in front of it
 
 Made = tuple[dict[str, bytes], dict[str, Any]]  # files by name, and facts that fit into JSON
 
@@ -63,7 +64,7 @@ class Parts:
     out: Path
     earlier: Sequence[Path] = ()
     work: Path | None = None
-    spread: Spread = here
+    mapper: Mapper = map_serial
     taken_over: int = 0
     made: int = 0
     _told: dict[Path, dict[str, list[dict[str, Any]]]] = field(default_factory=dict)  # by earlier artifacts
@@ -103,7 +104,7 @@ class Parts:
         self._laid.setdefault(function.__name__, []).append(told)
 
     def map(
-        self, function: Callable[..., Made], pieces: Iterable[Piece], *, spread: Spread | None = None
+        self, function: Callable[..., Made], pieces: Iterable[Piece], *, mapper: Mapper | None = None
     ) -> Iterator[Part]:
         """The part of each piece, in order. `function` is pure, and its outcome is {file name: bytes} and facts."""
         name = function.__name__
@@ -120,7 +121,7 @@ class Parts:
                 if part is None:
                     yield piece.arguments()
 
-        for files, facts in (spread or self.spread)(function, missing(), name=name):
+        for files, facts in (mapper or self.mapper)(function, missing(), name=name):
             while (taken := waiting[0][1]) is not None:
                 waiting.popleft()
                 yield taken
@@ -214,3 +215,39 @@ def _read(folder: Path, name: str, told: dict[str, Any]) -> Part:
     files = {each: folder / place for each, (place, _) in told["files"].items()}
     digests = {each: digest for each, (_, digest) in told["files"].items()}
     return Part(name, told["given"], told["facts"], files, digests)
+
+
+class Journal:
+    """An append-only file of JSON records, of which each counts whole or not at all.
+
+    `records` are those that earlier processes left. What follows a torn or rotten record is dropped, and its work
+    done again. One process writes at a time: the one that holds the key.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        content = path.read_bytes() if path.exists() else b""
+        whole = list(_whole(content))
+        self.records: list[Any] = [orjson.loads(line[SEAL:]) for line in whole]
+        kept = sum(map(len, whole))
+        if kept < len(content):
+            with path.open("r+b") as file:
+                file.truncate(kept)
+
+    def append(self, record: Any) -> None:
+        """Keep a record of plain data; it outlives this process once the call returns."""
+        text = orjson.dumps(record)
+        with self._path.open("ab") as file:
+            file.write(_seal(text) + text + b"\n")
+
+
+def _whole(content: bytes) -> Iterator[bytes]:
+    """The leading lines that are as they were written."""
+    for line in content.splitlines(keepends=True):
+        if not line.endswith(b"\n") or line[:SEAL] != _seal(line[SEAL:-1]):
+            return
+        yield line
+
+
+def _seal(text: bytes) -> bytes:
+    return hashlib.sha256(text).hexdigest()[:SEAL].encode()

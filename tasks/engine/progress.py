@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol, Self, TypeVar
 
+NOT_IN_KEY = "people are shown how work goes on"
+
 LINE_EVERY = 60.0  # seconds between lines of one piece of work in a log
 PAGE_EVERY = 5.0  # seconds between updates of the page of a training: each is two calls of Prefect's API
 PAGE_RETRY = 60.0  # seconds until a server that did not answer is asked again

@@ -45,7 +45,7 @@ class Config(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Base of every step's config: frozen, closed to unknown fields, and without numbers that JSON cannot tell."""
 
 
-BY_THE_ENGINE = frozenset({"config", "out", "work", "earlier", "spread"})  # arguments that are not inputs
+BY_THE_ENGINE = frozenset({"config", "out", "work", "earlier", "mapper"})  # arguments that are not inputs
 CALLS = "flows/pipeline.py"  # where a person mends a step's call
 
 
@@ -63,7 +63,7 @@ class Step:
 
     A function may name further arguments, and is given them: ``work``, a folder of this key's that outlives a crash, to
     resume from; ``earlier``, the folders of earlier artifacts of this step, newest first, to take unchanged parts from;
-    ``spread``, to map a pure function over many pieces of work (see `tasks.engine.mapper`).
+    ``mapper``, to map a pure function over many pieces of work (see `tasks.engine.mapper`).
 
     The function's other keyword arguments are the step's inputs. One without a default is required; one whose type does
     not take None must not be None. `parts` names the folders of the output that a later step may take as an input of
@@ -85,7 +85,7 @@ class Step:
         return self.function(config, **inputs)
 
     def takes(self, name: str) -> bool:
-        """Whether the function names this argument: ``work``, ``earlier`` or ``spread``."""
+        """Whether the function names this argument: ``work``, ``earlier`` or ``mapper``."""
         return name in self._parameters
 
     def check(self, config: BaseModel, inputs: Mapping[str, object], label: str) -> None:

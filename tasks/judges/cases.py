@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from tasks.data.triplets import Triplet
 from tasks.engine.inputs import sha256_json
-from tasks.engine.journal import Journal
+from tasks.engine.parts import Journal
 from tasks.engine.progress import Progress
 from tasks.evaluation.answers import answered, refusal_sentence
 from tasks.evaluation.metrics.row import Row

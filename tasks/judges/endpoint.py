@@ -14,7 +14,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_va
 
 from tasks.engine import Config, Text
 from tasks.engine.errors import UserError
-from tasks.engine.journal import Journal
+from tasks.engine.parts import Journal
 from tasks.judges.cases import Missing
 
 if TYPE_CHECKING:

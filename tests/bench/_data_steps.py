@@ -33,8 +33,8 @@ TEMPLATE = Local(ROOT / "tasks/prompts/templates/inst.jinja")
 
 @flow(name="data steps", persist_result=False, validate_parameters=False)
 def data_steps(rows: Path, evaluation: Path, store: str, runner: Kind) -> dict[str, Any]:
-    with Runner(runner) as spread:
-        how: dict[str, Any] = {"store": Store(store), "spread": spread}
+    with Runner(runner) as mapper:
+        how: dict[str, Any] = {"store": Store(store), "mapper": mapper}
         start = time.monotonic()
         valid, _ = make(Request(validate, VALIDATE, {"rows": Files((rows,))}, "validate"), **how)
         asked, _ = make(Request(validate, VALIDATE, {"rows": Files((evaluation,))}, "validate evaluation"), **how)

@@ -13,7 +13,7 @@ from typing import Any
 from flows.config import load
 from flows.pipeline import pipeline
 from tasks.engine import Config, Step
-from tasks.engine.mapper import here
+from tasks.engine.mapper import map_serial
 from tasks.engine.storage.store import Store
 
 
@@ -43,7 +43,9 @@ class Direct:
         out.mkdir()
         work.mkdir()
         places = {name: each.local() if each else None for name, each in inputs.items()}
-        more = {name: each for name, each in {"work": work, "earlier": [], "spread": here}.items() if step.takes(name)}
+        more = {
+            name: each for name, each in {"work": work, "earlier": [], "mapper": map_serial}.items() if step.takes(name)
+        }
         start = time.monotonic()
         step(config, **places, **more, out=out)
         self.seconds[label] = time.monotonic() - start

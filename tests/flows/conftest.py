@@ -3,7 +3,6 @@
 import filecmp
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -75,12 +74,6 @@ class Project:
         text = (self / name).read_text()
         assert old in text, f"{name} has no {old!r} to edit"
         (self / name).write_text(text.replace(old, new, 1))
-
-    def rename(self, name: str, old: str, new: str) -> None:
-        """A variable, wherever it stands."""
-        text = (self / name).read_text()
-        assert re.search(rf"(?<![.\w]){new}\b", text) is None
-        (self / name).write_text(re.sub(rf"(?<![.\w]){old}\b", new, text))
 
     def lines(self, name: str, change: Callable[[list[str]], list[str]]) -> None:
         path = self / name

@@ -187,7 +187,6 @@ CHANGES: dict[str, tuple[Callable[[Project], object], Stale]] = {
         lambda p: p.edit("tasks/export.py", 'folder = out / "adapter"', "folder = (\n        out / 'adapter')"),
         {},
     ),
-    "name of a local": (lambda p: p.rename("tasks/train.py", "job", "order"), {}),
     "code that no step reaches": (lambda p: p.edit("tasks/models/model.py", "import", "UNUSED = 1\nimport"), {}),
     # What cannot change an output
     "RUNTIME field": (lambda p: p.set("train.save_steps=7", "train.report_to=[tensorboard]", "workers=3"), {}),

@@ -504,6 +504,6 @@ def test_a_change_encodes_the_shards_it_touches_and_ends_as_a_cold_run_does(tmp_
     (first / "record.json").write_text(json.dumps({"payload": payload}))
     counting = Counting()
     changed = CHANGES[change](shards, asked)
-    warm = run("warm", *changed, earlier=[first], spread=counting)
+    warm = run("warm", *changed, earlier=[first], mapper=counting)
     assert counting.ran.count("encode") == ENCODED[change]
     assert digests(warm) == digests(run("cold", *changed))

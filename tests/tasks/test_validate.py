@@ -128,7 +128,7 @@ def test_an_edit_costs_the_shard_around_it_and_the_outcome_is_that_of_a_cold_run
 
     incremental, cold = tmp_path / "incremental", run(tmp_path, source)
     incremental.mkdir()
-    validate(ValidateConfig(), rows=source, out=incremental, earlier=[first], spread=counted)
+    validate(ValidateConfig(), rows=source, out=incremental, earlier=[first], mapper=counted)
     assert 0 < sum(seen) < 8_500
     assert files(incremental) == files(cold)
 

@@ -18,6 +18,8 @@ from tasks.engine.code.source import FIRST_PARTY, ROOT
 from tasks.engine.digests import RACY_NS, cache_folder
 from tasks.engine.inputs import sha256_json
 
+NOT_IN_KEY = "what it finds is in the key itself"
+
 Code = dict[str, str]  # "tasks.score:score" → SHA-256
 
 

@@ -1,9 +1,10 @@
-"""What a step's code is: every first-party definition that it reaches, by meaning.
+"""What a step's code is: every first-party definition that it reaches, by its normalized text.
 
 The source is read, never imported, so that a plan needs no torch. Reached is what a definition mentions: by name,
 through imports at any depth, as a module of its own (`python -m`), in a base class, a decorator or a default. Of every
 module that is imported on the way, what importing it does counts as well: a bare call, a decorator that registers.
-Where names cannot tell (a star import, `globals()`, a module's `__getattr__`), the whole module counts.
+Where names cannot tell (a star import, `globals()`, a module's `__getattr__`), the whole module counts. What cannot
+change an output is marked, see `tasks.engine.code`.
 
 Where an annotation names a class, the class is reached; the annotation itself does not count. A config class that is
 named in annotations alone counts by its methods, because its values are in the key by themselves.
@@ -27,12 +28,14 @@ def code_of(module: str, name: str, *, root: Path = ROOT) -> dict[str, str]:
         mention = todo.pop()
         source = None if mention in seen else read(mention.module, root)
         seen.add(mention)
-        if source is None:
+        if source is None or source.is_marked:
             continue
         if source.name not in imported:
             imported.add(source.name)
             todo += source.on_import
         definition = source.definitions.get(mention.name)
+        if definition and definition.is_marked:
+            continue
         if definition:
             if mention.how == "type" and not definition.is_class:  # an alias: to the classes that it names
                 todo += (each._replace(how="type") for each in definition.uses)
@@ -43,7 +46,7 @@ def code_of(module: str, name: str, *, root: Path = ROOT) -> dict[str, str]:
                 todo.append(Mention(source.name, mention.name + FIELDS))
         todo += source.elsewhere(mention)
     # Whoever reads docstrings or source reads those of others, too.
-    verbatim = any(each.sees_source for each in reached.values())
+    verbatim = any(each.reads_source for each in reached.values())
     return {name: each.verbatim if verbatim else each.digest for name, each in sorted(reached.items())}
 
 

@@ -1,4 +1,4 @@
-"""One module's source: its top-level definitions, what each of them means, and what it mentions elsewhere."""
+"""One module's source: its top-level definitions, the text of each, and what it mentions elsewhere."""
 
 import ast
 import hashlib
@@ -9,30 +9,33 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.engine.code.meaning import (
-    SEES_CALLERS_LOCALS,
-    SEES_LOCALS,
-    SEES_SOURCE,
+from tasks.engine.code.syntax import (
+    READS_SOURCE,
+    WHOLE_MODULE,
+    How,
+    References,
+    Symbol,
+    bindings,
     bound,
+    identifiers,
     is_docstring,
+    is_marked,
+    is_step,
     last_name,
-    meaning,
-    mentions,
+    normalized,
     root_name,
 )
-from tasks.engine.code.references import WHOLE_MODULE, How, Spoken, Symbol, bindings
 from tasks.engine.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
 FIRST_PARTY = ("tasks", "flows")
-# Code that decides when and where a step runs and what a person sees meanwhile; it cannot change what a step writes.
-NOT_SHAPING = ("tasks.engine",)
+MARK = "NOT_IN_KEY"
 ON_IMPORT = "<module>"  # what importing a module does
 FIELDS = " fields"  # of a config class, where they are not in the key by themselves
 MAKES = {"__init__", "__new__", "__post_init__"}  # what calling a class runs
 MODULE = re.compile(rf"(?:{'|'.join(FIRST_PARTY)})(?:\.\w+)+")
 READERS = {"get", "items", "keys", "values"}  # of a table: they change nothing
-SEES_MODULE = {"globals", "vars", "eval", "exec", "sys.modules"}
+READS_MODULE = {"globals", "vars", "eval", "exec", "sys.modules"}
 
 
 class Mention(NamedTuple):
@@ -42,7 +45,7 @@ class Mention(NamedTuple):
 
 
 class Definition:
-    """A name's top-level statements; they are read for meaning only once the name is reached."""
+    """A name's top-level statements; their text is made only once the name is reached."""
 
     def __init__(self, source: "Source") -> None:
         self.source = source
@@ -55,6 +58,11 @@ class Definition:
     @property
     def is_function(self) -> bool:
         return all(isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) for each in self.statements)
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether it is marked `not_in_key`, with a reason."""
+        return all(is_marked(each) for each in self.statements)
 
     @property
     def is_constant(self) -> bool:
@@ -76,9 +84,7 @@ class Definition:
 
     @cached_property
     def digest(self) -> str:
-        return _sha256(
-            "\n".join(meaning(each, self.source.taken, self.source.has(SEES_LOCALS)) for each in self._parts)
-        )
+        return _sha256("\n".join(map(normalized, self._parts)))
 
     @cached_property
     def verbatim(self) -> str:
@@ -86,8 +92,8 @@ class Definition:
         return _sha256("\n".join(map(self.source.lines, self.statements)))
 
     @cached_property
-    def sees_source(self) -> bool:
-        return self.source.has(SEES_SOURCE) and any(SEES_SOURCE & mentions(each) for each in self._parts)
+    def reads_source(self) -> bool:
+        return self.source.has(READS_SOURCE) and any(READS_SOURCE & identifiers(each) for each in self._parts)
 
     @cached_property
     def uses(self) -> list[Mention]:
@@ -95,7 +101,7 @@ class Definition:
         if self.is_config:  # the classes of its fields, for their methods
             fields = [_config_class(s, fields=True) for s in self.statements if isinstance(s, ast.ClassDef)]
             found += [m._replace(how="type") for each in fields for m in self.source.mentions(each) if m.how == "field"]
-        if self.source.has(SEES_MODULE) and any(SEES_MODULE & mentions(each) for each in self._parts):
+        if self.source.has(READS_MODULE) and any(READS_MODULE & identifiers(each) for each in self._parts):
             found.append(Mention(self.source.name, WHOLE_MODULE))
         return found
 
@@ -117,15 +123,15 @@ class Source:
     package: str
     root: Path
     text: str
-    names: frozenset[str]  # that it binds
     definitions: dict[str, Definition] = field(default_factory=dict)
     imports: dict[str, list[Symbol]] = field(default_factory=dict)
 
     @cached_property
-    def taken(self) -> frozenset[str] | None:
-        """The names that a local cannot give up; None where every local must keep its own."""
-        libraries = {module.split(".")[0] for symbols in self.imports.values() for module, _ in symbols}
-        return None if WHOLE_MODULE in self.imports or libraries & SEES_CALLERS_LOCALS else self.names
+    def is_marked(self) -> bool:
+        """Whether the module says that nothing in it can change an output: `NOT_IN_KEY = "reason"`."""
+        mark = self.definitions.get(MARK)
+        values = [getattr(each, "value", None) for each in mark.statements] if mark else []
+        return any(isinstance(v, ast.Constant) and isinstance(v.value, str) and v.value.strip() for v in values)
 
     def has(self, identifiers: set[str]) -> bool:
         """Whether any of these could be in it: a quick look, to spare walking its trees."""
@@ -190,18 +196,18 @@ class Source:
         A local variable that shares a name with a module-level definition counts as a use of it: one rerun too many
         is safe, one too few is not.
         """
-        told = Spoken(statement)
+        found_in = References(statement)
         names = dict(self.imports)
         found: list[Mention] = []
-        for node in told.imports:
+        for node in found_in.imports:
             for name, symbols in bindings(node, self.package).items():
                 names[name] = [*names.get(name, []), *symbols]
                 found += [Mention(*symbol) for symbol in symbols]
-        for text in told.strings:
+        for text in found_in.strings:
             module = text.partition(":")[0]
             if MODULE.fullmatch(module) and path_of(module, self.root):  # to be run or imported by its name
                 found.append(Mention(module, WHOLE_MODULE))
-        for (root, *path), how in told.names:
+        for (root, *path), how in found_in.names:
             if root in self.definitions:
                 found.append(Mention(self.name, root, how))
             for module, name in names.get(root, []):
@@ -218,13 +224,17 @@ class Source:
 
     def _has_effect(self, statement: ast.stmt) -> bool:
         """Whether running a definition may change something else: a registry, say. First-party code only."""
+        if is_marked(statement):
+            return False
         match statement:
             case ast.FunctionDef(decorator_list=decorators) | ast.AsyncFunctionDef(decorator_list=decorators):
-                return any(self._is_ours(root_name(each)) for each in decorators)
+                return any(self._is_ours(root_name(each)) for each in decorators if not is_step(each))
             case ast.ClassDef(decorator_list=decorators, bases=bases, keywords=keywords):
-                told = [*decorators, *bases, *(each.value for each in keywords)]
+                named = [*decorators, *bases, *(each.value for each in keywords)]
                 # `__init_subclass__` or `__subclasses__()`; a config class is known by its fields.
-                return any(self._is_ours(root_name(e)) and not self.is_config(root_name(e)) for e in told)
+                if any(last_name(each) == "Protocol" for each in bases):
+                    return False
+                return any(self._is_ours(root_name(e)) and not self.is_config(root_name(e)) for e in named)
             case ast.Assign(value=ast.expr() as value) | ast.AnnAssign(value=ast.expr() as value):
                 called = (each.func for each in ast.walk(value) if isinstance(each, ast.Call))
                 return any(last_name(e) not in READERS and self._runs_effect(root_name(e)) for e in called)
@@ -232,7 +242,8 @@ class Source:
 
     def _is_ours(self, name: str) -> bool:
         modules = [self.name] * (name in self.definitions) + [module for module, _ in self.imports.get(name, [])]
-        return any(_shaping(module) for module in modules)
+        sources = [read(module, self.root) for module in modules]
+        return any(each and not each.is_marked for each in sources)
 
     def _runs_effect(self, name: str, seen: frozenset[Symbol] = frozenset()) -> bool:
         """Whether calling this name may change first-party state: not if what it reaches is functions and constants."""
@@ -250,7 +261,8 @@ class Source:
         if definition:
             symbols = [*symbols, *((m.module, m.name) for m in definition.uses if m.how != "type")]
         origins = [(read(module, self.root), original) for module, original in symbols]
-        return any(each and (name == WHOLE_MODULE or each._runs_effect(name, seen)) for each, name in origins)
+        reached = [(each, name) for each, name in origins if each and not each.is_marked]
+        return any(name == WHOLE_MODULE or each._runs_effect(name, seen) for each, name in reached)
 
 
 def read(module: str, root: Path) -> Source | None:
@@ -267,7 +279,7 @@ def _parse(module: str, path: Path, root: Path, modified_ns: int) -> Source:
         tree = ast.parse(text, str(path))
     except SyntaxError as error:
         raise UserError(f"{path}:{error.lineno}: not Python: {error.msg}", "mend that line") from None
-    source = Source(module, package, root, text, bound(tree.body))
+    source = Source(module, package, root, text)
     for statement in tree.body:
         if _type_checking(statement):
             # It never runs, but annotations name what it imports.
@@ -301,15 +313,9 @@ def _config_class(node: ast.ClassDef, *, fields: bool) -> ast.ClassDef:
     return ast.copy_location(ast.ClassDef(node.name, node.bases, node.keywords, body, node.decorator_list), node)
 
 
-def _shaping(module: str) -> bool:
-    parts = f"{module}."
-    return parts.startswith(tuple(f"{p}." for p in FIRST_PARTY)) and not parts.startswith(
-        tuple(f"{p}." for p in NOT_SHAPING)
-    )
-
-
 def path_of(module: str, root: Path) -> Path | None:
-    if not _shaping(module):
+    """The file of a first-party module; None for any other, and if there is none."""
+    if module.split(".")[0] not in FIRST_PARTY:
         return None
     base = root.joinpath(*module.split("."))
     return next((p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()), None)

@@ -10,10 +10,9 @@ import orjson
 
 from tasks.engine.digests import Digests
 from tasks.engine.errors import UserError
-from tasks.engine.inputs import sha256_json
+from tasks.engine.inputs import leads_out, sha256_json
 from tasks.engine.record import Record
 from tasks.engine.step import check_part
-from tasks.engine.storage.objects import leads_out
 
 MANIFEST = "manifest.json"
 RECORD = "record.json"

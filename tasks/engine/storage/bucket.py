@@ -15,8 +15,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tasks.engine.errors import Unreachable, UserError
-from tasks.engine.retry import is_away
+from tasks.engine.errors import Unreachable, UserError, is_transient
 from tasks.engine.storage.objects import BLOBS, Info, within
 
 Result = TypeVar("Result")
@@ -254,7 +253,7 @@ def _gcs(bucket: str, prefix: str | None) -> Any:
 
 def _is_transient(error: BaseException) -> bool:
     """No connection, no answer in time, an answer of 500 or above, or too many requests; obstore has only the text."""
-    return is_away(error) or bool(re.search(r"HTTP error|status code: (5\d\d|429)", str(error)))
+    return is_transient(error) or bool(re.search(r"HTTP error|status code: (5\d\d|429)", str(error)))
 
 
 def _brief(error: BaseException) -> str:

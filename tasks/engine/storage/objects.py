@@ -17,6 +17,7 @@ from stat import S_ISREG
 from typing import BinaryIO, Protocol
 
 from tasks.engine.errors import UserError
+from tasks.engine.inputs import leads_out
 from tasks.engine.storage.process import Process
 
 STAGING = ".staging"
@@ -33,11 +34,6 @@ class Info:
     size: int
     modified: float
     tag: str = ""
-
-
-def leads_out(name: str) -> bool:
-    """Whether a name is not a plain relative one, and could lead out of the place that it is looked up in."""
-    return "\\" in name or "\0" in name or any(part in ("", ".", "..") for part in name.split("/"))
 
 
 def within(name: str) -> str:

@@ -18,7 +18,7 @@ from prefect.settings import PREFECT_API_URL
 from flows.orchestration.mappers import MOST, Runner
 from tasks.engine import group
 from tasks.engine.errors import UserError
-from tasks.engine.mapper import here
+from tasks.engine.mapper import map_serial
 from tasks.text.tokens import words
 from tests.toy_flow import in_flow
 
@@ -68,7 +68,7 @@ def spread(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], kind:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_runner_gives_the_same_bytes_in_the_same_order(prefect_server, small_groups, kind):
-    assert spread(piece, CALLS, kind) == list(here(piece, CALLS, name="toy pieces"))
+    assert spread(piece, CALLS, kind) == list(map_serial(piece, CALLS, name="toy pieces"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -194,8 +194,8 @@ runner.WORTH = 0.04
 
 @flow
 def toy():
-    with runner.Runner("processes", workers=2) as spread:
-        for pid in spread(process, iter(CALLS * 1_000_000), name="toy pieces"):
+    with runner.Runner("processes", workers=2) as mapper:
+        for pid in mapper(process, iter(CALLS * 1_000_000), name="toy pieces"):
             print(pid, flush=True)
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from flows.pipeline import pipeline
 from tasks.engine.code.source import ROOT
 from tasks.engine.key import Request
 from tasks.engine.make import make
-from tasks.engine.mapper import Spread, here
+from tasks.engine.mapper import Mapper, map_serial
 from tests.toy_flow import in_flow
 
 
@@ -34,7 +34,7 @@ class Enough(Exception):
 ROWS = 240  # of the sample: some dozen shards
 
 
-def data_steps(folder: Path, name: str, spread: Spread) -> dict[str, str]:
+def data_steps(folder: Path, name: str, mapper: Mapper) -> dict[str, str]:
     """Make the sample's data steps in a store of their own; returns their digests."""
     lines = (ROOT / "data/plant/train.jsonl").read_text().splitlines(keepends=True)[:ROWS]
     (folder / "train.jsonl").write_text("".join(lines))
@@ -44,7 +44,7 @@ def data_steps(folder: Path, name: str, spread: Spread) -> dict[str, str]:
         if step.name not in ("validate", "build"):
             raise Enough
         request = Request(step, step_config, inputs, label or step.name)
-        made[request.label], there = make(request, config.open_store(), spread=spread)
+        made[request.label], there = make(request, config.open_store(), mapper=mapper)
         assert not there
         return made[request.label]
 
@@ -69,4 +69,4 @@ def test_validate_and_build_give_the_same_bytes_over_every_runner(prefect_server
     in_flow(job)
     assert given.keys() == {"validate", "validate evaluation", "build"}
     assert {"examine_shard", "encode"} <= set(submitted)
-    assert given == data_steps(tmp_path, "here", here)
+    assert given == data_steps(tmp_path, "here", map_serial)

@@ -9,10 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tasks.engine import Config, step
-from tasks.engine.errors import Unreachable, UserError
-from tasks.engine.hub import download
-from tasks.engine.inputs import Files
-from tasks.engine.retry import is_away
+from tasks.engine.errors import Unreachable, UserError, is_transient
+from tasks.engine.inputs import Files, download
 from tasks.engine.storage.store import Store
 from tests.outage import Outage
 from tests.toy_flow import in_flow
@@ -210,7 +208,7 @@ def test_a_hub_that_is_away_while_files_come_is_unreachable(hub, monkeypatch):
 def test_a_choice_to_be_offline_is_not_waited_out():
     from huggingface_hub.errors import OfflineModeIsEnabled
 
-    assert is_away(ConnectionError())
-    assert is_away(TimeoutError())
-    assert not is_away(OfflineModeIsEnabled())
-    assert not is_away(ValueError())
+    assert is_transient(ConnectionError())
+    assert is_transient(TimeoutError())
+    assert not is_transient(OfflineModeIsEnabled())
+    assert not is_transient(ValueError())

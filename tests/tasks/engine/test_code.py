@@ -414,12 +414,6 @@ DEPENDENCIES = {
         "import sys\nsys.setrecursionlimit(10)",
         "import sys\nsys.setrecursionlimit(20)",
     ),
-    "a module whose name begins like one that shapes nothing": (
-        "from tasks.errors_of_rows import near\ndef run(x): return near(x)",
-        "tasks/errors_of_rows.py",
-        "def near(x): return 1",
-        "def near(x): return 2",
-    ),
 }
 
 
@@ -449,6 +443,37 @@ def test_what_no_one_mentions_does_not_count(tmp_path):
     lay(tmp_path, {"tasks/run.py": "from tasks.far import near\ndef run(x): return near(x)"})
     lay(tmp_path, {"tasks/far.py": "import re\nNUMBER = re.compile('1')\ndef near(x): return 1\ndef other(x): ..."})
     assert list(code_of("tasks.run", "run", root=tmp_path)) == ["tasks.far:near", "tasks.run:run"]
+
+
+MARKS = {
+    "module": (
+        "from tasks.far import near\ndef run(x): return near(x)",
+        "NOT_IN_KEY = 'it logs'\ndef near(x): return {}",
+    ),
+    "function": (
+        "from tasks.far import near\ndef run(x): return near(x)",
+        "from tasks.engine.code import not_in_key\n@not_in_key('it logs')\ndef near(x): return {}",
+    ),
+    "class": (
+        "from tasks.far import Near\ndef run(x): return Near().x",
+        "from tasks.engine.code import not_in_key\n@not_in_key('it logs')\nclass Near:\n  x = {}",
+    ),
+    "method": (
+        "from tasks.far import Near\ndef run(x): return Near().x()",
+        "from tasks.engine.code import not_in_key\nclass Near:\n  @not_in_key('it logs')\n  def x(self): return {}",
+    ),
+}
+
+
+@pytest.mark.parametrize(("step", "far"), MARKS.values(), ids=MARKS)
+@pytest.mark.parametrize("has_reason", [True, False])
+def test_what_is_marked_with_a_reason_does_not_count(tmp_path, step, far, has_reason):
+    far = far if has_reason else far.replace("it logs", " ")
+    codes = []
+    for value in "12":
+        lay(tmp_path, {"tasks/run.py": step, "tasks/far.py": far.replace("{}", value)})
+        codes.append(code_of("tasks.run", "run", root=tmp_path))
+    assert (codes[0] == codes[1]) == has_reason
 
 
 def test_an_edit_within_a_running_process_is_seen(project):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.engine.journal import Journal
+from tasks.engine.parts import Journal
 
 RECORDS = [["a", 1], {"text": "line\nbreak \u2028 é"}, []]
 

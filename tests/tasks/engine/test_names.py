@@ -8,8 +8,9 @@ import pytest
 
 from tasks.engine import parts
 from tasks.engine.errors import UserError
+from tasks.engine.inputs import leads_out
 from tasks.engine.storage.artifact import RECORD, Artifact, write_manifest
-from tasks.engine.storage.objects import Folder, leads_out
+from tasks.engine.storage.objects import Folder
 from tasks.engine.storage.store import Store
 
 OUTSIDE = ["../x", "a/../../x", "/x", "a//x", "./x", "a/.", "..", "", "a\\x", "a\0x"]

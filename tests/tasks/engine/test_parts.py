@@ -9,7 +9,7 @@ import pytest
 
 from tasks.engine.code.reach import code_of
 from tasks.engine.key import installed
-from tasks.engine.mapper import here
+from tasks.engine.mapper import map_serial
 from tasks.engine.parts import Parts, Piece
 
 RAN: list[str] = []
@@ -91,9 +91,9 @@ def test_a_killed_run_keeps_the_parts_that_were_finished_whole(tmp_path: Path) -
 def test_the_parts_come_in_order_however_they_are_spread(first: Path, tmp_path: Path) -> None:
     def ahead(function: Any, calls: Any, *, name: str) -> Any:
         """Draws all calls before it gives the first result, as a pool may."""
-        return iter([result for result in here(function, list(calls), name=name)])
+        return iter([result for result in map_serial(function, list(calls), name=name)])
 
     (tmp_path / "second").mkdir()
-    parts = Parts(tmp_path / "second", [first], spread=ahead)
+    parts = Parts(tmp_path / "second", [first], mapper=ahead)
     texts = ["a", "x", "y", "b", "z", "c"]
     assert [part.files["loud"].read_text() for part in parts.map(shout, map(piece, texts))] == list("AXYBZC")

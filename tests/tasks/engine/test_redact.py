@@ -7,8 +7,7 @@ from flows.config import load
 from flows.maintain import Maintain
 from flows.promote import Promote, Rollback
 from flows.refresh import Refresh
-from tasks.engine.errors import UserError
-from tasks.engine.redact import redacted
+from tasks.engine.errors import UserError, redacted
 
 
 @pytest.mark.parametrize(

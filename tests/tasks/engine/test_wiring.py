@@ -64,7 +64,7 @@ def test_only_declared_parts_can_be_taken_whether_the_step_has_run_or_not(planne
 
     dataset()
     if made:
-        make(planner.steps[0].request, planner.store, why=[])
+        make(planner.steps[0].request, planner.store)
     assert dataset()["train"].digest if made else not dataset()["train"].digest
     with pytest.raises(WiringError, match="there is no part 'trian'; did you mean 'train'?"):
         dataset()["trian"]
