@@ -9,7 +9,7 @@ from flows.promotion.promotions import Promotions
 from flows.sources import Incumbent, _base_of, base_model, incumbent, template
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import HubModel
-from tests.flows.test_history import run
+from tests.flows.rerun import run
 
 pytestmark = pytest.mark.usefixtures("loaded_training")
 BY_CHAMPION = {"answer champion", "score champion"}

@@ -10,14 +10,11 @@ from rich.console import Console
 from flows import wording
 from flows.cli import app as cli
 from flows.cli import tables as display
-from flows.pipeline import pipeline
 from tasks.engine.adopt import adopt
 from tasks.engine.errors import UserError
-from tasks.engine.key import Request
 from tasks.engine.lineage import Edge, Lineage, Node, lineage, why
-from tasks.engine.make import make
-from tasks.engine.plan import look
 from tasks.engine.record import Change
+from tests.flows.rerun import run
 
 pytestmark = pytest.mark.usefixtures("loaded_training")
 BECAUSE = "the count is the same"
@@ -36,23 +33,6 @@ def edit_score(project) -> None:
 def stale(project) -> dict[str, tuple[Change, ...]]:
     """Label → what changed, of the steps that are not fresh."""
     return {step.label: step.changes for step in project.plan().steps if step.status != "fresh"}
-
-
-def run(project, *labels: str):
-    """Run the stale ones of these steps for real, as a flow does; the others stay as they are."""
-    store, made = project.config.open_store(), {}
-
-    def each(step, config, *, label="", **inputs):
-        request = Request(step, config, inputs, label or step.name)
-        planned = look(request, store)
-        if planned.status != "fresh":
-            assert request.label in labels, f"{request.label}: {planned.why}"
-        made[request.label], _ = make(request, store, why=planned.why, before=planned.before)
-        return made[request.label]
-
-    each.store = store
-    pipeline(project.config, each)
-    return made
 
 
 # Adopt

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -16,6 +15,7 @@ from flows.promotion.promotions import Promotions
 from tasks.engine.errors import UserError
 from tasks.engine.storage.store import Store
 from tests.flows.promotion.promoting import adapter, gate, outcome
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -61,13 +61,6 @@ def served(prefect_server):
         yield client
     os.killpg(process.pid, signal.SIGTERM)
     process.wait(30)
-
-
-def wait_until(happened, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.3)
 
 
 def state(client, run_id):

@@ -8,7 +8,8 @@ import pytest
 from tasks.training.config import LoraConfig, TrainConfig
 from tasks.training.outputs import last_intact
 from tests.gpu.trained import trained
-from tests.tasks.test_train import children_of, wait_for
+from tests.tasks.training.trained import children_of
+from tests.waiting import wait_until
 
 CONFIG = TrainConfig(
     batch_size=1,
@@ -37,10 +38,10 @@ def test_a_training_killed_at_a_checkpoint_goes_on_with_its_loss_curve(inputs, t
     whole = trained(tmp_path / "whole", inputs, CONFIG)
     work = tmp_path / "killed/work"
     parent = subprocess.Popen([sys.executable, "-c", RUN, str(tmp_path / "killed"), *map(str, inputs)])
-    wait_for(lambda: last_intact(work / "checkpoints"), parent, seconds=300)
+    wait_until(lambda: last_intact(work / "checkpoints"), parent)
     parent.kill()  # its child dies with it
     parent.wait()
-    wait_for(lambda: not children_of(work))
+    wait_until(lambda: not children_of(work))
     resumed = trained(tmp_path / "killed", inputs, CONFIG)
     assert "resuming from checkpoint-" in resumed.said
     tolerance = 5e-3 if torch.cuda.is_available() else 0

@@ -9,8 +9,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import yaml
 from prefect.client.base import PrefectHttpxSyncClient
@@ -190,3 +192,14 @@ def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
+
+
+EVENT = {
+    "event": "dataset.refreshed",
+    "resource": {"prefect.resource.id": "reground.dataset.small", "prefect.resource.name": "small"},
+    "payload": {"digest": "0123456789abcdef"},
+}
+
+
+def event(**changes) -> dict:
+    return EVENT | {"id": str(uuid4()), "occurred": datetime.now(UTC).isoformat()} | changes

@@ -3,24 +3,15 @@
 import json
 import subprocess
 import time
-from datetime import UTC, datetime
-from uuid import uuid4
 
 import pytest
+
+from tests.production.service import event
 
 pytestmark = pytest.mark.slow
 DATABASE = "postgresql"
 
-EVENT = {
-    "event": "dataset.refreshed",
-    "resource": {"prefect.resource.id": "reground.dataset.small", "prefect.resource.name": "small"},
-    "payload": {"digest": "0123456789abcdef"},
-}
 QUIET = 25  # seconds in which an event that starts something has started it: 10 of debouncing, 5 of the server's round
-
-
-def event(**changes) -> dict:
-    return EVENT | {"id": str(uuid4()), "occurred": datetime.now(UTC).isoformat()} | changes
 
 
 def emit(service, **changes) -> None:

@@ -5,8 +5,7 @@ import subprocess
 
 import pytest
 
-from tests.production.service import served
-from tests.production.test_chain import event
+from tests.production.service import event, served
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,12 +18,11 @@ from tasks.training.launch import run_child
 from tasks.training.outputs import last_intact, seal
 from tests.tasks.tiny import inputs_in
 from tests.tasks.training import reporting_child
+from tests.tasks.training.trained import QUICK, RUN, children_of, content, start
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("loaded_training")
 SLOW = pytest.mark.slow
-QUICK = TrainConfig(
-    batch_size=1, accumulation=1, epochs=2, save_steps=4, logging_steps=2, eval_steps=8, learning_rate=1e-3
-)
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +42,6 @@ def run(config: TrainConfig, inputs: dict, folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def undisturbed(inputs, tmp_path_factory):
     return run(QUICK, inputs, tmp_path_factory.mktemp("undisturbed"))
-
-
-def content(out: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
 
 
 def test_it_writes_an_adapter_that_peft_loads_and_that_changes_the_answer(undisturbed, inputs):
@@ -102,10 +96,10 @@ def test_the_record_and_every_log_line_tell_what_the_training_cost(undisturbed):
 def test_a_killed_training_resumes_and_ends_with_the_same_bytes(undisturbed, inputs, tmp_path):
     parent = start(inputs, tmp_path)
     work = tmp_path / "work"
-    wait_for(lambda: last_intact(work / "checkpoints"), parent)
+    wait_until(lambda: last_intact(work / "checkpoints"), parent)
     parent.kill()
     parent.wait()
-    wait_for(lambda: not children_of(work))
+    wait_until(lambda: not children_of(work))
     resumed = tmp_path / "resumed"
     resumed.mkdir()
     train(QUICK, **inputs, work=work, out=resumed)
@@ -146,44 +140,6 @@ def test_a_training_killed_behind_its_last_step_does_no_more(inputs, tmp_path, s
     )  # its work is as a kill before publishing leaves it
     assert f"resuming from checkpoint-{steps}" in (tmp_path / "first" / "work" / "metrics.jsonl").read_text()
     assert content(again) == content(first)
-
-
-RUN = """
-import json, sys
-from pathlib import Path
-from tasks.train import train
-from tests.tasks.test_train import QUICK
-folder = Path(sys.argv[1])
-inputs = {name: Path(path) for name, path in json.loads(sys.argv[2]).items()}
-(folder / "work").mkdir()
-(folder / "out").mkdir()
-train(QUICK, **inputs, work=folder / "work", out=folder / "out")
-"""
-
-
-def start(inputs: dict[str, Path], folder: Path, code: str = RUN, **options) -> "subprocess.Popen[bytes]":
-    places = json.dumps({name: str(path) for name, path in inputs.items()})
-    return subprocess.Popen([sys.executable, "-c", code, str(folder), places], **options)
-
-
-def wait_for(condition, process=None, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process is None or process.poll() is None, "the training ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def children_of(work: Path) -> list[str]:
-    """Training children that name this work folder, from /proc."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if str(work).encode() in (entry / "cmdline").read_bytes():
-                found.append(entry.name)
-        except OSError:
-            continue
-    return found
 
 
 def test_a_checkpoint_that_is_not_whole_is_passed_over(tmp_path):
@@ -270,10 +226,10 @@ def test_a_last_step_that_no_line_tells_of_leaves_no_adapter_of_no_numbers(input
 
 def test_a_stopped_parent_leaves_no_child(inputs, tmp_path):
     parent = start(inputs, tmp_path)
-    wait_for(lambda: children_of(tmp_path / "work"), parent)
+    wait_until(lambda: children_of(tmp_path / "work"), parent)
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
-    wait_for(lambda: not children_of(tmp_path / "work"), seconds=20)
+    wait_until(lambda: not children_of(tmp_path / "work"))
     assert children_of(tmp_path / "work") == []
 
 
@@ -281,7 +237,7 @@ CANCELLED = """
 import json, signal, sys, threading
 from pathlib import Path
 from tasks.train import train
-from tests.tasks.test_train import QUICK
+from tests.tasks.training.trained import QUICK
 
 class Termination(BaseException):
     "As Prefect's own: raised by its handler of SIGTERM, in the main thread."
@@ -308,7 +264,7 @@ def test_a_cancelled_parent_alone_ends_its_child_within_ten_seconds_and_the_chec
     """SIGTERM to the flow's process, not to its group; and a child that is stopped hears nothing but SIGKILL."""
     work = tmp_path / "work"
     parent = start(inputs, tmp_path, CANCELLED, stdout=subprocess.PIPE)
-    wait_for(lambda: last_intact(work / "checkpoints"), parent)
+    wait_until(lambda: last_intact(work / "checkpoints"), parent)
     if stops:
         for child in children_of(work):
             os.kill(int(child), signal.SIGSTOP)
@@ -326,8 +282,8 @@ def test_the_child_of_a_training_in_another_thread_dies_with_the_process(inputs,
     """Linux tells a child that its parent's thread has ended; here that is not the main one."""
     code = RUN.replace("\ntrain(", "\nimport threading\nthreading.Thread(target=lambda: train(")
     parent = start(inputs, tmp_path, code.rstrip() + ").start()\n")
-    wait_for(lambda: last_intact(tmp_path / "work/checkpoints"), parent)
+    wait_until(lambda: last_intact(tmp_path / "work/checkpoints"), parent)
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
-    wait_for(lambda: not children_of(tmp_path / "work"), seconds=20)
+    wait_until(lambda: not children_of(tmp_path / "work"))
     assert children_of(tmp_path / "work") == []

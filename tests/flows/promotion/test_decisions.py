@@ -20,7 +20,7 @@ from tasks.evaluation.gating.rules import Rule
 from tasks.gate import GateConfig
 from tests.faults.toy import project
 from tests.flows.promotion.promoting import outcome
-from tests.tasks.evaluation.gating.test_gate import Evaluation
+from tests.tasks.evaluation.gating.evaluation import Evaluation
 from tests.tasks.evaluation.rows import poor, right
 
 AUTO = PromotionConfig()

@@ -14,7 +14,7 @@ from flows.promotion.upkeep import check, collect
 from tasks.engine.errors import UserError
 from tasks.engine.storage.store import Store
 from tests.flows.promotion.promoting import adapter, gate
-from tests.tasks.engine.test_store import elsewhere, flip
+from tests.tasks.engine.published import elsewhere, flip
 
 
 def names(store) -> dict[str, str]:

@@ -7,7 +7,7 @@ import pytest
 from tasks.data.dataset.vocabulary import read_vocabulary
 from tasks.engine.code.source import ROOT
 from tasks.engine.errors import UserError
-from tests.tasks.prompts.test_prompts import FAMILIES, family_tokenizer
+from tests.tasks.prompts.families import FAMILIES, family_tokenizer
 
 
 @pytest.fixture(params=["the tiny base", "llama3", "qwen"])

@@ -8,7 +8,7 @@ from tasks.engine.inputs import sha256_json
 from tasks.engine.storage.blobs import blob_name
 from tasks.engine.storage.fsck import bytes_to_read, check
 from tasks.engine.storage.store import MANIFEST, Store
-from tests.tasks.engine.test_store import (
+from tests.tasks.engine.published import (
     EVERY,
     FILES,
     HARMS,

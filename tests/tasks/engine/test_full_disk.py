@@ -14,7 +14,7 @@ from tasks.engine.key import Request
 from tasks.engine.make import make
 from tasks.engine.storage.fsck import check
 from tasks.engine.storage.store import Store
-from tests.tasks.engine.test_store import key_of, publish
+from tests.tasks.engine.published import key_of, publish
 
 MIB = 2**20
 

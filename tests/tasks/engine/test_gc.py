@@ -10,8 +10,7 @@ from tasks.engine.storage.gc import Collected, Item
 from tasks.engine.storage.gc import collect as collect_with
 from tasks.engine.storage.lease import LEASES, held
 from tasks.engine.storage.store import Artifact, Store
-from tests.tasks.engine.test_lease import leave_behind
-from tests.tasks.engine.test_store import FILES, elsewhere, key_of, publish
+from tests.tasks.engine.published import FILES, elsewhere, key_of, leave_behind, publish
 
 
 def collect(store: Store, roots: dict | None = None, **options) -> Collected:
@@ -196,7 +195,7 @@ PUBLISH = """
 import sys
 from pathlib import Path
 from tasks.engine.storage.store import Store
-from tests.tasks.engine.test_store import publish
+from tests.tasks.engine.published import publish
 
 store = Store(sys.argv[1], cache=Path(sys.argv[2]), lease_seconds=2)
 for number in range(int(sys.argv[3])):

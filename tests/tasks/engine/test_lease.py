@@ -15,12 +15,12 @@ from tasks.engine import Config, step
 from tasks.engine.inputs import Files
 from tasks.engine.key import Request
 from tasks.engine.make import make
-from tasks.engine.storage.lease import LEASES, Lease, held, live
+from tasks.engine.storage.lease import LEASES, held, live
 from tasks.engine.storage.objects import Folder, exclusive_create_works
 from tasks.engine.storage.process import Process
 from tasks.engine.storage.store import Store
-
-TERM = 2.0  # seconds
+from tests.tasks.engine.published import TERM, leave_behind
+from tests.waiting import wait_until
 
 
 @step()
@@ -35,7 +35,7 @@ def once(config: Config, *, rows: list[Path], out: Path) -> None:
 def asked_by_eight(config: Config, *, rows: list[Path], out: Path) -> None:
     """Takes half a second from when eight processes have come to ask for it, however long those take to start."""
     note(rows[0], "runs.log", "asked_by_eight")
-    wait_for(lambda: len(noted(rows[0], "asked.log")) == 8, 100)
+    wait_until(lambda: len(noted(rows[0], "asked.log")) == 8, 100)
     time.sleep(0.5)
     (out / "copy.txt").write_bytes(rows[0].read_bytes())
 
@@ -95,13 +95,6 @@ def runs(rows: Path) -> list[str]:
     return noted(rows, "runs.log")
 
 
-def wait_for(happened, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-
-
 def leases(store: Store) -> list[str]:
     return list(store.objects.glob(f"{LEASES}/*/*"))
 
@@ -117,7 +110,7 @@ def test_of_eight_processes_one_computes_and_all_succeed(store, rows):
 
 def test_a_killed_holder_frees_its_key_at_once_for_its_own_machine(store, rows):
     process = start("stuck", rows, store)
-    wait_for(lambda: runs(rows))
+    wait_until(lambda: runs(rows))
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert leases(store)
@@ -127,14 +120,6 @@ def test_a_killed_holder_frees_its_key_at_once_for_its_own_machine(store, rows):
     assert time.monotonic() - begin < TERM / 2 + 1  # of which a bucket needs some
     assert (made.folder / "copy.txt").read_text() == "one row"
     assert leases(store) == []
-
-
-def leave_behind(store: Store, name: str, monkeypatch) -> None:
-    """A lease of a process on another machine that died."""
-    foreign = replace(Process.this(), place="another-host", host="far")
-    monkeypatch.setattr(Process, "this", classmethod(lambda _: foreign))
-    assert store.objects.create(f"{LEASES}/{name}/1", Lease(store.objects, name, 1, TERM).content())
-    monkeypatch.undo()
 
 
 def test_a_holder_that_died_on_another_machine_frees_its_key_within_the_term(store, rows, monkeypatch, capsys):
@@ -151,7 +136,7 @@ def test_a_holder_that_died_on_another_machine_frees_its_key_within_the_term(sto
 
 def test_a_stopped_holder_loses_its_key_and_does_no_harm_when_it_goes_on(store, rows):
     process = start("stuck", rows, store, "other-cache")
-    wait_for(lambda: runs(rows))
+    wait_until(lambda: runs(rows))
     process.send_signal(signal.SIGSTOP)
     made, there = make(request_for(stuck, rows), store)
     assert not there
@@ -232,7 +217,7 @@ def test_a_process_is_told_dead_only_where_one_can_tell():
     process = replace(this, pid=child.pid, started=started)
     assert (process.is_alive, process.is_dead) == (True, False)
     os.kill(child.pid, signal.SIGKILL)
-    wait_for(lambda: process.is_dead)  # a zombie still, for nobody has waited for it
+    wait_until(lambda: process.is_dead)  # a zombie still, for nobody has waited for it
     child.wait()
     assert process.is_dead
     assert replace(this, started=this.started - 1).is_dead  # its number was given to another

@@ -3,38 +3,24 @@
 import os
 import shutil
 import sys
-from pathlib import Path
 
 import pytest
 
 from tasks.engine.errors import UserError, WiringError
-from tasks.engine.inputs import sha256_json
 from tasks.engine.storage.blobs import blob_name
-from tasks.engine.storage.store import MANIFEST, Artifact, Store
-
-FILES = {"model/weights.bin": b"w" * 5000, "model/config.json": b"{}", "report.md": b"## fine", "empty.txt": b""}
-
-
-def key_of(number: int = 1) -> str:
-    return sha256_json({"step": "toy", "number": number})
-
-
-def publish(store: Store, number: int = 1, files: dict[str, bytes] = FILES, step: str = "toy", **record) -> Artifact:
-    with store.blobs.staging() as out:
-        for name, content in files.items():
-            (out / name).parent.mkdir(parents=True, exist_ok=True)
-            (out / name).write_bytes(content)
-        told = {"step": step, "label": step, "key": key_of(number), "payload": {"step": "toy", "number": number}}
-        return store.publish(step, key_of(number), out, {**told, "inputs": {}, **record})
-
-
-def elsewhere(store: Store, tmp_path: Path) -> Store:
-    """The same store as another machine sees it: with nothing fetched yet."""
-    return Store(store.url, cache=tmp_path / "elsewhere", lease_seconds=2)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {name: (folder / name).read_bytes() for name in FILES}
+from tasks.engine.storage.store import MANIFEST, Store
+from tests.tasks.engine.published import (
+    EVERY,
+    FILES,
+    HARMS,
+    contents,
+    elsewhere,
+    flip,
+    harm_file,
+    harm_object,
+    key_of,
+    publish,
+)
 
 
 def test_what_was_published_is_found_with_the_same_bytes(store, tmp_path):
@@ -100,25 +86,6 @@ def test_a_staged_link_to_elsewhere_is_published_as_its_content(store, tmp_path)
     assert store.find("toy", key_of())
 
 
-def flip(content: bytes) -> bytes:
-    middle = len(content) // 2
-    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :] if content else b"x"
-
-
-HARMS = {"flip": flip, "truncate": lambda content: content[:-1] if content else b"x", "delete": lambda _: None}
-EVERY = [*FILES, "record.json", MANIFEST]
-
-
-def harm_file(path: Path, harm) -> None:
-    """Change a file in place, its size kept or not, and put its mtime back as a careless copy would."""
-    before, content = path.stat(), harm(path.read_bytes())
-    if content is None:
-        path.unlink()
-    else:
-        path.write_bytes(content)
-        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("harm", HARMS)
 def test_a_harmed_file_of_a_folder_is_detected_and_made_good_by_publishing_again(tmp_path, name, harm):
@@ -144,14 +111,6 @@ def test_a_harmed_copy_of_a_bucket_is_fetched_again(bucket_store, name, harm):
     assert contents(found.folder) == FILES
     assert (found.folder / MANIFEST).read_bytes() == published.manifest
     assert found.record.key == key_of()
-
-
-def harm_object(store: Store, name: str, harm) -> None:
-    content = harm(store.objects.read(name))
-    if content is None:
-        store.objects.delete(name)
-    else:
-        store.objects.write(name, content)
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -17,8 +17,9 @@ from tasks.training.distributed import ACCELERATE_CONFIG
 from tasks.training.fit import Fit, per_process, process_count, save_fit, split_batch
 from tasks.training.job import Job
 from tasks.training.outputs import last_intact, step_of
-from tests.tasks.test_train import children_of, content, start, wait_for
 from tests.tasks.tiny import inputs_in
+from tests.tasks.training.trained import children_of, content, start
+from tests.waiting import wait_until
 
 SLOW = pytest.mark.slow
 THIRTY = TrainConfig.model_validate(
@@ -210,11 +211,11 @@ train(by("fsdp"), **inputs, work=folder / "work", out=folder / "out")
 def test_a_killed_parent_leaves_no_process_and_the_sharded_training_resumes_to_the_same_bytes(inputs, fsdp, tmp_path):
     work = tmp_path / "work"
     parent = start(inputs, tmp_path, RUN)
-    wait_for(lambda: last_intact(work / "checkpoints"), parent)
+    wait_until(lambda: last_intact(work / "checkpoints"), parent)
     assert len(children_of(work)) == 3  # the launcher and two processes
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
-    wait_for(lambda: not children_of(work), seconds=20)
+    wait_until(lambda: not children_of(work))
     assert step_of(last_intact(work / "checkpoints")) < 30
     resumed = run(by("fsdp"), inputs, tmp_path, "resumed")
     assert "resuming from checkpoint-" in (work / "metrics.jsonl").read_text()
@@ -234,7 +235,7 @@ def test_a_process_that_is_killed_ends_all_and_one_process_can_go_on(inputs, one
 
     thread = threading.Thread(target=training)
     thread.start()
-    wait_for(lambda: last_intact(work / "checkpoints"))
+    wait_until(lambda: last_intact(work / "checkpoints"))
     os.kill(second(work), signal.SIGKILL)
     thread.join(60)
     assert ended == [[]]

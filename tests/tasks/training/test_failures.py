@@ -6,10 +6,10 @@ from tasks.engine.errors import UserError
 from tasks.training.failures import LostGpu, explain_failures, gpu_failure
 from tasks.training.launch import run_child
 from tasks.training.outputs import last_intact
-from tests.tasks.test_train import QUICK, content
 from tests.tasks.tiny import inputs_in
 from tests.tasks.training import lost_gpu
-from tests.tasks.training.test_methods import job_of
+from tests.tasks.training.jobs import job_of
+from tests.tasks.training.trained import QUICK, content
 
 pytestmark = pytest.mark.usefixtures("loaded_training")
 ON_A_CPU = {"model": QUICK.model.model_copy(update={"device": "cpu"})}

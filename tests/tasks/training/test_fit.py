@@ -15,8 +15,8 @@ from tasks.train import train
 from tasks.training.config import LoraConfig, TrainConfig
 from tasks.training.fit import Fit, current_fit, out_of_memory, save_fit
 from tasks.training.job import Job
-from tests.tasks.test_train import children_of
 from tests.tasks.tiny import packed, toy_base
+from tests.tasks.training.trained import children_of
 
 
 @pytest.mark.parametrize(

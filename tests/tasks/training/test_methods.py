@@ -3,27 +3,20 @@ ordinary adapter, which answers beside the original base as it did when it was t
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from tasks.engine.errors import UserError
 from tasks.train import train
-from tasks.training.config import TrainConfig
 from tasks.training.job import Job
 from tasks.training.outputs import last_intact, seal
-from tests.tasks.test_train import content, start, wait_for
 from tests.tasks.tiny import inputs_in
+from tests.tasks.training.jobs import WHOLE, job_of, recipe, trainer_of
+from tests.tasks.training.trained import content, start
+from tests.waiting import wait_until
 
-SHAPE = {"r": 4, "alpha": 8, "dropout": 0.0}
-QUICK = {"max_steps": 3, "batch_size": 1, "accumulation": 1, "learning_rate": 3e-3, "warmup": 0, "logging_steps": 1}
-WHOLE = {"model": {"quantization": "none"}}
 IDS = [[1, 20, 30, 40, 50, 60, 70]]
-
-
-def recipe(lora=None, **settings) -> TrainConfig:
-    return TrainConfig.model_validate({**QUICK, **settings, "lora": {**SHAPE, **(lora or {})}})
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,25 +33,6 @@ def one_thread():
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     return inputs_in(tmp_path_factory.mktemp("inputs"), rows=4)
-
-
-def job_of(config: TrainConfig, inputs: dict, folder: Path, **more) -> Job:
-    for name in ("work", "out"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    return Job(config=config, **inputs, work=folder / "work", out=folder / "out", **more)
-
-
-def trainer_of(job: Job):
-    """What the training child makes of a job, in this process."""
-    from transformers import set_seed
-
-    from tasks.data.dataset.folder import load
-    from tasks.models.model import load_tokenizer
-    from tasks.training.adapter import load_with_adapter
-    from tasks.training.trainer import make_trainer
-
-    set_seed(job.config.seed)
-    return make_trainer(job, load_with_adapter(job), load_tokenizer(job.base), load(job.train), load(job.heldout))
 
 
 def trained(job: Job):
@@ -378,7 +352,7 @@ def test_killed_and_resumed_every_method_ends_with_the_same_bytes(inputs, tmp_pa
     train(EVERYTHING, **inputs, work=job.work, out=job.out)
     parent = start(inputs, tmp_path, RUN)
     work = tmp_path / "work"
-    wait_for(lambda: last_intact(work / "checkpoints"), parent)
+    wait_until(lambda: last_intact(work / "checkpoints"), parent)
     parent.kill()
     parent.wait()
     resumed = tmp_path / "resumed"

@@ -9,7 +9,7 @@ from tasks.engine.progress import TrainingProgress
 from tasks.training.outputs import seal
 from tasks.training.telemetry import NO_SUMS, Flops, Meter, Observer, Sums, figures, flops_of, matrix_rate
 from tests.tasks.tiny import inputs_in
-from tests.tasks.training.test_methods import WHOLE, job_of, recipe, trainer_of
+from tests.tasks.training.jobs import WHOLE, job_of, recipe, trainer_of
 
 
 @pytest.fixture(scope="module")
