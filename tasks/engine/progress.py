@@ -145,9 +145,9 @@ class TrainingProgress(_Display):
         self.pace.clear()
 
     def update(self, line: dict[str, Any]) -> None:
-        """Take one line of metrics: {"step", "max_steps", "loss" | "eval_loss" | "said", …}."""
-        if "said" in line:
-            self.say(line["said"])
+        """Take one line of metrics: {"step", "max_steps", "loss" | "eval_loss" | "message", …}."""
+        if "message" in line:
+            self.say(line["message"])
             return
         self.lines.append(line)
         self.pace.append((time.monotonic(), line["step"]))

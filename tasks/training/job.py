@@ -57,4 +57,4 @@ class Job(BaseModel, frozen=True, extra="forbid"):
         """Append a message to the metrics; the parent shows it. Of several processes only the leader writes."""
         if is_leader():
             with self.metrics.open("ab") as file:
-                file.write(orjson.dumps({"step": 0, "max_steps": 0, "said": text}) + b"\n")
+                file.write(orjson.dumps({"step": 0, "max_steps": 0, "message": text}) + b"\n")

@@ -62,7 +62,7 @@ def rewind(metrics: Path, checkpoint: Path | None) -> None:
     elif metrics.exists():
         complete = [line for line in metrics.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
         parsed = ((line, orjson.loads(line)) for line in complete)
-        kept = (line for line, values in parsed if values["step"] <= step_of(checkpoint) and "said" not in values)
+        kept = (line for line, values in parsed if values["step"] <= step_of(checkpoint) and "message" not in values)
         metrics.write_bytes(b"".join(kept))
 
 

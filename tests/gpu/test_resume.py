@@ -43,7 +43,7 @@ def test_a_training_killed_at_a_checkpoint_goes_on_with_its_loss_curve(inputs, t
     parent.wait()
     wait_until(lambda: not children_of(work))
     resumed = trained(tmp_path / "killed", inputs, CONFIG)
-    assert "resuming from checkpoint-" in resumed.said
+    assert "resuming from checkpoint-" in resumed.messages
     tolerance = 5e-3 if torch.cuda.is_available() else 0
     assert resumed.losses == pytest.approx(whole.losses, rel=tolerance, abs=0)
     assert list(resumed.losses) == list(range(1, 13))

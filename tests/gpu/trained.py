@@ -13,7 +13,7 @@ class Trained(NamedTuple):
     measured: dict[str, float]
     fit: dict[str, Any]  # what train.fit chose: "checkpointing" is there if memory did not run out
     losses: dict[int, float]  # by step
-    said: str
+    messages: str
 
 
 def trained(folder: Path, inputs: Inputs, config: TrainConfig) -> Trained:
@@ -28,5 +28,5 @@ def trained(folder: Path, inputs: Inputs, config: TrainConfig) -> Trained:
         measured,
         json.loads((work / "fit.json").read_text()) if config.fit == "auto" else {},
         {line["step"]: line["loss"] for line in lines if "loss" in line},
-        "\n".join(line["said"] for line in lines if "said" in line),
+        "\n".join(line["message"] for line in lines if "message" in line),
     )

@@ -92,7 +92,7 @@ def test_in_prefect_one_chart_is_kept_up_to_date(prefect_server, always):
     @task
     def train() -> None:
         with watched_by(PrefectWatcher()), TrainingProgress() as shown:
-            shown.update({"step": 0, "max_steps": 0, "said": "base in nf4"})
+            shown.update({"step": 0, "max_steps": 0, "message": "base in nf4"})
             for line in lines(4):
                 shown.update(line)
 

@@ -182,4 +182,4 @@ def test_the_bar_shows_tokens_a_second_and_mfu(capsys):
     with TrainingProgress() as progress:
         progress.update({"step": 1, "max_steps": 2, "loss": 0.5, "tokens_per_second": 12345, "mfu": 0.456})
         progress.update({"step": 2, "max_steps": 2})
-    assert progress.shown == {"loss": "0.5", "tokens/s": "12,345", "MFU": "46%"}
+    assert progress._in_bar == {"loss": "0.5", "tokens/s": "12,345", "MFU": "46%"}
