@@ -25,7 +25,7 @@ STEPS = 11
 BEHIND_TRAIN = {"export", "answer tuned", "score tuned", "gate", "report"}
 
 
-class Project:
+class Checkout:
     """A copy of flows/, tasks/ and data/, with a store of its own."""
 
     def __init__(self, folder: Path) -> None:
@@ -83,7 +83,7 @@ class Project:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A project after one retraining run."""
-    project = Project(tmp_path_factory.mktemp("trained"))
+    project = Checkout(tmp_path_factory.mktemp("trained"))
     project.told = project.run("retrain")
     return project
 
@@ -91,7 +91,7 @@ def trained(tmp_path_factory):
 @pytest.fixture
 def project(trained, tmp_path):
     """A copy of it to edit."""
-    copy = Project(tmp_path / "project")
+    copy = Checkout(tmp_path / "project")
     shutil.copytree(trained.folder / "artifacts", copy.folder / "artifacts")
     return copy
 
@@ -163,7 +163,7 @@ def test_a_comment_in_train_reruns_nothing(project):
 
 @pytest.mark.slow
 def test_a_killed_run_resumes_and_ends_with_the_same_bytes(trained, tmp_path):
-    project = Project(tmp_path / "killed")
+    project = Checkout(tmp_path / "killed")
     process = project.start("retrain", start_new_session=True)
     deadline = time.monotonic() + 300
     while not list((project.folder / "artifacts").glob(".work/train/*/checkpoints/*/whole.json")):

@@ -48,6 +48,18 @@ SOURCES: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 def html(report: dict[str, Any]) -> str:
     """Render a report (as in report.json); every text in it is escaped, nothing is fetched."""
+    judges = report["judge"]["judges"] if report["judge"] else []
+    verdicts = groupby(enumerate(report["verdicts"]), lambda numbered: numbered[1]["against"])
+    refusal = report["refusal"]
+
+    def marked(example: dict[str, Any], which: str) -> list[Piece]:
+        """The answer in pieces; what nothing supports is marked."""
+        return unsupported(example[which]["answer"], example["context"], example["query"], refusal)
+
+    def passages(example: dict[str, Any]) -> list[list[Piece]]:
+        """The passages in pieces; what the tuned answer takes from them is marked."""
+        return supporting(example["context"], example["tuned"]["answer"], refusal)
+
     page = environment()
     page.globals |= {
         "figure": lambda path, form="share": traced(report, path, form),
@@ -66,15 +78,15 @@ def html(report: dict[str, Any]) -> str:
             if metrics
         },
         subjects=figures.SUBJECTS,
-        verdicts=[(name, list(each)) for name, each in groupby(enumerate(report["verdicts"]), _against)],
-        slices={"forest": forest(_changes(report["slices"]))},
-        judges={"forest": forest([{**each, "name": place} for place, each in enumerate(_judges(report))])},
+        verdicts=[(against, list(numbered)) for against, numbered in verdicts],
+        slices={"forest": forest(_changes(report["slices"] or []))},
+        judges={"forest": forest([{**each, "name": number} for number, each in enumerate(judges)])},
         curve=loss_curve(report["training"]),
         lengths=lengths(report["lengths"]),
         explained={name: inspect.getdoc(metric.measure) or "" for name, metric in METRICS.items()},  # product text
         labels={name: figures.inline(metric.label) for name, metric in METRICS.items()},
-        marked=partial(_marked, report["refusal"]),
-        supporting=partial(_supporting, report["refusal"]),
+        marked=marked,
+        supporting=passages,
     )
 
 
@@ -127,30 +139,10 @@ def sources(path: str) -> tuple[str, ...]:
     raise LookupError(f"{path}: SOURCES in tasks/reporting/page.py does not say which input it is read from; add it")
 
 
-def _against(numbered: tuple[int, dict[str, Any]]) -> str:
-    against: str = numbered[1]["against"]
-    return against
-
-
-def _changes(slices: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+def _changes(slices: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The change of each of the tuned model's figures on each slice, for `forest`."""
     return [
         {"name": f"{each['name']}.{figure['name']}", "difference": figure["tuned"]["change"]}
-        for each in slices or []
+        for each in slices
         for figure in each["figures"]
     ]
-
-
-def _judges(report: dict[str, Any]) -> list[dict[str, Any]]:
-    judges: list[dict[str, Any]] = report["judge"]["judges"] if report["judge"] else []
-    return judges
-
-
-def _marked(refusal: str | None, example: dict[str, Any], which: str) -> list[Piece]:
-    """The answer in pieces; what nothing supports is marked."""
-    return unsupported(example[which]["answer"], example["context"], example["query"], refusal)
-
-
-def _supporting(refusal: str | None, example: dict[str, Any]) -> list[list[Piece]]:
-    """The passages in pieces; what the tuned answer takes from them is marked."""
-    return supporting(example["context"], example["tuned"]["answer"], refusal)
