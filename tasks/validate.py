@@ -67,10 +67,12 @@ def validate(
     each shard, and in left_out.json those that repeat a row of any shard, as the sketches in `sketches/` show.
     `source/` has the checksums of the rows read, for `Rows.change`. `quarantine.jsonl` holds every row left out, with
     its file, line, rule, value, remedy and text; `report.json` and `report.md` count and show examples. Memory holds
-    50 bytes a row.
+    80 bytes a row.
 
     UserError where more than `max_reject_share` are rejected, or none is left.
     """
+    import numpy as np
+
     parts = Parts(out, earlier, work, mapper)
     by_row = config.by_row
     source, tally, languages = _Source(rows), Tally(), language_digests()
@@ -93,7 +95,8 @@ def validate(
             tally.shard(part.facts, [source.place(number, each["number"]) for each in examples])
             examined.append(part)
             bar.update(part.facts["read"])
-    _write(out, parts, source, examined, _repeated_rows(config.rules, source, examined), tally)
+    sketches = [np.fromfile(part.files["sketch"], SKETCH) for part in examined]
+    _write(out, parts, source, examined, sketches, _repeated_rows(config.rules, source, sketches), tally)
     parts.note(cut, source.seen)
     parts.write()
     summary = tally.summary(config.rules)
@@ -138,26 +141,21 @@ class _RepeatedRow(NamedTuple):
     finding: Finding
 
 
-def _repeated_rows(rules: Rules, source: _Source, examined: list[Part]) -> dict[int, list[_RepeatedRow]]:
+def _repeated_rows(rules: Rules, source: _Source, sketches: "list[np.ndarray]") -> dict[int, list[_RepeatedRow]]:
     """By shard, what the rules across rows find."""
     import numpy as np
 
-    keys, answers = (
-        np.concatenate([np.zeros(0, SKETCH)[field], *(_sketch(part)[field] for part in examined)])
-        for field in ("key", "answer")
-    )
-    starts = np.append(
-        0, np.cumsum([part.files["sketch"].stat().st_size // np.dtype(SKETCH).itemsize for part in examined])
-    )
+    every = np.concatenate([np.zeros(0, SKETCH), *sketches])
+    starts = np.cumsum([0, *map(len, sketches)])
 
     def where(row: int) -> tuple[int, int]:
         shard = int(np.searchsorted(starts, row, "right")) - 1
         return shard, row - int(starts[shard])
 
     found: dict[int, list[_RepeatedRow]] = {}
-    for repeat in repeats(keys, answers):
+    for repeat in repeats(every["key"], every["answer"]):
         first, at = where(repeat.first)
-        file, line = source.place(first, int(_sketch(examined[first])["number"][at]))
+        file, line = source.place(first, int(sketches[first]["number"][at]))
         if finding := repeated(rules, repeat.same, f"{file}:{line}"):
             shard, number = where(repeat.row)
             found.setdefault(shard, []).append(_RepeatedRow(number, finding))
@@ -169,6 +167,7 @@ def _write(
     parts: Parts,
     source: _Source,
     examined: list[Part],
+    sketches: "list[np.ndarray]",
     repeated_rows: dict[int, list[_RepeatedRow]],
     tally: Tally,
 ) -> None:
@@ -182,8 +181,7 @@ def _write(
     quotes = parts.map(quote, map(quoting, repeated_rows), mapper=map_serial)
     gone: dict[str, list[int]] = {}
     with (out / "quarantine.jsonl").open("wb") as quarantine:
-        for shard, part in enumerate(examined):
-            sketch = _sketch(part)
+        for shard, (part, sketch) in enumerate(zip(examined, sketches, strict=True)):
             stay = np.ones(len(sketch), bool)
             entries = []
             if "rejected" in part.files:
@@ -217,18 +215,12 @@ def quote(rows: bytes, numbers: list[int]) -> tuple[dict[str, bytes], dict[str, 
     return {"rows": b"\n".join(lines) + b"\n"}, {}
 
 
-def _sketch(part: Part) -> "np.ndarray":
-    import numpy as np
-
-    return np.fromfile(part.files["sketch"], SKETCH)
-
-
 def _stop_if_unfit(tally: Tally, summary: dict[str, Any], config: ValidateConfig, files: list[Path]) -> None:
     source = files[0].name + (f" and {len(files) - 1} other files" if len(files) > 1 else "")
-    if not tally.read:
+    if not tally.rows["read"]:
         raise UserError(f"{source}: no rows", "give at least one row of JSON")
-    found = f"{tally.rejected:,} of {tally.read:,} rows rejected ({tally.reject_share:.1%})"
-    if not tally.clean:
+    found = f"{tally.rows['rejected']:,} of {tally.rows['read']:,} rows rejected ({tally.reject_share:.1%})"
+    if not tally.rows["clean"]:
         raise UserError(f"{source}: no usable row\n{found}:\n{rejections(summary)}", "mend the rows as said above")
     if tally.reject_share > config.max_reject_share:
         raise UserError(

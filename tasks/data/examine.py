@@ -12,7 +12,7 @@ from tasks.data.forms import Malformed, digest, normal, own_id, parse
 from tasks.data.readers import read_lines
 from tasks.data.rules import RULES, Finding, Rules, judge, with_refusal_marked
 from tasks.data.shards import checksums
-from tasks.data.triplets import Triplet, TripletWriter
+from tasks.data.triplets import Triplet, to_arrow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,37 +101,34 @@ def examine_shard(raw: list[bytes], config: RowConfig) -> tuple[dict[str, bytes]
     with which unused fields, and what was found by rule, with examples. Places are row numbers in the shard.
     """
     import numpy as np
-    import pyarrow as pa
 
-    passed = pa.BufferOutputStream()
+    passed: list[Triplet] = []
     sketch: list[tuple[int, ...]] = []
     rejected: list[bytes] = []
     forms: Counter[str] = Counter()
     unused: Counter[str] = Counter()
     found: dict[str, dict[str, Any]] = {}
-    with TripletWriter(passed, config.refusal) as writer:
-        for number, line in enumerate(raw):
-            examined = examine(line, config)
-            row, findings = examined.row, examined.findings
-            forms[examined.form] += row is not None
-            unused.update(examined.unused)
-            reason = examined.reason
-            for finding in [reason] if reason else findings:
-                _note(found, finding, number, row.query if row else "")
-            if reason or row is None:
-                rejected.append(orjson.dumps(_quarantined(number, findings, line)))
-                continue
-            writer.add(row)
-            lengths = sum(map(len, row.context)), len(row.answer)
-            key, mark = (int.from_bytes(each, "little") for each in (examined.key[:8], answer_mark(row)))
-            sketch.append((key, mark, number, *lengths, row.refusal, bool(findings)))
+    for number, line in enumerate(raw):
+        examined = examine(line, config)
+        row, findings, reason = examined.row, examined.findings, examined.reason
+        forms[examined.form] += row is not None
+        unused.update(examined.unused)
+        for finding in [reason] if reason else findings:
+            _note(found, finding, number, row.query if row else "")
+        if reason or row is None:
+            rejected.append(orjson.dumps(_quarantined(number, findings, line)) + b"\n")
+            continue
+        passed.append(row)
+        lengths = sum(map(len, row.context)), len(row.answer)
+        key, mark = (int.from_bytes(each, "little") for each in (examined.key[:8], answer_mark(row)))
+        sketch.append((key, mark, number, *lengths, row.refusal, bool(findings)))
     files = {
-        "rows": passed.getvalue().to_pybytes(),
+        "rows": to_arrow(passed, config.refusal),
         "sketch": np.array(sketch, SKETCH).tobytes(),
         "checksums": checksums(raw),
     }
     if rejected:
-        files["rejected"] = b"\n".join(rejected) + b"\n"
+        files["rejected"] = b"".join(rejected)
     return files, {"read": len(raw), "forms": +forms, "unused": unused, "found": found}
 
 

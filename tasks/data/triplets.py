@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -92,6 +92,18 @@ class TripletWriter(AbstractContextManager["TripletWriter"]):
         if kind is None:
             self._flush()
         self._stream.close()
+
+
+def to_arrow(rows: Iterable[Triplet], refusal: str | None = None) -> bytes:
+    """The rows as an Arrow IPC stream in memory; see `TripletWriter`."""
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with TripletWriter(sink, refusal) as writer:
+        for row in rows:
+            writer.add(row)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
 
 
 def files_of(rows: Path) -> list[Path]:

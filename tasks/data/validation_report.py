@@ -22,7 +22,8 @@ class Tally:
     """
 
     def __init__(self) -> None:
-        self.read = self.clean = self.rejected = self.duplicates = self.warned = self.refusals = 0
+        self.rows = Counter(read=0, clean=0, rejected=0, duplicates=0, warned=0)
+        self.refusals = 0
         self.forms: Counter[str] = Counter()
         self.unused: Counter[str] = Counter()
         self.by_rule: dict[str, Counter[str]] = {}
@@ -32,22 +33,22 @@ class Tally:
 
     def shard(self, facts: dict[str, Any], places: list[tuple[str, int]]) -> None:
         """Add a shard's facts; `places` gives the file and line of the rows that its examples number."""
-        self.read += facts["read"]
+        self.rows["read"] += facts["read"]
         self.forms.update(facts["forms"])
         for field, count in facts["unused"].items():
             if field in self.unused or len(self.unused) < MOST_NAMES:
                 self.unused[field] += count
         at = iter(places)
         for rule, counts in facts["found"].items():
-            self.rejected += counts["reject"]
+            self.rows["rejected"] += counts["reject"]
             self.by_rule.setdefault(rule, Counter()).update(reject=counts["reject"], warn=counts["warn"])
             for example in counts["examples"]:
                 self._example(rule, example, next(at))
 
     def kept(self, sketch: "np.ndarray") -> None:
         """Add the rows that stay, as their sketch has them."""
-        self.clean += len(sketch)
-        self.warned += int(sketch["warned"].sum())
+        self.rows["clean"] += len(sketch)
+        self.rows["warned"] += int(sketch["warned"].sum())
         self.refusals += int(sketch["refusal"].sum())
         self.context_chars.append(sketch["context_chars"].copy())  # a view would keep all fields
         self.answer_chars.append(sketch["answer_chars"][~sketch["refusal"]])
@@ -55,8 +56,7 @@ class Tally:
     def across(self, finding: Finding, query: str, place: tuple[str, int]) -> None:
         """Add what a rule across rows found in a row."""
         if finding.level == "reject":
-            self.duplicates += finding.rule == "duplicate"
-            self.rejected += finding.rule != "duplicate"
+            self.rows["duplicates" if finding.rule == "duplicate" else "rejected"] += 1
         self.by_rule.setdefault(finding.rule, Counter())[finding.level] += 1
         example = {"level": finding.level, "value": finding.value, "query": query, "remedy": finding.remedy}
         self._example(finding.rule, example, place)
@@ -70,20 +70,18 @@ class Tally:
     @property
     def reject_share(self) -> float:
         """Rejected rows over all rows read; dropped duplicates do not count, because they lose nothing."""
-        return self.rejected / self.read if self.read else 0.0
+        return self.rows["rejected"] / self.rows["read"] if self.rows["read"] else 0.0
 
     def summary(self, rules: Rules) -> dict[str, Any]:
         """The report as JSON: counts of rows, shares of 1, lengths in characters."""
+        share = round(self.refusals / self.rows["clean"], 4) if self.rows["clean"] else None
         return {
-            "rows": {
-                "read": self.read,
-                "clean": self.clean,
-                "rejected": self.rejected,
-                "duplicates": self.duplicates,
-                "warned": self.warned,
-            },
+            "rows": dict(self.rows),
             "reject_share": round(self.reject_share, 4),
-            "refusals": {"rows": self.refusals, "share": round(self.refusals / self.clean, 4) if self.clean else None},
+            "refusals": {
+                "rows": self.refusals,
+                "share": round(self.refusals / self.rows["clean"], 4) if self.rows["clean"] else None,
+            },
             "forms": dict(self.forms),
             "rules": {
                 rule: {
@@ -96,10 +94,7 @@ class Tally:
                 for rule in RULES
                 if rule in self.by_rule
             },
-            "lengths": {
-                "context": percentiles(self.context_chars),
-                "answer": percentiles(self.answer_chars),
-            },
+            "lengths": {"context": percentiles(self.context_chars), "answer": percentiles(self.answer_chars)},
             "unused_fields": dict(self.unused),
         }
 

@@ -9,7 +9,7 @@ import orjson
 
 from tasks.data.dataset.folder import tokens
 from tasks.data.dataset.split import EVALUATION, LEAK, SIDES
-from tasks.data.triplets import Triplet, TripletWriter, parse_triplets
+from tasks.data.triplets import Triplet, parse_triplets, to_arrow
 from tasks.prompts import Prompt, Tokens
 from tasks.text import ContextView
 
@@ -89,25 +89,11 @@ def encode(
             facts["overflows"].append(needed)
             leave_out(row, "overflow", f"{needed:,} tokens with its evidence alone, of {limits.max_tokens:,}")
         if kept:
-            files[name] = (
-                _triplets(kept, refusal)
-                if side == EVALUATION
-                else tokens((each.prompts, each.completions) for each in fitted)
-            )
+            batches_of_tokens = ((each.prompts, each.completions) for each in fitted)
+            files[name] = to_arrow(kept, refusal) if side == EVALUATION else tokens(batches_of_tokens)
     if left_out:
         files["left_out"] = b"".join(left_out)
     return files, facts | {"left_out": counts, "similar": similar}
-
-
-def _triplets(rows: Sequence[Triplet], refusal: str) -> bytes:
-    import pyarrow as pa
-
-    sink = pa.BufferOutputStream()
-    with TripletWriter(sink, refusal) as writer:
-        for row in rows:
-            writer.add(row)
-    content: bytes = sink.getvalue().to_pybytes()
-    return content
 
 
 class TooLong(NamedTuple):
