@@ -78,10 +78,7 @@ class Tally:
         return {
             "rows": dict(self.rows),
             "reject_share": round(self.reject_share, 4),
-            "refusals": {
-                "rows": self.refusals,
-                "share": round(self.refusals / self.rows["clean"], 4) if self.rows["clean"] else None,
-            },
+            "refusals": {"rows": self.refusals, "share": share},
             "forms": dict(self.forms),
             "rules": {
                 rule: {
