@@ -82,7 +82,7 @@ def build(
     `tasks.data.dataset.folder.load` opens; heldout/ has no rows where there is but one document to train on.
     out/evaluation/ holds triplets and depends on the evaluation rows alone; where `evaluation` is given, a validated
     source of its own, on all of its rows. out/quarantine.jsonl names each row left out and why;
-    out/report.json and out/report.md count tokens. Of all rows together, memory holds some 50 bytes a row.
+    out/report.json and out/report.md count tokens. Memory holds some 50 bytes a row.
 
     Rows of `known`, the dataset that the champion was trained on, are packed apart, so that a warm start can choose how
     many of them to train on again.
@@ -163,7 +163,7 @@ class _Source:
 def _similar(
     config: BuildConfig, parts: Parts, source: _Source, sides: "list[np.ndarray]", asked: _Source | None
 ) -> list[list[tuple[int, float, str]]]:
-    """For each shard, the rows whose context is somewhat like that of an evaluation row: see `Assignment.near`."""
+    """For each shard, the rows whose context is similar to that of an evaluation row: see `Assignment.near`."""
     import numpy as np
 
     held = asked or source
@@ -180,7 +180,7 @@ def _similar(
         given = [part.digests, known, config.near_duplicate_warn]
         return Piece(given, lambda: (Sketch.read(part.files["sketch"]), index, config.near_duplicate_warn))
 
-    # Done here: the index is larger than a shard's sketch, and asking it takes a few microseconds a row.
+    # Not mapped over workers: the index is larger than a shard's sketch, and a query takes a few microseconds a row.
     found = list(parts.map(near, map(piece, source.sketches), mapper=map_serial))
     for part in found:
         parts.lay(part)
@@ -214,7 +214,7 @@ class _Encoding:
                 bar.update(sketched.facts["rows"])
 
     def _lay(self, part: Part) -> None:
-        """Number the files of each side through, so that a shard without any leaves no gap."""
+        """Number the files of each side without gaps, whatever shards have none."""
         places = {}
         for name in part.files:
             suffix = "jsonl" if name == "left_out" else "arrow"
@@ -245,7 +245,7 @@ def _distinct(names: "np.ndarray") -> int:
 
 
 def _stop_if_too_long(config: BuildConfig, tally: Tally) -> None:
-    """Refuse a limit that most of the data would be lost to; a model trained on the short rest misleads."""
+    """Refuse a limit that loses too many rows: a model trained on the short rest misleads."""
     too_long, rows = sorted(tally.overflows), sum(tally.rows.values()) + len(tally.overflows)
     if len(too_long) > config.max_overflow_share * rows:
         median, longest = too_long[len(too_long) // 2], too_long[-1]

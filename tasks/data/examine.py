@@ -193,7 +193,7 @@ def _why_not_json(raw: bytes, error: orjson.JSONDecodeError) -> tuple[str, str]:
 
 
 class Repeat(NamedTuple):
-    """A row whose query and context an earlier row has: their places among all rows, and whether the answer is too."""
+    """A row with the query and context of an earlier row: the index of each, and whether the answers are the same."""
 
     row: int
     first: int
@@ -203,7 +203,7 @@ class Repeat(NamedTuple):
 def repeats(keys: "np.ndarray", answers: "np.ndarray") -> list[Repeat]:
     """Rows with the key of an earlier row, in order. `keys` uint64 and `answers` uint32, one of each per row.
 
-    Of n rows, two different ones share a 64-bit key with a chance of n²/2⁶⁵: 3e-8 for a million.
+    The chance that two different rows among n share a 64-bit key is n²/2⁶⁵: 3e-8 for a million.
     """
     import numpy as np
 

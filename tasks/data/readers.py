@@ -15,8 +15,8 @@ COMPRESSION = {  # by a file's first bytes, so that a wrong suffix does no harm
     b"\x1f\x8b": "gzip",
     b"\x28\xb5\x2f\xfd": "zstd",
 }
-MAX_LINE = 64 << 20  # bytes; a longer line is no row, and would not fit in memory beside its parsed form
-MAX_PRINTED = 10_000  # lines of one object that is printed over several, which has `MAX_LINE` bytes at most
+MAX_LINE = 64 << 20  # bytes; a longer line would not fit in memory beside its parsed form
+MAX_PRINTED = 10_000  # lines of an object printed over several lines; its bytes are limited by `MAX_LINE`
 BUFFER = 1 << 20
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -68,11 +68,11 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 @contextmanager
 def lines_of(path: Path) -> Iterator["Lines"]:
-    """A file's lines, for `read_lines` and for those who skip what they know; UserError as there."""
+    """The lines of a file. Raises UserError as `read_lines` does."""
     try:
         with _open(path) as file:
             yield Lines(file, path.name)
-    except (OSError, EOFError) as error:  # pyarrow raises OSError for what is no such compression or is cut off
+    except (OSError, EOFError) as error:  # pyarrow raises OSError for a wrong or cut-off compression
         raise UserError(f"{path.name}: cannot be read: {error}", "copy or compress the file again") from error
 
 
@@ -88,7 +88,7 @@ def _open(path: Path) -> BinaryIO:
 
 
 class Lines:
-    """Iterates over the rows of an open file as `read_lines` does; between two rows it can look ahead, and skip."""
+    """Iterates over the rows of an open file as `read_lines` does; between two rows it can look ahead and skip."""
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         self.number = 0  # of the last line that was read
@@ -101,15 +101,15 @@ class Lines:
 
     @property
     def place(self) -> int | None:
-        """Where the next bytes stand in the file; None where it is compressed, and within an object."""
+        """Offset of the next byte in the file; None in a compressed file and within an object."""
         return None if self._printed or not self._file.seekable() else self._file.tell()
 
     def ahead(self, size: int, place: int) -> bytes:
-        """The bytes that stand at a place, fewer where the file ends; several threads may ask at once."""
+        """The bytes at an offset, fewer at the end of the file. Thread-safe."""
         return os.pread(self._file.fileno(), size, place)
 
     def skip(self, size: int, lines: int) -> None:
-        """Go on behind the next bytes, in which so many lines end."""
+        """Skip the next `size` bytes, which hold `lines` line ends."""
         self._file.seek(size, io.SEEK_CUR)
         self.number += lines
 

@@ -1,4 +1,4 @@
-"""Rows in shards, cut where the rows themselves say, so that a row more or less moves no boundary but its own."""
+"""Rows in shards, cut by content, so that inserting or deleting a row moves no boundary but its own."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from tasks.engine.inputs import Files
 from tasks.engine.parts import noted
 from tasks.engine.record import Change, Origin, Shards
 
-# A shard costs some five files; a change costs a shard. At 2,048 rows a million rows are about 490 shards, and one new
+# A shard costs some five files, a change costs a shard. At 2,048 rows a million rows are about 490 shards, and one new
 # row costs 0.2 % of the work.
 MEAN = 2_048
-LEAST, MOST = MEAN // 4, MEAN * 2  # rows; equal rows all end a shard, or none does
+LEAST, MOST = MEAN // 4, MEAN * 2  # rows; of equal rows, each ends a shard or none does
 CHECKSUMS = "source"  # folder of a validated artifact: the checksums of each shard that it was made from, by digest
 MOST_BYTES = 8 << 20  # keeps memory flat where contexts are long
-THREADS = 2  # that read and hash known shards; both let go of the interpreter
-HEAD = 256  # bytes by which a shard is looked up among those that were seen
+THREADS = 2  # that read and hash seen shards; both release the interpreter's lock
+HEAD = 256  # bytes by which a shard is looked up among the seen ones
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A shard that was cut before, by what it is known again where it begins: see `Shard.seen`."""
+    """How to recognise a shard that was cut before: see `Shard.seen`."""
 
     head: int  # CRC-32 of its first bytes
     size: int  # bytes
@@ -40,7 +40,7 @@ class Seen:
 
 @dataclass
 class Shard:
-    """Consecutive rows of the source, as bytes, and where each of them stands."""
+    """Consecutive rows of the source, as bytes, and the file and line of each."""
 
     rows: list[bytes] = field(default_factory=list)
     lines: array[int] = field(default_factory=lambda: array("I"))  # of each row in its file, from 1
@@ -49,9 +49,9 @@ class Shard:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the rows and of where each ends; not of where they stand.
+        """SHA-256 of the rows and of where each ends, not of their files and lines.
 
-        Of rows of one line each it is that of the lines, as they would stand in a file of nothing else.
+        If each row is one line, it is the digest of a file with these lines.
         """
         lines = self._as_lines()
         if lines.count(b"\n") == len(self.rows):
@@ -60,9 +60,9 @@ class Shard:
 
     @cached_property
     def seen(self) -> Seen | None:
-        """How to know the shard again: wherever its digest's bytes are next to be read, it is cut as it was.
+        """How to recognise the shard: wherever the same bytes come next in a file, they are cut in the same way.
 
-        None if that does not hold: for the last shard, and where a row would be read in another way as a line.
+        None if that does not hold: for the last shard, and where a row would be read differently as a line.
         """
         lines = self._as_lines()
         odd = lines.count(b"\n") != len(self.rows) or b"{" in self.rows or lines.startswith(BYTE_ORDER_MARK)
@@ -74,7 +74,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class SeenShard:
-    """A shard that was known again: what `Shard` tells, its rows for who asks."""
+    """A shard that was recognised. Has the attributes of `Shard`; its rows are split on demand."""
 
     content: bytes  # its lines
     seen: Seen
@@ -101,7 +101,7 @@ def cut(files: Iterable[Path], seen: Iterable[Seen] = ()) -> Iterator[Shard | Se
     A row whose CRC-32 is a multiple of `MEAN` ends its shard (content-defined chunking: Muthitacharoen and others 2001,
     there over bytes). So inserting, deleting or editing a row changes the shard around it, now and then its neighbour.
 
-    Shards that were `seen`, cut by this very code, are known again by their bytes, without being cut into rows.
+    Shards that this code has `seen` before are recognised by their bytes, without being cut into rows.
     """
     known: dict[int, list[Seen]] = {}
     for each in seen:
@@ -127,10 +127,9 @@ def cut(files: Iterable[Path], seen: Iterable[Seen] = ()) -> Iterator[Shard | Se
 
 
 def _seen_next(lines: Lines, known: Mapping[int, list[Seen]], file: int) -> Iterator[SeenShard]:
-    """Shards that are known, as long as one is next in the file of this index.
+    """Seen shards, as long as one comes next in the file with this index.
 
-    While one is dealt with, threads read and hash what may come next, as if of those that begin so the first stood
-    there; one that does not ends the looking ahead.
+    While the caller works on one, threads read and hash the likely next ones; a wrong guess ends the looking ahead.
     """
     place = lines.place
     if not known or place is None:

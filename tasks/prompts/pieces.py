@@ -1,8 +1,8 @@
 """Token ids of many texts, each distinct piece of them tokenised once.
 
-A byte-level tokenizer cuts text into words and makes tokens of each word by itself, so that a piece of text between two
-such cuts has the same tokens wherever it stands. A million prompts are made of some thousand distinct pieces, and a
-piece is known again for a twentieth of what tokenising it takes.
+A byte-level tokenizer cuts text into words and tokenises each word by itself, so that a piece of text between two such
+cuts has the same tokens wherever it stands. A million prompts consist of some thousand distinct pieces, and looking a
+piece up takes a twentieth of the time of tokenising it.
 """
 
 import json
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BATCH = 512  # texts at a time: a token of theirs takes some 100 bytes in the tokenizer, and 50 here
 MOST = 1 << 16  # distinct pieces that are remembered: some 15 MB
 
-# Patterns of which no match goes on over a cut (see `_cut`), or looks beyond the next character. Those of Llama 3,
+# Patterns whose matches never cross a cut (see `_cut`) or look beyond the next character. Those of Llama 3,
 # Qwen 2 and Mistral (Tekken); GPT-2's is such, too, and built into `ByteLevel`. Then those that only set digits apart.
 _LETTERS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
 _CASES = (

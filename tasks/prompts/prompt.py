@@ -37,7 +37,7 @@ def control_tokens(tokenizer: "PreTrainedTokenizerBase") -> dict[str, int]:
 
 
 class Defuser:
-    """Takes the force out of control strings in text, by a space behind their first character: ``<s>`` → ``< s>``."""
+    """Makes control strings in text harmless by a space behind their first character: ``<s>`` → ``< s>``."""
 
     def __init__(self, controls: Iterable[str]) -> None:
         self._controls = sorted({c for c in controls if c.strip()}, key=lambda c: (-len(c), c))
@@ -63,7 +63,7 @@ def _break(match: re.Match[str]) -> str:
 
 
 class Vocabulary(NamedTuple):
-    """What a prompt needs of a tokenizer. It can be pickled, and read again where there is no transformers."""
+    """What a prompt needs of a tokenizer. It can be pickled, and needs no transformers."""
 
     backend: "Tokenizer"
     controls: dict[str, int]  # control strings and their ids
@@ -84,7 +84,7 @@ class Prompt:
     ``answer`` where it is defined. Rendered without the answer it is the prompt; the rest is the completion.
 
     Text never becomes structure: control strings inside passages, query and answer are defused before rendering, and
-    the special tokens that come out must be exactly the template's own.
+    the special tokens of the result must be exactly the template's own.
 
     Raises UserError if the template does not compile, names an unknown variable, leaves out a passage or the query,
     changes the prompt when there is an answer, or ends the answer with no token that the tokenizer knows as special.
@@ -109,7 +109,7 @@ class Prompt:
         self._is_control = _table(vocabulary.controls.values(), size=vocabulary.size)
         self._refusal = "a"
         own = set(MARKER.findall(self._raw(["a"], "a") + self._raw(["a"], "a", answer="a")))
-        self._plain = sorted(own - vocabulary.controls.keys())  # such as [INST] where it is no token of its own
+        self._plain = sorted(own - vocabulary.controls.keys())  # such as [INST] in a tokenizer without this token
         self.defuse = Defuser(own | vocabulary.controls.keys())
         self._refusal = self.defuse(refusal)
         self._before, self._after, self._anchor = self._shape()
@@ -131,7 +131,7 @@ class Prompt:
 
     @cached_property
     def digest(self) -> str:
-        """What decides the tokens that come out: template, tokenizer and refusal sentence; not where they lie."""
+        """Identifies what determines the tokens: template, tokenizer and refusal sentence, not their paths."""
         template, vocabulary, refusal, _ = self._made_from
         shaping = (template, refusal, self._written, repr(sorted(vocabulary.controls.items())))
         return sha256("\0".join(shaping).encode()).hexdigest()

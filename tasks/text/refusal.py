@@ -1,4 +1,4 @@
-"""Refusals, recognised by their wording: the fixed sentence, and what models say in its place."""
+"""Refusals, recognised by their wording: the refusal sentence, and what models say in its place."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -16,8 +16,8 @@ _BRACKETS = re.compile(r"(?<=[\w.%°'\"]) ?\(([^()]*)\)")  # "12 kg (the passage
 def is_refusal(answer: str, sentence: str | None = None, context: ContextView | None = None) -> bool:
     """Whether an answer declines to answer, in the fixed refusal `sentence` or in words of its own.
 
-    It does if it opens with a refusal, be it after an apology or a sentence about what the passages do hold, and
-    also if it answers afterwards all the same (see `leaks`). An answer that first answers and then adds what the
+    It does if it opens with a refusal, perhaps after an apology or a sentence about what the passages do hold, even if
+    it answers afterwards (see `leaks`). An answer that first answers and then adds what the
     context leaves open does not, nor one whose "was not disclosed" the `context` says itself; without a context,
     what was not disclosed is taken for an answer.
     Patterns over the wording of a language: a very roundabout refusal is missed.
@@ -47,9 +47,9 @@ def leaks(answer: str, sentence: str | None = None, context: ContextView | None 
 def claims(answer: str, sentence: str | None = None, context: ContextView | None = None) -> list[str]:
     """The sentences of an answer that claim something about the world, and so can be checked against a context.
 
-    Without refusals, and without frames such as "According to the passage, ". Of an answer that refuses, only what
-    comes behind the refusal, in the same sentence after a "but" or in later ones, if it has at least three content
-    words and is no courtesy ("Please provide more details.").
+    Refusals and frames such as "According to the passage, " are left out. If the answer refuses, only what follows the
+    refusal counts, in the same sentence after a "but" or in later ones, and only with at least three content words and
+    not if it is a courtesy ("Please provide more details.").
     """
     if sentence and _opens_with(answer, sentence):
         found = [part for said in sentences(_behind(answer, sentence)) for part in _claiming(said, context)]

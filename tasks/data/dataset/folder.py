@@ -35,7 +35,7 @@ class Lengths(NamedTuple):
 
     @classmethod
     def of(cls, folder: Path) -> "Lengths":
-        """Those of a folder's shards; the tokens themselves are not read."""
+        """Lengths of the rows in a folder of shards; the tokens themselves are not read."""
         import numpy as np
         import pyarrow as pa
 
@@ -79,9 +79,9 @@ def shards(folder: Path) -> list[Path]:
 
 
 def finish(folder: Path, lengths: Lengths, packing: Packing, known: "np.ndarray | None" = None) -> None:
-    """Make a folder of shards of tokens, of none even, a dataset that is packed so.
+    """Write what makes a folder of shards of tokens, or an empty folder, a packed dataset.
 
-    `known`, bool per sequence, tells those that the champion has been trained on.
+    `known`, bool per sequence, marks sequences that the champion was trained on.
     """
     import numpy as np
     import pyarrow as pa
@@ -115,8 +115,8 @@ def finish(folder: Path, lengths: Lengths, packing: Packing, known: "np.ndarray 
 def load(folder: Path, *, replay: float = 1.0, seed: int = 0) -> "datasets.Dataset":
     """The packed sequences: input_ids, labels (-100 on the prompts) and seq_lengths, lists of int32.
 
-    Of those that the champion knows, a share of `replay`, drawn from the seed. The tokens are gathered from the
-    memory-mapped shards when a sequence is asked for.
+    Of the sequences that the champion was trained on, a share of `replay` is kept, drawn from the seed. Tokens are read
+    from the memory-mapped shards when a sequence is requested.
     """
     import datasets
     import numpy as np
@@ -150,9 +150,9 @@ def _gathered(rows: "datasets.Dataset", batch: dict[str, Any]) -> dict[str, Any]
 
 
 def is_known(folder: Path, known: Path) -> "np.ndarray":
-    """bool per row of `folder`, a tokenised dataset: whether `known`, another one, has it, token for token.
+    """bool per row of a tokenised dataset: whether the dataset `known` has a row with the same tokens.
 
-    A shard that both have is known whole; rows are read of the others alone.
+    A shard that both have needs no reading.
     """
     import numpy as np
 
@@ -171,7 +171,7 @@ def is_known(folder: Path, known: Path) -> "np.ndarray":
 
 
 def _digests(path: Path) -> list[bytes]:
-    """16 bytes for each row of a shard."""
+    """A digest of 16 bytes for each row of a shard."""
     import pyarrow as pa
 
     found = []

@@ -11,17 +11,17 @@ from tasks.data.dataset.sketch import SHINGLES, Sketch
 if TYPE_CHECKING:
     import numpy as np
 
-MARGIN = 16  # shingles more than need be that two contexts are to share before they are compared
+MARGIN = 16  # shingles beyond the necessary one that two contexts must share before they are compared
 EPSILON = 1e-9  # .7 · 10 is a little more than 7
 WINDOW = 256  # contexts looked up at a time: 2 MB of counters for 1,000 contexts that are evaluated on
 
 
 class NearDuplicates:
-    """An index of the contexts that are evaluated on, asked for the one that is most similar to another.
+    """An index of evaluation contexts, which finds the most similar one for another context.
 
-    Two sets of which one has n members are similar by t only if they share t·n of these. So they share at least one of
-    the n − t·n + 1 that are rarest in the index, and m more of the m next rare (prefix filtering: Chaudhuri and others
-    2006); what is boilerplate, and in every context, is never looked up. Exact: nothing that is similar is missed.
+    If one of two sets has n members, they have a similarity of t only if they share t·n of these. So they share at
+    least one of the n − t·n + 1 that are rarest in the index, and m more of the m next rare (prefix filtering:
+    Chaudhuri and others 2006); boilerplate that is in every context is never looked up. No similar pair is missed.
     """
 
     def __init__(self, sketches: Iterable[tuple[Sketch, "np.ndarray"]]) -> None:

@@ -57,7 +57,7 @@ def _shuffled(packed: Packing, random: "np.random.Generator") -> Packing:
 
 
 def best_fit_decreasing(lengths: "np.ndarray", capacity: int) -> Packing:
-    """The longest row first, each into the fullest sequence that still takes it; no row is cut.
+    """The longest row first, each into the fullest sequence with room for it; no row is cut.
 
     Rows of one length are placed together: the fullest sequence takes as many of them as it has room for, then the next
     does. So the cost goes by the number of lengths rather than of rows: less than half a second for a million.

@@ -1,4 +1,4 @@
-"""A shard's sketch: what of its rows matters to other shards, their documents and contexts, without their texts."""
+"""A shard's sketch: documents and contexts of its rows, as hashes, for comparing rows across shards."""
 
 import io
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from tasks.data.triplets import parse_triplets
 if TYPE_CHECKING:
     import numpy as np
 
-# Shingles kept of a context, the smallest ones: all of a context of up to 128 words, so that its similarity is exact;
-# of one of 250 words half, which puts a similarity of .8 within ±.05 (95 %).
+# The smallest shingles of a context are kept: all for up to 128 words, so that similarity is exact; half for 250 words,
+# where a similarity of .8 has an error of ±.05 (95 %).
 SHINGLES = 128
 BATCH = 256  # contexts at a time: their words take some 60 bytes each while they are hashed
 WORDS = 5  # of a shingle

@@ -1,4 +1,4 @@
-"""Which side a document's rows are on: decided by a hash of its name, so that no row moves when data grows."""
+"""Which side a document's rows are on, by a hash of its name: no row changes sides when data grows."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
