@@ -164,7 +164,7 @@ def judge(row: Triplet, rules: Rules, sentence: str) -> list[Finding]:
         if rule.check is None or rule.applies_to not in subject.kinds:
             continue
         setting = getattr(rules, name)
-        level: Level = setting.level if isinstance(setting, Config) else setting
+        level: Level = getattr(setting, "level", setting)
         if level != "off" and (found := rule.check(subject, setting)):
             findings.append(Finding(name, "warn" if found.warns else level, found.value, found.remedy or rule.remedy))
     return findings
