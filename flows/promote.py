@@ -22,7 +22,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.orchestration import ui_artifacts
+from flows.orchestration import flow_run_id, ui_artifacts
 from flows.orchestration.task_runner import retry_transient
 from flows.promotion import decisions
 from flows.promotion.decisions import (
@@ -34,7 +34,7 @@ from flows.promotion.decisions import (
     with_registry,
 )
 from flows.promotion.log import Entry
-from flows.promotion.promotions import Promotions, flow_run_id
+from flows.promotion.promotions import Promotions
 from flows.promotion.versions import versions
 from flows.promotion.view import approval_form, sentence, versions_markdown
 from flows.settings import StoreConfig, refuse_outside

@@ -9,7 +9,6 @@ row go two steps down, never up again.
 """
 
 import random
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from flows.orchestration import flow_run_id
 from flows.promotion import log as promotion_log
 from flows.promotion.candidates import ADAPTERS, Subject, gate_decision, version
 from flows.promotion.log import Action, Entry, Log, State, Version, same
@@ -253,16 +253,6 @@ class _Case:
             state=state,
             before=log.entries[-1].digest if log.entries else "",
         )
-
-
-def flow_run_id() -> str | None:
-    """The id of the Prefect flow run that this is, if it is one."""
-    if "prefect" not in sys.modules:  # then it is none, and importing it takes over a second
-        return None
-    from prefect.runtime import flow_run
-
-    found: str | None = flow_run.get_id()
-    return found
 
 
 def _writer(approver: str | None) -> dict[str, Any]:
