@@ -31,7 +31,7 @@ def retrain(config: ConfigFile = TINY, overrides: Overrides = None) -> None:
     if planner.fresh:
         for step in planner.steps:
             display.step_done(console, step)
-        planner.store.log_run(tree.name, planner.artifacts).end("completed")
+        planner.store.log_fresh_run(tree.name, planner.artifacts)
         folder = planner.artifacts["report"].folder
         settled = _settled(tree, planner.store, outcome)
     else:

@@ -91,7 +91,7 @@ class TaskRunner:
         fresh = planned.status == "fresh"
         self.on_step(planned, False)
         if self.log and not fresh:
-            self.log.catch_up()
+            self.log.write("running")
         artifacts = {(each.step, each.key) for each in inputs.values() if isinstance(each, Artifact)}
         upstream = [state for made, state in self.states.items() if made in artifacts]
         state: State[Any] = self._task(request, planned)(request.key, return_state=True, wait_for=upstream)

@@ -63,19 +63,15 @@ class Promotions:
     ) -> Entry:
         """The adapter waits for a decision; without a `why`, for the gate's reason."""
 
-        def decide(log: Log) -> Entry:
-            case = self._case(adapter, gate, report)
-            waits = log.state.challenger
-            last = log.last(case.version)
-            if log.is_champion(case.version):
-                return log.champion_entry()
+        def decide(log: Log, case: _Case) -> Entry:
+            waits, last = log.state.challenger, log.last(case.version)
             if waits and same(waits, case.version) and last and last.gate == case.gate:
                 return last
             reason = why or (case.decision.why if case.decision else "")
             return case.entry(log, "challenge", reason, log.after_challenge(case.version))
 
         with self._no_collection():
-            return self._append(decide)
+            return self._append(self._case(adapter, gate, report), decide)
 
     def promote(
         self,
@@ -94,10 +90,7 @@ class Promotions:
         """
         _require_reason(why, f"{adapter.about} would be promoted")
 
-        def decide(log: Log) -> Entry:
-            case = self._case(adapter, gate, report, approver)
-            if log.is_champion(case.version):
-                return log.champion_entry()
+        def decide(log: Log, case: _Case) -> Entry:
             if not force and (back := log.rolled_back(case.version)):
                 raise UserError(
                     f"{adapter.about} was rolled back on {back.minute} by {back.who}: {back.why}",
@@ -109,7 +102,7 @@ class Promotions:
             return case.entry(log, "promote", why, log.after_promotion(case.version), by_hand=by_hand)
 
         with self._no_collection():
-            return self._append(decide)
+            return self._append(self._case(adapter, gate, report, approver), decide)
 
     def refuse(
         self,
@@ -121,19 +114,16 @@ class Promotions:
         approver: str | None = None,
     ) -> Entry:
         """The adapter does not go into service; the champion stays as it is."""
-        case = self._case(adapter, gate, report, approver)
         _require_reason(why, f"{adapter.about} would be refused")
 
-        def decide(log: Log) -> Entry:
+        def decide(log: Log, case: _Case) -> Entry:
             last = log.last(case.version)
-            if log.is_champion(case.version):
-                return log.champion_entry()
             if last and (last.action, last.gate, last.why) == ("refuse", case.gate, why):
                 return last
             by_hand = approver is not None
             return case.entry(log, "refuse", why, log.after_refusal(case.version), by_hand=by_hand)
 
-        return self._append(decide)
+        return self._append(self._case(adapter, gate, report, approver), decide)
 
     def rollback(self, *, why: str, adapter: Artifact | None = None, approver: str | None = None) -> Entry:
         """Take `adapter`, or without it the champion, out of service, and bring back the one before.
@@ -148,7 +138,7 @@ class Promotions:
             raise UserError("there is no champion to roll back", "see `reground versions`")
         run = flow_run_id()
 
-        def decide(log: Log) -> Entry:
+        def decide(log: Log, case: _Case) -> Entry:
             last, champion, previous = log.last_change(), log.state.champion, log.state.previous
             if adapter and (done := log.rolled_back(target)):
                 return done
@@ -170,10 +160,9 @@ class Promotions:
                     "promote another one: `reground promote ADAPTER --force --because …`",
                 )
             self.artifact(previous)  # only an intact adapter comes back
-            case = _Case(target, _writer(approver))
             return case.entry(log, "rollback", why, log.after_rollback(target), by_hand=True)
 
-        return self._append(decide)
+        return self._append(_Case(target, _writer(approver)), decide, of_champion=True)
 
     # Asking
 
@@ -213,13 +202,18 @@ class Promotions:
         with lease.held(self.store.objects, "gc", self.store.lease_seconds, progress.say):
             yield
 
-    def _append(self, decide: Callable[[Log], Entry]) -> Entry:
-        """Write the entry that `decide` makes of the log, or return the one that it finds there."""
+    def _append(self, case: "_Case", decide: "Callable[[Log, _Case], Entry]", *, of_champion: bool = False) -> Entry:
+        """Write the entry that `decide` makes of the log, or return the one that it finds there.
+
+        About the champion nothing new is said, unless the entry is one `of_champion`.
+        """
         objects = self.store.objects
         self.store.require_exclusive_create()
         while True:
             log = self.log()
-            entry = decide(log)
+            if log.is_champion(case.version) and not of_champion:
+                return log.champion_entry()
+            entry = decide(log, case)
             new = entry.number == log.next_number
             if not new or objects.create(promotion_log.name_of(entry.number), entry.content(), durable=True):
                 return entry

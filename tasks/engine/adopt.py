@@ -32,7 +32,7 @@ def adopt(planner: Planner, wanted: str, because: str) -> list[Artifact]:
     adopted = [_take(each, old, planner.store, because) for each, old in zip(stale, sources, strict=True)]
     # The next plan compares with these.
     used = {each.label: artifact for each, artifact in zip(stale, adopted, strict=True)}
-    planner.store.log_run(planner.name, used).end("completed")
+    planner.store.log_fresh_run(planner.name, used)
     return adopted
 
 

@@ -142,7 +142,7 @@ def run_once(folder: Path) -> dict[str, Artifact]:
 
     run.store = store
     pipeline(project.config, run)
-    store.log_run("tiny", used).end("completed")
+    store.log_fresh_run("tiny", used)
     return used
 
 

@@ -41,7 +41,9 @@ class Artifact:
     """A published output, or with `part` a sub-folder of one; an `Input` of later steps.
 
     `files` maps relative names to {"size": bytes, "sha256": hex}. Only files under `part` count towards the digest,
-    so that a step which reads one part is untouched by changes to the others, and only they are fetched.
+    so that a step which reads one part is untouched by changes to the others, and only they are fetched. `all_files`
+    are those of the whole artifact, with the record. `made_ns` is when it was published, in nanoseconds since 1970 by
+    the clock of the machine that made it.
     """
 
     step: str
@@ -49,6 +51,8 @@ class Artifact:
     files: dict[str, dict[str, Any]]
     manifest: bytes = field(repr=False)
     store: Reader = field(repr=False, compare=False)
+    all_files: dict[str, dict[str, Any]] = field(repr=False, compare=False)
+    made_ns: int = field(compare=False)
     part: str = ""
     parts: tuple[str, ...] | None = field(default=None, compare=False)
 
@@ -65,7 +69,7 @@ class Artifact:
             if content != write_manifest(step, key, files, fields["made_ns"]) or not _is_sound(step, key, files):
                 return None
             own = {name: each for name, each in files.items() if name != RECORD}
-            return cls(step, key, own, content, store)
+            return cls(step, key, own, content, store, all_files=files, made_ns=fields["made_ns"])
         except (orjson.JSONDecodeError, KeyError, TypeError):
             return None
 
@@ -79,20 +83,8 @@ class Artifact:
         return sum(each["size"] for each in self.files.values())
 
     @property
-    def made_ns(self) -> int:
-        """When it was published, in nanoseconds since 1970 by the clock of the machine that made it."""
-        made: int = orjson.loads(self.manifest)["made_ns"]
-        return made
-
-    @property
     def about(self) -> str:
         return folder_name(self.step, self.key) + (f"/{self.part}" if self.part else "")
-
-    @property
-    def all_files(self) -> dict[str, dict[str, Any]]:
-        """Every file of the whole artifact, the record too."""
-        files: dict[str, dict[str, Any]] = orjson.loads(self.manifest)["files"]
-        return files
 
     @property
     def record(self) -> Record:

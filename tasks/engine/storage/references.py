@@ -8,8 +8,7 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import orjson
 
@@ -72,45 +71,23 @@ class Run:
 
 
 class RunLog:
-    """Logs one run.
+    """What a run used so far, written as its steps finish; see `Store.log_run`."""
 
-    with store.log_run("tiny") as run:      # completed, or failed if an error leaves the block
-        run.step_done("train", artifact)
-
-    store.log_run("tiny", {label: artifact, …}).end("completed")    # a run that was over before it was logged
-    """
-
-    def __init__(self, objects: Objects, name: str, steps: dict[str, Artifact]) -> None:
+    def __init__(self, objects: Objects, name: str) -> None:
         self._objects = objects
         self._name = name
         self._started = datetime.now(UTC)
         self._at = f"{RUNS}/{self._started:%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}.json"
-        self._steps = {label: {"step": each.step, "key": each.key} for label, each in steps.items()}
+        self._steps: dict[str, dict[str, str]] = {}
         self._written = False
 
     def step_done(self, label: str, artifact: Artifact, *, at_once: bool = True) -> None:
         """The run used this artifact, new or not. Fresh ones need not be written at once, but before a long step."""
         self._steps[label] = {"step": artifact.step, "key": artifact.key}
         if at_once:
-            self._write("running")
+            self.write("running")
 
-    def catch_up(self) -> None:
-        """Write what was not written at once."""
-        self._write("running")
-
-    def end(self, status: Status) -> None:
-        self._write(status)
-
-    def __enter__(self) -> Self:
-        self._write("running")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.end("failed" if kind else "completed")
-
-    def _write(self, status: Status) -> None:
+    def write(self, status: Status) -> None:
         fields = {
             "name": self._name,
             "by": Process.this().plain(),
@@ -123,14 +100,14 @@ class RunLog:
         write(self._at, orjson.dumps(fields, option=orjson.OPT_INDENT_2))
         self._written = True
 
-    @staticmethod
-    def all(objects: Objects, most: int | None = None) -> list[Run]:
-        """Newest first."""
-        found = []
-        names = list(reversed(objects.glob(f"{RUNS}/*.json")))[:most]
-        for name, content in zip(names, objects.read_all(names), strict=True):
-            try:
-                found.append(Run(**orjson.loads(content or b""), id=name.removeprefix(f"{RUNS}/")))
-            except (orjson.JSONDecodeError, TypeError):  # a power cut can leave a log of no bytes
-                continue
-        return found
+
+def read_runs(objects: Objects, most: int | None = None) -> list[Run]:
+    """Newest first."""
+    found = []
+    names = list(reversed(objects.glob(f"{RUNS}/*.json")))[:most]
+    for name, content in zip(names, objects.read_all(names), strict=True):
+        try:
+            found.append(Run(**orjson.loads(content or b""), id=name.removeprefix(f"{RUNS}/")))
+        except (orjson.JSONDecodeError, TypeError):  # a power cut can leave a log of no bytes
+            continue
+    return found

@@ -17,9 +17,9 @@ above, holds what was fetched from it. Steps only ever see folders.
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from fnmatch import fnmatch
 from hashlib import sha256
 from itertools import islice
@@ -221,13 +221,32 @@ class Store:
         """Have the alias mean this artifact from now on; readers see the old one or the new one, never neither."""
         return references.write_alias(self.objects, name, step, key)
 
-    def log_run(self, name: str, steps: dict[str, Artifact] | None = None) -> RunLog:
-        """A run of the config `name` to be logged; see `RunLog`."""
-        return RunLog(self.objects, name, steps or {})
+    @contextmanager
+    def log_run(self, name: str) -> Iterator[RunLog]:
+        """Log a run of the config `name`: completed, or failed if an error leaves the block; running if it is killed.
+
+        with store.log_run("tiny") as run:
+            run.step_done("train", artifact)
+        """
+        run = RunLog(self.objects, name)
+        run.write("running")
+        try:
+            yield run
+        except BaseException:
+            run.write("failed")
+            raise
+        run.write("completed")
+
+    def log_fresh_run(self, name: str, steps: Mapping[str, Artifact]) -> None:
+        """Log a run that found everything fresh and is over."""
+        run = RunLog(self.objects, name)
+        for label, artifact in steps.items():
+            run.step_done(label, artifact, at_once=False)
+        run.write("completed")
 
     def runs(self, most: int | None = None) -> list[Run]:
         """The logged runs, or the newest of them, newest first."""
-        return RunLog.all(self.objects, most)
+        return references.read_runs(self.objects, most)
 
     def _problem(self, artifact: Artifact) -> str | None:
         problem = self.copies.problem(artifact)

@@ -148,7 +148,7 @@ def test_a_hub_model_tells_its_commits(store, base):
 def test_a_record_that_is_harmed_is_not_compared_with(store, base):
     """Whatever byte of it: it might read as another reason."""
     made, _ = make(Request(load, Config(), {"base": Local(base)}, "load"), store)
-    store.log_run("tiny", {"load": made}).end("completed")
+    store.log_fresh_run("tiny", {"load": made})
     path = made.folder / "record.json"
     whole = path.read_bytes()
     for position in range(0, len(whole), 97):
@@ -184,7 +184,7 @@ class NewerRecipe(Recipe):
 def upgraded(store, base):
     """A plan of the step that was made before an upgrade, with these settings."""
     made, _ = make(Request(load, Recipe(), {"base": Local(base)}, "load"), store)
-    store.log_run("tiny", {"load": made}).end("completed")
+    store.log_fresh_run("tiny", {"load": made})
 
     def upgraded(**settings) -> Planner:
         planner = Planner(store, "tiny")

@@ -53,9 +53,9 @@ def test_young_artifacts_and_what_they_were_made_from_stay(store):
 def test_what_an_alias_or_a_recent_run_reaches_stays_and_the_rest_goes(store, tmp_path):
     champion, recent, old = chain(store, 1), chain(store, 11), chain(store, 21)
     store.point("serving", "train", champion[1].key)
-    store.log_run("old", {"train": old[1]}).end("completed")
+    store.log_fresh_run("old", {"train": old[1]})
     for _ in range(5):  # runs that found all fresh are one
-        store.log_run("tiny", {"train": recent[1]}).end("completed")
+        store.log_fresh_run("tiny", {"train": recent[1]})
     found = collect(store, older_than=0, keep_runs=1, delete=True)
     why = kept(found.items)
     assert why[champion[1].about] == "alias serving"
@@ -108,7 +108,7 @@ def test_a_run_that_goes_on_keeps_what_it_used(store):
     made, other = chain(store, 1), chain(store, 11)
     with store.log_run("going on") as run:
         run.step_done("train", made[1])
-        store.log_run("later", {"train": other[1]}).end("completed")
+        store.log_fresh_run("later", {"train": other[1]})
         found = collect(store, older_than=0, keep_runs=1)
     assert set(kept(found.items)) == {a.about for a in made + other}
 

@@ -184,7 +184,7 @@ def test_runs_are_logged_as_their_steps_finish(store, tmp_path):
         assert (seen.status, seen.steps) == ("running", {"toy": {"step": "toy", "key": made.key}})
     with pytest.raises(ZeroDivisionError), store.log_run("broken"):
         raise ZeroDivisionError
-    store.log_run("fresh", {"toy": made}).end("completed")
+    store.log_fresh_run("fresh", {"toy": made})
     told = [(run.name, run.status) for run in other.runs()]
     assert told == [("fresh", "completed"), ("broken", "failed"), ("tiny", "completed")]
 
