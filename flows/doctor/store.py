@@ -8,17 +8,14 @@ from pathlib import Path
 from flows.config import Retrain
 from flows.doctor.finding import Finding, bad, note, ok
 from flows.doctor.machine import existing
-from tasks.engine.storage.objects import exclusive_create_works
+from tasks.engine.storage.objects import require_exclusive_create
 from tasks.engine.storage.store import Store
 
 
 def check(config: Retrain) -> Iterator[Finding]:
     if "://" in config.store:
         store = config.open_store()
-        if not exclusive_create_works(store.objects):  # writes, reads and deletes a small object
-            remedy = "use AWS S3, Google Cloud Storage, or a MinIO of 2024 or later"
-            yield bad("store", f"{store.url} does not honour conditional writes: runs cannot agree", remedy)
-            return
+        require_exclusive_create(store.objects)  # writes, reads and deletes a small object
         yield ok("store", f"{store.url}: writable, with conditional writes")
         return
     folder = Path(config.store).expanduser()

@@ -14,11 +14,10 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from tasks.engine import progress
-from tasks.engine.errors import UserError
 from tasks.engine.storage import lease
 from tasks.engine.storage.artifact import MANIFEST, RECORD, SHORT, Artifact, CorruptArtifact, folder_name, manifest_name
 from tasks.engine.storage.blobs import Blobs, blob_name
-from tasks.engine.storage.objects import Folder, Info, Objects, exclusive_create_works, full_disk_explained
+from tasks.engine.storage.objects import Folder, Info, Objects, full_disk_explained, require_exclusive_create
 
 if TYPE_CHECKING:
     from tasks.engine.storage.bucket import Bucket
@@ -157,12 +156,7 @@ class Mirror(InPlace):
         """Asked once per machine."""
         mark = self.local.root / ".conditional-writes"
         if not mark.exists():
-            if not exclusive_create_works(self.bucket):
-                raise UserError(
-                    f"{self.bucket.url} does not honour conditional writes, so runs there cannot agree who computes "
-                    "what",
-                    "use one that does: AWS S3, Google Cloud Storage, or a MinIO of 2024 or later",
-                )
+            require_exclusive_create(self.bucket)
             self.local.root.mkdir(parents=True, exist_ok=True)
             mark.touch()
 

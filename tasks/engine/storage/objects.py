@@ -84,11 +84,15 @@ class Objects(Protocol):
         """Move a damaged artifact to `.flawed/`, out of use; `reground gc` removes it when it is old."""
 
 
-def exclusive_create_works(objects: Objects) -> bool:
-    """Whether the second of two who create an object is refused: else two would hold one lease."""
+def require_exclusive_create(objects: Objects) -> None:
+    """UserError if the second of two who create an object is not refused: then two would hold one lease."""
     name = f".leases/.probe-{secrets.token_hex(8)}"
     try:
-        return objects.create(name, b"first") and not objects.create(name, b"second")
+        if not objects.create(name, b"first") or objects.create(name, b"second"):
+            raise UserError(
+                f"{objects.url} creates an object that exists already, so runs cannot agree who computes what",
+                "use a local disk, NFS 4, AWS S3, Google Cloud Storage, or a MinIO of 2024 or later",
+            )
     finally:
         objects.delete(name)
 

@@ -16,7 +16,7 @@ from tasks.engine.inputs import Files
 from tasks.engine.key import Request
 from tasks.engine.make import make
 from tasks.engine.storage.lease import LEASES, held, live
-from tasks.engine.storage.objects import Folder, exclusive_create_works
+from tasks.engine.storage.objects import Folder, require_exclusive_create
 from tasks.engine.storage.process import Process
 from tasks.engine.storage.store import Store
 from tests.tasks.engine.published import TERM, leave_behind
@@ -198,7 +198,7 @@ def test_a_lease_that_no_one_can_read_is_waited_for_and_taken(tmp_path, monkeypa
 
 def test_creating_is_exclusive_for_the_service_itself(bucket_store):
     bucket = bucket_store.objects
-    assert exclusive_create_works(bucket)
+    require_exclusive_create(bucket)
     outcomes = []
     threads = [
         threading.Thread(target=lambda n=n: outcomes.append(bucket.create("contested", b"%d" % n))) for n in range(8)
