@@ -25,7 +25,7 @@ from flows.sources import triplets
 from tasks.engine import Text
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import sha256_json
-from tasks.engine.storage.store import SHORT, Store
+from tasks.engine.storage.store import SHORT
 
 EVENT = "dataset.refreshed"
 RESOURCE = "reground.dataset."  # and the name
@@ -36,7 +36,7 @@ class Refresh(StoreConfig):
 
     name: Text = Field("tiny", pattern=r"^[\w.-]+$", description="The event is of the resource reground.dataset.NAME.")
     data: DataConfig = DataConfig()
-    force: bool = Field(False, description="Announce the data even if it is as it was.")
+    force: bool = Field(False, description="Announce the data even if it has not changed.")
 
     @classmethod
     def of(cls, config: Retrain, *, force: bool = False) -> Self:
@@ -45,51 +45,42 @@ class Refresh(StoreConfig):
 
 
 class Announced(NamedTuple):
-    """The payload of the event, None if there was nothing new; and the same in words."""
+    """The payload of the event, None if nothing had changed; and one line for people."""
 
     payload: dict[str, Any] | None
-    words: str
+    text: str
 
 
-OURS = Refresh.of(SAMPLE)
+DEFAULT = Refresh.of(SAMPLE)
 
 
 @flow(name="refresh", flow_run_name="refresh {request.name}", validate_parameters=True)
-def refresh(request: Refresh = OURS) -> State[str]:
-    """Look whether the data differs from what was last announced, and if so emit dataset.refreshed.
-
-    The state message tells what was found.
-    """
+def refresh(request: Refresh = DEFAULT) -> State[str]:
+    """Emit dataset.refreshed if the data differs from what was last announced. The state message says what was found."""
     refuse_outside(request)
-    told = announce(request)
-    return Completed(message=told.words, data=told.words)
+    announced = announce(request)
+    return Completed(message=announced.text, data=announced.text)
 
 
 def announce(request: Refresh) -> Announced:
-    """Emit the event if the data's content is other than was last announced from this store.
+    """Emit the event if the data's content differs from what was last announced from this store.
 
-    It is remembered only once the server has taken the event: asked again after a failure, it is emitted again. Raises
-    UserError if the data cannot be read or the server cannot be reached.
+    The store notes it only once the server has taken the event: asked again after a failure, it is emitted again.
+    Raises UserError if the data cannot be read or the server cannot be reached.
     """
-    store, data = request.open_store(), request.data
-    parts = {"train": triplets(data.train).digest, "evaluation": None}
-    if data.evaluation:
-        parts["evaluation"] = triplets(data.evaluation).digest
+    objects, place = request.open_store().objects, f".refreshed/{request.name}.json"
+    sources = {"train": request.data.train, "evaluation": request.data.evaluation}
+    parts = {name: triplets(source).digest if source else None for name, source in sources.items()}
     digest = sha256_json(parts)
-    before = _last(store, request.name)
-    if before and before["digest"] == digest and not request.force:
-        return Announced(None, f"{request.name}: as it was announced on {before['at']} ({digest[:SHORT]}); no event")
-    changed = [name for name, of in parts.items() if of != (before or {}).get("parts", {}).get(name)]
-    payload = {
-        "digest": digest,
-        "before": before["digest"] if before else None,
-        "changed": changed,
-        "train": data.train,
-        "evaluation": data.evaluation,
-    }
+    content = objects.read(place)
+    before: dict[str, Any] = orjson.loads(content) if content else {}
+    if before.get("digest") == digest and not request.force:
+        return Announced(None, f"{request.name}: unchanged since {before['at']} ({digest[:SHORT]}); no event")
+    changed = [name for name, part in parts.items() if part != before.get("parts", {}).get(name)]
+    payload = {"digest": digest, "before": before.get("digest"), "changed": changed, **sources}
     _emit(request.name, payload)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    store.objects.write(_where(request.name), orjson.dumps({"digest": digest, "parts": parts, "at": now}))
+    objects.write(place, orjson.dumps({"digest": digest, "parts": parts, "at": now}))
     what = f"{' and '.join(changed) or 'nothing'} changed" if before else "announced for the first time"
     return Announced(payload, f"{request.name}: {what} ({digest[:SHORT]}); {EVENT} emitted")
 
@@ -111,13 +102,3 @@ def _emit(name: str, payload: dict[str, Any]) -> None:
                 f"the Prefect server at {client.api_url} did not take the event: {error}",
                 "check PREFECT_API_URL and that the server runs; nothing was marked as announced",
             ) from error
-
-
-def _last(store: Store, name: str) -> dict[str, Any] | None:
-    content = store.objects.read(_where(name))
-    told: dict[str, Any] | None = orjson.loads(content) if content else None
-    return told
-
-
-def _where(name: str) -> str:
-    return f".refreshed/{name}.json"

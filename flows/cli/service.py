@@ -81,11 +81,11 @@ def refresh(
         )
     from flows.refresh import Refresh, announce
 
-    told = announce(Refresh.of(load(config, overrides or ()), force=force))
+    announced = announce(Refresh.of(load(config, overrides or ()), force=force))
     if json:
-        write_json(told.payload)
+        write_json(announced.payload)
     else:
-        console.print(told.words, highlight=False)
+        console.print(announced.text, highlight=False)
 
 
 def _auth(known: str | None) -> str:
