@@ -56,7 +56,7 @@ DEFAULT = Refresh.of(SAMPLE)
 
 @flow(name="refresh", flow_run_name="refresh {request.name}", validate_parameters=True)
 def refresh(request: Refresh = DEFAULT) -> State[str]:
-    """Emit dataset.refreshed if the data differs from what was last announced. The state message says what was found."""
+    """Emit dataset.refreshed if the data is not what was last announced. The state message says what was found."""
     refuse_outside(request)
     announced = announce(request)
     return Completed(message=announced.text, data=announced.text)

@@ -1,7 +1,7 @@
-"""The pieces of a step's work, spread over one of Prefect's task runners: threads, processes, Dask or Ray.
+"""Maps a step's pieces of work over one of Prefect's task runners: threads, processes, Dask or Ray.
 
-Pieces are put together into groups, one Prefect task run each: a task run costs the server 35 ms and its worker up to
-200, so that one for every small piece would cost more than the piece.
+Pieces are put into groups, one Prefect task run each: a task run costs the server 35 ms and its worker up to 200, so
+that one for every small piece would cost more than the piece.
 """
 
 import ctypes
@@ -31,21 +31,20 @@ from tasks.engine.mapper import Call, Done, Function, Group, Result, do, made_wi
 
 Kind = Literal["threads", "processes", "dask", "ray"]
 Future = PrefectWrappedFuture[Done[Result], Any]
-Started = tuple[PrefectRunner[Any], int]  # with the number of groups that it can run at once
+Started = tuple[PrefectRunner[Any], int]  # with the number of groups that it runs at once
 
 CORES = len(os.sched_getaffinity(0))
-WORTH = 2.0  # seconds of work in a group: ten times what the dearest task run costs
-HERE = 2  # pieces at once in this process, before others are started: half of a piece's time lets go of the interpreter
-MOST = 8  # pieces in a group: with pieces of 5 MB and 2 workers, the groups on the way are 120 MB
-M_MMAP_THRESHOLD, LARGE = -3, 128 << 10  # mallopt(3)
-M_ARENA_MAX = -8  # as many as cores, so that the tokenizer's threads do not wait for each other
+GROUP_SECONDS = 2.0  # of work in a group: ten times what the most expensive task run costs
+LOCAL = 2  # pieces at once in this process, before others are started: half of a piece's time releases the interpreter
+MAX_PIECES = 8  # of a group: with pieces of 5 MB and 2 workers, 120 MB are in transit
+EXTRAS = {"dask": "prefect_dask", "ray": "prefect_ray"}  # the module that the extra of this name brings
 
 
 class Runner:
     """A `Mapper` over a Prefect task runner, for one flow run; a context manager, entered inside the flow.
 
     `workers` groups run at once: without it, as many as this machine has cores, or the cluster at `address`. Nothing
-    is started until a step has done `WORTH` seconds of work and has more: small work stays in this process.
+    is started until a step has done `GROUP_SECONDS` of work and has more: small work stays in this process.
 
     Raises UserError if the library is not installed or the cluster cannot be reached.
     """
@@ -74,55 +73,55 @@ class Runner:
         self._flow.run(self._open.close)
 
     def __call__(self, function: Function[Result], calls: Iterable[Call], *, name: str) -> Iterator[Result]:
-        _keep_memory_whole()  # not before there is work: it imports pyarrow, .1 s of a run that has none
+        _limit_arenas()  # not before there is work: it imports pyarrow, .1 s of a run that has none
         left = iter(calls)
         done, seconds = 0, 0.0
-        with ThreadPoolExecutor(HERE) as pool:
-            ahead = deque(pool.submit(do, function, [call]) for call in islice(left, HERE))
+        with ThreadPoolExecutor(LOCAL) as pool:
+            ahead = deque(pool.submit(do, function, [call]) for call in islice(left, LOCAL))
             while ahead:
                 first = ahead.popleft().result()
                 done, seconds = done + 1, seconds + first.seconds
-                if seconds <= WORTH:
+                if seconds <= GROUP_SECONDS:
                     ahead.extend(pool.submit(do, function, [call]) for call in islice(left, 1))
                 yield from first.results
         if done:
-            yield from self._spread(function, left, name, done, seconds / done)
+            yield from self._in_groups(function, left, name, done, seconds / done)
 
-    def _spread(
+    def _in_groups(
         self, function: Function[Result], left: Iterator[Call], name: str, done: int, each: float
     ) -> Iterator[Result]:
         """The calls that are left after `done`, in groups; `each` is the seconds that one has taken so far."""
-        on_the_way: deque[tuple[Group, Future[Result]]] = deque()
+        pending: deque[tuple[Group, Future[Result]]] = deque()
         room = 1
         try:
             while True:
-                size = min(MOST, max(1, round(WORTH / each)))
-                while len(on_the_way) < room and (calls := list(islice(left, size))):
+                size = min(MAX_PIECES, max(1, round(GROUP_SECONDS / each)))
+                while len(pending) < room and (calls := list(islice(left, size))):
                     runner, workers = self._start()
                     room = workers + 1  # one waits for whoever is done first
                     numbers = f"{done + 1}–{done + len(calls)}"
                     group = Group(function, calls, made_with(function) if self.address else None)
-                    on_the_way.append((group, self._submit(runner, name, numbers, group)))
+                    pending.append((group, self._submit(runner, name, numbers, group)))
                     done += len(calls)
-                if not on_the_way:
+                if not pending:
                     return
-                group, future = on_the_way.popleft()
+                group, future = pending.popleft()
                 worked = future.result()
                 each = min(each, worked.seconds / len(worked.results))  # the first ones pay for imports
                 results = worked.results
-                # Prefect's futures stand in cycles, and keep what was sent and came back until Python looks for those.
+                # Prefect's futures are in reference cycles, and keep what they carry until Python collects those.
                 group.calls, worked.results = [], []
-                _give_memory_back()
+                _trim_memory()
                 yield from results
         finally:
-            for _, future in on_the_way:
+            for _, future in pending:
                 _cancel(future)
 
     def _start(self) -> Started:
         if self._started is None:
             with get_client(sync_client=True) as client:
                 server = str(client.api_url)
-            # A worker elsewhere has to be told of a server that came with this run, or would start one of its own.
+            # A worker elsewhere has to know of a server that came with this run, or would start one of its own.
             self._flow.run(self._open.enter_context, temporary_settings({PREFECT_API_URL: server}))
             try:
                 self._started = self._flow.run(self._open.enter_context, KINDS[self.kind](self.address, self.workers))
@@ -141,27 +140,28 @@ class Runner:
 
 
 @cache
-def _keep_memory_whole() -> None:
-    """Have glibc take large blocks from the system, and give them back at once, for pyarrow as well.
+def _limit_arenas() -> None:
+    """Have glibc take large blocks from the system, and return them at once, for pyarrow as well.
 
-    They would be kept among those of other threads, more and more of them: 250 MB in pieces after a million rows.
+    Otherwise they are kept among those of other threads: 250 MB of fragments after a million rows.
     """
     import pyarrow as pa
 
     pa.set_memory_pool(pa.system_memory_pool())
+    threshold, arenas = (-3, 128 << 10), (-8, CORES)  # mallopt(3): M_MMAP_THRESHOLD in bytes, M_ARENA_MAX
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
-        for option, value in ((M_MMAP_THRESHOLD, LARGE), (M_ARENA_MAX, CORES)):
-            mallopt(option, value)
+        for option in (threshold, arenas):
+            mallopt(*option)
 
 
-def _give_memory_back() -> None:
-    """Have glibc give what is free to the system, also where something in use stands behind it; a few ms a group."""
+def _trim_memory() -> None:
+    """Have glibc return what is free to the system, also before a block in use; a few ms per group."""
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
 
 
 def _cancel(future: Future[Any]) -> None:
-    """Have a group that waits not start; one that is at work ends by itself."""
+    """A group that waits does not start; one that runs ends by itself."""
     wrapped = future.wrapped_future
     if hasattr(wrapped, "cancel"):
         wrapped.cancel()
@@ -185,7 +185,7 @@ def _processes(_: str | None, workers: int | None) -> Iterator[Started]:
 
 
 def _die_with(parent: int) -> None:
-    """Leave no orphan when the flow's process is killed: a pool's worker would wait for work for ever."""
+    """Leave no orphan when the flow's process is killed: a pool's worker would wait for work forever."""
     death_signal = 1  # PR_SET_PDEATHSIG, prctl(2)
     ctypes.CDLL(None).prctl(death_signal, signal.SIGKILL)
     if os.getppid() != parent:
@@ -220,4 +220,3 @@ KINDS: dict[Kind, Callable[[str | None, int | None], AbstractContextManager[Star
     "dask": _dask,
     "ray": _ray,
 }
-EXTRAS = {"dask": "prefect_dask", "ray": "prefect_ray"}  # the module that the extra of this name brings

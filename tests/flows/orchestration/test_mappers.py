@@ -15,7 +15,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.settings import PREFECT_API_URL
 
-from flows.orchestration.mappers import MOST, Runner
+from flows.orchestration.mappers import MAX_PIECES, Runner
 from tasks.engine import group
 from tasks.engine.errors import UserError
 from tasks.engine.mapper import map_serial
@@ -51,7 +51,7 @@ def fails_at_20(number: int, data: bytes) -> bytes:
 @pytest.fixture
 def small_groups(monkeypatch):
     """A group is worth starting for a fiftieth of a second, so that the tests need not work for long."""
-    monkeypatch.setattr("flows.orchestration.mappers.WORTH", 0.04)
+    monkeypatch.setattr("flows.orchestration.mappers.GROUP_SECONDS", 0.04)
 
 
 def spread(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], kind: str, **settings: Any) -> list[Any]:
@@ -103,7 +103,7 @@ def test_calls_are_drawn_no_further_ahead_than_the_workers_need(prefect_server, 
 
     in_flow(job)
     assert len(ahead) == 5 * len(CALLS)
-    assert 0 < max(ahead) <= (2 + 1) * MOST
+    assert 0 < max(ahead) <= (2 + 1) * MAX_PIECES
     assert ahead[-1] == 0
 
 
@@ -190,7 +190,7 @@ from prefect import flow
 from flows.orchestration import mappers as runner
 from tests.flows.orchestration.test_mappers import CALLS, process
 
-runner.WORTH = 0.04
+runner.GROUP_SECONDS = 0.04
 
 @flow
 def toy():

@@ -58,7 +58,7 @@ def data_steps(folder: Path, name: str, mapper: Mapper) -> dict[str, str]:
 def test_validate_and_build_give_the_same_bytes_over_every_runner(prefect_server, tmp_path, monkeypatch, kind):
     for name, size in (("LEAST", 8), ("MEAN", 16), ("MOST", 32)):
         monkeypatch.setattr(f"tasks.data.shards.{name}", size)
-    monkeypatch.setattr("flows.orchestration.mappers.WORTH", 0.01)
+    monkeypatch.setattr("flows.orchestration.mappers.GROUP_SECONDS", 0.01)
     given, submitted = {}, []
 
     def job() -> None:
