@@ -3,13 +3,10 @@
 from base64 import b64encode
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from tasks.reporting.figures import interval, loss, share
-
-PICTURE = Path(__file__).with_name("losses.svg.jinja")
-WIDTH, HEIGHT, LEFT, BOTTOM = 640, 240, 60, 30  # pixels, of the plot and of the room for its numbers
+from tasks.reporting.figures import estimate, loss, share
+from tasks.reporting.rendering import render
 
 
 @dataclass(frozen=True)
@@ -104,53 +101,21 @@ def head(outcome: Outcome) -> list[str]:
 
 
 def cells(row: Row) -> list[str]:
-    """What stands below `head`: each metric with its 95 % interval."""
-    intervals = [
-        "" if each["low"] is None else interval(each["low"], each["high"]).replace("+", "") for each in row.metrics
-    ]
-    metrics = [f"{share(each['value'])} {of}".strip() for each, of in zip(row.metrics, intervals, strict=True)]
+    """The figures of a row below `head`, each metric with its interval."""
+    metrics = [share(each["value"]) if each["low"] is None else estimate(each) for each in row.metrics]
     return [loss(row.heldout_loss), *metrics, row.decision or "", f"{row.seconds:.1f}", f"{len(row.ran)}"]
 
 
 def markdown(outcome: Outcome) -> str:
-    titles = ["", *outcome.rows[0].settings, *head(outcome)]
-    lines = [titles, ["---"] * len(titles)]
-    for row in outcome.rows:
-        mark = "**best**" if row is outcome.best else str(row.number)
-        figures = [f"failed: {row.error}"] if row.error else cells(row)
-        lines.append([mark, *map(str, row.settings.values()), *figures])
-    table = "\n".join(f"| {' | '.join(' '.join(cell.replace('|', '/').split()) for cell in line)} |" for line in lines)
-    return "\n\n".join(filter(None, [f"**{outcome.headline}**", table, image(outcome), *outcome.notes]))
+    return render("ui/sweep.md.jinja", outcome=outcome, head=head(outcome), cells=cells, image=image(outcome))
 
 
 def image(outcome: Outcome) -> str:
     """`![…](data:image/svg+xml;…)`: the held-out loss of each trial; empty where none can be compared."""
     if not outcome.best:
         return ""
-    return f"![held-out loss by trial](data:image/svg+xml;base64,{b64encode(_svg(outcome).encode()).decode()})"
-
-
-def _svg(outcome: Outcome) -> str:
-    from jinja2 import Template
-
-    losses = {row.number: row.heldout_loss or 0.0 for row in outcome.measured}
-    low, high = min(losses.values()), max(losses.values())
+    losses = [row.heldout_loss or 0.0 for row in outcome.measured]
+    low, high = min(losses), max(losses)
     room = (high - low) * 0.1 or 0.1 * high or 1.0  # on an axis from zero all dots would lie on one line
-    low, high = low - room, high + room
-    slot = (WIDTH - LEFT - 20) / len(outcome.rows)
-
-    def down(value: float) -> float:
-        return round(10 + (high - value) * (HEIGHT - BOTTOM - 20) / (high - low), 1)
-
-    dots = [
-        {
-            "number": row.number,
-            "x": round(LEFT + (at + 0.5) * slot, 1),
-            "y": down(losses[row.number]) if row.number in losses else None,
-            "best": row is outcome.best,
-        }
-        for at, row in enumerate(outcome.rows)
-    ]
-    ticks = [(down(value), value) for value in (low, (low + high) / 2, high)]
-    template = Template(PICTURE.read_text(encoding="utf-8"))
-    return str(template.render(dots=dots, ticks=ticks, width=WIDTH, height=HEIGHT, left=LEFT))
+    svg = render("ui/sweep.svg.jinja", rows=outcome.rows, best=outcome.best, low=low - room, high=high + room)
+    return f"![held-out loss by trial](data:image/svg+xml;base64,{b64encode(svg.encode()).decode()})"
