@@ -13,6 +13,7 @@ from tasks.engine import Config, step
 from tasks.engine.errors import UserError
 from tasks.engine.parts import Journal
 from tasks.engine.progress import Progress
+from tasks.evaluation.tables import read_table, write_table
 from tasks.models.model import ModelConfig, attach_adapter, inference, load_base, load_tokenizer, merge_adapter
 from tasks.prompts import Prompt
 
@@ -104,7 +105,15 @@ def answer(
                 bar.update(len(batch))
         if model.device.type == "cuda":
             gpu_seconds = time.monotonic() - began
-    _write(out / "answers.arrow", ids, digests, answers)
+    given = [answers[digest] for digest in digests]
+    columns: dict[str, tuple[str, Sequence[Any]]] = {
+        "id": ("string", ids),
+        "prompt": ("string", digests),
+        "answer": ("string", [each.text for each in given]),
+        "tokens": ("int32", [each.tokens for each in given]),
+        "truncated": ("bool", [each.truncated for each in given]),
+    }
+    write_table(out / "answers.arrow", columns)
     reused = sum(digest in taken for digest in digests)
     measured = {"rows_taken_over": reused, "rows_generated": len(ids) - reused}
     return measured | ({"gpu_seconds": round(gpu_seconds, 1)} if gpu_seconds else {})
@@ -116,35 +125,13 @@ def _digest(prompt: "np.ndarray") -> str:
 
 
 def _taken_over(earlier: Sequence[Path], wanted: Container[str]) -> dict[str, Answer]:
-    """The answers that earlier artifacts hold to the wanted prompts, by digest; of several the newest artifact's."""
-    import pyarrow as pa
-
+    """The answers that earlier artifacts hold to the wanted prompts, by digest; the first artifact is the newest."""
     found: dict[str, Answer] = {}
     for folder in earlier:
-        with pa.ipc.open_stream(str(folder / "answers.arrow")) as stream:
-            for batch in stream:
-                columns = (batch[name].to_pylist() for name in ("prompt", "answer", "tokens", "truncated"))
-                for digest, *told in zip(*columns, strict=True):
-                    if digest in wanted:
-                        found.setdefault(digest, Answer(*told))
+        for digest, *answer in read_table(folder / "answers.arrow", ("prompt", "answer", "tokens", "truncated")):
+            if digest in wanted:
+                found.setdefault(digest, Answer(*answer))
     return found
-
-
-def _write(path: Path, ids: list[str], prompts: list[str], answers: Mapping[str, Answer]) -> None:
-    import pyarrow as pa
-
-    told = [answers[prompt] for prompt in prompts]
-    table = pa.table(
-        {
-            "id": pa.array(ids, pa.string()),
-            "prompt": pa.array(prompts, pa.string()),
-            "answer": pa.array([each.text for each in told], pa.string()),
-            "tokens": pa.array([each.tokens for each in told], pa.int32()),
-            "truncated": pa.array([each.truncated for each in told], pa.bool_()),
-        }
-    )
-    with pa.ipc.new_stream(str(path), table.schema) as stream:
-        stream.write_table(table)
 
 
 def generate(

@@ -162,6 +162,9 @@ def summarise(config: ScoreConfig, scores: Scores) -> dict[str, Any]:
 
     from tasks.evaluation.statistics import bootstrap, cluster_codes, estimate, rate, weighted_sums
 
+    for name, metric in METRICS.items():
+        if metric.kind == "rate" and not np.isin(np.nan_to_num(scores.columns[name]), (0, 1)).all():
+            raise ValueError(f"{name} is a rate, and a row counts neither 0 nor 1: declare it a mean in METRICS")
     codes = cluster_codes(scores.documents)
     sums = {name: weighted_sums(scores.columns[name], scores.weights(name), codes) for name in METRICS}
     means = [name for name in sums if METRICS[name].kind == "mean"]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from tasks.data.triplets import Triplet, read_triplets
 from tasks.engine.errors import UserError
+from tasks.evaluation.tables import read_table
 
 
 class Answer(NamedTuple):
@@ -40,8 +41,4 @@ def answered(rows: Path, answers: Path) -> Iterator[Answered]:
 
 
 def _answers(path: Path) -> Iterator[Answer]:
-    import pyarrow as pa
-
-    with pa.ipc.open_stream(str(path)) as stream:
-        for batch in stream:
-            yield from map(Answer, *(batch[name].to_pylist() for name in ("id", "answer", "tokens", "truncated")))
+    return (Answer(*row) for row in read_table(path, ("id", "answer", "tokens", "truncated")))

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
@@ -12,6 +12,7 @@ from tasks.engine.parts import Journal
 from tasks.engine.progress import Progress
 from tasks.evaluation.answers import answered, refusal_sentence
 from tasks.evaluation.metrics.row import Row
+from tasks.evaluation.tables import read_table, write_table
 from tasks.text import ContextView
 
 if TYPE_CHECKING:
@@ -117,8 +118,9 @@ class Memory:
     def __init__(self, work: Path, earlier: Sequence[Path]) -> None:
         self._known: dict[str, Judgement] = {}
         for folder in earlier:
-            for digest, judgement in _read(folder / TABLE):
-                self._known.setdefault(digest, judgement)
+            for digest, *said in read_table(folder / TABLE, ("digest", "score", "reason")):
+                if digest:
+                    self._known.setdefault(digest, Judgement(*said))
         self._journal = Journal(work / "judgements.jsonl")
         self._known |= {digest: Judgement(*said) for batch in self._journal.records for digest, *said in batch}
         self.taken_over = self.made = 0
@@ -142,33 +144,16 @@ class Memory:
 
 
 def write_judgements(path: Path, cases: Sequence[Case], judged: Sequence[Judged]) -> None:
-    """Write an Arrow IPC stream, a row per judge and case: id, system, judge, score, reason, digest."""
-    import pyarrow as pa
-
-    said = [(case, each.judge, *told) for each in judged for case, told in zip(cases, each.said, strict=True)]
-    table = pa.table(
-        {
-            "id": pa.array([case.id for case, *_ in said], pa.string()),
-            "system": pa.array([case.system for case, *_ in said], pa.string()),
-            "judge": pa.array([judge for _, judge, *_ in said], pa.string()),
-            "score": pa.array([judgement.score for *_, judgement, _ in said], pa.float64()),
-            "reason": pa.array([judgement.reason for *_, judgement, _ in said], pa.string()),
-            "digest": pa.array([digest for *_, digest in said], pa.string()),
-        }
-    )
-    with pa.ipc.new_stream(str(path), table.schema) as stream:
-        stream.write_table(table, max_chunksize=10_000)
-
-
-def _read(path: Path) -> Iterator[tuple[str, Judgement]]:
-    import pyarrow as pa
-
-    with pa.ipc.open_stream(str(path)) as stream:
-        for batch in stream:
-            columns = (batch[name].to_pylist() for name in ("digest", "score", "reason"))
-            for digest, score, reason in zip(*columns, strict=True):
-                if digest:
-                    yield digest, Judgement(score, reason)
+    """Write a table with a row per judge and case: id, system, judge, score, reason, digest."""
+    rows = [
+        (case.id, case.system, each.judge, judgement.score, judgement.reason, digest)
+        for each in judged
+        for case, (judgement, digest) in zip(cases, each.said, strict=True)
+    ]
+    names = ("id", "system", "judge", "score", "reason", "digest")
+    columns = zip(*rows, strict=True) if rows else ((),) * len(names)
+    kinds = {"score": "float64"}
+    write_table(path, {name: (kinds.get(name, "string"), each) for name, each in zip(names, columns, strict=True)})
 
 
 def figures(cases: Sequence[Case], judged: Judged, *, resamples: int, seed: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_va
 from tasks.engine import Config, Text
 from tasks.engine.errors import UserError
 from tasks.engine.parts import Journal
+from tasks.evaluation.tables import read_table, write_table
 from tasks.judges.cases import Missing
 
 if TYPE_CHECKING:
@@ -226,8 +227,9 @@ class Completions:
         for digest, *told in (*self._journal.records, *_left_beside(work)):
             self._known[digest] = Completion(*told)
         for folder in earlier:
-            for digest, completion in _read(folder / TABLE):
-                self._known.setdefault(digest, completion)
+            table = folder / TABLE
+            for digest, *content in read_table(table, COLUMNS) if table.is_file() else ():  # only an LLM's has one
+                self._known.setdefault(digest, Completion(*content))
         self._taken: set[str] = set()
 
     def of(self, digest: str, ask: Callable[[], Completion]) -> Completion:
@@ -258,22 +260,17 @@ class Completions:
         return len(self._taken)
 
     def write(self, folder: Path) -> None:
-        """Write an Arrow IPC stream: digest, text, prompt_tokens, completion_tokens; the newest `MOST`, those first."""
-        import pyarrow as pa
-
+        """Write a table: digest, text, prompt_tokens, completion_tokens; the newest `MOST`, those of this run first."""
         new = sorted(digest for digest in self._asked if digest in self._known)  # threads ask in any order
         kept = [*new, *(digest for digest in self._known if digest not in self._asked)][:MOST]
-        told = [self._known[digest] for digest in kept]
-        table = pa.table(
-            {
-                "digest": pa.array(kept, pa.string()),
-                "text": pa.array([each.text for each in told], pa.string()),
-                "prompt_tokens": pa.array([each.prompt_tokens for each in told], pa.int32()),
-                "completion_tokens": pa.array([each.completion_tokens for each in told], pa.int32()),
-            }
-        )
-        with pa.ipc.new_stream(str(folder / TABLE), table.schema) as stream:
-            stream.write_table(table, max_chunksize=10_000)
+        completions = [self._known[digest] for digest in kept]
+        columns: dict[str, tuple[str, list[Any]]] = {
+            "digest": ("string", kept),
+            "text": ("string", [each.text for each in completions]),
+            "prompt_tokens": ("int32", [each.prompt_tokens for each in completions]),
+            "completion_tokens": ("int32", [each.completion_tokens for each in completions]),
+        }
+        write_table(folder / TABLE, columns)
 
 
 def _left_beside(work: Path) -> Iterator[list[Any]]:
@@ -287,14 +284,3 @@ def _left_beside(work: Path) -> Iterator[list[Any]]:
                 continue
             with suppress(FileNotFoundError, NotADirectoryError):  # there is none, or its run has ended meanwhile
                 yield from Journal(Path(shutil.copy(beside / JOURNAL, folder))).records
-
-
-def _read(path: Path) -> Iterator[tuple[str, Completion]]:
-    import pyarrow as pa
-
-    if path.is_file():  # an artifact without an LLM's judgements has none
-        with pa.ipc.open_stream(str(path)) as stream:
-            for batch in stream:
-                columns = (batch[name].to_pylist() for name in COLUMNS)
-                for digest, *told in zip(*columns, strict=True):
-                    yield digest, Completion(*told)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.evaluation.tables import write_table
+
 if TYPE_CHECKING:
     from tasks.evaluation.statistics import Floats
 
@@ -20,18 +22,10 @@ class Scores:
     columns: dict[str, "Floats"]
 
     def write(self, path: Path) -> None:
-        """Write an Arrow IPC stream: id, document, row, and one nullable float64 column each."""
-        import pyarrow as pa
-
-        arrays = {
-            name: pa.array(each, pa.string())
-            for name, each in zip(TEXTS, (self.ids, self.documents, self.rows), strict=True)
-        }
-        for name, column in self.columns.items():
-            arrays[name] = pa.array(column, pa.float64(), from_pandas=True)
-        table = pa.table(arrays)
-        with pa.ipc.new_stream(str(path), table.schema) as stream:
-            stream.write_table(table, max_chunksize=10_000)
+        """Write a table: id, document, row, and one nullable float64 column each."""
+        texts = zip(TEXTS, (self.ids, self.documents, self.rows), strict=True)
+        numbers = {name: ("float64", column) for name, column in self.columns.items()}
+        write_table(path, {name: ("string", column) for name, column in texts} | numbers)
 
     @classmethod
     def read(cls, path: Path) -> "Scores":

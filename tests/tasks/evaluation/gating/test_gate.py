@@ -1,10 +1,15 @@
 """The gate step on real scores: what each rule says, what is decided, and the sentence that says why."""
 
+import json
+
 import pytest
 from pydantic import ValidationError
 
 from tasks.engine.errors import UserError
+from tasks.evaluation.gating.compare import compare
+from tasks.evaluation.gating.decision import Decision
 from tasks.evaluation.gating.rules import PRIMARY, Rule
+from tasks.evaluation.gating.verdicts import judge
 from tasks.evaluation.metrics import METRICS
 from tasks.evaluation.metrics.scores import Scores
 from tasks.gate import GateConfig, gate
@@ -187,3 +192,34 @@ def test_the_same_rows_from_other_documents_are_refused_with_the_row(evaluation,
 def test_every_metric_is_compared_in_the_order_of_the_table(evaluation):
     found = evaluation.judged(poor, right, SHORT)
     assert [entry["name"] for entry in found["comparisons"]["base"]] == list(METRICS)
+
+
+def test_a_kind_of_rule_that_nobody_handles_is_an_error(evaluation):
+    scores = Scores.read(evaluation.scores(right) / "scores.arrow")
+    compared = compare(scores, scores, ("base", "tuned"), resamples=100, seed=0, metrics=["token_f1"])
+    with pytest.raises(AssertionError, match="equal"):
+        judge([Rule.model_construct(metric="token_f1", must="equal", margin=None)], compared, "base", "any")
+
+
+def test_gate_json_is_the_dump_of_a_decision(evaluation, tmp_path):
+    written = evaluation.judged(poor, slightly_spoiled, champion=right)
+    read = Decision.read(evaluation.folder / "gate" / "gate.json")
+    assert read.model_dump(mode="json") == written
+    assert read.comparisons["champion"][0].figures.keys() == {"champion", "tuned"}
+
+
+def test_gate_json_from_before_it_had_a_schema_version_is_still_read(evaluation, tmp_path):
+    config = SHORT.model_copy(update={"champion_missing": "the champion export/1 needs its base model old"})
+    new = evaluation.judged(poor, right, config)
+    old = {name: new[name] for name in ("decision", "why", "verdicts", "comparisons", "settings")}
+    for verdict in old["verdicts"]:
+        del verdict["finding"], verdict["unscored"]
+    for compared in old["comparisons"]["base"]:
+        if change := compared["difference"]:
+            compared["difference"] = {name: each for name, each in change.items() if each is not None}
+    (tmp_path / "gate.json").write_text(json.dumps(old))
+    read = Decision.read(tmp_path / "gate.json")
+    assert (read.schema_version, read.decision, read.why) == (1, "undecided", new["why"])
+    assert read.champion_missing == config.champion_missing
+    assert [each.reason for each in read.verdicts] == [each["reason"] for each in new["verdicts"]]
+    assert read.comparisons["base"][0].figures["tuned"].value == new["comparisons"]["base"][0]["tuned"]["value"]

@@ -2,10 +2,14 @@
 
 import inspect
 
+import numpy as np
 import pytest
 
-from tasks.evaluation.metrics import METRICS, Row
+from tasks.evaluation.gating.rules import PRIMARY, default_rules, parity_rules
+from tasks.evaluation.metrics import METRICS, Metric, Row
 from tasks.evaluation.metrics.abstention import abstention_f1_weight, baselines, contrast_pairs, handled
+from tasks.evaluation.metrics.scores import Scores
+from tasks.score import ScoreConfig, summarise
 from tasks.text import ContextView
 
 REFUSAL = "Not stated in the context."
@@ -165,3 +169,29 @@ def test_neither_always_nor_never_refusing_gets_a_pair_right():
     for answer in (REFUSAL, "It runs at 1,450 rpm."):
         sides = [row(answer), unanswerable(answer)]
         assert contrast_pairs([(("P", "q"), each.should_abstain, handled(each)) for each in sides]) == [0.0, None]
+
+
+def test_a_metric_must_say_whether_it_is_a_rate_or_a_mean():
+    with pytest.raises(TypeError, match="kind"):
+        Metric(lambda row: 1.4, "Shouting", "Correctness", "higher")
+
+
+def test_a_mean_that_is_declared_a_rate_is_an_error_and_gets_no_false_interval(monkeypatch):
+    columns = {name: np.zeros(2) for name in (*METRICS, "abstention_f1_weight", "should_abstain")}
+    scores = Scores(["1", "2"], ["a", "b"], ["x", "y"], columns | {"shouting": np.array([1.4, np.nan])})
+    for kind in ("mean", "rate"):
+        monkeypatch.setitem(METRICS, "shouting", Metric(lambda row: 1.4, "Shouting", "Correctness", "higher", kind))
+        if kind == "mean":
+            assert summarise(ScoreConfig(resamples=100), scores)["metrics"]["shouting"]["high"] == 1.4
+        else:
+            with pytest.raises(ValueError, match="shouting is a rate"):
+                summarise(ScoreConfig(resamples=100), scores)
+
+
+def test_the_primary_metrics_are_these_five_and_each_adds_two_rules_and_a_test_to_the_gate():
+    """Whoever makes another metric primary changes what promotes: see `Metric`."""
+    assert PRIMARY == ("faithfulness", "hallucination", "relevance", "token_f1", "abstention_f1")
+    claims = [rule for rule in default_rules() if rule.must == "better"]
+    assert len(claims) == len(PRIMARY)  # so many p-values are corrected by Holm
+    assert len(default_rules()) == 2 * len(PRIMARY) + 1  # and over-refusal
+    assert len(parity_rules(0.05)) == len(PRIMARY)
