@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from flows import wording
 from flows.promotion.candidates import gate_decision, gate_of
 from flows.promotion.compare import SideBySide
 from flows.promotion.decisions import AdapterOutcome
@@ -85,7 +86,7 @@ def versions_table(console: "Console", lines: Sequence[Line]) -> None:
         gate = (each.decision or "–") + (" (by hand)" if each.by_hand else "")
         figures = "".join(f"\n[dim]{escape(_figure(figure))}[/]" for figure in each.figures)
         state = f"[{COLOURS.get(each.state, 'default')}]{each.state}[/]"
-        size = "gone" if each.size is None else f"{each.size / 2**20:.1f} MiB"
+        size = "gone" if each.size is None else wording.size(each.size)
         table.add_row(each.adapter, state, _minute(each.at), escape(each.by), gate, size, escape(each.why) + figures)
     console.print(table)
 

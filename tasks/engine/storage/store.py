@@ -198,9 +198,7 @@ class Store:
         with self.digests.carried(final / name for name in new):  # some are links to what `work` holds
             shutil.rmtree(self.work(step, key), ignore_errors=True)
         self.digests.commit()
-        published = self.open(step, key)
-        assert published is not None
-        return published
+        return made
 
     def remove(self, step: str, key: str) -> None:
         """Remove an artifact, atomically; blobs that nothing else needs stay for `reground gc`."""
