@@ -1,4 +1,7 @@
-"""The whole product through its terminal, on a copy of the project whose every part a test may edit."""
+"""The whole product through its terminal, on a copy of the project that a test may edit.
+
+What each kind of edit makes stale is in tests/flows/test_plan.py, without processes.
+"""
 
 import json
 import os
@@ -6,12 +9,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.faults.whole import untimed
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 # Ten steps of training, six tokens of each answer: the flow is under test here, not what the model learns.
@@ -22,7 +25,6 @@ SHORT = (
     "slices.enabled=false",
 )
 STEPS = 11
-BEHIND_TRAIN = {"export", "answer tuned", "score tuned", "gate", "report"}
 
 
 class Checkout:
@@ -107,18 +109,6 @@ def test_it_prints_base_against_tuned_and_again_every_step_is_cached(trained):
 
 
 @pytest.mark.slow
-def test_nothing_is_stale_after_a_run(project):
-    assert project.stale() == {}
-
-
-@pytest.mark.slow
-def test_a_config_field_of_train_reruns_train_and_what_follows(project):
-    stale = project.stale("train.lora.r=8")
-    assert set(stale) == {"train", *BEHIND_TRAIN}
-    assert stale["train"] == ["config lora.r"]
-
-
-@pytest.mark.slow
 def test_an_edited_training_row_leaves_the_evaluation_alone(project):
     path = project.folder / "data/plant/train.jsonl"
     lines = path.read_text().splitlines()
@@ -137,14 +127,6 @@ def test_an_edited_training_row_leaves_the_evaluation_alone(project):
 
 
 @pytest.mark.slow
-def test_an_edited_template_reruns_what_renders_it(project):
-    project.edit("tasks/prompts/templates/inst.jinja", "Question:", "Query:")
-    stale = project.stale()
-    assert {"validate", "validate evaluation"} & set(stale) == set()
-    assert stale["build"] == ["input template"]
-
-
-@pytest.mark.slow
 def test_an_edited_line_of_score_reruns_score_and_report_only(project):
     source = (project.folder / "tasks/score.py").read_text()
     at = source.index("\ndef score(")
@@ -156,20 +138,10 @@ def test_an_edited_line_of_score_reruns_score_and_report_only(project):
 
 
 @pytest.mark.slow
-def test_a_comment_in_train_reruns_nothing(project):
-    project.edit("tasks/train.py", "import orjson\n", "import orjson  # a comment\n")
-    assert project.stale() == {}
-
-
-@pytest.mark.slow
 def test_a_killed_run_resumes_and_ends_with_the_same_bytes(trained, tmp_path):
     project = Checkout(tmp_path / "killed")
     process = project.start("retrain", start_new_session=True)
-    deadline = time.monotonic() + 300
-    while not list((project.folder / "artifacts").glob(".work/train/*/checkpoints/*/whole.json")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: [*(project.folder / "artifacts").glob(".work/train/*/checkpoints/*/seal.json")], process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not list((project.folder / "artifacts").glob("train/*"))

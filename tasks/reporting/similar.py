@@ -10,7 +10,7 @@ from tasks.text import content_stems, words
 from tasks.text.tokens import stem
 
 if TYPE_CHECKING:
-    from tasks.evaluation.statistics import Floats
+    import numpy as np
 
 SAMPLED_FILES = 10  # files in which the frequencies of words are counted, evenly spread over all
 BATCH = 4096  # rows in memory as a matrix, beside one file of triplets
@@ -55,9 +55,16 @@ def nearest_rows(questions: Sequence[Question], source: Path, *, top: int) -> li
         similarity = (question + passage) / parts
         for number, best in enumerate(found):
             for row in np.argsort(-similarity[:, number], kind="stable")[:top].tolist():
-                shares = [float(each[row, number]) for each in (similarity, question, passage)]
-                known = min(1.0, shares[1] * float(known_share[number]))
-                best.append(Neighbour(rows[row], *shares, known))
+                share = float(question[row, number])
+                best.append(
+                    Neighbour(
+                        rows[row],
+                        similarity=float(similarity[row, number]),
+                        question=share,
+                        passage=float(passage[row, number]),
+                        known=min(1.0, share * float(known_share[number])),
+                    )
+                )
             best.sort(key=lambda each: -each.similarity)
             del best[top:]
     return found
@@ -97,29 +104,29 @@ class _Field:
         self._rows_with += self._contained(texts).sum(axis=0)
 
     @property
-    def _weights(self) -> "Floats":
+    def _weights(self) -> "np.ndarray":
         """Smoothed inverse document frequency, as in `ContextView.idf`."""
         import numpy as np
 
-        weights: Floats = np.log((1 + self._rows) / (1 + self._rows_with)) + 1
+        weights: np.ndarray = np.log((1 + self._rows) / (1 + self._rows_with)) + 1
         return weights
 
-    def masses(self, *, known: bool = False) -> "Floats":
+    def masses(self, *, known: bool = False) -> "np.ndarray":
         """The weight of each question's stems; if `known`, of those that some counted row contains."""
         import numpy as np
 
-        masses: Floats = np.where(self._rows_with > 0 if known else True, self._weights, 0) @ self._wanted
+        masses: np.ndarray = np.where(self._rows_with > 0 if known else True, self._weights, 0) @ self._wanted
         return masses
 
-    def shares(self, texts: Sequence[str]) -> "Floats":
+    def shares(self, texts: Sequence[str]) -> "np.ndarray":
         """Rows by questions: the share of a question's mass that the row contains; 0 if its mass is 0."""
         import numpy as np
 
         weighted = (self._wanted * self._weights[:, None]).astype(np.float32)
-        shares: Floats = (self._contained(texts) @ weighted) / np.maximum(self.masses(), 1e-9)
+        shares: np.ndarray = (self._contained(texts) @ weighted) / np.maximum(self.masses(), 1e-9)
         return shares
 
-    def _contained(self, texts: Sequence[str]) -> "Floats":
+    def _contained(self, texts: Sequence[str]) -> "np.ndarray":
         """Rows by stems, 1 where the row contains the stem; float32."""
         import numpy as np
 

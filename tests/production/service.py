@@ -146,7 +146,7 @@ class Service:
         def child() -> int | None:
             told = self.run(run)
             assert told["state_type"] not in DONE, f"{told['state']['message']}\n{self.logs()}"
-            whole = list(self.folder.glob("store/.work/train/*/checkpoints/checkpoint-*/whole.json"))
+            whole = list(self.folder.glob("store/.work/train/*/checkpoints/checkpoint-*/seal.json"))
             found = children(self.folder)
             return found[0] if whole and found else None
 

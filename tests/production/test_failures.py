@@ -21,7 +21,7 @@ LONG = {"max_steps": 160, "accumulation": 1, "save_steps": 5, "logging_steps": 5
 
 def start(service) -> tuple[str, int]:
     """A run of the long training that has written a checkpoint of its own: its id, and the training child's number."""
-    whole = "store/.work/train/*/checkpoints/checkpoint-*/whole.json"
+    whole = "store/.work/train/*/checkpoints/checkpoint-*/seal.json"
     before = set(service.folder.glob(whole))
     run = service.start(config=service.tree(**LONG))
     child = service.training(run)
@@ -31,7 +31,7 @@ def start(service) -> tuple[str, int]:
 
 def steps(service) -> list[int]:
     """The steps of the checkpoints that are there."""
-    found = service.folder.glob("store/.work/train/*/checkpoints/checkpoint-*/whole.json")
+    found = service.folder.glob("store/.work/train/*/checkpoints/checkpoint-*/seal.json")
     return sorted(int(path.parent.name.rpartition("-")[2]) for path in found)
 
 
@@ -73,7 +73,7 @@ def test_a_killed_training_child_fails_the_run_with_words_and_the_next_goes_on(s
     service.until(lambda: any("Failed" in each["subject"] for each in alerts), 60)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.nightly), signal.SIGKILL])
 def test_a_flow_that_is_killed_leaves_no_training_behind_and_the_next_goes_on(service, number):
     run, child = start(service)
     os.kill(flow_of(child), number)
