@@ -14,6 +14,7 @@ from typing import Any
 from zlib import crc32
 
 from tasks.data.readers import BYTE_ORDER_MARK, Lines, lines_of
+from tasks.engine.code import not_in_key
 from tasks.engine.inputs import Files
 from tasks.engine.parts import noted
 from tasks.engine.record import Change, Origin, Shards
@@ -175,6 +176,7 @@ def _head(content: bytes) -> int:
 class Rows(Files):
     """Files of rows, in order."""
 
+    @not_in_key("people are told what changed")
     def change(self, name: str, before: Origin, artifact: Path) -> Change:
         """By shards and rows, if the artifact that was made from the earlier rows holds the checksums of its rows."""
         change = Change(kind="input", name=name, before=before.about or self.about, after=self.about)
