@@ -104,19 +104,29 @@ def _planned(tree: Retrain) -> "Planner":
 
 
 def adopt(
-    step: Annotated[str, typer.Argument(help="A step as `reground plan` names it, or both of `answer` at once.")],
-    because: Annotated[str, typer.Option(help="Why the change cannot change the output; it goes on the record.")],
+    step: Annotated[
+        str,
+        typer.Argument(
+            help="A step as `reground plan` names it, or both of `answer` at once. `moved`: every artifact whose code "
+            "only lies in other files now, which is proven and needs no reason."
+        ),
+    ],
+    because: Annotated[str, typer.Option(help="Why the change cannot change the output; it goes on the record.")] = "",
     config: ConfigFile = TINY,
     overrides: Overrides = None,
 ) -> None:
     """Take over a step's artifact after a change of code or libraries that cannot change it, instead of running it.
 
-    Refused if the config or an input changed as well; a setting that the code has anew, left at its default, is code.
-    `reground show` and `why` tell of it ever after.
+    Refused if the config or an input changed as well; a new setting at its default is code. `reground show` and `why`
+    tell of it ever after.
     """
-    from tasks.engine.adopt import adopt as take_over
+    from tasks.engine.adopt import adopt as adopt_step
+    from tasks.engine.adopt import adopt_moved
 
-    for artifact in take_over(_planned(load(config, overrides or ())), step, because):
+    def plan() -> "Planner":
+        return _planned(load(config, overrides or ()))
+
+    for artifact in adopt_moved(plan) if step == "moved" else adopt_step(plan(), step, because):
         adopted = artifact.record.adopted
         assert adopted is not None
         console.print(f"{artifact.record.label}: {artifact.about} adopted from {adopted.source}", highlight=False)

@@ -1,5 +1,6 @@
 """Adopt: take over an artifact under a new key, after a change of code or libraries that changes no output."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from tasks.engine.errors import UserError
@@ -10,6 +11,7 @@ from tasks.engine.storage.artifact import Artifact
 from tasks.engine.storage.process import Process
 from tasks.engine.storage.store import Store
 
+ONLY_MOVED = "proven: the same code in other files"
 ADOPTABLE = {"code", "moved", "setting_added", "library"}  # kinds of change that a person can know to change no output
 
 
@@ -34,6 +36,25 @@ def adopt(planner: Planner, wanted: str, because: str) -> list[Artifact]:
     used = {each.label: artifact for each, artifact in zip(stale, adopted, strict=True)}
     planner.store.log_fresh_run(planner.name, used)
     return adopted
+
+
+def adopt_moved(plan: Callable[[], Planner]) -> list[Artifact]:
+    """Adopt every artifact that differs from its request by proven moves of code alone; `plan` makes a new plan.
+
+    No judgement is needed: each definition that the step reaches has the same text, and each name in it means the same.
+    Steps that need an adopted one come with the next plan.
+    """
+    adopted: list[Artifact] = []
+    while True:
+        planner = plan()
+        labels = [each.label for each in planner.steps if each.status == "stale" and _only_moved(each)]
+        if not labels:
+            return adopted
+        adopted += (artifact for label in labels for artifact in adopt(planner, label, ONLY_MOVED))
+
+
+def _only_moved(planned: Planned) -> bool:
+    return bool(planned.changes) and all(change.kind == "moved" for change in planned.changes)
 
 
 def _source(planned: Planned, store: Store) -> Artifact:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tasks.engine.code.reach import file_of
+from tasks.engine.code.reach import HALF, file_of
 from tasks.engine.code.source import FIELDS, ON_IMPORT
 from tasks.engine.inputs import Input, Source
 from tasks.engine.key import Payload, Request
@@ -55,14 +55,35 @@ def _came_with_the_code(name: str, had: Mapping[str, Any], config: Any) -> bool:
 
 def _code(old: Payload, new: Payload) -> Iterator[Change]:
     """One change per file, with the functions in it: what the code digest names `tasks.score:score`."""
+    had, has = dict(old.get("code", {})), dict(new["code"])
+    for (before, after), symbols in _take_moved(had, has).items():
+        yield Change(kind="moved", name=after, before=before, changed=tuple(map(_symbol, symbols)))
+    differing = list(_leaves(had, has))
+    # A name that means another definition now is told only where no text differs: else that is why.
+    edited = [(name, b, a) for name, b, a in differing if not (b and a and b[:HALF] == a[:HALF])]
     by_file: dict[str, dict[str, list[str]]] = {}
-    for name, before, after in _leaves(old.get("code", {}), new["code"]):
+    for name, before, after in edited or differing:
         module, _, symbol = name.partition(":")
         how = "changed" if before and after else "added" if after else "removed"
         by_file.setdefault(file_of(module), {}).setdefault(how, []).append(_symbol(symbol))
     for file, found in sorted(by_file.items()):
         symbols = {how: tuple(filter(None, names)) for how, names in found.items()}  # a resource has none
         yield Change(kind="code", name=file, **symbols)
+
+
+def _take_moved(old: dict[str, str], new: dict[str, str]) -> dict[tuple[str, str], list[str]]:
+    """Take out of both the definitions that only their file changed: same name, same text, and all names mean the same.
+
+    Returns {(file before, file after): names}.
+    """
+    gone = {(name.partition(":")[2], old[name]): name for name in old.keys() - new.keys() if ":" in name}
+    moved: dict[tuple[str, str], list[str]] = {}
+    for name in sorted(new.keys() - old.keys()):
+        module, _, symbol = name.partition(":")
+        if before := gone.pop((symbol, new[name]), None):
+            moved.setdefault((file_of(before.partition(":")[0]), file_of(module)), []).append(symbol)
+            del old[before], new[name]
+    return moved
 
 
 def _symbol(name: str) -> str:

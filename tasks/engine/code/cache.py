@@ -14,7 +14,8 @@ from pathlib import Path
 import orjson
 
 from tasks.engine.code import reach as code
-from tasks.engine.code.source import FIRST_PARTY, ROOT
+from tasks.engine.code.source import ROOT
+from tasks.engine.code.syntax import FIRST_PARTY
 from tasks.engine.digests import RACY_NS, cache_folder
 from tasks.engine.inputs import sha256_json
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tasks.engine.code.syntax import (
+    FIRST_PARTY,
     READS_SOURCE,
     WHOLE_MODULE,
     How,
@@ -28,7 +29,6 @@ from tasks.engine.code.syntax import (
 from tasks.engine.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
-FIRST_PARTY = ("tasks", "flows")
 MARK = "NOT_IN_KEY"
 ON_IMPORT = "<module>"  # what importing a module does
 FIELDS = " fields"  # of a config class, where they are not in the key by themselves
@@ -84,12 +84,12 @@ class Definition:
 
     @cached_property
     def digest(self) -> str:
-        return _sha256("\n".join(map(normalized, self._parts)))
+        return sha256_text("\n".join(map(normalized, self._parts)))
 
     @cached_property
     def verbatim(self) -> str:
         """Of the lines as they are written; of a config class, fields and all."""
-        return _sha256("\n".join(map(self.source.lines, self.statements)))
+        return sha256_text("\n".join(map(self.source.lines, self.statements)))
 
     @cached_property
     def reads_source(self) -> bool:
@@ -349,5 +349,5 @@ def _targets(target: ast.expr) -> list[str]:
     return [""]
 
 
-def _sha256(text: str) -> str:
+def sha256_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()

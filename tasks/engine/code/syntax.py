@@ -1,8 +1,8 @@
 """What a statement of Python says: its normalized text, and the names, imports and strings that it mentions.
 
-Two spellings of one program have one text: formatting, comments, quotes, docstrings and the annotations of functions
-are left out. Names are kept, those of locals too. The text is written from the syntax tree field by field, not by
-`ast.unparse`, whose output may differ between releases of Python.
+Two spellings of one program have one text: formatting, comments, quotes, docstrings, the annotations of functions and
+their imports of first-party code are left out. Names are kept, those of locals too. The text is written from the syntax
+tree field by field, not by `ast.unparse`, whose output may differ between releases of Python.
 """
 
 import ast
@@ -19,6 +19,7 @@ READS_SOURCE |= {".__doc__", ".__annotations__", ".__code__", ".get_type_hints"}
 PLAIN_DECORATORS = {"property", "cached_property", "staticmethod", "classmethod", "cache", "contextmanager", "step"}
 NO_MEANING = {"ctx", "kind", "type_comment"}  # fields of the tree
 WHOLE_MODULE = "*"
+FIRST_PARTY = ("tasks", "flows")
 
 Symbol = tuple[str, str]  # module, name in it
 How = Literal["run", "field", "type"]  # mentioned by code, by a class attribute's annotation, by a function's
@@ -57,13 +58,24 @@ def _write(value: Any, annotations: bool, in_function: bool) -> str:
         case ast.AST():
             return node(value)
         case list():
-            return f"[{', '.join(_write(each, annotations, in_function) for each in value)}]"
+            kept = (each for each in value if not (in_function and imports_first_party(each)))
+            return f"[{', '.join(_write(each, annotations, in_function) for each in kept)}]"
     return ascii(value)  # what `repr` escapes goes by Unicode's tables, which grow
 
 
 def counted(body: list[ast.stmt]) -> list[ast.stmt]:
     """The statements of a body that count: no docstrings, no `pass`, nothing that is marked `not_in_key`."""
     return [each for each in body if not (is_docstring(each) or isinstance(each, ast.Pass) or is_marked(each))]
+
+
+def imports_first_party(node: Any) -> bool:
+    """Whether it imports nothing but first-party code. What such names mean counts, not which module they are from."""
+    match node:
+        case ast.ImportFrom(module=module, level=level):
+            return level > 0 or str(module).split(".")[0] in FIRST_PARTY
+        case ast.Import(names=names):
+            return all(each.asname and each.name.split(".")[0] in FIRST_PARTY for each in names)
+    return False
 
 
 def is_docstring(statement: ast.stmt) -> bool:

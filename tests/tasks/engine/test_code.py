@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tasks.engine.changes import _code
 from tasks.engine.code.reach import code_of
+from tasks.engine.record import Change
 
 PROJECT = {
     "tasks/__init__.py": "",
@@ -480,6 +482,45 @@ def test_an_edit_within_a_running_process_is_seen(project):
     before = code_of("tasks.score", "score", root=project)
     edit(project, "tasks/far_away.py", "row + 1", "row + 3")
     assert code_of("tasks.score", "score", root=project) != before
+
+
+NEAR = "LIMIT = 1\ndef near(x):\n  return x + LIMIT"
+IMPORTS = ("from {} import near\ndef run(x): return near(x)", "def run(x):\n  from {} import near\n  return near(x)")
+
+
+def changes_between(folder: Path, *trees: dict[str, str]) -> list[Change]:
+    """What changed in the code of `tasks.run:run` from the first tree of files to the second."""
+    payloads = []
+    for number, files in enumerate(trees):
+        lay(folder / str(number), files)
+        payloads.append({"code": code_of("tasks.run", "run", root=folder / str(number))})
+    return list(_code(*payloads))
+
+
+@pytest.mark.parametrize("run", IMPORTS)
+def test_a_renamed_file_is_told_as_moved(tmp_path, run):
+    before = {"tasks/run.py": run.format("tasks.far"), "tasks/far.py": NEAR}
+    after = {"tasks/run.py": run.format("tasks.deep.away"), "tasks/deep/away.py": f"# elsewhere\n{NEAR}"}
+    moved = Change(kind="moved", name="tasks/deep/away.py", before="tasks/far.py", changed=("LIMIT", "near"))
+    assert changes_between(tmp_path, before, after) == [moved]
+
+
+def test_a_file_that_is_renamed_and_edited_is_moved_only_in_part(tmp_path):
+    before = {"tasks/run.py": IMPORTS[0].format("tasks.far"), "tasks/far.py": NEAR}
+    after = {"tasks/run.py": IMPORTS[0].format("tasks.away"), "tasks/away.py": NEAR.replace("= 1", "= 2")}
+    found = changes_between(tmp_path, before, after)
+    assert {each.kind for each in found} == {"code"}  # `near` means another LIMIT now
+    assert {name for each in found for name in (*each.added, *each.removed)} == {"LIMIT", "near"}
+
+
+def test_an_import_that_changes_sides_changes_the_code(tmp_path):
+    """Each file has a `near`, both are used, and no text but that of the imports differs."""
+    files = {"tasks/far.py": "def near(x): return 1", "tasks/away.py": "def near(x): return 2"}
+    one, other = ("from tasks.{} import near as {}".format(*pair) for pair in (("far", "a"), ("away", "b")))
+    text = "{}\n{}\ndef run(x): return a(x) - b(x)"
+    before = files | {"tasks/run.py": text.format(one, other)}
+    after = files | {"tasks/run.py": text.format(one.replace("as a", "as b"), other.replace("as b", "as a"))}
+    assert [each.name for each in changes_between(tmp_path, before, after)] == ["tasks/run.py"]
 
 
 def test_every_file_that_is_no_python_is_a_resource_or_an_input():

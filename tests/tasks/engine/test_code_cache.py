@@ -56,9 +56,9 @@ def test_what_is_remembered_is_what_was_found(project, folder, found):
 
 def edit_in_place(project: Path) -> None:
     """Another content of the same size, with the mtime put back."""
-    path = project / "tasks/evaluation/metrics/rouge_l.py"
+    path = project / "tasks/report.py"
     stat = path.stat()
-    path.write_text(path.read_text().replace("beta", "Beta") + "\n")
+    path.write_text(path.read_text().replace("the", "thE") + "\n")
     os.truncate(path, stat.st_size)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
@@ -68,9 +68,7 @@ def edit_in_place(project: Path) -> None:
     [
         edit_in_place,
         lambda project: (project / "tasks/new.py").write_text("x = 1\n"),
-        lambda project: (project / "tasks/evaluation/metrics/rouge_l.py").rename(
-            project / "tasks/evaluation/metrics/rouge_m.py"
-        ),
+        lambda project: (project / "tasks/report.py").rename(project / "tasks/reported.py"),
         lambda project: (project / "tasks/train.py").unlink(),
         lambda project: os.utime(project / "tasks/score.py"),
     ],
