@@ -1,13 +1,17 @@
-"""Reground as a service on this machine: started, ended, told of new data."""
+"""Reground as a service on this machine: start it, end it, announce new data."""
 
 import os
-from typing import Annotated
+import secrets
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.cli.options import ConfigFile, Overrides, console, write_json
 from flows.config import TINY, load
 from tasks.engine.errors import UserError
+
+if TYPE_CHECKING:
+    from flows.orchestration.service.state import Running
 
 
 def up(
@@ -25,7 +29,7 @@ def up(
     ] = False,
     notify: Annotated[
         str | None,
-        typer.Option(envvar="REGROUND_NOTIFY", help="A webhook that is told of failures, promotions and refusals."),
+        typer.Option(envvar="REGROUND_NOTIFY", help="A webhook that gets failures, promotions and refusals."),
     ] = None,
 ) -> None:
     """Start Reground as a service: a Prefect server with its pools, deployments and automations, and two workers.
@@ -33,25 +37,17 @@ def up(
     What runs already stays; what `deployments/` says is applied again. CONFIG is what scheduled runs read and the run
     form begins with. State is kept in .reground (or in REGROUND_STATE); `reground down` ends it all.
     """
-    from flows.orchestration.service import place
+    from flows.orchestration.service import state
     from flows.orchestration.service.up import up as start
 
-    load(config)  # its mistakes are told now, and not by the first run
-    before = place.running()
-    asked = place.Asked(
-        port=port,
-        config=config.resolve(),
-        database=database,
-        notify=notify,
-        auth=_auth(before.asked.auth if before else None) if production else None,
-    )
-    told = start(asked, _say)
-    console.print(
-        f"\n[bold]{told.url}[/]  the UI; start a run by its form: Deployments → retrain → Run", highlight=False
-    )
-    console.print(f"export PREFECT_API_URL={told.url}/api  # for `prefect …`", style="dim", highlight=False)
-    if asked.auth:
-        console.print(f"the password is in {place.folder() / 'service.json'}", style="dim", highlight=False)
+    load(config)  # its mistakes are reported now, and not by the first run
+    auth = _password(state.read()) if production else None
+    asked = state.Asked(port=port, config=config.resolve(), database=database, notify=notify, auth=auth)
+    url = start(asked, _say).url
+    console.print(f"\n[bold]{url}[/]  the UI; start a run by its form: Deployments → retrain → Run", highlight=False)
+    console.print(f"export PREFECT_API_URL={url}/api  # for `prefect …`", style="dim", highlight=False)
+    if auth:
+        console.print(f"the password is in {state.path()}", style="dim", highlight=False)
 
 
 def down() -> None:
@@ -73,7 +69,7 @@ def refresh(
     Looks at the content of data.train and data.evaluation. What was announced last is remembered in the store, so that
     asking again does nothing. Speaks to the server of PREFECT_API_URL, or of `reground up`.
     """
-    from flows.orchestration.service.place import use_running
+    from flows.orchestration.service.state import use_running
 
     if not use_running():
         raise UserError(
@@ -88,10 +84,10 @@ def refresh(
         console.print(announced.text, highlight=False)
 
 
-def _auth(known: str | None) -> str:
-    from flows.orchestration.service.place import password
-
-    return os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or known or password()
+def _password(running: "Running | None") -> str:
+    """user:password for the server: as the environment says, as the service has it, or a new one."""
+    known = running.asked.auth if running else None
+    return os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or known or f"reground:{secrets.token_urlsafe(24)}"
 
 
 def _say(line: str) -> None:

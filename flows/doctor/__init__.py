@@ -1,1 +1,1 @@
-"""What this machine has, what a config lacks here, and how to mend it: a topic a file, `examine` goes through all."""
+"""What this machine has, what a config lacks here, and the remedies. `examine` runs every check of its table."""

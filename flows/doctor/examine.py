@@ -1,27 +1,27 @@
-"""Every topic in order, each on its own: what one check cannot find out is told, and the next goes on."""
+"""The table of checks, and how it is run: what one check cannot find out is a finding, and the next goes on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from flows.config import Retrain
-from flows.doctor import data, fit, gpu, hub, libraries, machine, server, store
-from flows.doctor.finding import Check, Finding, bad
+from flows.doctor import machine, server, training
+from flows.doctor.findings import Check, Finding, bad
 from tasks.engine.errors import UserError
 
-TOPICS: dict[str, Check] = {
-    "libraries": libraries.check,
-    "machine": machine.check,
-    "GPU": gpu.check,
-    "memory": fit.check,
-    "base model": hub.check,
-    "data": data.check,
-    "store": store.check,
-    "Prefect": server.check,
+CHECKS: dict[str, Check] = {
+    "libraries": machine.libraries,
+    "machine": machine.machine,
+    "GPU": machine.gpu,
+    "memory": training.memory,
+    "base model": training.base_and_template,
+    "data": training.data,
+    "store": server.store,
+    "Prefect": server.prefect,
 }
 
 
-def examine(config: Retrain, topics: dict[str, Check] = TOPICS) -> Iterator[tuple[str, Finding]]:
+def examine(config: Retrain, checks: Mapping[str, Check] = CHECKS) -> Iterator[tuple[str, Finding]]:
     """(topic, finding) as they are found. A check that raises is a finding as well, and ends no other."""
-    for topic, check in topics.items():
+    for topic, check in checks.items():
         try:
             for finding in check(config):
                 yield topic, finding
@@ -29,5 +29,5 @@ def examine(config: Retrain, topics: dict[str, Check] = TOPICS) -> Iterator[tupl
             yield topic, bad(topic, error.what, error.remedy)
         except Exception as error:  # whatever a library raises on a machine that is not as it should be
             first = str(error).strip().partition("\n")[0]
-            said = f"{type(error).__name__}: {first}"
-            yield topic, bad(topic, said, "mend what the error names; the other checks stand")
+            value = f"{type(error).__name__}: {first}"
+            yield topic, bad(topic, value, "fix what the error names; the other checks are complete")

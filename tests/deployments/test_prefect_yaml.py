@@ -14,7 +14,7 @@ from prefect.utilities.importtools import import_object
 from prefect.utilities.schema_tools.validation import validate
 
 from flows.orchestration.service import apply
-from flows.orchestration.service.place import Asked, Running, worker_settings
+from flows.orchestration.service.state import Asked, Running, stated, worker_settings
 from tasks.engine.code.source import ROOT
 
 TOLD = yaml.safe_load(apply.DEPLOYMENTS.read_text(encoding="utf-8"))
@@ -34,7 +34,7 @@ def test_it_is_a_prefect_file():
 def test_a_deployment_names_its_flow_a_pool_that_is_made_and_parameters_that_the_flow_has(name):
     told, flow = DEPLOYMENTS[name], flow_of(name)
     assert flow.name == name and (ROOT / told["entrypoint"].partition(":")[0]).is_file()
-    assert told["work_pool"]["name"] in apply.POOLS
+    assert told["work_pool"]["name"] in stated()["pools"]
     schema = parameter_schema(flow).model_dump_for_openapi()
     given = [told.get("parameters", {}), *(each.get("parameters", {}) for each in told.get("schedules", []))]
     for parameters in given:

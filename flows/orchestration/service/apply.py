@@ -1,4 +1,4 @@
-"""Bring a Prefect server to what `deployments/` says: work pools, deployments, automations, the alerts block.
+"""Bring a Prefect server to what `deployments/` says: work pools, deployments, automations, the block for alerts.
 
 Everything is found again by its name, so that applying twice is applying once.
 """
@@ -19,88 +19,90 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 from pydantic import SecretStr
 
+from flows.orchestration.service.state import stated
 from tasks.engine.code.source import ROOT
 from tasks.engine.errors import UserError
 
 DEPLOYMENTS = ROOT / "deployments/prefect.yaml"
 AUTOMATIONS = ROOT / "deployments/automations.yaml"
-POOLS = {"reground-gpu": 1, "reground-desk": 4}  # runs at once in each
 ALERTS = "reground-alerts"  # the notification block
 
 
 def apply(notify: str | None) -> list[str]:
-    """Apply all of it to the server that is set; returns in a line each what is there now."""
+    """Apply all of it to the server that is set; returns a line for each kind of thing."""
+    pools = stated()["pools"]
     with get_client(sync_client=True) as client:
-        for name, limit in POOLS.items():
-            _pool(client, name, limit)
+        for name, limit in pools.items():
+            _apply_pool(client, name, limit)
         _deploy()
-        alerts = _alerts(client, notify)
-        automatic = read_automations(AUTOMATIONS, alerts)
-        for each in automatic:
-            _automation(client, each)
-    told = [f"work pools {', '.join(f'{name} ({limit} at once)' for name, limit in POOLS.items())}"]
-    told += [f"deployments {', '.join(deployments())}", f"{len(automatic)} automation{'s' * (len(automatic) != 1)}"]
-    return [*told, f"alerts through the block {ALERTS}" if alerts else "no alerts: give NOTIFY=URL to be told"]
+        alerts = _apply_alerts(client, notify)
+        automations = read_automations(AUTOMATIONS, alerts)
+        for each in automations:
+            _apply_automation(client, each)
+    return [
+        f"work pools {', '.join(f'{name} ({limit} at once)' for name, limit in pools.items())}",
+        f"deployments {', '.join(deployments())}",
+        f"{len(automations)} automation{'s' * (len(automations) != 1)}",
+        f"alerts through the block {ALERTS}" if alerts else "no alerts: give NOTIFY=URL to get them",
+    ]
 
 
 def deployments() -> list[str]:
     """The deployments of prefect.yaml, as flow/name."""
-    told = yaml.safe_load(DEPLOYMENTS.read_text(encoding="utf-8"))["deployments"]
-    return [f"{each['entrypoint'].rpartition(':')[2]}/{each['name']}" for each in told]
+    listed = yaml.safe_load(DEPLOYMENTS.read_text(encoding="utf-8"))["deployments"]
+    return [f"{each['entrypoint'].rpartition(':')[2]}/{each['name']}" for each in listed]
 
 
 def read_automations(path: Path, alerts: UUID | None) -> list[AutomationCore]:
-    """The automations of a file, the alerts block filled in; those that need it are left out where there is none."""
+    """The automations of a file, with the alerts block filled in; without one, those that need it are left out."""
     found = []
-    for told in yaml.safe_load(path.read_text(encoding="utf-8")):
-        named = [action for action in told["actions"] if action.get("block_document_id") == "alerts"]
-        for action in named:
+    for automation in yaml.safe_load(path.read_text(encoding="utf-8")):
+        alerting = [action for action in automation["actions"] if action.get("block_document_id") == "alerts"]
+        for action in alerting:
             action["block_document_id"] = alerts
-        if alerts or not named:
-            found.append(AutomationCore.model_validate(told))
+        if alerts or not alerting:
+            found.append(AutomationCore.model_validate(automation))
     return found
 
 
-def _pool(client: SyncPrefectClient, name: str, limit: int) -> None:
-    told: dict[str, Any] = {
-        "base_job_template": json.loads((ROOT / "deployments/pools/process.json").read_text(encoding="utf-8")),
-        "concurrency_limit": limit,
-    }
+def _apply_pool(client: SyncPrefectClient, name: str, limit: int) -> None:
+    template = json.loads((ROOT / "deployments/pools/process.json").read_text(encoding="utf-8"))
+    wanted: dict[str, Any] = {"base_job_template": template, "concurrency_limit": limit}
     try:
         client.read_work_pool(name)
     except ObjectNotFound:
-        client.create_work_pool(WorkPoolCreate(name=name, type="process", **told))
+        client.create_work_pool(WorkPoolCreate(name=name, type="process", **wanted))
     else:
-        client.update_work_pool(name, WorkPoolUpdate(**told))
+        client.update_work_pool(name, WorkPoolUpdate(**wanted))
 
 
 def _deploy() -> None:
-    """By Prefect's own command, as an engineer would: what prefect.yaml means is its affair."""
-    words = ["--no-prompt", "deploy", "--all", "--prefect-file", str(DEPLOYMENTS.relative_to(ROOT))]
-    done = subprocess.run([sys.executable, "-m", "prefect", *words], cwd=ROOT, capture_output=True, text=True)
+    """By Prefect's own command, as an engineer would: it alone knows what prefect.yaml means."""
+    command = ["--no-prompt", "deploy", "--all", "--prefect-file", str(DEPLOYMENTS.relative_to(ROOT))]
+    done = subprocess.run([sys.executable, "-m", "prefect", *command], cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
-        raise UserError(f"prefect deploy failed: {(done.stdout + done.stderr).strip()[-2000:]}", "mend what it names")
+        raise UserError(f"prefect deploy failed: {(done.stdout + done.stderr).strip()[-2000:]}", "fix what it names")
 
 
-def _alerts(client: SyncPrefectClient, notify: str | None) -> UUID | None:
-    """The block that alerts go through: made for the address given, else the one of its name if there is any."""
-    if notify:
-        block: NotificationBlock
-        if notify.startswith("https://hooks.slack.com/"):
-            block = SlackWebhook(url=SecretStr(notify))
-        else:
-            told: dict[str, Any] = {"subject": "{{subject}}", "text": "{{body}}"}
-            block = CustomWebhookNotificationBlock(name=ALERTS, url=notify, json_data=told)
-        saved: UUID = block.save(ALERTS, overwrite=True)  # type: ignore[assignment]
-        return saved
-    found = client.read_block_documents()
-    return next((each.id for each in found if each.name == ALERTS), None)
+def _apply_alerts(client: SyncPrefectClient, notify: str | None) -> UUID | None:
+    """The block that sends alerts: saved for the address given, else the one that exists, if any."""
+    if not notify:
+        return next((each.id for each in client.read_block_documents() if each.name == ALERTS), None)
+    block: NotificationBlock = (
+        SlackWebhook(url=SecretStr(notify))
+        if notify.startswith("https://hooks.slack.com/")
+        else CustomWebhookNotificationBlock(
+            name=ALERTS, url=notify, json_data={"subject": "{{subject}}", "text": "{{body}}"}
+        )
+    )
+    saved: UUID = block.save(ALERTS, overwrite=True)  # type: ignore[assignment]
+    return saved
 
 
-def _automation(client: SyncPrefectClient, wanted: AutomationCore) -> None:
-    """Make it, or bring the one of its name up to date; one that a person switched off stays off.
+def _apply_automation(client: SyncPrefectClient, wanted: AutomationCore) -> None:
+    """Create it, or update the one of its name; one that a person switched off stays off.
 
-    One that is as it should be is left alone: an update forgets what it is waiting for, a sign of life, say.
+    One that is as wanted is left alone: an update forgets what it is waiting for, such as a sign of life.
     """
     found = client.read_automations_by_name(wanted.name)
     if not found:

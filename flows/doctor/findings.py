@@ -32,6 +32,10 @@ def bad(what: str, value: str, remedy: str) -> Finding:
     return Finding("bad", what, value, remedy)
 
 
+def ok_if(fine: bool, what: str, value: str, remedy: str) -> Finding:
+    return ok(what, value) if fine else note(what, value, remedy)
+
+
 def gib(size: float) -> str:
     """Bytes for people: `15.6 GiB`, `512 MiB`, `0.2 MiB`."""
     if size >= 2**30:
