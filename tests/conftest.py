@@ -24,7 +24,7 @@ def prefect_server(tmp_path_factory):
 
     home = tmp_path_factory.mktemp("prefect")
     settings = {PREFECT_HOME: home, PREFECT_SERVER_ANALYTICS_ENABLED: False}
-    with temporary_settings(settings), prefect_test_harness(server_startup_timeout=90):
+    with temporary_settings(settings), prefect_test_harness(server_startup_timeout=600):
         yield
 
 

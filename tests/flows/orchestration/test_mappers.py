@@ -21,6 +21,7 @@ from tasks.engine.errors import UserError
 from tasks.engine.mapper import map_serial
 from tasks.text.tokens import words
 from tests.toy_flow import in_flow
+from tests.waiting import wait_until
 
 CALLS = [(number, bytes([number]) * 50_000) for number in range(40)]
 KINDS = [
@@ -129,20 +130,17 @@ def test_each_group_is_a_task_run_that_says_which_pieces_it_has(prefect_server, 
             list(runner(piece, CALLS, name="toy pieces"))
 
     mine = FlowRunFilter(id=FlowRunFilterId(any_=[in_flow(job)]))
-    deadline = time.monotonic() + 20
     with get_client(sync_client=True) as client:
-        while True:  # the server takes its time to write down what the workers tell it
+
+        def completed() -> list[tuple[int, ...]] | None:
+            """The runs' ranges, once they cover all but the first pieces: those are timed to choose a group's size."""
             runs = client.read_task_runs(flow_run_filter=mine)
-            numbers = sorted(
-                tuple(map(int, run.name.removeprefix("toy pieces ").split("–")))
-                for run in runs
-                if run.state and run.state.is_completed()
-            )
-            if numbers and numbers[-1][1] == len(CALLS) or time.monotonic() > deadline:
-                break
-            time.sleep(0.2)
-    covered = [piece for first, last in numbers for piece in range(first, last + 1)]
-    assert covered == list(range(numbers[0][0], len(CALLS) + 1))
+            runs = [run for run in runs if run.state and run.state.is_completed()]
+            found = sorted(tuple(map(int, run.name.removeprefix("toy pieces ").split("–"))) for run in runs)
+            covered = [piece for first, last in found for piece in range(first, last + 1)]
+            return found if found and covered == list(range(found[0][0], len(CALLS) + 1)) else None
+
+        numbers = wait_until(completed, every=0.2)  # the server takes its time to write down what the workers report
     assert numbers[0][0] <= 5
 
 
@@ -215,7 +213,4 @@ def test_processes_die_with_the_run_that_started_them(prefect_server, tmp_path):
         pids.add(int(run.stdout.readline()))
     run.send_signal(signal.SIGKILL)
     run.wait()
-    deadline = time.monotonic() + 10
-    while (left := [pid for pid in pids if Path(f"/proc/{pid}/cmdline").exists()]) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert left == []
+    wait_until(lambda: not [pid for pid in pids if Path(f"/proc/{pid}/cmdline").exists()])

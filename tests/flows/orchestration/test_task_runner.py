@@ -2,12 +2,13 @@
 
 import json
 import re
-import time
 from pathlib import Path
+from typing import Any
 
 from tasks.engine import Config, step
 from tasks.engine.inputs import Files
 from tasks.engine.storage.store import Store
+from tests.waiting import wait_until
 
 
 @step(parts=("train",))
@@ -167,15 +168,15 @@ def test_each_task_shows_the_tasks_that_made_its_inputs_in_this_run(prefect_serv
 
     def edges(flow_run: str) -> dict[str, set[str]]:
         """Label → labels of upstream tasks. The server takes its time to write down what it is sent."""
-        deadline = time.monotonic() + 120
-        while True:
+
+        def all_begun() -> dict[str, Any] | None:
             with get_client(sync_client=True) as client:
                 graph = client.request("GET", "/flow_runs/{id}/graph-v2", path_params={"id": flow_run}).json()
             nodes = {node["id"]: node for _, node in graph["nodes"]}
             named = [re.search(r" [0-9a-f]{8}$", node["label"]) for node in nodes.values()]  # once it has begun
-            if (len(nodes) == 4 and all(named)) or time.monotonic() > deadline:
-                break
-            time.sleep(0.5)
+            return nodes if len(nodes) == 4 and all(named) else None
+
+        nodes = wait_until(all_begun, every=0.5)
         labels = {name: node["label"].rpartition(" ")[0] for name, node in nodes.items()}
         return {labels[name]: {labels[each["id"]] for each in node["parents"]} for name, node in nodes.items()}
 

@@ -11,6 +11,7 @@ from tasks.engine.storage.gc import collect as collect_with
 from tasks.engine.storage.lease import LEASES, held
 from tasks.engine.storage.store import Artifact, Store
 from tests.tasks.engine.published import FILES, elsewhere, key_of, leave_behind, publish
+from tests.waiting import PATIENCE
 
 
 def collect(store: Store, roots: dict | None = None, **options) -> Collected:
@@ -161,11 +162,11 @@ def test_blobs_stay_while_another_publishes(bucket_store, tmp_path):
     def work() -> None:
         with publishing(other.objects, other.lease_seconds):
             entered.set()
-            leave.wait(30)
+            leave.wait(PATIENCE)
 
     thread = threading.Thread(target=work)
     thread.start()
-    assert entered.wait(30)
+    assert entered.wait(PATIENCE)
     collect(bucket_store, older_than=0, delete=True)
     assert set(bucket_store.objects.glob(".blobs/*/*")) == before
     leave.set()
@@ -186,7 +187,7 @@ def test_a_publisher_waits_for_a_collection(bucket_store, tmp_path):
         thread = threading.Thread(target=work)
         thread.start()
         assert not done.wait(2)
-    assert done.wait(30)
+    assert done.wait(PATIENCE)
     thread.join()
     assert bucket_store.find("toy", key_of())
 

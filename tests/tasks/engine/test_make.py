@@ -17,6 +17,7 @@ from tasks.engine.make import make
 from tasks.engine.plan import Planner
 from tasks.engine.record import Change, Reason
 from tasks.engine.storage.store import Store
+from tests.waiting import PATIENCE, wait_until
 
 
 class CountConfig(Config):
@@ -168,10 +169,7 @@ def slow_request(rows: Path) -> Request:
 def test_a_killed_step_leaves_no_artifact_but_keeps_its_work(store, rows):
     process = start("slow_request", rows, store)
     half = store.work("slow", slow_request(rows).key) / "half"
-    deadline = time.monotonic() + 30
-    while not half.exists():
-        assert time.monotonic() < deadline, "the step did not start"
-        time.sleep(0.01)
+    wait_until(half.exists, process)
     process.kill()
     process.wait()
     assert store.all() == []
@@ -183,7 +181,7 @@ def test_a_killed_step_leaves_no_artifact_but_keeps_its_work(store, rows):
 
 def test_of_many_processes_one_computes_and_all_succeed(store, rows):
     processes = [start("request_for", rows, store) for _ in range(8)]
-    assert [process.wait(60) for process in processes] == [0] * 8
+    assert [process.wait(PATIENCE) for process in processes] == [0] * 8
     assert runs(rows) == 1
 
 

@@ -19,7 +19,7 @@ from tasks.training.job import Job
 from tasks.training.outputs import last_intact, step_of
 from tests.tasks.tiny import inputs_in
 from tests.tasks.training.trained import children_of, content, start
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 SLOW = pytest.mark.slow
 THIRTY = TrainConfig.model_validate(
@@ -237,7 +237,7 @@ def test_a_process_that_is_killed_ends_all_and_one_process_can_go_on(inputs, one
     thread.start()
     wait_until(lambda: last_intact(work / "checkpoints"))
     os.kill(second(work), signal.SIGKILL)
-    thread.join(60)
+    thread.join(PATIENCE)
     assert ended == [[]]
     alone = run(THIRTY, inputs, tmp_path, "alone")
     assert "resuming from checkpoint-" in (work / "metrics.jsonl").read_text()
