@@ -1,0 +1,13 @@
+"""tests/README.md lists every file that has tests for nightly runs alone."""
+
+import re
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+
+
+def test_the_readme_lists_the_files_with_nightly_tests():
+    listed = set(re.findall(r"^\| `([\w/]+\.py)` \|", (TESTS / "README.md").read_text(), flags=re.MULTILINE))
+    files = {str(path.relative_to(TESTS)): path.read_text() for path in TESTS.rglob("test_*.py")}
+    marked = {name for name, text in files.items() if "mark." + "nightly" in text}
+    assert marked | {"faults/test_kills.py"} == listed
