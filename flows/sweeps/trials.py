@@ -84,7 +84,7 @@ def distinct(search: Search) -> list[list[Trial]]:
     the search, as far as it is known before a trial has run.
     """
     if not find_spec("optuna"):
-        raise UserError("a sweep needs Optuna, which is not installed", "pip install 'reground[optuna]'")
+        raise UserError("a sweep needs Optuna, which is not installed", "run `make install`, or pip install optuna")
     if not search.varied:
         raise UserError("a sweep needs a setting with two values or more", f"--set {EXAMPLE}")
     if search.engine == "grid":
