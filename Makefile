@@ -73,7 +73,7 @@ format: dev  ## Put the code into the project's style
 
 lock:  ## Write constraints.txt again, from the newest libraries in a fresh environment
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
-	$(VENV)-lock/bin/pip install --quiet --disable-pip-version-check '.[dev]'
+	$(VENV)-lock/bin/pip install --quiet --disable-pip-version-check '.[dev,gcs]'
 	( echo '# Every library at the version that the tests ran with; `make lock` writes this file.'; \
 	  $(VENV)-lock/bin/pip freeze --disable-pip-version-check | grep -v '^reground' | sed 's/+[a-z0-9]*$$//' ) > constraints.txt
 	rm -rf $(VENV)-lock build
