@@ -16,9 +16,8 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.settings import PREFECT_API_URL
 
 from flows.orchestration.mappers import MAX_PIECES, Runner
-from tasks.engine import group
 from tasks.engine.errors import UserError
-from tasks.engine.mapper import map_serial
+from tasks.engine.mapper import Group, made_with, map_serial, work
 from tasks.text.tokens import words
 from tests.toy_flow import in_flow
 from tests.waiting import wait_until
@@ -174,12 +173,12 @@ def test_a_cluster_that_runs_already_is_used_and_one_that_does_not_is_named(pref
 
 
 def test_a_worker_with_other_code_or_libraries_is_refused():
-    same = group.made_with(words)
+    same = made_with(words)
     assert {"orjson", "tasks.text.tokens:words"} <= same.keys()
-    assert group.work(group.Group(words, [("two words",)], same)).results == [["two", "words"]]
+    assert work(Group(words, [("two words",)], same)).results == [["two", "words"]]
     for name in ("orjson", "tasks.text.tokens:words"):
         with pytest.raises(UserError, match=f"another {name} than the machine that started this run"):
-            group.work(group.Group(words, [("two words",)], same | {name: "0"}))
+            work(Group(words, [("two words",)], same | {name: "0"}))
 
 
 ENDLESS = """
