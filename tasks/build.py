@@ -149,7 +149,7 @@ class _Source:
 
         self.sketches = list(parts.map(sketch, map(piece, self.files, self.digests)))
         for part in self.sketches:
-            parts.lay(part, sketch=f"sketches/{part.given[:16]}.npz")
+            parts.link_into(part, sketch=f"sketches/{part.given[:16]}.npz")
         self.documents = [Documents.read(part.files["sketch"]) for part in self.sketches]
 
     def gone(self, path: Path) -> list[int]:
@@ -183,7 +183,7 @@ def _similar(
     # Not mapped over workers: the index is larger than a shard's sketch, and a query takes a few microseconds a row.
     found = list(parts.map(near, map(piece, source.sketches), mapper=map_serial))
     for part in found:
-        parts.lay(part)
+        parts.link_into(part)
     ids: list[str] = []
     if any(part.facts["near"] for part in found):
         for path, rows in zip(held.files, chosen, strict=True):
@@ -220,7 +220,7 @@ class _Encoding:
             suffix = "jsonl" if name == "left_out" else "arrow"
             places[name] = f"{name}/{self._laid[name]:05}.{suffix}"
             self._laid[name] += 1
-        self.parts.lay(part, **places)
+        self.parts.link_into(part, **places)
         self.tally.shard(part.facts)
         if "left_out" in part.files:
             self.quarantine.write(part.files["left_out"].read_bytes())

@@ -84,7 +84,7 @@ def validate(
     examined: list[Part] = []
     with Progress("validate") as bar:
         for number, part in enumerate(parts.map(examine_shard, map(piece, source.cut(seen.values())))):
-            parts.lay(
+            parts.link_into(
                 part,
                 rows=f"rows/{number:05}.arrow",
                 sketch=f"sketches/{number:05}",
@@ -188,7 +188,7 @@ def _write(
                 entries = list(map(orjson.loads, part.files["rejected"].open("rb")))
             if shard in repeated_rows:
                 quoted = next(quotes)
-                parts.lay(quoted, rows=f"repeated/{shard:05}.jsonl")
+                parts.link_into(quoted, rows=f"repeated/{shard:05}.jsonl")
                 texts = quoted.files["rows"].read_bytes().splitlines()
                 for (number, finding), text in zip(repeated_rows[shard], texts, strict=True):
                     at = int(sketch["number"][number])

@@ -1,4 +1,4 @@
-"""SHA-256 of files, remembered for as long as the file system says that nothing touched them.
+"""SHA-256 of files, cached for as long as the file system says that nothing touched them.
 
 A file is known again by its device, inode, size, mtime and ctime in nanoseconds. Content that changed while size and
 mtime were put back still has a new ctime, which no program can set. What a disk loses without a write is not seen
@@ -67,7 +67,7 @@ class Digests:
             now, before = time.time_ns(), os.fstat(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             after = os.fstat(file.fileno())
-        if _face(before) == _face(after) and now - after.st_ctime_ns > RACY_NS:
+        if _state(before) == _state(after) and now - after.st_ctime_ns > RACY_NS:
             self._keep(after, digest)
         return digest
 
@@ -76,37 +76,40 @@ class Digests:
         place = (stat.st_dev, stat.st_ino)
         with self._lock:
             row = self._new.get(place) or self._read(place)
-        return row[3] if row and row[:3] == _face(stat) else None
+        return row[3] if row and row[:3] == _state(stat) else None
 
     def forget(self, path: Path) -> None:
-        """Have the file read again."""
+        """Read the file again next time."""
         with suppress(OSError):
             stat = os.stat(path)
             with self._lock:
                 self._new[stat.st_dev, stat.st_ino] = (-1, 0, 0, "")
 
     def link(self, source: Path, target: Path) -> None:
-        """Hard-link a file, or copy it where that cannot be, and know its digest still."""
-        before = self._told(source)
-        try:
-            os.link(source, target)
-        except OSError:  # another disk, no hard links, or the most that a file may have
-            if target.exists():
-                raise
-            shutil.copyfile(source, target)
-        else:
-            self._carry(source, before)
+        """Hard-link a file, or copy it where that is not possible; its digest stays known."""
+        with self.carried([source]):
+            try:
+                os.link(source, target)
+            except OSError:  # another disk, no hard links, or the most that a file may have
+                if target.exists():
+                    raise
+                shutil.copyfile(source, target)
 
     @contextmanager
     def carried(self, paths: Iterable[Path]) -> Iterator[None]:
-        """Know the files' digests still after their links were changed in here, which renews their ctime.
+        """Keep the files' digests known while their links change in here, which renews their ctime.
 
-        Anyone who writes to them meanwhile changes their mtime; it is older than the clock's tick, so that shows.
+        Whoever writes to them meanwhile changes their mtime; it is older than the clock's tick, so that shows.
         """
-        before = {path: self._told(path) for path in paths}
+        stats = [(path, stat) for path in paths if (stat := _stat(path))]
+        before = [(path, stat, digest) for path, stat in stats if (digest := self.known(stat))]
         yield
-        for path, told in before.items():
-            self._carry(path, told)
+        now = time.time_ns()
+        for path, old, digest in before:
+            new = _stat(path)
+            unchanged = new and (new.st_ino, *_state(new)[:2]) == (old.st_ino, *_state(old)[:2])
+            if new and unchanged and now - new.st_mtime_ns > RACY_NS:
+                self._keep(new, digest)
 
     def commit(self) -> None:
         """Write what is new for other processes to know."""
@@ -121,32 +124,9 @@ class Digests:
                 database.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?, ?)", _signed(rows))
                 self._new.clear()
 
-    def _told(self, path: Path) -> tuple[os.stat_result, str] | None:
-        """The file's stat and its digest, if that is known."""
-        try:
-            stat = os.stat(path)
-        except OSError:
-            return None
-        digest = self.known(stat)
-        return (stat, digest) if digest else None
-
-    def _carry(self, path: Path, before: tuple[os.stat_result, str] | None) -> None:
-        """Keep what was told before its links changed, if nothing else did."""
-        if before is None:
-            return
-        old, digest = before
-        now = time.time_ns()
-        try:
-            new = os.stat(path)
-        except OSError:
-            return
-        same = (new.st_ino, new.st_size, new.st_mtime_ns) == (old.st_ino, old.st_size, old.st_mtime_ns)
-        if same and now - new.st_mtime_ns > RACY_NS:
-            self._keep(new, digest)
-
     def _keep(self, stat: os.stat_result, digest: str) -> None:
         with self._lock:
-            self._new[stat.st_dev, stat.st_ino] = (*_face(stat), digest)
+            self._new[stat.st_dev, stat.st_ino] = (*_state(stat), digest)
 
     def _read(self, place: tuple[int, int]) -> _Row | None:
         database = self._open()
@@ -195,8 +175,15 @@ class Digests:
                 Path(f"{self._path}{end}").unlink()
 
 
-def _face(stat: os.stat_result) -> tuple[int, int, int]:
+def _state(stat: os.stat_result) -> tuple[int, int, int]:
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except OSError:
+        return None
 
 
 def _signed(rows: Iterable[tuple]) -> list[tuple]:  # type: ignore[type-arg]

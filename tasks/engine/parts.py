@@ -2,7 +2,7 @@
 
 parts = Parts(out, earlier, work, mapper)
 for number, part in enumerate(parts.map(encode, pieces)):      # in order; only what is new is computed
-    parts.lay(part, tokens=f"train/{number:05}.arrow")         # out/train/00000.arrow, …
+    parts.link_into(part, tokens=f"train/{number:05}.arrow")         # out/train/00000.arrow, …
 parts.write()                                                  # parts.json, by which later artifacts find them
 """
 
@@ -28,13 +28,14 @@ PARTS = "parts.json"
 RECORD = "record.json"
 SEAL = 16  # hexadecimal digits of a record's SHA-256, in front of it
 
-Made = tuple[dict[str, bytes], dict[str, Any]]  # files by name, and facts that fit into JSON
+Result = tuple[dict[str, bytes], dict[str, Any]]  # files by name, and facts that fit into JSON
+Index = dict[str, list[dict[str, Any]]]  # parts.json: function → {"given", "facts", "files": name → [place, SHA-256]}
 
 
 class Piece(NamedTuple):
-    """A piece of work: `given` is whatever shapes its outcome beside the function's code, as JSON or a digest of it.
+    """A piece of work: `given` is all that shapes the result besides the function's code, as JSON or a digest of it.
 
-    `arguments` makes what the function is called with; it is asked only if the function has to run.
+    `arguments` makes the arguments of the call; it is called only if the function has to run.
     """
 
     given: Any
@@ -43,7 +44,7 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Part:
-    """What a function made of a piece: its facts, and where its files lie just now."""
+    """A function's result for one piece: facts, and paths of files."""
 
     function: str
     given: str
@@ -67,8 +68,8 @@ class Parts:
     mapper: Mapper = map_serial
     taken_over: int = 0
     made: int = 0
-    _told: dict[Path, dict[str, list[dict[str, Any]]]] = field(default_factory=dict)  # by earlier artifacts
-    _laid: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    _index: Index = field(default_factory=dict)
+    _earlier_indexes: dict[Path, Index] = field(default_factory=dict)
     _folders: set[str] = field(default_factory=set)  # below `out`, that were made
 
     def __post_init__(self) -> None:
@@ -76,18 +77,17 @@ class Parts:
         self._scratch = None if self.work else tempfile.TemporaryDirectory()
         self._folder = self.work or Path(self._scratch.name if self._scratch else "")
 
-    def lay(self, part: Part, **places: str) -> None:
-        """Put the part's files at these places below `out`, linked if it can be; a file that it has not is skipped."""
-        for name, place in places.items():
-            if name in part.files:
-                path = self.out / place
-                if (folder := place.rpartition("/")[0]) not in self._folders:
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    self._folders.add(folder)
-                with suppress(FileExistsError):  # laid by an equal part
-                    digests().link(part.files[name], path)
+    def link_into(self, part: Part, **places: str) -> None:
+        """Link, or copy, the part's files to these places below `out`; a file that it does not have is skipped."""
         files = {name: [place, part.digests[name]] for name, place in places.items() if name in part.files}
-        self._laid.setdefault(part.function, []).append({"given": part.given, "facts": part.facts, "files": files})
+        for name, (place, _) in files.items():
+            path = self.out / place
+            if (folder := place.rpartition("/")[0]) not in self._folders:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._folders.add(folder)
+            with suppress(FileExistsError):  # an equal part has linked it
+                digests().link(part.files[name], path)
+        self._index.setdefault(part.function, []).append({"given": part.given, "facts": part.facts, "files": files})
 
     @property
     def counts(self) -> dict[str, float]:
@@ -95,20 +95,20 @@ class Parts:
         return {"parts_taken_over": self.taken_over, "parts_made": self.made}
 
     def write(self) -> None:
-        """Name every part that was laid, for later artifacts to find."""
-        (self.out / PARTS).write_bytes(orjson.dumps(self._laid))
+        """Write the index of all parts that were linked, by which later artifacts find them."""
+        (self.out / PARTS).write_bytes(orjson.dumps(self._index))
 
     def note(self, function: Callable[..., Any], facts: Any) -> None:
-        """Keep what a function has told on the way, for `noted` in later artifacts."""
-        told = {"given": function.__name__, "facts": facts, "files": {}}
-        self._laid.setdefault(function.__name__, []).append(told)
+        """Keep facts that a function found, for `noted` in later artifacts."""
+        entry = {"given": function.__name__, "facts": facts, "files": {}}
+        self._index.setdefault(function.__name__, []).append(entry)
 
     def map(
-        self, function: Callable[..., Made], pieces: Iterable[Piece], *, mapper: Mapper | None = None
+        self, function: Callable[..., Result], pieces: Iterable[Piece], *, mapper: Mapper | None = None
     ) -> Iterator[Part]:
-        """The part of each piece, in order. `function` is pure, and its outcome is {file name: bytes} and facts."""
+        """The part of each piece, in order. `function` is pure; its result is {file name: bytes} and facts."""
         name = function.__name__
-        known = self._known(function)
+        known = self._finder(function)
         waiting: deque[tuple[str, Part | None]] = deque()
 
         def missing() -> Iterator[tuple[Any, ...]]:
@@ -129,10 +129,10 @@ class Parts:
             yield self._keep(name, given, files, facts)
         yield from (taken for _, taken in waiting if taken)
 
-    def begin(self, function: Callable[..., Made], piece: Piece) -> Callable[[], Part]:
+    def begin(self, function: Callable[..., Result], piece: Piece) -> Callable[[], Part]:
         """Have one piece done in a thread, unless its part is known; what is returned waits for the part."""
         name, given = function.__name__, sha256_json(piece.given)
-        known = self._known(function)(given)
+        known = self._finder(function)(given)
         self.taken_over += known is not None
         self.made += known is None
         if known is not None:
@@ -155,7 +155,7 @@ class Parts:
         # Facts as JSON has them, so that a new part and one that was read again are alike.
         return Part(name, given, orjson.loads(orjson.dumps(facts)), {each: folder / each for each in files}, digests)
 
-    def _known(self, function: Callable[..., Made]) -> Callable[[str], Part | None]:
+    def _finder(self, function: Callable[..., Result]) -> Callable[[str], Part | None]:
         """Finds the part that this function has made of what is given, if there is one: in `work`, else the newest."""
         name = function.__name__
         code = code_of(function.__module__, name)
@@ -165,7 +165,7 @@ class Parts:
         def find(given: str) -> Part | None:
             if given in done:
                 return done[given]
-            return next((_read(folder, name, told[given]) for folder, told in earlier if given in told), None)
+            return next((_read(folder, name, parts[given]) for folder, parts in earlier if given in parts), None)
 
         return find
 
@@ -173,35 +173,34 @@ class Parts:
         """The parts that a killed run of the same key had finished, each file as it was written."""
         found: dict[str, Part] = {}
         for note in (self._folder / name).glob("*/note.json"):
-            told = orjson.loads(note.read_bytes())
-            files = {each: note.parent / each for each in told["files"]}
-            if all(path.is_file() and sha256_file(path) == told["files"][each] for each, path in files.items()):
-                found[note.parent.name] = Part(name, note.parent.name, told["facts"], files, told["files"])
+            entry = orjson.loads(note.read_bytes())
+            files = {each: note.parent / each for each in entry["files"]}
+            if all(path.is_file() and sha256_file(path) == entry["files"][each] for each, path in files.items()):
+                found[note.parent.name] = Part(name, note.parent.name, entry["facts"], files, entry["files"])
         return found
 
     def _of_artifact(self, folder: Path, name: str, code: dict[str, str]) -> dict[str, dict[str, Any]]:
-        if folder not in self._told:
-            self._told[folder] = _told_by(folder)
-        told = self._told[folder].get(name)
-        return {each["given"]: each for each in told} if told and _same_code(folder, code) else {}
+        if folder not in self._earlier_indexes:
+            self._earlier_indexes[folder] = read_index(folder)
+        entries = self._earlier_indexes[folder].get(name)
+        return {each["given"]: each for each in entries} if entries and _same_code(folder, code) else {}
 
 
 def noted(function: Callable[..., Any], earlier: Iterable[Path]) -> Iterator[Any]:
     """What `Parts.note` was given in earlier artifacts, in their order, while the function's code is the same."""
     name, code = function.__name__, code_of(function.__module__, function.__name__)
     for folder in earlier:
-        told = _told_by(folder).get(name)
-        if told and _same_code(folder, code):
-            yield from (each["facts"] for each in told)
+        entries = read_index(folder).get(name)
+        if entries and _same_code(folder, code):
+            yield from (each["facts"] for each in entries)
 
 
-def _told_by(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """What an artifact tells of its parts, by function."""
+def read_index(folder: Path) -> Index:
+    """An artifact's index of parts; empty if it has none, or if a place in it lies outside of the folder."""
     path = folder / PARTS
-    told: dict[str, list[dict[str, Any]]] = orjson.loads(path.read_bytes()) if path.is_file() else {}
-    if any(leads_out(place) for parts in told.values() for part in parts for place, _ in part["files"].values()):
-        return {}  # who wrote that would have us link files from anywhere
-    return told
+    index: Index = orjson.loads(path.read_bytes()) if path.is_file() else {}
+    places = (place for parts in index.values() for part in parts for place, _ in part["files"].values())
+    return {} if any(map(leads_out, places)) else index
 
 
 def _same_code(folder: Path, code: dict[str, str]) -> bool:
@@ -211,25 +210,25 @@ def _same_code(folder: Path, code: dict[str, str]) -> bool:
     return not code.items() - payload["code"].items() and payload["libraries"] == installed(payload["libraries"])
 
 
-def _read(folder: Path, name: str, told: dict[str, Any]) -> Part:
-    files = {each: folder / place for each, (place, _) in told["files"].items()}
-    digests = {each: digest for each, (_, digest) in told["files"].items()}
-    return Part(name, told["given"], told["facts"], files, digests)
+def _read(folder: Path, name: str, entry: dict[str, Any]) -> Part:
+    files = {each: folder / place for each, (place, _) in entry["files"].items()}
+    digests = {each: digest for each, (_, digest) in entry["files"].items()}
+    return Part(name, entry["given"], entry["facts"], files, digests)
 
 
 class Journal:
-    """An append-only file of JSON records, of which each counts whole or not at all.
+    """An append-only file of JSON records, each sealed by a digest, so that a killed step does no piece of work twice.
 
-    `records` are those that earlier processes left. What follows a torn or rotten record is dropped, and its work
-    done again. One process writes at a time: the one that holds the key.
+    `records` are those of earlier processes. What follows a damaged record is dropped, and its work is done again. One
+    process writes at a time: the one that holds the key.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         content = path.read_bytes() if path.exists() else b""
-        whole = list(_whole(content))
-        self.records: list[Any] = [orjson.loads(line[SEAL:]) for line in whole]
-        kept = sum(map(len, whole))
+        intact = list(_intact(content))
+        self.records: list[Any] = [orjson.loads(line[SEAL:]) for line in intact]
+        kept = sum(map(len, intact))
         if kept < len(content):
             with path.open("r+b") as file:
                 file.truncate(kept)
@@ -241,7 +240,7 @@ class Journal:
             file.write(_seal(text) + text + b"\n")
 
 
-def _whole(content: bytes) -> Iterator[bytes]:
+def _intact(content: bytes) -> Iterator[bytes]:
     """The leading lines that are as they were written."""
     for line in content.splitlines(keepends=True):
         if not line.endswith(b"\n") or line[:SEAL] != _seal(line[SEAL:-1]):

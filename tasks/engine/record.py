@@ -79,10 +79,6 @@ class Origin(BaseModel, frozen=True):
     part: str | None = None
     files: tuple[tuple[str, str], ...] = ()
 
-    @property
-    def is_artifact(self) -> bool:
-        return self.key is not None
-
 
 class Adoption(BaseModel, frozen=True):
     """Who took an artifact over under a new key, from which one, why and when."""

@@ -28,7 +28,7 @@ def vocabulary(base: Path, parts: Parts) -> Callable[[], Vocabulary]:
         from tokenizers import Tokenizer
 
         part = begun()
-        parts.lay(part, tokenizer="vocabulary/tokenizer.json", rest="vocabulary/rest.json")
+        parts.link_into(part, tokenizer="vocabulary/tokenizer.json", rest="vocabulary/rest.json")
         rest = orjson.loads(part.files["rest"].read_bytes())
         return Vocabulary(Tokenizer.from_file(str(part.files["tokenizer"])), **rest)
 

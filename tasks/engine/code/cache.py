@@ -1,7 +1,7 @@
-"""A step's code, remembered for as long as no source file is touched: finding it is half of a run with nothing to do.
+"""A step's code, cached for as long as no source file is touched: finding it is half of a run with nothing to do.
 
-All source files are known again together, by name, inode, size, mtime and ctime in nanoseconds (see `digests`). When
-one of them changes, everything is found anew.
+All source files are compared together, by name, inode, size, mtime and ctime in nanoseconds (see `digests`). When
+one of them changes, everything is read again.
 """
 
 import os
@@ -25,21 +25,21 @@ Code = dict[str, str]  # "tasks.score:score" → SHA-256
 
 
 def code_of(module: str, name: str, *, root: Path = ROOT, folder: Path | None = None) -> Code:
-    """As `code.code_of`. `folder` is where it is remembered, without it this user's cache."""
+    """As `code.code_of`. `folder` is the cache; by default this user's."""
     folder = folder or cache_folder()
-    now, face = time.time_ns(), _face(root)
+    now, state = time.time_ns(), _state(root)
     path = folder / "code" / f"{sha256_json(str(root))[:16]}.json" if folder else None
-    known = _read(path, sha256_json(face))
+    known = _read(path, sha256_json(state))
     symbol = f"{module}:{name}"
     if symbol not in known:
         known[symbol] = code.code_of(module, name, root=root)
-        racy = any(now - changed < RACY_NS for *_, changed in face)  # it could be written again in the same tick
-        if path and not racy and _face(root) == face:
-            _write(path, {"face": sha256_json(face), "known": known})
+        racy = any(now - changed < RACY_NS for *_, changed in state)  # it could be written again in the same tick
+        if path and not racy and _state(root) == state:
+            _write(path, {"state": sha256_json(state), "known": known})
     return known[symbol]
 
 
-def _face(root: Path) -> list[tuple[str, int, int, int, int]]:
+def _state(root: Path) -> list[tuple[str, int, int, int, int]]:
     """(name, inode, size, mtime, ctime) of every source file; how Python reads them may change with its version."""
     files = sorted(each for part in FIRST_PARTY for each in _sources(f"{root}/{part}"))
     return [(".".join(map(str, sys.version_info)), 0, 0, 0, 0), *files]
@@ -55,21 +55,21 @@ def _sources(folder: str) -> Iterator[tuple[str, int, int, int, int]]:
                 yield entry.path, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
-def _read(path: Path | None, face: str) -> dict[str, Code]:
-    """What is remembered of these files; nothing if they changed, or the cache is gone or harmed."""
+def _read(path: Path | None, state: str) -> dict[str, Code]:
+    """What the cache has for these files; nothing if they changed, or the cache is gone or harmed."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        told = orjson.loads(path.read_bytes()) if path else {}
-        digest = told.pop("digest")
-        if digest == sha256_json(told) and told["face"] == face:
-            known: dict[str, Code] = told["known"]
+        cached = orjson.loads(path.read_bytes()) if path else {}
+        digest = cached.pop("digest")
+        if digest == sha256_json(cached) and cached["state"] == state:
+            known: dict[str, Code] = cached["known"]
             return known
     return {}
 
 
-def _write(path: Path, told: dict[str, object]) -> None:
+def _write(path: Path, content: dict[str, object]) -> None:
     """In one rename: other processes read it. A read-only home or a full disk only costs the time to find it again."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_suffix(f".{os.getpid()}")
-        new.write_bytes(orjson.dumps(told | {"digest": sha256_json(told)}))
+        new.write_bytes(orjson.dumps(content | {"digest": sha256_json(content)}))
         new.replace(path)

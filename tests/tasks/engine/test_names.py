@@ -99,4 +99,4 @@ def test_a_bucket_that_was_written_by_others_writes_nothing_outside_of_the_cache
 def test_parts_that_name_files_outside_are_no_parts(tmp_path):
     told = {"encode": [{"given": "g", "facts": {}, "files": {"tokens": ["../../etc/passwd", "ab" * 32]}}]}
     (tmp_path / "parts.json").write_bytes(orjson.dumps(told))
-    assert parts._told_by(tmp_path) == {}
+    assert parts.read_index(tmp_path) == {}

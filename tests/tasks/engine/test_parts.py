@@ -30,7 +30,7 @@ def run(out: Path, texts: list[str], *, earlier: list[Path] = [], work: Path | N
     out.mkdir()
     parts = Parts(out, earlier, work)
     for number, part in enumerate(parts.map(shout, map(piece, texts))):
-        parts.lay(part, loud=f"loud/{number}")
+        parts.link_into(part, loud=f"loud/{number}")
         assert part.facts == {"length": len(texts[number])}
     parts.write()
     record = {"payload": {"code": code_of(__name__, "shout"), "libraries": installed(["numpy"])}}
