@@ -19,17 +19,7 @@ from tasks.evaluation.metrics.plain import faithfulness, sentences_faithfulness
 from tasks.text import ContextView, is_refusal
 
 WRITE = 'write {"query": "…", "context": "…" or ["…", "…"], "answer": "…"} on one line, with "reference" if it is known'
-KINDS = {
-    **dict.fromkeys(("query", "answer", "reference", "value"), "a text"),
-    **dict.fromkeys(("should_abstain", "truncated"), "true or false"),
-    "context": "a text or a list of texts",
-    "id": "a text or a whole number",
-}
-# What cannot be told without these fields; all else that a row lacks is seen by the metrics themselves.
-NEEDS = {
-    "should_abstain": ("abstention_f1", "abstention_recall", "abstention_precision", "over_refusal"),
-    "truncated": ("truncated",),
-}
+ABSTENTION = {"abstention_f1", "abstention_recall", "abstention_precision", "over_refusal"}
 
 
 class Answered(BaseModel):
@@ -85,21 +75,21 @@ def score_file(source: str, out: Path | None = None, refusal: str | None = None)
     Raises UserError with file and line for a row that cannot be read; `out` is then as it was.
     """
     measured = {name: metric for name, metric in METRICS.items() if metric.level == "row"}
-    sums, weights, rows = dict.fromkeys(measured, 0.0), dict.fromkeys(measured, 0.0), dict.fromkeys(measured, 0)
-    with _lines(out) as file:
+    totals = {name: [0.0, 0.0, 0] for name in measured}  # weighted sum, weights, rows
+    with _output(out) as file:
         for name, given in Progress("score").over(_read(source)):
             row = given.row(refusal)
-            unknown = [each for field in _lacks(given, row) for each in NEEDS[field]]
-            marks = {each: None if each in unknown else metric.measure(row) for each, metric in measured.items()}
-            file.write(orjson.dumps(_line(name, given, row, marks), option=orjson.OPT_APPEND_NEWLINE))
-            for each, mark in marks.items():
-                if mark is not None:
+            unknown = ABSTENTION if given.unanswerable(refusal, row.context) is None else set()
+            unknown = unknown | ({"truncated"} if given.truncated is None else set())
+            values = {each: None if each in unknown else metric.measure(row) for each, metric in measured.items()}
+            file.write(orjson.dumps(_line(name, given, row, values), option=orjson.OPT_APPEND_NEWLINE))
+            for each, value in values.items():
+                if value is not None:
                     weigh = measured[each].weight
                     weight = weigh(row) if weigh else 1.0
-                    sums[each] += weight * mark
-                    weights[each] += weight
-                    rows[each] += 1
-    return [Mean(each, sums[each] / weights[each] if weights[each] else None, rows[each]) for each in measured]
+                    added = (weight * value, weight, 1)
+                    totals[each] = [total + more for total, more in zip(totals[each], added, strict=True)]
+    return [Mean(name, total / weight if weight else None, int(rows)) for name, (total, weight, rows) in totals.items()]
 
 
 def show(means: list[Mean]) -> None:
@@ -114,16 +104,11 @@ def show(means: list[Mean]) -> None:
     Console(stderr=True, width=None if sys.stderr.isatty() else 100).print(table)
 
 
-def _lacks(given: Answered, row: Row) -> list[str]:
-    known = {"should_abstain": given.unanswerable(row.refusal, row.context), "truncated": given.truncated}
-    return [field for field, value in known.items() if value is None]
-
-
-def _line(name: str, given: Answered, row: Row, marks: dict[str, float | None]) -> dict[str, Any]:
+def _line(name: str, given: Answered, row: Row, values: dict[str, float | None]) -> dict[str, Any]:
     supports = sentences_faithfulness(given.query, given.context, given.answer)
     return {
         "id": name,
-        "metrics": marks,
+        "metrics": values,
         "abstained": row.abstained,
         "support": faithfulness(given.query, given.context, given.answer),
         "sentences": [{"text": text, "support": support} for text, support in supports],
@@ -133,29 +118,25 @@ def _line(name: str, given: Answered, row: Row, marks: dict[str, float | None]) 
 
 
 def _read(source: str) -> Iterator[tuple[str, Answered]]:
-    """The rows with their ids. UserError for what is none."""
-    empty = True
+    """The rows with their ids. Raises UserError for a line that is not one, and if there is none."""
+    where = ""
     for path in expand(source):
         for number, line in read_lines(path):
-            empty = False
             where = f"{path.name}:{number}"
             try:
-                given = Answered.model_validate(orjson.loads(line))
-            except orjson.JSONDecodeError as error:
-                raise UserError(f"{where}: no JSON: {error}", WRITE) from None
+                given = Answered.model_validate_json(line)
             except ValidationError as error:
                 first = error.errors()[0]
-                field = first["loc"][0] if first["loc"] else "the line"
-                wrong = "is missing" if first["type"] == "missing" else f"is not {KINDS.get(str(field), 'an object')}"
-                raise UserError(f"{where}: {field} {wrong}", WRITE) from None
+                field = ".".join(str(each) for each in first["loc"][:1]) or "the line"
+                raise UserError(f"{where}: {field}: {first['msg']}", WRITE) from None
             yield (where if given.id is None else str(given.id)), given
-    if empty:
+    if not where:
         raise UserError(f"{source}: no rows", WRITE)
 
 
 @contextmanager
-def _lines(out: Path | None) -> Iterator[BinaryIO]:
-    """Where lines go. A file takes its name when all are written, so that what is there is whole."""
+def _output(out: Path | None) -> Iterator[BinaryIO]:
+    """Where lines go. A file gets its name when all are written, so that it is never half of them."""
     if out is None:
         yield sys.stdout.buffer
         return

@@ -115,14 +115,14 @@ def test_what_a_row_does_not_tell_is_not_counted(file):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "answers.jsonl:5: no JSON"),
-        ("[1]", "answers.jsonl:5: the line is not an object"),
-        ('{"query": "a", "context": "b"}', "answers.jsonl:5: answer is missing"),
+        ("{", "answers.jsonl:5: the line: Invalid JSON"),
+        ("[1]", "answers.jsonl:5: the line: Input should be an object"),
+        ('{"query": "a", "context": "b"}', "answers.jsonl:5: answer: Field required"),
         (
             '{"query": "a", "context": ["b", 3], "answer": "c"}',
-            "answers.jsonl:5: context is not a text or a list of texts",
+            "answers.jsonl:5: context: Input should be a valid string",
         ),
-        ('{"query": "a", "context": "b", "answer": "c", "should_abstain": 1}', "should_abstain is not true or false"),
+        ('{"query": "a", "context": "b", "answer": "c", "should_abstain": 1}', "should_abstain: Input should be a valid boolean"),
     ],
 )
 def test_a_line_that_cannot_be_read_is_named_and_nothing_is_left(file, line, message):
