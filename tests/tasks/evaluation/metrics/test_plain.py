@@ -122,7 +122,10 @@ def test_what_a_row_does_not_tell_is_not_counted(file):
             '{"query": "a", "context": ["b", 3], "answer": "c"}',
             "answers.jsonl:5: context: Input should be a valid string",
         ),
-        ('{"query": "a", "context": "b", "answer": "c", "should_abstain": 1}', "should_abstain: Input should be a valid boolean"),
+        (
+            '{"query": "a", "context": "b", "answer": "c", "should_abstain": 1}',
+            "should_abstain: Input should be a valid bool",
+        ),
     ],
 )
 def test_a_line_that_cannot_be_read_is_named_and_nothing_is_left(file, line, message):
