@@ -52,7 +52,7 @@ class Answer(NamedTuple):
     truncated: bool
 
 
-@step(libraries=("bitsandbytes", "jinja2", "peft", "pyarrow", "tokenizers", "torch", "transformers"), grows=("rows",))
+@step(libraries=("bitsandbytes", "jinja2", "peft", "pyarrow", "tokenizers", "torch", "transformers"), rowwise=("rows",))
 def answer(
     config: AnswerConfig,
     *,

@@ -41,7 +41,7 @@ class ScoreConfig(Config):
 @step(
     libraries=("numpy", "pyarrow", "pystemmer", "rapidfuzz", "scipy"),
     resources=LANGUAGE_FILES,
-    grows=("rows", "answers"),
+    rowwise=("rows", "answers"),
 )
 def score(
     config: ScoreConfig, *, rows: Path, answers: Path, earlier: Sequence[Path] = (), out: Path

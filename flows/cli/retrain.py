@@ -83,7 +83,7 @@ def plan(
 ) -> None:
     """Say what would run, why, and what it will take by earlier records; run nothing.
 
-    `fresh`: the artifact is there and whole. `stale`: the step will run. `waits`: an earlier step will run first;
+    `fresh`: the artifact is there and intact. `stale`: the step will run. `waits`: an earlier step will run first;
     should that write the same bytes as before, and no other reason be named, this one stays as it is.
 
     Exits with 0, or with 2 for a mistake such as a misspelt setting; with `--exit-code` also with 1.

@@ -25,7 +25,7 @@ from tasks.engine.inputs import Input
 from tasks.engine.key import Request
 from tasks.engine.make import make
 from tasks.engine.mapper import Mapper, map_serial
-from tasks.engine.plan import Planned, Planner, last_used, look
+from tasks.engine.plan import Planned, Planner, last_used, plan_step
 from tasks.engine.progress import watched_by
 from tasks.engine.step import Config, Step
 from tasks.engine.storage.references import RunLog
@@ -87,7 +87,7 @@ class TaskRunner:
 
     def __call__(self, step: Step, config: Config, *, label: str = "", **inputs: Input | None) -> Artifact:
         request = Request(step, config, inputs, label or step.name)
-        planned = self.fresh.get((request.label, request.key)) or look(request, self.store, self.used)
+        planned = self.fresh.get((request.label, request.key)) or plan_step(request, self.store, self.used)
         fresh = planned.status == "fresh"
         self.on_step(planned, False)
         if self.log and not fresh:

@@ -59,7 +59,7 @@ def _code(old: Payload, new: Payload) -> Iterator[Change]:
     for (before, after), symbols in _take_moved(had, has).items():
         yield Change(kind="moved", name=after, before=before, changed=tuple(map(_symbol, symbols)))
     differing = list(_leaves(had, has))
-    # A name that means another definition now is told only where no text differs: else that is why.
+    # A name that means another definition now is a change of its own only where no text differs.
     edited = [(name, b, a) for name, b, a in differing if not (b and a and b[:HALF] == a[:HALF])]
     by_file: dict[str, dict[str, list[str]]] = {}
     for name, before, after in edited or differing:

@@ -22,7 +22,7 @@ from pathlib import Path
 NOT_IN_KEY = "a file's SHA-256 is the same however it is found, and a link has its file's content"
 
 RACY_NS = 100_000_000  # a file system's clock ticks every 1 to 10 ms; a tenth of a second is safely more
-MOST_BYTES = 64 << 20  # of the database, some 500,000 files; above that it starts anew
+MOST_BYTES = 64 << 20  # of the database, some 500,000 files; a larger one is removed
 
 _Row = tuple[int, int, int, str]  # size, mtime_ns, ctime_ns, digest
 
@@ -49,7 +49,7 @@ def _digests(path: Path | None) -> "Digests":
 class Digests:
     """Digests of files; those asked for are kept in memory, and written for other processes by `commit`.
 
-    The database is a cache: if it is locked, harmed, gone or on a read-only disk, files are read again.
+    The database is a cache: if it is locked, damaged, gone or on a read-only disk, files are read again.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -158,7 +158,7 @@ class Digests:
 
     @contextmanager
     def _tolerant(self) -> Iterator[None]:
-        """Without a database there is only more to read; a harmed one is removed, to start anew."""
+        """Without a database there is only more to read; a damaged one is removed."""
         try:
             yield
         except sqlite3.OperationalError:  # locked, read-only, or a full disk

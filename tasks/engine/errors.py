@@ -44,7 +44,7 @@ class UserError(Exception):
 
 
 class Unreachable(UserError):
-    """A hub or a store that is away just now: the one mistake that time may mend. Runs try again, and plans do not.
+    """A hub or a store that cannot be reached now, and may be later. Runs try again, and plans do not.
 
     `waited`: it was tried again already, in vain.
     """

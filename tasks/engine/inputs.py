@@ -1,6 +1,6 @@
 """What a step is made from: things with a content digest and a place on this machine.
 
-The digest says what it is and enters the key; the place says where it lies just now and never does.
+The digest says what it is and enters the key; the place says where it lies now and never does.
 """
 
 import hashlib
@@ -66,7 +66,7 @@ def sha256_json(value: object) -> str:
 
 
 def leads_out(name: str) -> bool:
-    """Whether a name is no plain relative one, and could lead out of the place that it is looked up in."""
+    """Whether a name is not a plain relative one, and could lead out of the place that it is looked up in."""
     return "\\" in name or "\0" in name or any(part in ("", ".", "..") for part in name.split("/"))
 
 

@@ -37,7 +37,7 @@ class Request:
 
     @property
     def known(self) -> bool:
-        """Whether every input exists, so that the key can be told."""
+        """Whether every input exists, so that the key is known."""
         return all(each is None or each.digest is not None for each in self.inputs.values())
 
     @cached_property
@@ -63,7 +63,7 @@ def identity(config: Config) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A field's value as JSON has it; a set in an order of its own, whatever PYTHONHASHSEED is."""
+    """A field's value as JSON has it; sets are sorted, whatever PYTHONHASHSEED is."""
     match value:
         case Config():
             return identity(value)

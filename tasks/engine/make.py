@@ -1,13 +1,11 @@
 """Make one artifact: take it if it is there, else run the step and publish what it wrote."""
 
 import platform
-import re
 import shutil
 import sys
 import time
 from datetime import UTC, datetime
 from functools import cache, partial
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +65,12 @@ def make(
 
 
 def _may_lend(artifact: Artifact, *, request: Request) -> bool:
-    """Whether the step may take parts from an artifact of its own: from any, unless it declares inputs that grow.
+    """Whether the step may take parts from an artifact of its own: any, unless it declares `rowwise` inputs.
 
-    Then from one that was made just as the request would have it, but for those inputs.
+    Then only one whose payload differs from the request's in nothing but those inputs.
     """
-    grows = request.step.grows
-    return not grows or _less(artifact.record.payload, grows) == _less(request.payload, grows)
+    rowwise = request.step.rowwise
+    return not rowwise or _less(artifact.record.payload, rowwise) == _less(request.payload, rowwise)
 
 
 def _less(payload: Payload, inputs: tuple[str, ...]) -> Payload:
@@ -80,7 +78,7 @@ def _less(payload: Payload, inputs: tuple[str, ...]) -> Payload:
 
 
 def _kept(store: Store, request: Request, out: Path) -> str:
-    """Keep what a step had written when it gave up: a quarantine, say, tells which rows to mend."""
+    """Keep what a step had written when it failed: a quarantine, say, names the rows to correct."""
     if not any(out.iterdir()):
         return ""
     folder = store.root / ".failed" / f"{request.step.name}-{request.key[:8]}"
@@ -120,19 +118,11 @@ def record_of(
 
 @cache
 def _installed() -> dict[str, str]:
-    """Every distribution of this environment and its version.
-
-    Read from the first lines of each METADATA: parsing all of them takes a fifth of a second for some 250.
-    """
-    found = distributions()
-    return dict(sorted(_head(each.read_text("METADATA") or "") or (each.name, each.version) for each in found))
-
-
-def _head(metadata: str) -> tuple[str, str] | None:
-    """Name and version in the head of a METADATA, as long as both stand there once."""
-    head = metadata.partition("\n\n")[0]
-    names, versions = re.findall(r"^Name: *(\S+) *$", head, re.M), re.findall(r"^Version: *(\S+) *$", head, re.M)
-    return (names[0], versions[0]) if len(names) == len(versions) == 1 else None
+    """Every distribution of this environment and its version, by the names of their folders: milliseconds for 250."""
+    folders = [
+        each for place in reversed(sys.path) for each in Path(place).glob("*.dist-info")
+    ]  # the first place counts
+    return dict(sorted(dict(each.stem.rsplit("-", 1) for each in folders if "-" in each.stem).items()))
 
 
 def _origin(given: Input | None) -> Origin | None:

@@ -152,7 +152,7 @@ class Parts:
         note = folder / "note.json"
         note.with_suffix(".new").write_bytes(orjson.dumps({"facts": facts, "files": digests}))
         note.with_suffix(".new").rename(note)
-        # Facts as JSON has them, so that a new part and one that was read again are alike.
+        # Facts as JSON has them, so that a new part and one that was read again are equal.
         return Part(name, given, orjson.loads(orjson.dumps(facts)), {each: folder / each for each in files}, digests)
 
     def _finder(self, function: Callable[..., Result]) -> Callable[[str], Part | None]:

@@ -88,7 +88,7 @@ class Planner:
         self._used = last_used(self.store, self.name)
 
     def __call__(self, step: Step, config: Config, *, label: str = "", **inputs: Input | None) -> Artifact | Pending:
-        planned = look(Request(step, config, inputs, label or step.name), self.store, self._used)
+        planned = plan_step(Request(step, config, inputs, label or step.name), self.store, self._used)
         self.steps.append(planned)
         return planned.artifact or Pending(planned.label, planned.share, step.parts)
 
@@ -102,8 +102,8 @@ class Planner:
         return all(each.status == "fresh" for each in self.steps)
 
 
-def look(request: Request, store: Store, used: Used | None = None) -> Planned:
-    """Whether the request's artifact is whole, and if not, what changed since the last one like it."""
+def plan_step(request: Request, store: Store, used: Used | None = None) -> Planned:
+    """Whether the request's artifact is intact, and if not, what changed since the last one of its label."""
     step = request.step
     pending = {name: each for name, each in request.inputs.items() if isinstance(each, Pending)}
     problem = None if pending else store.problem(step.name, request.key)
@@ -141,15 +141,15 @@ def _baseline(request: Request, store: Store, used: Used) -> tuple[Artifact | No
     found = store.open(last["step"], last["key"]) if last and last["step"] == request.step.name else None
     if found and found.has_record:
         return found, False
-    alike = [each for each in store.all(request.step.name) if each.record.label == request.label]
-    return (alike[-1] if alike else None), bool(last and request.known and last["key"] == request.key)
+    same_label = [each for each in store.all(request.step.name) if each.record.label == request.label]
+    return (same_label[-1] if same_label else None), bool(last and request.known and last["key"] == request.key)
 
 
 def _share(step: Step, found: tuple[Change, ...], pending: Mapping[str, Pending]) -> float:
     """The part of the work that is to be done: less than all where only inputs changed, and those in part."""
     parts = {**{each.name: each.share for each in found}, **{name: each.share for name, each in pending.items()}}
     in_part = step.takes("earlier") and all(each.kind == "input" for each in found)
-    if not parts or not in_part or (step.grows and set(parts) - set(step.grows)):
+    if not parts or not in_part or (step.rowwise and set(parts) - set(step.rowwise)):
         return 1.0
     return max(parts.values())
 
@@ -159,8 +159,8 @@ def _most_complete(before: Artifact, store: Store) -> Artifact:
     label, most = before.record.label, _done(before.record)
     if most > 0.5:  # the newest, then: machines change
         return before
-    alike = [each for each in store.all(before.step) if each.record.label == label]
-    return max(alike, key=lambda each: _done(each.record), default=before)
+    same_label = [each for each in store.all(before.step) if each.record.label == label]
+    return max(same_label, key=lambda each: _done(each.record), default=before)
 
 
 def _cost(record: Record, share: float) -> tuple[float, float]:

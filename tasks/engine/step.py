@@ -69,7 +69,7 @@ class Step:
     not take None must not be None. `parts` names the folders of the output that a later step may take as an input of
     its own: ``dataset["train"]``.
 
-    `grows` names inputs of which each row of the output depends on its own row alone. Such a step is given, as
+    `rowwise` names inputs of which each row of the output depends on its own row alone. Such a step is given, as
     ``earlier``, only artifacts whose key differs in nothing but those inputs: what it finds there for a row is the
     answer for that row, and needs no further proof. Any other step must tell by itself what still holds.
     """
@@ -78,7 +78,7 @@ class Step:
     function: Callable[..., dict[str, float] | None]
     libraries: tuple[str, ...] = ()
     resources: tuple[str, ...] = ()
-    grows: tuple[str, ...] = ()
+    rowwise: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
 
     def __call__(self, config: Config, **inputs: Any) -> dict[str, float] | None:
@@ -130,12 +130,12 @@ def step(
     *,
     libraries: tuple[str, ...] = (),
     resources: tuple[str, ...] = (),
-    grows: tuple[str, ...] = (),
+    rowwise: tuple[str, ...] = (),
     parts: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., dict[str, float] | None]], Step]:
     """Make a function a step; see `Step` for the arguments."""
 
     def wrap(function: Callable[..., dict[str, float] | None]) -> Step:
-        return Step(function.__name__, function, libraries, resources, grows, parts)
+        return Step(function.__name__, function, libraries, resources, rowwise, parts)
 
     return wrap

@@ -3,7 +3,7 @@
 from flows.pipeline import pipeline
 from tasks.engine.key import Request
 from tasks.engine.make import make
-from tasks.engine.plan import look
+from tasks.engine.plan import plan_step
 
 
 def run(project, *labels: str):
@@ -12,7 +12,7 @@ def run(project, *labels: str):
 
     def each(step, config, *, label="", **inputs):
         request = Request(step, config, inputs, label or step.name)
-        planned = look(request, store)
+        planned = plan_step(request, store)
         if planned.status != "fresh":
             assert request.label in labels, f"{request.label}: {planned.why}"
         made[request.label], _ = make(request, store, why=planned.why, before=planned.before)

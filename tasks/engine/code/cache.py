@@ -56,7 +56,7 @@ def _sources(folder: str) -> Iterator[tuple[str, int, int, int, int]]:
 
 
 def _read(path: Path | None, state: str) -> dict[str, Code]:
-    """What the cache has for these files; nothing if they changed, or the cache is gone or harmed."""
+    """What the cache has for these files; nothing if they changed, or the cache is gone or damaged."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         cached = orjson.loads(path.read_bytes()) if path else {}
         digest = cached.pop("digest")

@@ -13,7 +13,7 @@ from tasks.engine.errors import UserError
 from tasks.engine.inputs import Files, HubModel, Local
 from tasks.engine.key import Request
 from tasks.engine.make import make
-from tasks.engine.plan import Pending, Planner, last_used, look
+from tasks.engine.plan import Pending, Planner, last_used, plan_step
 from tasks.engine.record import Change, Reason, Record, Shards
 from tasks.engine.storage.store import Store
 
@@ -70,7 +70,7 @@ def shards(tmp_path, store):
 )
 def test_shards_are_told_by_number_and_their_rows_by_count(shards, store, edit, changed, total, rows):
     before, _ = make(shards(SHARDS), store)
-    planned = look(shards(edit(SHARDS)), store)
+    planned = plan_step(shards(edit(SHARDS)), store)
     (change,) = planned.changes
     assert (change.kind, change.name, change.shards) == (
         "input",
@@ -84,18 +84,18 @@ def test_shards_are_told_by_number_and_their_rows_by_count(shards, store, edit, 
 
 def test_shards_that_went_or_moved_cost_nothing(shards, store):
     make(shards(SHARDS), store)
-    planned = look(shards(SHARDS[:-2]), store)
+    planned = plan_step(shards(SHARDS[:-2]), store)
     (change,) = planned.changes
     assert change.shards == Shards(changed=0, removed=2, total=18)
     assert (change.rows_added, change.rows_removed, planned.share) == (0, 6, 0)
-    (change,) = look(shards([SHARDS[1], SHARDS[0], *SHARDS[2:]]), store).changes
+    (change,) = plan_step(shards([SHARDS[1], SHARDS[0], *SHARDS[2:]]), store).changes
     assert (change.reordered, change.shards, change.share) == (True, None, 0)
 
 
 def test_an_earlier_input_that_is_gone_is_no_obstacle(shards, store):
     make(shards(SHARDS), store)
     shutil.rmtree(store.root / "cut")
-    planned = look(shards(["x", *SHARDS[1:]]), store)
+    planned = plan_step(shards(["x", *SHARDS[1:]]), store)
     assert planned.changes == (Change(kind="input", name="rows"),)
     assert planned.share == 1
 
@@ -103,7 +103,7 @@ def test_an_earlier_input_that_is_gone_is_no_obstacle(shards, store):
 def test_what_waits_costs_the_share_of_what_it_waits_for(shards, store):
     before, _ = make(shards(SHARDS), store)
     waits = Request(count, Config(), {"rows": Pending("cut", 0.25)}, "count")
-    planned = look(waits, store)
+    planned = plan_step(waits, store)
     assert (planned.status, planned.why, planned.share) == ("waits", Reason(needs=("cut",)), 0.25)
     assert planned.seconds == pytest.approx(before.record.seconds / 4, abs=6e-4)
 
@@ -117,7 +117,7 @@ def base(tmp_path):
 
 
 def change_of(store, base) -> Change:
-    (change,) = look(Request(load, Config(), {"base": base}, "load"), store).changes
+    (change,) = plan_step(Request(load, Config(), {"base": base}, "load"), store).changes
     return change
 
 
@@ -154,7 +154,7 @@ def test_a_record_that_is_harmed_is_not_compared_with(store, base):
     for position in range(0, len(whole), 97):
         path.unlink()
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
-        planned = look(Request(load, Config(), {"base": Local(base)}, "load"), store, last_used(store))
+        planned = plan_step(Request(load, Config(), {"base": Local(base)}, "load"), store, last_used(store))
         assert planned.why == Reason(state="corrupt", problem="record.json has other content than was published")
 
 

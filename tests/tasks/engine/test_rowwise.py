@@ -1,4 +1,4 @@
-"""A step that grows is given what was made in the same way from other rows, and nothing else."""
+"""A step with rowwise inputs is given what was made in the same way from other rows, and nothing else."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ class Loudness(Config):
     times: int = 1
 
 
-@step(grows=("rows",))
+@step(rowwise=("rows",))
 def shout(config: Loudness, *, rows: Path, how: Path, earlier: list[Path], out: Path) -> dict[str, float]:
     known: dict[str, str] = {}
     for folder in earlier:
