@@ -108,7 +108,7 @@ def record_of(
         before=before.key if before else None,
         adopted=adopted,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        measured=measured,
+        measured={name: value for name, value in measured.items() if value is not None},
         made_by={"user": process.user, "host": process.host, **(run or {})},
         python=sys.version.split()[0],
         platform=platform.platform(),
