@@ -35,7 +35,7 @@ def once(config: Config, *, rows: list[Path], out: Path) -> None:
 def asked_by_eight(config: Config, *, rows: list[Path], out: Path) -> None:
     """Takes half a second from when eight processes have come to ask for it, however long those take to start."""
     note(rows[0], "runs.log", "asked_by_eight")
-    wait_until(lambda: len(noted(rows[0], "asked.log")) == 8, 100)
+    wait_until(lambda: len(noted(rows[0], "asked.log")) == 8)
     time.sleep(0.5)
     (out / "copy.txt").write_bytes(rows[0].read_bytes())
 
