@@ -46,7 +46,7 @@ class Search(Config):
     engine: Engine = Field(
         "grid",
         description="grid: every combination of the values is a trial. optuna: so many trials as `trials` says, each "
-        "chosen by the held-out losses of those before it; needs reground[optuna].",
+        "chosen by the held-out losses of those before it.",
     )
     trials: PositiveInt | None = Field(None, description="How many trials optuna makes.")
     seed: NonNegativeInt = Field(0, description="Of optuna's choices: another seed begins with other trials.")

@@ -9,7 +9,6 @@ different when they are made again, as on a GPU, and a trial that failed and no 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from itertools import islice
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -83,21 +82,19 @@ def distinct(search: Search) -> list[list[Trial]]:
     Of a range these are its ends, while other settings are at their first. Raises UserError for all that is wrong with
     the search, as far as it is known before a trial has run.
     """
-    if not find_spec("optuna"):
-        raise UserError("a sweep needs Optuna, which is not installed", "run `make install`, or pip install optuna")
     if not search.varied:
         raise UserError("a sweep needs a setting with two values or more", f"--set {EXAMPLE}")
     if search.engine == "grid":
         return [list(_grid(search))]
     if search.trials is None:
         raise UserError("engine optuna needs a number of trials", "add it, e.g. --engine optuna --trials 12")
-    for name, each in search.over.items():
-        if isinstance(each, Range) and type(_current(search.config, name)) not in MAY_BE_NUMBERS:
+    for name, each in _ranges(search).items():
+        if type(_current(search.config, name)) not in MAY_BE_NUMBERS:
             raise UserError(f"{name} is no number, and {each} is a range", "list its values, with commas between")
     return [
-        [Trial.of(search, number, _first(search) | {name: value}) for number, value in enumerate(values, start=1)]
-        for name in search.varied
-        for values in [_ends(search.over[name])]
+        [Trial.of(search, number, _first(search) | {name: value}) for number, value in enumerate(_ends(each), start=1)]
+        for name, each in search.over.items()
+        if name in search.varied
     ]
 
 
@@ -137,11 +134,14 @@ def plans(trials: Sequence[Trial], *, may_repeat: bool = False) -> list[TrialPla
 
 def scales(search: Search) -> list[str]:
     """For people, how each range is tried: `train.learning_rate from 1e-05 to 0.001 on a log scale`."""
-    found = {name: each for name, each in search.over.items() if isinstance(each, Range)}
     return [
         f"{name} from {each.low:g} to {each.high:g} on a {'log' if _is_log(each) else 'linear'} scale"
-        for name, each in found.items()
+        for name, each in _ranges(search).items()
     ]
+
+
+def _ranges(search: Search) -> dict[str, Range]:
+    return {name: each for name, each in search.over.items() if isinstance(each, Range)}
 
 
 def _grid(search: Search) -> Iterator[Trial]:
@@ -152,14 +152,12 @@ def _grid(search: Search) -> Iterator[Trial]:
     if search.trials is not None or search.seed:
         what = "trials and seed are for optuna; a grid has a trial for every combination"
         raise UserError(what, f"leave them out, {instead}")
-    for name, each in search.over.items():
-        if isinstance(each, Range):
-            raise UserError(f"{name}={each} is a range, and a grid has values", f"list them, {instead}")
-    indices = {name: range(len(_ends(each))) for name, each in search.over.items()}
-    study = _study(optuna.samplers.GridSampler(indices))
-    space = {name: optuna.distributions.CategoricalDistribution(each) for name, each in indices.items()}
+    for name, each in _ranges(search).items():
+        raise UserError(f"{name}={each} is a range, and a grid has values", f"list them, {instead}")
+    indices = {name: range(len(_ends(search.over[name]))) for name in search.varied}
+    study, space = _study(optuna.samplers.GridSampler(indices)), _space(search)
     asked = [study.ask(space).params for _ in range(prod(map(len, indices.values())))]
-    asked.sort(key=lambda params: [params[name] for name in search.over])
+    asked.sort(key=lambda params: [params[name] for name in search.varied])
     for number, params in enumerate(asked, start=1):
         yield Trial.of(search, number, _chosen(search, params))
 
@@ -198,16 +196,15 @@ def _space(search: Search) -> "dict[str, BaseDistribution]":
     """A list is tried by its indices, because Optuna keeps no values that are lists."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    found: dict[str, BaseDistribution] = {}
-    for name in search.varied:
-        each = search.over[name]
+    def of(name: str, each: Range | Sequence[Any]) -> "BaseDistribution":
         if not isinstance(each, Range):
-            found[name] = CategoricalDistribution(range(len(each)))
-        elif isinstance(_current(Trial.of(search, 0, _first(search)).config, name), int):
-            found[name] = IntDistribution(int(each.low), int(each.high), log=_is_log(each))
-        else:
-            found[name] = FloatDistribution(each.low, each.high, log=_is_log(each))
-    return found
+            return CategoricalDistribution(range(len(each)))
+        if isinstance(_current(first, name), int):
+            return IntDistribution(int(each.low), int(each.high), log=_is_log(each))
+        return FloatDistribution(each.low, each.high, log=_is_log(each))
+
+    first = Trial.of(search, 0, _first(search)).config
+    return {name: of(name, search.over[name]) for name in search.varied}
 
 
 def _is_log(each: Range) -> bool:
@@ -217,15 +214,15 @@ def _is_log(each: Range) -> bool:
 
 def _chosen(search: Search, params: Settings) -> dict[str, Any]:
     """The value of each setting for what a sampler proposes: indices into lists, and numbers."""
-    return {name: _value(each, params.get(name, 0)) for name, each in search.over.items()}
 
+    def value(each: Range | Sequence[Any], proposed: Any) -> Any:
+        if not isinstance(each, Range):
+            return each[proposed]
+        if isinstance(proposed, int):
+            return proposed
+        return min(max(float(f"{proposed:.{DIGITS}g}"), each.low), each.high)
 
-def _value(each: Range | Sequence[Any], proposed: Any) -> Any:
-    if not isinstance(each, Range):
-        return each[proposed]
-    if isinstance(proposed, int):
-        return proposed
-    return min(max(float(f"{proposed:.{DIGITS}g}"), each.low), each.high)
+    return {name: value(each, params.get(name, 0)) for name, each in search.over.items()}
 
 
 def _ends(each: Range | Sequence[Any]) -> Sequence[Any]:

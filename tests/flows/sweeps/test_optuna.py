@@ -2,14 +2,13 @@
 
 import math
 import shutil
-import sys
 
 import pytest
 
 from flows.config import TINY, load
 from flows.sweeps.outcome import Row
 from flows.sweeps.search import Range, Search, values
-from flows.sweeps.trials import AT_RANDOM, distinct, preview, proposed, scales
+from flows.sweeps.trials import AT_RANDOM, preview, proposed, scales
 from tasks.engine.errors import UserError
 from tests.flows.conftest import Project, lay
 from tests.tasks.tiny import toy_base
@@ -79,13 +78,6 @@ def test_what_optuna_or_the_grid_cannot_do_is_refused_with_a_remedy(tmp_path, se
     with pytest.raises(UserError) as refused:
         preview(search(*settings, **({"config": load(TINY, [f"store={tmp_path}"])} | others)))
     assert says in str(refused.value) and refused.value.remedy
-
-
-@pytest.mark.parametrize("engine", ["grid", "optuna"])
-def test_without_optuna_the_extra_is_named(monkeypatch, engine):
-    monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(UserError, match=r"reground\[optuna\]"):
-        distinct(search(RANK, engine=engine, trials=None))
 
 
 def test_the_same_seed_and_losses_lead_to_the_same_trials_and_more_trials_go_on_from_there():
