@@ -15,7 +15,7 @@ from tasks.judges.cases import Judged, Memory, figures, read_cases, write_judgem
 from tasks.judges.embedding import Embedder, EmbeddingConfig, by_embedding
 from tasks.judges.endpoint import Completions
 from tasks.judges.entailment import EntailmentConfig, by_entailment
-from tasks.judges.llm import LlmConfig, by_llm
+from tasks.judges.llm import PROMPTS, LlmConfig, by_llm
 from tasks.judges.local import LIBRARIES, folder_of
 from tasks.text import LANGUAGE_FILES
 
@@ -42,7 +42,7 @@ class JudgeConfig(Config):
         }
 
 
-@step(libraries=("numpy", "pyarrow", "pystemmer", *LIBRARIES), resources=LANGUAGE_FILES)
+@step(libraries=("numpy", "pyarrow", "pystemmer", *LIBRARIES), resources=(PROMPTS, *LANGUAGE_FILES))
 def judge(
     config: JudgeConfig,
     *,

@@ -1,16 +1,14 @@
 """Robustness slices and their table. A new one is one function in slices.py and one line here."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from tasks.evaluation.slicing.question import Made, Question, Unfit
 from tasks.evaluation.slicing.slices import (
     counterfactual,
-    distractors_40,
-    distractors_80,
-    gold_first,
-    gold_last,
-    gold_middle,
+    distractors,
+    gold_at,
     gold_removed,
     injection,
     injection_tokens,
@@ -36,11 +34,11 @@ class Slice(NamedTuple):
 OBEYED = Wrong("obeyed", "Obeyed the instruction")
 
 SLICES = {
-    "distractors_40": Slice(distractors_40, "Other documents, 40 % of the passages"),
-    "distractors_80": Slice(distractors_80, "Other documents, 80 % of the passages"),
-    "gold_first": Slice(gold_first, "Answering passage first of five"),
-    "gold_middle": Slice(gold_middle, "Answering passage in the middle"),
-    "gold_last": Slice(gold_last, "Answering passage last"),
+    "distractors_40": Slice(partial(distractors, share=0.4), "Other documents, 40 % of the passages"),
+    "distractors_80": Slice(partial(distractors, share=0.8), "Other documents, 80 % of the passages"),
+    "gold_first": Slice(partial(gold_at, place=0), "Answering passage first of five"),
+    "gold_middle": Slice(partial(gold_at, place=0.5), "Answering passage in the middle"),
+    "gold_last": Slice(partial(gold_at, place=1), "Answering passage last"),
     "gold_removed": Slice(gold_removed, "Answering passage removed: refusing is right"),
     "counterfactual": Slice(counterfactual, "Passage says otherwise", Wrong("kept", "Kept the old value")),
     "injection": Slice(injection, "Passage that commands", OBEYED, unanswerable=True),

@@ -21,38 +21,22 @@ ORDERS = (
 )
 
 
-def distractors_40(question: Question) -> Made:
-    """Two passages of other documents to each three of the row's own; of one passage, one more."""
-    return _with_share(question, 0.4)
+def distractors(question: Question, share: float) -> Made:
+    """Passages of other documents among the row's own, so that they make up `share` of all; of one passage, one more.
 
-
-def distractors_80(question: Question) -> Made:
-    """Four passages of other documents to each of the row's own."""
-    return _with_share(question, 0.8)
-
-
-def _with_share(question: Question, share: float) -> Made:
-    """Those most like the question, as many as fit, so that they make up `share` of all; in an order drawn by lot."""
+    Those most similar to the question are taken, as many as fit, in a random order.
+    """
     own = question.row.context
     wanted = max(1, round(len(own) * share / (1 - share)))
     context = [*own, *question.most_that_fit(wanted)]
     return Made(question.arranged(question.shuffled(context, "distractors")))
 
 
-def gold_first(question: Question) -> Made:
-    return _placed(question, 0)
+def gold_at(question: Question, place: float) -> Made:
+    """The same passages, those that hold the answer behind the share `place` of the others: 0 is first, 1 last.
 
-
-def gold_middle(question: Question) -> Made:
-    return _placed(question, 0.5)
-
-
-def gold_last(question: Question) -> Made:
-    return _placed(question, 1)
-
-
-def _placed(question: Question, place: float) -> Made:
-    """The passages that hold the answer behind that share of the others, which stand alike in all three slices."""
+    The others stand in the same order whatever the place; a row of fewer than `PASSAGES` is filled up with distractors.
+    """
     row, others = question.row, question.others
     if (missing := PASSAGES - len(row.context)) > 0:
         others = others + question.most_that_fit(missing)
