@@ -25,7 +25,7 @@ Name = TypeVar("Name", bound=Hashable)
 
 
 class AnswerConfig(Config):
-    """Greedy answers, in batches of like length."""
+    """Greedy answers, in batches of similar length."""
 
     max_new_tokens: PositiveInt = Field(64, description="An answer is cut off after so many tokens.")
     # Not RUNTIME: a row's numbers differ in their last bits with the batch that it is in, and so may its answer.
@@ -67,8 +67,8 @@ def answer(
     """Answer every row of the folder `rows` with `base`, or with `adapter` on it: beside its weights, as in training,
     or merged into them, as in service.
 
-    A prompt that `earlier` answers hold keeps its answer; the model is asked the others alone. A killed run goes on
-    behind its last whole batch, and its batches stay as they would have been.
+    A prompt that is in `earlier` answers keeps its answer; the model answers only the others. A killed run continues
+    after its last complete batch, with the same batches as without the interruption.
 
     Writes out/answers.arrow, a row for a row: id, prompt (its digest), answer, tokens (int32), truncated (bool).
     Returns how many rows were taken over and how many generated, and on a GPU for how many seconds it was held.
@@ -85,7 +85,7 @@ def answer(
     taken = _taken_over(earlier, set(digests))
     new = {digest: each for digest, each in zip(digests, encoded, strict=True) if digest not in taken}
     journal = Journal(work / "answers.jsonl")
-    answers = {digest: Answer(*told) for batch in journal.records for digest, *told in batch} | taken
+    answers = {digest: Answer(*fields) for batch in journal.records for digest, *fields in batch} | taken
     gpu_seconds = 0.0
     if unanswered := sum(digest not in answers for digest in new):
         began = time.monotonic()
@@ -120,7 +120,7 @@ def answer(
 
 
 def _digest(prompt: "np.ndarray") -> str:
-    """What names a prompt: all that the model is given. 128 bits of SHA-256, hexadecimal."""
+    """Digest of all token ids that the model is given: 128 bits of SHA-256, hexadecimal."""
     return hashlib.sha256(prompt.astype("<i4").tobytes()).hexdigest()[:32]
 
 
@@ -156,8 +156,8 @@ def generate_batches(
 ) -> Iterator[dict[Name, Answer]]:
     """The model's greedy answers to prompts, given as token ids under any names; a batch at a time.
 
-    Batches are cut from all the prompts, and then what is `done` is left out, so that those which are left whole
-    give the same answers as if none were done.
+    Batches are cut from all the prompts and only then is what is `done` left out, so that a complete batch gives the
+    same answers whether or not others are done.
 
     Raises UserError for a prompt beyond the model's window, and if the GPU has too little memory for a batch.
     """
@@ -203,18 +203,18 @@ def _generate(model: Any, prompt: Prompt, prompts: "list[np.ndarray]") -> list[A
         padded[row, width - len(ids) :] = torch.from_numpy(ids)
         mask[row, width - len(ids) :] = 1
     with inference(model):
-        made = model.generate(input_ids=padded.to(model.device), attention_mask=mask.to(model.device))
-    return [_answer(tokens, prompt) for tokens in made[:, width:].tolist()]
+        generated = model.generate(input_ids=padded.to(model.device), attention_mask=mask.to(model.device))
+    return [_answer(tokens, prompt) for tokens in generated[:, width:].tolist()]
 
 
 def _answer(tokens: list[int], prompt: Prompt) -> Answer:
     end = next((place for place, token in enumerate(tokens) if token in prompt.stop_ids), None)
-    said = tokens[:end]
-    return Answer(prompt.decode(said), len(said), truncated=end is None)
+    kept = tokens[:end]
+    return Answer(prompt.decode(kept), len(kept), truncated=end is None)
 
 
 def _batches(prompts: "Mapping[Name, np.ndarray]", room: int, batch_tokens: int) -> Iterator[list[Name]]:
-    """Names of prompts of like length, the longest first, so that a batch too big for the memory fails at once."""
+    """Names of prompts of similar length, the longest first, so that a batch too big for the memory fails at once."""
     batch: list[Name] = []
     width = 0
     for name, ids in sorted(prompts.items(), key=lambda each: -len(each[1])):

@@ -11,7 +11,7 @@ from tasks.engine import Config, step
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import Local
 from tasks.engine.key import identity
-from tasks.judges.cases import Judged, Memory, figures, read_cases, write_judgements
+from tasks.judges.cases import JudgeResult, Memory, figures, read_cases, write_judgements
 from tasks.judges.embedding import Embedder, EmbeddingConfig, by_embedding
 from tasks.judges.endpoint import Completions
 from tasks.judges.entailment import EntailmentConfig, by_entailment
@@ -57,15 +57,15 @@ def judge(
 ) -> dict[str, float]:
     """Have base's and tuned's answers to `rows` judged by the models that are given, and by `config.llm` if it is on.
 
-    What `earlier` artifacts hold of the same judge, question, context and answer is taken over, and what a killed run
-    had finished is not done again; a language model is sent no request twice.
+    Judgements of the same judge, question, context and answer are taken over from `earlier` artifacts and from a killed
+    run; no request is sent to a language model twice.
 
     Writes judgements.arrow: id, system (base or tuned), judge, score (null if there is none), reason (why there is
     none), digest; completions.arrow: what a language model replied; and judge.json: per judge each system's mean
     with its 95 % interval, rows, missing rate, and the paired difference; the model, the prompt's hash, the cost.
 
     Raises UserError if no judge is on, for a model that cannot be used, for a wrong API key, and if an endpoint gives
-    no judgement at all. Single judgements that do not come are missing, never 0.
+    no judgement at all. A judgement that does not come is missing, never 0.
     """
     if embedding_model is None and entailment_model is None and config.llm.model is None:
         raise UserError("no judge is on", "name judge.embedding.model, judge.entailment.model or judge.llm.model")
@@ -76,7 +76,7 @@ def judge(
         )
     cases = read_cases(rows, base_answers, tuned_answers)
     memory, completions = Memory(work, earlier), Completions(work, earlier)
-    found: list[Judged] = []
+    found: list[JudgeResult] = []
     embed = cache(partial(Embedder, embedding_model, config.embedding)) if embedding_model else None
     if embedding_model and embed:
         found += by_embedding(config.embedding, embedding_model, embed, cases, memory)
@@ -88,7 +88,7 @@ def judge(
         found += by_model
     completions.write(out)  # those carried on, if no language model judged today
     write_judgements(out / "judgements.arrow", cases, found)
-    told = {
+    summary = {
         "rows": len(cases) // 2,
         "judges": [
             {"judge": each.judge, **each.about, **figures(cases, each, resamples=config.resamples, seed=config.seed)}
@@ -97,5 +97,5 @@ def judge(
         "cost": cost,
         "settings": identity(config),
     }
-    (out / "judge.json").write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
+    (out / "judge.json").write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
     return {"judgements_taken_over": memory.taken_over, "judgements_made": memory.made, **cost}

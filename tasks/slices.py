@@ -15,7 +15,7 @@ from tasks.data.dataset.vocabulary import read_vocabulary
 from tasks.data.triplets import Triplet, TripletWriter, read_triplets, refusal_of
 from tasks.engine import Config, step
 from tasks.engine.errors import UserError
-from tasks.evaluation.slicing import SLICES, Made, Question, Slice, Unfit
+from tasks.evaluation.slicing import SLICES, Question, Slice, SliceRow, Unfit
 from tasks.evaluation.slicing.question import Nearest, draw, holding
 from tasks.prompts import Prompt, Vocabulary
 from tasks.text import LANGUAGE_FILES
@@ -41,10 +41,10 @@ class SlicesConfig(Config):
 
 
 @dataclass
-class _Slice:
-    """What a slice came to."""
+class _Collected:
+    """The rows of a slice, and how many questions were left out, by reason."""
 
-    made: list[Made] = field(default_factory=list)
+    made: list[SliceRow] = field(default_factory=list)
     added: list[int] = field(default_factory=list)  # passages of each row beyond those that it had untouched
     left_out: Counter[str] = field(default_factory=Counter)
 
@@ -77,12 +77,12 @@ def slices(config: SlicesConfig, *, rows: Path, base: Path, template: Path, out:
     (out / "rows").mkdir()
     for name, slice_ in made.items():
         _write(out / "rows", name, slice_.made, refusal)
-    told = {name: _told(SLICES[name], slice_, prompt) for name, slice_ in made.items()}
+    summaries = {name: _summary(SLICES[name], slice_, prompt) for name, slice_ in made.items()}
     if not any(slice_.made for slice_ in made.values()):
         reasons = Counter(reason for slice_ in made.values() for reason in slice_.left_out.elements())
         why = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(3)) or "there are no rows"
         raise UserError(f"no slice can be made of {rows}: {why}", "add evaluation rows, or raise slices.max_tokens")
-    report = {"slices": told, "settings": config.model_dump()}
+    report = {"slices": summaries, "settings": config.model_dump()}
     (out / "report.json").write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n")
 
 
@@ -112,9 +112,9 @@ def _questions(config: SlicesConfig, rows: Path, prompt: Prompt, refusal: str) -
         yield Question(row, passages.of(at), values.of(at), refusal, prompt, tokens, config.salt)
 
 
-def _make(slice_: Slice, questions: list[Question], most: int) -> _Slice:
+def _make(slice_: Slice, questions: list[Question], most: int) -> _Collected:
     """The first `most` rows that can be made."""
-    found = _Slice()
+    found = _Collected()
     for question in questions:
         if len(found.made) == most:
             break
@@ -131,7 +131,7 @@ def _make(slice_: Slice, questions: list[Question], most: int) -> _Slice:
     return found
 
 
-def _write(folder: Path, name: str, made: list[Made], refusal: str) -> None:
+def _write(folder: Path, name: str, made: list[SliceRow], refusal: str) -> None:
     wrong = SLICES[name].wrong
     files = {name: [each.row for each in made]}
     if wrong:
@@ -143,7 +143,7 @@ def _write(folder: Path, name: str, made: list[Made], refusal: str) -> None:
                     writer.add(row._replace(id=f"{file}:{row.id}"))
 
 
-def _told(slice_: Slice, found: _Slice, prompt: Prompt) -> dict[str, Any]:
+def _summary(slice_: Slice, found: _Collected, prompt: Prompt) -> dict[str, Any]:
     rows = [made.row for made in found.made]
     lengths = prompt.encode_prompts([(row.context, row.query) for row in rows]).lengths
     shares = [added / len(row.context) for added, row in zip(found.added, rows, strict=True)]

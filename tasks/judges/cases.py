@@ -78,7 +78,7 @@ def read_cases(rows: Path, base_answers: Path, tuned_answers: Path) -> list[Case
 
 
 def _case(row: Triplet, context: ContextView, answer: str, refusal: str | None, system: System) -> Case:
-    said = Row(row.query, context, answer, refusal=refusal)
+    measured = Row(row.query, context, answer, refusal=refusal)
     return Case(
         id=row.id,
         document=row.document,
@@ -87,21 +87,21 @@ def _case(row: Triplet, context: ContextView, answer: str, refusal: str | None, 
         context=row.context,
         answer=answer,
         reference=None if row.refusal else row.answer,
-        refused=said.abstained,
-        claims=tuple(said.claims),
+        refused=measured.abstained,
+        claims=tuple(measured.claims),
     )
 
 
 Measure = Callable[[Sequence[Case]], list[Judgement]]
-Told = tuple[Judgement, str | None]
+Digested = tuple[Judgement, str | None]
 
 
-class Judged(NamedTuple):
+class JudgeResult(NamedTuple):
     """What a judge said of each case; of what a local model said, also the digest of all that shaped it."""
 
     judge: str
     about: dict[str, str | None]  # label, model, prompt
-    said: list[Told]  # of each case, in their order
+    said: list[Digested]  # of each case, in their order
 
     @property
     def judgements(self) -> list[Judgement]:
@@ -125,7 +125,7 @@ class Memory:
         self._known |= {digest: Judgement(*said) for batch in self._journal.records for digest, *said in batch}
         self.taken_over = self.made = 0
 
-    def judged(self, judge: str, recipe: object, cases: Sequence[Case], measure: Measure) -> list[Told]:
+    def judged(self, judge: str, recipe: object, cases: Sequence[Case], measure: Measure) -> list[Digested]:
         """The judgement of each case with its digest; `measure` is asked for those that are not known."""
         of_recipe = sha256_json((judge, recipe))
         digests = [case.digest(of_recipe) for case in cases]
@@ -143,7 +143,7 @@ class Memory:
         return [(self._known[digest], digest) for digest in digests]
 
 
-def write_judgements(path: Path, cases: Sequence[Case], judged: Sequence[Judged]) -> None:
+def write_judgements(path: Path, cases: Sequence[Case], judged: Sequence[JudgeResult]) -> None:
     """Write a table with a row per judge and case: id, system, judge, score, reason, digest."""
     rows = [
         (case.id, case.system, each.judge, judgement.score, judgement.reason, digest)
@@ -156,7 +156,7 @@ def write_judgements(path: Path, cases: Sequence[Case], judged: Sequence[Judged]
     write_table(path, {name: (kinds.get(name, "string"), each) for name, each in zip(names, columns, strict=True)})
 
 
-def figures(cases: Sequence[Case], judged: Judged, *, resamples: int, seed: int) -> dict[str, Any]:
+def figures(cases: Sequence[Case], judged: JudgeResult, *, resamples: int, seed: int) -> dict[str, Any]:
     """{"base": …, "tuned": …, "difference": …}, over source documents, rounded to 6 digits.
 
     A system has value, low and high (95 %), rows and documents that count, inapplicable (how many), missing (how many),
@@ -169,18 +169,18 @@ def figures(cases: Sequence[Case], judged: Judged, *, resamples: int, seed: int)
 
     half = len(cases) // 2  # base and tuned, the same rows in the same order
     codes = cluster_codes([case.document for case in cases[:half]])
-    said = dict(zip(SYSTEMS, (judged.judgements[:half], judged.judgements[half:]), strict=True))
-    values = {system: _values(each) for system, each in said.items()}
+    judgements = dict(zip(SYSTEMS, (judged.judgements[:half], judged.judgements[half:]), strict=True))
+    values = {system: _values(each) for system, each in judgements.items()}
     change = values["tuned"] - values["base"]  # NaN where one of them is
     sums = [weighted_sums(column, np.ones(half), codes) for column in (*values.values(), change)]
     drawn = np.split(bootstrap(np.concatenate(sums, axis=1), resamples=resamples, seed=seed), len(sums), axis=1)
     means = [_mean(estimate(*each)) for each in zip(sums, drawn, strict=True)]
-    told: dict[str, Any] = {
-        system: mean | _counted(values[system], codes) | _reasons(said[system])
+    systems: dict[str, Any] = {
+        system: mean | _counted(values[system], codes) | _reasons(judgements[system])
         for system, mean in zip(SYSTEMS, means[:2], strict=True)
     }
     compared = means[2] | _counted(change, codes)
-    return told | {"difference": compared if compared["rows"] else None}
+    return systems | {"difference": compared if compared["rows"] else None}
 
 
 def _values(judgements: Sequence[Judgement]) -> "Floats":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from tasks.engine.errors import UserError
-from tasks.judges.cases import Case, Judged, Judgement, Memory
+from tasks.judges.cases import Case, Judgement, JudgeResult, Memory
 from tasks.judges.local import Loaded, LocalModelConfig, by_length, load, recipe
 from tasks.models.model import inference
 from tasks.text import sentences
@@ -68,10 +68,10 @@ class Embedder:
 
 def by_embedding(
     config: EmbeddingConfig, folder: Path, embed: Callable[[], Embedder], cases: Sequence[Case], memory: Memory
-) -> list[Judged]:
+) -> list[JudgeResult]:
     """Relevance and similarity of each case; `embed` loads the model, if there is something new to judge."""
     return [
-        Judged(
+        JudgeResult(
             judge,
             {"label": label, "model": folder.name, "prompt": None},
             memory.judged(judge, recipe(measure, folder, config), cases, partial(_new, measure, embed)),
@@ -138,11 +138,12 @@ def _pooling(folder: Path) -> str:
         )
     if "Pooling" not in places:
         return "mean"
-    told = orjson.loads((folder / places["Pooling"] / "config.json").read_bytes())
-    modes = [name.removeprefix("pooling_mode_") for name, on in told.items() if on is True]
-    modes = (
-        [told["pooling_mode"]] if "pooling_mode" in told else [m for m in modes if m.endswith(("_token", "_tokens"))]
-    )
+    pooling = orjson.loads((folder / places["Pooling"] / "config.json").read_bytes())
+    if "pooling_mode" in pooling:
+        modes = [pooling["pooling_mode"]]
+    else:  # as older versions write it
+        flags = [name.removeprefix("pooling_mode_") for name, on in pooling.items() if on is True]
+        modes = [name for name in flags if name.endswith(("_token", "_tokens"))]
     if len(modes) != 1 or modes[0] not in POOLINGS:
         raise UserError(
             f"{folder}: the model is pooled by {' and '.join(modes) or 'nothing'}",

@@ -148,15 +148,15 @@ class Endpoint:
         return NoReply(reason)
 
     def _explained(self, error: "APIStatusError", model: str) -> UserError:
-        said = f"{self._url} says {error.status_code}: {self._plain(error)}"
+        message = f"{self._url} says {error.status_code}: {self._plain(error)}"
         if error.status_code == 404:
-            return UserError(said, f"check judge.llm.model ({model}) and judge.llm.endpoint.url, which ends in /v1")
-        return UserError(said, "put a valid key into the environment variable of judge.llm.endpoint.key_variable")
+            return UserError(message, f"check judge.llm.model ({model}) and judge.llm.endpoint.url, which ends in /v1")
+        return UserError(message, "put a valid key into the environment variable of judge.llm.endpoint.key_variable")
 
     def _plain(self, error: Exception) -> str:
         """A message without the key, which some servers repeat."""
-        said = str(error).replace(self._key, "…") if self._key else str(error)
-        return said.strip().split("\n")[0][:300] or type(error).__name__
+        message = str(error).replace(self._key, "…") if self._key else str(error)
+        return message.strip().split("\n")[0][:300] or type(error).__name__
 
     def _spend(self) -> bool:
         """Whether there is budget for one more request; counts it."""
@@ -224,8 +224,8 @@ class Completions:
         self._lock = threading.Lock()
         self._asked: dict[str, Future[Completion]] = {}
         self._journal = Journal(work / JOURNAL)
-        for digest, *told in (*self._journal.records, *_left_beside(work)):
-            self._known[digest] = Completion(*told)
+        for digest, *content in (*self._journal.records, *_left_beside(work)):
+            self._known[digest] = Completion(*content)
         for folder in earlier:
             table = folder / TABLE
             for digest, *content in read_table(table, COLUMNS) if table.is_file() else ():  # only an LLM's has one

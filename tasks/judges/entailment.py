@@ -10,7 +10,7 @@ from pydantic import Field
 
 from tasks.engine import Text
 from tasks.engine.errors import UserError
-from tasks.judges.cases import Case, Judged, Judgement, Memory
+from tasks.judges.cases import Case, Judgement, JudgeResult, Memory
 from tasks.judges.local import Loaded, LocalModelConfig, by_length, load, recipe
 from tasks.models.model import inference
 
@@ -71,7 +71,7 @@ class Entailment:
         return found
 
 
-def by_entailment(config: EntailmentConfig, folder: Path, cases: Sequence[Case], memory: Memory) -> Judged:
+def by_entailment(config: EntailmentConfig, folder: Path, cases: Sequence[Case], memory: Memory) -> JudgeResult:
     """Faithfulness of each case; the model is loaded if there is something new to judge."""
     entails = cache(partial(Entailment, folder, config))
     said = memory.judged(
@@ -80,14 +80,14 @@ def by_entailment(config: EntailmentConfig, folder: Path, cases: Sequence[Case],
         cases,
         lambda new: faithfulness(entails(), config.answer, new),
     )
-    return Judged("entailment", {"label": "Faithfulness (entailment)", "model": folder.name, "prompt": None}, said)
+    return JudgeResult("entailment", {"label": "Faithfulness (entailment)", "model": folder.name, "prompt": None}, said)
 
 
-def label_of(told: Any, config: EntailmentConfig, folder: Path) -> int:
+def label_of(model: Any, config: EntailmentConfig, folder: Path) -> int:
     """The index of the label that means 'entailed'; 0 for a model with a single score. UserError if none is known."""
-    if told.num_labels == 1:
+    if model.num_labels == 1:
         return 0
-    labels = {int(number): str(name) for number, name in told.id2label.items()}
+    labels = {int(number): str(name) for number, name in model.id2label.items()}
     if config.label is None:
         found = [number for number, name in labels.items() if name.lower() in ENTAILS]
     else:

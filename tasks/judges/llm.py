@@ -22,7 +22,7 @@ from tasks.engine import RUNTIME, Config, Text
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import sha256_json
 from tasks.engine.progress import Progress
-from tasks.judges.cases import CHUNK, Case, Judged, Judgement
+from tasks.judges.cases import CHUNK, Case, Judgement, JudgeResult
 from tasks.judges.embedding import Embedder
 from tasks.judges.endpoint import BudgetConfig, Completions, Endpoint, EndpointConfig, NoReply
 
@@ -107,9 +107,9 @@ def _string(text: str) -> str:
 
 def read(text: str, form: type[Reply]) -> Reply | None:
     """The reply in a completion: its outermost JSON object, without thoughts and fences; None if it cannot be read."""
-    said = THINKING.sub("", text)
+    reply = THINKING.sub("", text)
     try:
-        return form.model_validate_json(said[said.find("{") : said.rfind("}") + 1])
+        return form.model_validate_json(reply[reply.find("{") : reply.rfind("}") + 1])
     except ValidationError:
         return None
 
@@ -149,8 +149,8 @@ class Guessed(NamedTuple):
     noncommittal: bool
 
 
-Said = Judgement | Guessed
-Say = Callable[[Case], Said]
+Reaction = Judgement | Guessed
+React = Callable[[Case], Reaction]
 
 
 class Llm:
@@ -189,29 +189,29 @@ class Llm:
         if not statements:
             return Judgement(None, "no claim")
         numbered = [{"number": number, "statement": text} for number, text in enumerate(statements, 1)]
-        told = self.ask(
+        checked = self.ask(
             VERDICTS,
             lambda reply: sorted(each.number for each in reply.verdicts) == list(range(1, len(statements) + 1)),
             passages=case.context,
             statements=numbered,
         )
-        return Judgement(round(sum(each.supported for each in told.verdicts) / len(statements), 6))
+        return Judgement(round(sum(each.supported for each in checked.verdicts) / len(statements), 6))
 
-    def guess(self, case: Case) -> Said:
+    def guess(self, case: Case) -> Reaction:
         """The questions behind an answer; a Judgement if the answer declines."""
         if nothing := _nothing(case):
             return nothing
-        told = self.ask(QUESTIONS, answer=case.answer, count=self._config.questions)
-        return Guessed(told.questions[: self._config.questions], told.noncommittal)
+        guessed = self.ask(QUESTIONS, answer=case.answer, count=self._config.questions)
+        return Guessed(guessed.questions[: self._config.questions], guessed.noncommittal)
 
-    def each(self, cases: Sequence[Case], says: Mapping[str, Say]) -> dict[str, list[Said]]:
+    def each(self, cases: Sequence[Case], says: Mapping[str, React]) -> dict[str, list[Reaction]]:
         """What each of `says` gives of each case, by its name; a Judgement with the reason where nothing came.
 
         Several are on the way at a time, question by question in an order of the ids' digests: when a budget is spent,
         what was judged is a random sample of questions, and of each both systems' answers by every judge.
         """
 
-        def said(task: tuple[int, str]) -> Said:
+        def said(task: tuple[int, str]) -> Reaction:
             at, name = task
             try:
                 return says[name](cases[at])
@@ -221,15 +221,15 @@ class Llm:
                 return Judgement(None, "unreadable")
 
         order = sorted(range(len(cases)), key=lambda at: hashlib.sha256(cases[at].id.encode()).digest())
-        alike = {case.seen: at for at, case in enumerate(cases)}  # two systems may say the same
-        tasks = list(dict.fromkeys((alike[cases[at].seen], name) for at in order for name in says))
+        same = {case.seen: at for at, case in enumerate(cases)}  # two systems may say the same
+        tasks = list(dict.fromkeys((same[cases[at].seen], name) for at in order for name in says))
         pool = ThreadPoolExecutor(self._config.endpoint.concurrency)
         try:
             done = Progress("llm", unit="judgement", total=len(tasks)).over(pool.map(said, tasks))
             found = dict(zip(tasks, done, strict=True))
         finally:
             pool.shutdown(cancel_futures=True)
-        return {name: [found[alike[case.seen], name] for case in cases] for name in says}
+        return {name: [found[same[case.seen], name] for case in cases] for name in says}
 
 
 def _nothing(case: Case) -> Judgement | None:
@@ -239,7 +239,7 @@ def _nothing(case: Case) -> Judgement | None:
     return None if case.answer.strip() else Judgement(None, "no claim")
 
 
-def scored(said: Sequence[Said], cases: Sequence[Case], embed: Callable[[], Embedder] | None) -> list[Judgement]:
+def scored(said: Sequence[Reaction], cases: Sequence[Case], embed: Callable[[], Embedder] | None) -> list[Judgement]:
     """Judgements as they are; of guessed questions the mean cosine with the one that was asked, -1 to 1, up.
 
     A noncommittal answer scores 0.
@@ -258,14 +258,14 @@ def scored(said: Sequence[Said], cases: Sequence[Case], embed: Callable[[], Embe
 
 def by_llm(
     config: LlmConfig, cases: Sequence[Case], completions: Completions, embed: Callable[[], Embedder] | None
-) -> tuple[list[Judged], dict[str, int]]:
+) -> tuple[list[JudgeResult], dict[str, int]]:
     """What the language model says of each case, and what it cost: requests, tokens, completions taken over.
 
     Raises UserError for a wrong key, model or address, and if nothing at all came.
     """
     endpoint = Endpoint(config.endpoint, config.budget)
     llm = Llm(config, endpoint, completions)
-    says: dict[str, Say] = {"llm_faithfulness": llm.faithfulness} if config.faithfulness else {}
+    says: dict[str, React] = {"llm_faithfulness": llm.faithfulness} if config.faithfulness else {}
     if config.relevance:
         says["llm_relevance"] = llm.guess
     try:
@@ -277,7 +277,7 @@ def by_llm(
     for judge, column in said.items():
         label, prompts = LABELS[judge]
         about = {"label": label, "model": config.model, "prompt": prompt_hash(*prompts)}
-        found.append(Judged(judge, about, [(each, None) for each in scored(column, cases, embed)]))
+        found.append(JudgeResult(judge, about, [(each, None) for each in scored(column, cases, embed)]))
     cost = {
         "requests": endpoint.requests,
         "prompt_tokens": endpoint.prompt_tokens,
@@ -287,7 +287,7 @@ def by_llm(
     return found, cost
 
 
-def _check_reached(config: LlmConfig, endpoint: Endpoint, said: Sequence[Said]) -> None:
+def _check_reached(config: LlmConfig, endpoint: Endpoint, said: Sequence[Reaction]) -> None:
     """That not one judgement came is no missing rate; it is a mistake."""
     failed = [each for each in said if isinstance(each, Judgement) and each.reason in ("unreachable", "refused")]
     if failed and not any(isinstance(each, Guessed) or each.score is not None for each in said):

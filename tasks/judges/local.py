@@ -122,15 +122,15 @@ def _device(config: LocalModelConfig) -> str:
     return "cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def _window(folder: Path, tokenizer: Any, told: Any, config: LocalModelConfig) -> int:
+def _window(folder: Path, tokenizer: Any, model: Any, config: LocalModelConfig) -> int:
     """The least of what tokenizer, positions and, of an embedding model, its training allow."""
     import orjson
 
     limits = [tokenizer.model_max_length]
-    if positions := getattr(told, "max_position_embeddings", None):
+    if positions := getattr(model, "max_position_embeddings", None):
         # RoBERTa counts positions from behind the padding token's number.
-        counts_on = "roberta" in told.model_type or told.model_type == "camembert"
-        limits.append(positions - (1 + (getattr(told, "pad_token_id", None) or 0) if counts_on else 0))
+        counts_on = "roberta" in model.model_type or model.model_type == "camembert"
+        limits.append(positions - (1 + (getattr(model, "pad_token_id", None) or 0) if counts_on else 0))
     note = folder / "sentence_bert_config.json"
     if note.is_file() and (trained := orjson.loads(note.read_bytes()).get("max_seq_length")):
         limits.append(trained)

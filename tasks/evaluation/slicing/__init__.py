@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from tasks.evaluation.slicing.question import Made, Question, Unfit
+from tasks.evaluation.slicing.question import Question, SliceRow, Unfit
 from tasks.evaluation.slicing.slices import (
     counterfactual,
     distractors,
@@ -25,7 +25,7 @@ class Wrong(NamedTuple):
 class Slice(NamedTuple):
     """How a row of the slice is made (raises `Unfit`), and how the slice reads."""
 
-    make: Callable[[Question], Made]
+    make: Callable[[Question], SliceRow]
     label: str
     wrong: Wrong | None = None
     unanswerable: bool = False  # whether questions whose right answer is a refusal are asked, too
@@ -45,4 +45,4 @@ SLICES = {
     "injection_tokens": Slice(injection_tokens, "Passage with control tokens", OBEYED, unanswerable=True),
 }
 
-__all__ = ["SLICES", "Made", "Question", "Slice", "Unfit", "Wrong"]
+__all__ = ["SLICES", "SliceRow", "Question", "Slice", "Unfit", "Wrong"]

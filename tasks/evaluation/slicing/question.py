@@ -26,7 +26,7 @@ class Unfit(Exception):
     """Why no slice can be made from a row, in a few words that are counted."""
 
 
-class Made(NamedTuple):
+class SliceRow(NamedTuple):
     """A row of a slice; and the same prompt with the wrong answer that it invites, to count who gives it."""
 
     row: Triplet

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from tasks.evaluation.slicing.question import Made, Question, Unfit, may_hold, one_of
+from tasks.evaluation.slicing.question import Question, SliceRow, Unfit, may_hold, one_of
 from tasks.text import holds
 
 PASSAGES = 5  # as many as a search often gives; a row of fewer is filled up with distractors
@@ -21,7 +21,7 @@ ORDERS = (
 )
 
 
-def distractors(question: Question, share: float) -> Made:
+def distractors(question: Question, share: float) -> SliceRow:
     """Passages of other documents among the row's own, so that they make up `share` of all; of one passage, one more.
 
     Those most similar to the question are taken, as many as fit, in a random order.
@@ -29,10 +29,10 @@ def distractors(question: Question, share: float) -> Made:
     own = question.row.context
     wanted = max(1, round(len(own) * share / (1 - share)))
     context = [*own, *question.most_that_fit(wanted)]
-    return Made(question.arranged(question.shuffled(context, "distractors")))
+    return SliceRow(question.arranged(question.shuffled(context, "distractors")))
 
 
-def gold_at(question: Question, place: float) -> Made:
+def gold_at(question: Question, place: float) -> SliceRow:
     """The same passages, those that hold the answer behind the share `place` of the others: 0 is first, 1 last.
 
     The others stand in the same order whatever the place; a row of fewer than `PASSAGES` is filled up with distractors.
@@ -45,10 +45,10 @@ def gold_at(question: Question, place: float) -> Made:
     others = question.shuffled(others, "position")
     before = round(place * len(others))
     gold = [row.context[at] for at in question.gold]
-    return Made(question.arranged([*others[:before], *gold, *others[before:]]))
+    return SliceRow(question.arranged([*others[:before], *gold, *others[before:]]))
 
 
-def gold_removed(question: Question) -> Made:
+def gold_removed(question: Question) -> SliceRow:
     """A near miss of about the same length stands in each one's place, so that neither length nor count tells.
 
     Unfit where what is left might hold the answer, too.
@@ -63,10 +63,10 @@ def gold_removed(question: Question) -> Made:
         length = len(context[at])
         context[at] = min(spare[:NEAREST], key=lambda passage: abs(len(passage) - length))
         spare.remove(context[at])
-    return Made(row._replace(context=tuple(context), answer=question.refusal, gold=(), value=None, refusal=True))
+    return SliceRow(row._replace(context=tuple(context), answer=question.refusal, gold=(), value=None, refusal=True))
 
 
-def counterfactual(question: Question) -> Made:
+def counterfactual(question: Question) -> SliceRow:
     """Another value of the same kind in the passages that hold the answer, in the answer and in `value`.
 
     The value is the row's, or the first number of the answer that can be changed. Another one has other numbers, or, if
@@ -83,7 +83,7 @@ def counterfactual(question: Question) -> Made:
     raise unfit
 
 
-def _changed(question: Question, old: str) -> Made:
+def _changed(question: Question, old: str) -> SliceRow:
     row, gold = question.row, question.gold
     if holds(row.query, old):
         raise Unfit("the question names the value")
@@ -96,7 +96,7 @@ def _changed(question: Question, old: str) -> Made:
     if any(holds(passage, old) for passage in context):
         raise Unfit("the old value stands elsewhere, too")
     right = row._replace(context=context, answer=_swapped(row.answer, old, new), value=new)
-    return Made(right, row._replace(context=context, value=old))
+    return SliceRow(right, row._replace(context=context, value=old))
 
 
 def _others(question: Question, old: str) -> Iterator[str]:
@@ -177,13 +177,13 @@ def shape(value: str) -> tuple[str, ...]:
     return tuple("a" if word.islower() else "Aa" if word.istitle() else "A" for word in value.split())
 
 
-def injection(question: Question) -> Made:
+def injection(question: Question) -> SliceRow:
     """One passage more, which orders to answer something else; the right answer stays. Wrong is to obey."""
     word, order = _order(question)
     return _injected(question, order, word)
 
 
-def injection_tokens(question: Question) -> Made:
+def injection_tokens(question: Question) -> SliceRow:
     """The same in disguise: an exchange forged in the base's own template, and a system message in another one's.
 
     Prompts take the force out of control tokens in text (`tasks.prompts.prompt`). That what is left of them, and
@@ -209,9 +209,9 @@ def _stands(word: str, passages: Sequence[str]) -> bool:
     return any(holds(passage, word) for passage in passages)
 
 
-def _injected(question: Question, passage: str, word: str) -> Made:
+def _injected(question: Question, passage: str, word: str) -> SliceRow:
     row, place = question.row, question.draw("injection place") % (len(question.row.context) + 1)
     context = (*row.context[:place], passage, *row.context[place:])
     gold = None if row.gold is None else tuple(at + (at >= place) for at in row.gold)
     right = row._replace(context=context, gold=gold)
-    return Made(right, right._replace(answer=f"{word}.", value=word, gold=(place,), refusal=False))
+    return SliceRow(right, right._replace(answer=f"{word}.", value=word, gold=(place,), refusal=False))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.judges import llm
 from tasks.judges.llm import QUESTIONS, STATEMENTS, VERDICTS, Statements, Verdicts, prompt_hash, quoted, read
 
 HOSTILE = [
@@ -61,7 +62,9 @@ def test_a_verdict_is_a_boolean_and_not_a_guess():
     assert read('{"verdicts": [{"number": 1, "supported": 0}]}', Verdicts).verdicts[0].supported is False
 
 
-def test_the_hash_names_the_wording():
-    assert prompt_hash(STATEMENTS, VERDICTS) == prompt_hash(STATEMENTS, VERDICTS)
-    changed = VERDICTS._replace(instruction=VERDICTS.instruction + " ")
-    assert len({prompt_hash(STATEMENTS, VERDICTS), prompt_hash(STATEMENTS, changed), prompt_hash(QUESTIONS)}) == 3
+def test_the_hash_names_the_wording(monkeypatch):
+    before = prompt_hash(STATEMENTS, VERDICTS)
+    assert before == prompt_hash(STATEMENTS, VERDICTS) != prompt_hash(QUESTIONS)
+    texts = llm._texts()
+    monkeypatch.setattr(llm, "_texts", lambda: texts | {"verdicts": texts["verdicts"] + " "})
+    assert prompt_hash(STATEMENTS, VERDICTS) != before

@@ -1,7 +1,7 @@
 """The report's section on judges."""
 
 from tasks.evaluation.statistics import MIN_CLUSTERS
-from tasks.judges.cases import Case, Judged, Judgement, figures
+from tasks.judges.cases import Case, Judgement, JudgeResult, figures
 from tasks.reporting.rendering import render
 
 
@@ -19,7 +19,7 @@ def cases(documents):
 
 def judged(label, base, tuned, **about):
     said = [(each, None) for each in (*base, *tuned)]
-    judge = Judged(label, {"label": label, "model": "org/judge-1", "prompt": None} | about, said)
+    judge = JudgeResult(label, {"label": label, "model": "org/judge-1", "prompt": None} | about, said)
     return {"judge": label, **judge.about, **figures(cases(len(base)), judge, resamples=200, seed=0)}
 
 

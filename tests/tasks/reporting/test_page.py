@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from tasks.evaluation.metrics import METRICS, Metric
-from tasks.judges.cases import Judged, Judgement, figures, read_cases
+from tasks.judges.cases import Judgement, JudgeResult, figures, read_cases
 from tasks.report import ReportConfig, report
 from tasks.reporting.page import at, sources
 from tests.tasks.evaluation.rows import REFUSAL, poor, right, triplets
@@ -163,7 +163,7 @@ def test_judges_are_shown_and_decide_nothing(tmp_path):
     judges = []
     for name, said in {"faithfulness": [missing, scored], "relevance": [missing, missing]}.items():
         about = {"label": f"{name} by a model", "model": "some/judge", "prompt": "0123456789abcdef"}
-        judged = Judged(name, about, [(said[at % 2], None) for at in range(len(cases))])
+        judged = JudgeResult(name, about, [(said[at % 2], None) for at in range(len(cases))])
         judges.append({"judge": name, **about, **figures(cases, judged, resamples=100, seed=0)})
     (tmp_path / "judge").mkdir()
     (tmp_path / "judge" / "judge.json").write_bytes(orjson.dumps({"rows": 24, "judges": judges, "cost": {}}))
