@@ -10,7 +10,6 @@ from typing import Any
 
 from tasks.reporting.rendering import render
 
-Tick = tuple[float, float]  # its place and its value
 Curve = list[list[float]]  # of [x, y]
 
 MAX_POINTS = 200  # of a curve in `loss_image`: more look the same, and the image is sent every few seconds

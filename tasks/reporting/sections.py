@@ -52,14 +52,14 @@ def _typical_row(comparison: dict[str, Any], base: Scores, tuned: Scores, used: 
 
     change = tuned.columns[comparison["name"]] - base.columns[comparison["name"]]
     change[list(used)] = np.nan
-    rows = _changed_alike(change, comparison["difference"])
+    rows = _changed_like(change, comparison["difference"])
     if not len(rows):
         return None
     median = np.quantile(change[rows], 0.5, method="inverted_cdf")  # one of the values, never between two
     return int(rows[change[rows] == median][0])
 
 
-def _changed_alike(change: "Floats", difference: dict[str, Any] | None) -> "Codes":
+def _changed_like(change: "Floats", difference: dict[str, Any] | None) -> "Codes":
     """Numbers of the rows whose change has the sign of the figure's; if there are none, of all that have a change."""
     import numpy as np
 
