@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 
 from flows.config import Retrain
-from flows.doctor import machine, server, training
+from flows.doctor import machine, training
 from flows.doctor.findings import Check, Finding, bad
+from flows.orchestration.service import health
 from tasks.engine.errors import UserError
 
 CHECKS: dict[str, Check] = {
@@ -14,8 +15,8 @@ CHECKS: dict[str, Check] = {
     "memory": training.memory,
     "base model": training.base_and_template,
     "data": training.data,
-    "store": server.store,
-    "Prefect": server.prefect,
+    "store": machine.store,
+    "Prefect": health.prefect,
 }
 
 

@@ -1,4 +1,4 @@
-"""The machine: Python and its libraries, cores, memory and disks, the GPUs and whether 4-bit products are right."""
+"""The machine: Python and its libraries, cores, memory, disks, the store, the GPUs and whether 4 bits work on them."""
 
 import os
 import re
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from packaging.requirements import Requirement
@@ -17,6 +18,7 @@ from flows.config import Retrain
 from flows.doctor.findings import Finding, bad, gib, note, ok, ok_if
 from tasks.engine.code.source import ROOT
 from tasks.engine.digests import cache_folder
+from tasks.engine.storage.objects import require_exclusive_create
 from tasks.training.memory import main_memory
 
 PINS = ROOT / "constraints.txt"  # only in a checkout; an installed wheel has the ranges alone
@@ -123,6 +125,50 @@ def existing(folder: Path) -> Path:
 def cores() -> int:
     """Those that this process may use; a container may have fewer than the machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+# The store: whether it can be written to, and whether two runs could agree there who computes what
+
+
+def store(config: Retrain) -> Iterator[Finding]:
+    folder = None if "://" in config.store else Path(config.store).expanduser().absolute()
+    if folder and existing(folder) != folder:
+        yield _not_made(folder, existing(folder))
+        return
+    opened = config.open_store()
+    try:
+        require_exclusive_create(opened.objects)  # writes, reads and deletes a small object
+    except OSError as error:
+        value = f"{opened.url} is not writable: {error.strerror}"
+        yield bad("store", value, "let this user write there, or name another")
+        return
+    if folder and not _has_links(folder):
+        value = f"{opened.url}: writable, without hard links"
+        yield note("store", value, "artifacts that share a file hold a copy each")
+    else:
+        yield ok("store", f"{opened.url}: writable" + ("" if folder else ", with conditional writes"))
+
+
+def _not_made(folder: Path, above: Path) -> Finding:
+    """A store that does not exist yet: whether this user can make it in the nearest folder `above`."""
+    first = above / folder.relative_to(above).parts[0]
+    if first.exists():
+        return bad("store", f"{first} is not a folder", "name another")
+    if os.access(above, os.W_OK | os.X_OK):
+        return ok("store", f"{folder} does not exist yet, and can be made")
+    return bad(
+        "store", f"{folder} does not exist, and this user may not make it in {above}", "make it, or name another"
+    )
+
+
+def _has_links(folder: Path) -> bool:
+    with TemporaryDirectory(dir=folder, prefix=".probe-") as name:
+        (file := Path(name) / "file").touch()
+        try:
+            os.link(file, file.with_name("link"))
+        except OSError:
+            return False
+        return True
 
 
 # GPUs: whether torch can use them, and whether bitsandbytes really computes in 4 bits

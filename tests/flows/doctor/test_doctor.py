@@ -12,8 +12,9 @@ from threading import Thread
 import pytest
 
 from flows.config import TINY, load
-from flows.doctor import examine, machine, server, training
+from flows.doctor import examine, machine, training
 from flows.doctor.findings import Finding, ok
+from flows.orchestration.service import health
 from tasks.engine.errors import UserError
 
 CONFIG = load(TINY)
@@ -262,15 +263,15 @@ def test_data_is_read_as_far_as_its_first_row(tmp_path, content, says):
 
 
 def test_a_store_is_written_to_and_left_as_it_was(tmp_path):
-    assert only(server.store(of(f"store={tmp_path}"))).mark == "ok"
+    assert only(machine.store(of(f"store={tmp_path}"))).mark == "ok"
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert "can be made" in only(server.store(of(f"store={tmp_path}/new/deep"))).value
+    assert "can be made" in only(machine.store(of(f"store={tmp_path}/new/deep"))).value
     assert not (tmp_path / "new").exists()
 
 
 def test_a_store_below_a_file_is_told(tmp_path):
     (tmp_path / "file").touch()
-    finding = only(server.store(of(f"store={tmp_path}/file/store")))
+    finding = only(machine.store(of(f"store={tmp_path}/file/store")))
     assert finding.mark == "bad" and "file is not a folder" in finding.value
 
 
@@ -278,8 +279,8 @@ def test_a_store_below_a_file_is_told(tmp_path):
 def test_a_store_that_may_not_be_written_is_told(tmp_path):
     tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
     try:
-        assert only(server.store(of(f"store={tmp_path}"))).mark == "bad"
-        assert only(server.store(of(f"store={tmp_path}/new"))).mark == "bad"
+        assert only(machine.store(of(f"store={tmp_path}"))).mark == "bad"
+        assert only(machine.store(of(f"store={tmp_path}/new"))).mark == "bad"
     finally:
         tmp_path.chmod(stat.S_IRWXU)
 
@@ -294,7 +295,7 @@ def api():
 
     def asked(url: str, auth: str | None = None) -> list[Finding]:
         with temporary_settings({PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: auth}):
-            return [finding for _, finding in examine.examine(CONFIG, {"Prefect": server.prefect})]
+            return [finding for _, finding in examine.examine(CONFIG, {"Prefect": health.prefect})]
 
     return asked
 
@@ -345,7 +346,7 @@ def test_pools_workers_deployments_and_limits_of_a_real_server_are_told(prefect_
     from prefect.client.schemas.actions import WorkPoolCreate
 
     def told() -> dict[str, Finding]:
-        return {each.what: each for each in server.prefect(CONFIG)}
+        return {each.what: each for each in health.prefect(CONFIG)}
 
     before = told()
     assert before["server"].mark == "ok"

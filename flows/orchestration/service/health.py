@@ -1,18 +1,13 @@
-"""What runs share: the store, and the Prefect server that is configured."""
+"""`reground doctor` of the Prefect server that is configured: reachable, of this version, open to us, what it holds."""
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flows.config import Retrain
 from flows.doctor.findings import Finding, bad, note, ok, ok_if
-from flows.doctor.machine import existing
 from flows.orchestration.service.state import stated
 from tasks.engine.errors import redacted
-from tasks.engine.storage.objects import require_exclusive_create
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -20,53 +15,6 @@ if TYPE_CHECKING:
 UP = "`reground up`, or `prefect deploy --all` and `prefect worker start`"
 WAIT = 5.0  # seconds that a request may take
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-
-# The store: whether artifacts can be written there, and whether two runs could agree there who computes what
-
-
-def store(config: Retrain) -> Iterator[Finding]:
-    folder = None if "://" in config.store else Path(config.store).expanduser().absolute()
-    if folder and existing(folder) != folder:
-        yield _not_made(folder, existing(folder))
-        return
-    opened = config.open_store()
-    try:
-        require_exclusive_create(opened.objects)  # writes, reads and deletes a small object
-    except OSError as error:
-        value = f"{opened.url} is not writable: {error.strerror}"
-        yield bad("store", value, "let this user write there, or name another")
-        return
-    if folder and not _has_links(folder):
-        value = f"{opened.url}: writable, without hard links"
-        yield note("store", value, "artifacts that share a file hold a copy each")
-    else:
-        yield ok("store", f"{opened.url}: writable" + ("" if folder else ", with conditional writes"))
-
-
-def _not_made(folder: Path, above: Path) -> Finding:
-    """A store that does not exist yet: whether this user can make it in the nearest folder `above`."""
-    first = above / folder.relative_to(above).parts[0]
-    if first.exists():
-        return bad("store", f"{first} is not a folder", "name another")
-    if os.access(above, os.W_OK | os.X_OK):
-        return ok("store", f"{folder} does not exist yet, and can be made")
-    return bad(
-        "store", f"{folder} does not exist, and this user may not make it in {above}", "make it, or name another"
-    )
-
-
-def _has_links(folder: Path) -> bool:
-    with TemporaryDirectory(dir=folder, prefix=".probe-") as name:
-        (file := Path(name) / "file").touch()
-        try:
-            os.link(file, file.with_name("link"))
-        except OSError:
-            return False
-        return True
-
-
-# The Prefect server: reachable, of this version, open to us, with pools, workers, deployments
 
 
 def prefect(config: Retrain) -> Iterator[Finding]:
