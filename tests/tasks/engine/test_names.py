@@ -82,17 +82,21 @@ def test_the_same_manifest_with_plain_names_is_one(tmp_path):
 
 
 def test_a_bucket_that_was_written_by_others_writes_nothing_outside_of_the_cache(bucket_store, tmp_path):
-    """A whole manifest and its blobs, all digests right, but for the place of one file."""
-    bucket = bucket_store.objects
-    content = b"x"
-    bucket.write(f".blobs/{GOOD['sha256'][:2]}/{GOOD['sha256']}", content)
-    for step in ("copy", ".."):
-        name, _, prefix = bucket.url.removeprefix("s3://").partition("/")
+    """An intact manifest and its blobs, all digests right, but for the place of one file."""
+    name, _, prefix = bucket_store.url.removeprefix("s3://").partition("/")
+
+    def put(step: str) -> None:
         content = forged(step, **{"../../../../escaped": GOOD})
         boto3.client("s3").put_object(Bucket=name, Key=f"{prefix}/{step}/{KEY[:16]}/manifest.json", Body=content)
+
+    bucket_store.objects.write(f".blobs/{GOOD['sha256'][:2]}/{GOOD['sha256']}", b"x")
+    put("copy")
     assert bucket_store.find("copy", KEY) is None
     assert "damaged" in (bucket_store.problem("copy", KEY) or "")
     assert bucket_store.all() == []
+    put("..")
+    with pytest.raises(UserError, match="invalid path"):
+        bucket_store.all()
     assert not list(tmp_path.rglob("escaped"))
 
 
