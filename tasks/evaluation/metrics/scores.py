@@ -1,8 +1,9 @@
 """A system's scores: one column of numbers per metric, one number per row."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from tasks.evaluation.tables import write_table
 
@@ -23,9 +24,12 @@ class Scores:
 
     def write(self, path: Path) -> None:
         """Write a table: id, document, row, and one nullable float64 column each."""
-        texts = zip(TEXTS, (self.ids, self.documents, self.rows), strict=True)
-        numbers = {name: ("float64", column) for name, column in self.columns.items()}
-        write_table(path, {name: ("string", column) for name, column in texts} | numbers)
+        columns: dict[str, tuple[str, Sequence[Any]]] = {}
+        for name, texts in zip(TEXTS, (self.ids, self.documents, self.rows), strict=True):
+            columns[name] = ("string", texts)
+        for name, column in self.columns.items():
+            columns[name] = ("float64", cast(Sequence[Any], column))
+        write_table(path, columns)
 
     @classmethod
     def read(cls, path: Path) -> "Scores":
