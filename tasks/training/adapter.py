@@ -1,7 +1,7 @@
 """The base model as it is trained: quantized and frozen, with a LoRA adapter."""
 
 import difflib
-from collections.abc import Iterable
+import re
 from pathlib import Path
 from typing import Any
 
@@ -139,47 +139,41 @@ def _yaml(value: Any) -> str:
 
 
 def _check_layers(model: Any, lora: LoraConfig) -> None:
-    """Refuse names of layers that the model lacks, and shared weights; PEFT would ignore them silently."""
+    """Refuse names that fit no layer, and shared weights; PEFT would ignore them silently."""
     import torch
-    from peft.utils.other import get_pattern_key
 
+    targets = lora.target_modules
     linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
-    short = {name.rpartition(".")[2] for name in linear}
-    if isinstance(lora.target_modules, str):
-        if lora.target_modules != "all-linear":
-            raise UserError(
-                f"train.lora.target_modules is {lora.target_modules!r}",
-                "write all-linear, or a list of layer names such as [q_proj, v_proj]",
-            )
-        adapted = [name for name in linear if name != "lm_head"]
+    if isinstance(targets, str) and targets != "all-linear":
+        raise UserError(
+            f"train.lora.target_modules is {targets!r}",
+            "write all-linear, or a list of layer names such as [q_proj, v_proj]",
+        )
+    if isinstance(targets, str):
+        adapted, targets = [name for name in linear if name != "lm_head"], ()
     else:
-        for target in lora.target_modules:
-            if target.rpartition(".")[2] not in short:
+        adapted = [name for name in linear if any(_fits(target, name) for target in targets)]
+    for field, names, layers in (
+        ("target_modules", targets, linear),
+        ("rank_pattern", lora.rank_pattern, adapted),
+        ("alpha_pattern", lora.alpha_pattern, adapted),
+    ):
+        short = sorted({layer.rpartition(".")[2] for layer in layers})
+        for name in names:
+            if not any(_fits(name, layer) for layer in layers):
+                near = difflib.get_close_matches(name, [*short, *layers], 1)
                 raise UserError(
-                    f"train.lora.target_modules names {target!r}, which this model lacks{_nearest(target, short)}",
-                    f"choose from {', '.join(sorted(short - {'lm_head'}))}, or all-linear",
+                    f"train.lora.{field} names {name!r}, which fits no {'adapted ' * (layers is adapted)}layer"
+                    + (f"; did you mean {near[0]!r}?" if near else ""),
+                    f"choose from {', '.join(short)}, or longer names such as {layers[0]}",
                 )
-        adapted = [name for name in linear if any(f".{name}".endswith(f".{each}") for each in lora.target_modules)]
-        if (
-            lora.init in INITS_THAT_CHANGE_BASE
-            and "lm_head" in lora.target_modules
-            and model.config.tie_word_embeddings
-        ):
-            raise UserError(
-                f"train.lora.init {lora.init} would change lm_head's weights, which this model's embeddings share",
-                "leave lm_head out of train.lora.target_modules, or set train.lora.init to default",
-            )
-    short = {name.rpartition(".")[2] for name in adapted}
-    for field, pattern in (("rank_pattern", lora.rank_pattern), ("alpha_pattern", lora.alpha_pattern)):
-        for key in pattern:
-            # PEFT's function returns the layer's name where no key fits
-            if not any(get_pattern_key([f"({key})"], name) != name for name in adapted):
-                raise UserError(
-                    f"train.lora.{field} names {key!r}, which fits no adapted layer{_nearest(key, [*short, *adapted])}",
-                    f"choose from {', '.join(sorted(short))}, or longer names such as {adapted[0]}",
-                )
+    if lora.init in INITS_THAT_CHANGE_BASE and "lm_head" in targets and model.config.tie_word_embeddings:
+        raise UserError(
+            f"train.lora.init {lora.init} would change lm_head's weights, which this model's embeddings share",
+            "leave lm_head out of train.lora.target_modules, or set train.lora.init to default",
+        )
 
 
-def _nearest(name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, sorted(names), 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+def _fits(name: str, layer: str) -> bool:
+    """As PEFT matches names and patterns: the whole name of a layer, or its end."""
+    return re.fullmatch(rf"(.*\.)?({name})", layer) is not None

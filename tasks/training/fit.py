@@ -262,22 +262,11 @@ def _own_memory() -> int:
 
 def _explain(chosen: Option | None, found: list[Option], config: TrainConfig, room: float, cuda: bool) -> str:
     free = f"{room / 2**30:.1f} GiB free {'on the GPU' if cuda else 'in memory'}, beside {RESERVE:.0%} in reserve"
+    option = chosen or found[-1]
+    need = f"predicted {option.need.total / 2**30:.1f} GiB ({free})"
+    name = f"{option.fit.micro_batch} at once {'with' if option.checkpointing else 'without'} checkpointing"
     if chosen is None:
-        last = found[-1]
-        return (
-            f"train.fit is auto: nothing is predicted to fit, {last.fit.micro_batch} at once takes "
-            f"{last.need.total / 2**30:.1f} GiB ({free}); trying it"
-        )
-    larger = [each for each in found[: found.index(chosen)] if each.allowed]
-    larger = [each for each in larger if each.checkpointing == chosen.checkpointing]
-    reason = f"; {_name(larger[-1])} would take {larger[-1].need.total / 2**30:.1f}" if larger else ""
-    given = chosen.fit == (config.batch_size, config.accumulation)
-    batch = "as given" if given else f"the same batch of {chosen.fit.batch}"
-    return (
-        f"train.fit is auto: {_name(chosen)}, {chosen.fit.accumulation} forward passes a step, {batch}: predicted "
-        f"{chosen.need.total / 2**30:.1f} GiB{reason} ({free})"
-    )
-
-
-def _name(option: Option) -> str:
-    return f"{option.fit.micro_batch} at once {'with' if option.checkpointing else 'without'} checkpointing"
+        return f"train.fit is auto: nothing is predicted to fit; trying {name}, {need}"
+    given = option.fit == (config.batch_size, config.accumulation)
+    batch = "as given" if given else f"the same batch of {option.fit.batch}"
+    return f"train.fit is auto: {name}, {option.fit.accumulation} forward passes a step, {batch}: {need}"

@@ -22,8 +22,7 @@ from tasks.training.speedups import by_row_limit
 
 TILE_TOKENS, TILE_WORDS = 4_096, 32_768  # of logits that TRL's fused head computes at once
 TILES_ON_A_CPU = 7.25  # float32 and bool tiles that TRL's torch path holds beside the logits; Triton's kernel: none
-BLOCK, NESTED = 64, 256  # 4-bit weights per constant; constants per constant of theirs
-TABLES = 4 * (16 + 256) + 4  # of a 4-bit layer: its code, that of its constants, their mean
+BLOCK, NESTED = 64, 256  # 4-bit weights per constant; constants per constant of theirs, with double_quant
 WORKSPACE = 32 << 20  # cuBLAS's own, on Hopper; 8 MiB before
 CONTEXT = 600 << 20  # what CUDA takes outside torch's allocator, kernels included
 RESERVE = 0.08  # of the memory: the allocator's fragments, and what others take meanwhile
@@ -185,9 +184,8 @@ class _Prediction:
         others = self.shape.others * self.residual
         if not self.packed:
             return linear * self.step.compute + others
-        constants = linear // BLOCK
-        constants = constants + 4 * constants // NESTED if self.config.model.double_quant else 4 * constants
-        return linear // 2 + constants + len(self.shape.linear) * TABLES + others
+        constant = 1 + 4 / NESTED if self.config.model.double_quant else 4
+        return linear // 2 + round(linear / BLOCK * constant) + others
 
     def head(self) -> float:
         """Of TRL's fused head, which computes the logits of the answers' tokens tile by tile."""
@@ -200,21 +198,15 @@ class _Prediction:
     def activations(self) -> tuple[float, float]:
         """What all layers keep for the backward pass; and what that adds, less what it has released by then."""
         shape, tokens = self.shape, self.tokens
-        # AnswerPositions finds the modules after attention by their names in Llama
-        like_llama = all(any(f"{name}." in weight for weight in shape.linear) for name in ("o_proj", "mlp.down_proj"))
-        in_last = self.scored if like_llama else tokens
-        layer, last = self.layer(tokens), self.layer(in_last)
+        layer, last = self.layer(tokens), self.layer(self.scored)
         norms = max(map(self.dora_norm, self.adapted), default=0)
-        backward, last_backward = max(norms, self.mlp_backward(tokens)), max(norms, self.mlp_backward(in_last))
+        backward, in_last = max(norms, self.mlp_backward(tokens)), max(norms, self.mlp_backward(self.scored))
         mask = tokens**2 if self.step.attention == "sdpa" else 0
         rest = tokens * shape.hidden * 4 + tokens * 2 * shape.head_dim * 4 + mask  # the last norm, rotary embeddings
         inputs = tokens * shape.hidden * self.residual  # of one layer; the norm of the first one needs no gradient
-        several = shape.layers > 1
         if self.step.checkpointing:
-            another = layer - inputs + backward - inputs if several else 0
-            return shape.layers * inputs + rest, max(last - inputs + last_backward, another)
-        kept = (shape.layers - 1) * layer + last - inputs + rest
-        return kept, max(last_backward, backward - last if several else 0)
+            return shape.layers * inputs + rest, max(last - inputs + in_last, layer - inputs + backward - inputs)
+        return (shape.layers - 1) * layer + last - inputs + rest, max(in_last, backward - last)
 
     def layer(self, after: int) -> float:
         """What a layer keeps that computes for `after` tokens what follows attention."""

@@ -9,22 +9,21 @@ masks, and activations that checkpointing recomputes; nor embeddings, norms and 
 products.
 """
 
+import contextlib
 import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from tasks.data.dataset.folder import IGNORED
 
 T = TypeVar("T")
 BUDGET = 0.1  # seconds of matrix products to measure a rate by
-SIZES = (256, 512, 1024, 2048, 4096, 8192)  # of square matrices; two of the last one take 256 MiB in 16 bits
+SIZES = {"cpu": 512, "cuda": 8192}  # of the square matrices; two of the large ones take 256 MiB in 16 bits
 # Fields of models in which not every weight works on each token.
 SPARSE = ("num_experts", "num_local_experts", "n_routed_experts", "kv_lora_rank")
 KINDS = {"full_attention", "sliding_attention"}
-WATTS_EVERY = 1.0  # seconds; a driver's own mean is over up to one
 
 
 class Observer:
@@ -91,38 +90,29 @@ def flops_of(model: Any) -> Flops | None:
 
 
 def matrix_rate(device: str, dtype: Any) -> float:
-    """FLOPs a second of the fastest square matrix product found in a tenth of a second; no table of cards.
+    """The device's FLOPs a second in large square matrix products, measured for a tenth of a second; no table of cards.
 
     The numbers are random, as equal ones draw less power and run faster; their own generator leaves the seeded stream
     alone. The memory is released and is not part of the peak.
     """
     import torch
+    from torch.utils.benchmark import Timer
 
+    size = SIZES[device]
     generator = torch.Generator(device).manual_seed(0)
-    best = spent = 0.0
-    for size in SIZES:
-        matrix = torch.rand(size, size, generator=generator, device=device, dtype=dtype)
-        out = matrix @ matrix  # loads the kernel, first of all CUDA itself: not part of the budget
-        times = [_seconds(partial(torch.mm, matrix, matrix, out=out), device) for _ in range(3)]
-        best, spent = max(best, 2 * size**3 / min(times)), spent + sum(times)
-        if spent + 3 * 8 * min(times) > BUDGET:  # twice the size takes eight times as long
-            break
+    matrix = torch.rand(size, size, generator=generator, device=device, dtype=dtype)
+    out = matrix @ matrix
+    timer = Timer(
+        "torch.mm(matrix, matrix, out=out)",
+        globals={"torch": torch, "matrix": matrix, "out": out},
+        num_threads=torch.get_num_threads(),
+    )
+    seconds = min(timer.blocked_autorange(min_run_time=BUDGET).times)
     if device == "cuda":
-        del matrix, out
+        del matrix, out, timer
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    return best
-
-
-def _seconds(do: Callable[[], Any], device: str) -> float:
-    import torch
-
-    synchronize = torch.get_device_module(device).synchronize
-    synchronize()
-    began = time.perf_counter()
-    do()
-    synchronize()
-    return time.perf_counter() - began
+    return float(2 * size**3 / seconds)
 
 
 def peak_mib() -> float:
@@ -166,14 +156,6 @@ def figures(values: Sequence[float]) -> dict[str, float]:
     return rates
 
 
-class Lap(NamedTuple):
-    """Where a meter stood: its counts, its seconds and how many values of watts it had."""
-
-    counts: Any
-    seconds: float
-    watts: int
-
-
 class Meter:
     """Counts tokens and FLOPs of optimizer steps, and their seconds: the clock stands between `stop` and `start`.
 
@@ -183,12 +165,11 @@ class Meter:
     def __init__(self, flops: Flops | None, rate: float | None) -> None:
         self.flops = flops
         self.rate = rate
+        self.counts: Any = 0  # a tensor on the device: useful, computed and scored tokens, pairs by window
         self.seconds = 0.0
         self.began: float | None = None  # when the clock last began to run
-        self.counts: Any = 0  # a tensor on the device: useful, computed and scored tokens, pairs by window
-        self.watts: list[float] = []  # one value a second
-        self.next_watts = 0.0
-        self.last = Lap(0, 0.0, 0)  # where `sums` was last asked
+        self.watts: list[float] = []
+        self.last: tuple[Any, float] = (0, 0.0)  # counts and seconds when `sums` was last asked
 
     def count(self, inputs: dict[str, Any]) -> None:
         """Count a batch of [rows, tokens]: input_ids, labels and position_ids, or attention_mask if it is padded."""
@@ -203,26 +184,15 @@ class Meter:
         windows = self.flops.pairs if self.flops else ()
         pairs = [(seen if window is None else seen.clamp(max=window)).sum() for window in windows]
         self.counts = self.counts + torch.stack([useful, computed, scored, *pairs])
-        self._read_watts()
-
-    def _read_watts(self) -> None:
-        """What the GPU draws, at most once a second; needs nvidia-ml-py, which is not a dependency."""
-        import torch
-
-        if not torch.cuda.is_initialized() or time.monotonic() < self.next_watts:
-            return
-        self.next_watts = time.monotonic() + WATTS_EVERY
-        try:
-            self.watts.append(torch.cuda.power_draw() / 1000)
-        except Exception:  # no nvidia-ml-py, or NVML's own error: not asked again, the rest goes on
-            self.next_watts = math.inf
 
     def stop(self) -> None:
-        """Stop the clock once the device has finished."""
+        """Stop the clock once the device has finished, and read what it draws."""
         import torch
 
         if torch.cuda.is_initialized():
             torch.cuda.synchronize()
+            with contextlib.suppress(Exception):  # it takes nvidia-ml-py, which is not a dependency; NVML's own errors
+                self.watts.append(torch.cuda.power_draw() / 1000)  # the driver's mean over up to a second
         if self.began is not None:
             self.seconds += time.monotonic() - self.began
 
@@ -232,16 +202,16 @@ class Meter:
 
     def sums(self, *, since_last: bool) -> Sums:
         """Of all steps until the last `stop`, or of those since the last call with `since_last`."""
-        since = self.last if since_last else Lap(0, 0.0, 0)
+        counts, seconds = self.last if since_last else (0, 0.0)
         if since_last:
-            self.last = Lap(self.counts, self.seconds, len(self.watts))
-        if not (seconds := self.seconds - since.seconds):
+            self.last = (self.counts, self.seconds)
+        if self.seconds == seconds:
             return NO_SUMS
-        useful, computed, scored, *pairs = (self.counts - since.counts).tolist()
+        useful, computed, scored, *pairs = (self.counts - counts).tolist()
         flops = math.nan
         if self.flops:
             flops = useful * self.flops.token + scored * self.flops.scored
             flops += sum(count * each for count, each in zip(pairs, self.flops.pairs.values(), strict=True))
-        watts = self.watts[since.watts :] or self.watts[-1:]
+        watts = self.watts[-1:] if since_last else self.watts
         drawn = sum(watts) / len(watts) if watts else math.nan
-        return Sums(1, seconds, useful, computed, flops, self.rate or math.nan, drawn)
+        return Sums(1, self.seconds - seconds, useful, computed, flops, self.rate or math.nan, drawn)

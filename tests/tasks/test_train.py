@@ -205,7 +205,7 @@ def test_a_pickle_in_a_checkpoint_is_not_run_though_its_seal_is_right(stopped, i
 
 def test_a_misspelt_target_module_is_refused_with_the_nearest_name(inputs, tmp_path):
     config = QUICK.model_copy(update={"lora": LoraConfig(target_modules=("q_proj", "v_porj"))})
-    with pytest.raises(UserError, match="'v_porj', which this model lacks; did you mean 'v_proj'"):
+    with pytest.raises(UserError, match="'v_porj', which fits no layer; did you mean 'v_proj'"):
         run(config, inputs, tmp_path)
 
 
