@@ -152,7 +152,7 @@ def _check_layers(model: Any, lora: LoraConfig) -> None:
     if isinstance(targets, str):
         adapted, targets = [name for name in linear if name != "lm_head"], ()
     else:
-        adapted = [name for name in linear if any(_fits(target, name) for target in targets)]
+        adapted = [name for name in linear if any(_fits(re.escape(target), name) for target in targets)]
     for field, names, layers in (
         ("target_modules", targets, linear),
         ("rank_pattern", lora.rank_pattern, adapted),
@@ -160,7 +160,8 @@ def _check_layers(model: Any, lora: LoraConfig) -> None:
     ):
         short = sorted({layer.rpartition(".")[2] for layer in layers})
         for name in names:
-            if not any(_fits(name, layer) for layer in layers):
+            pattern = re.escape(name) if layers is linear else name
+            if not any(_fits(pattern, layer) for layer in layers):
                 near = difflib.get_close_matches(name, [*short, *layers], 1)
                 raise UserError(
                     f"train.lora.{field} names {name!r}, which fits no {'adapted ' * (layers is adapted)}layer"
@@ -174,6 +175,6 @@ def _check_layers(model: Any, lora: LoraConfig) -> None:
         )
 
 
-def _fits(name: str, layer: str) -> bool:
-    """As PEFT matches names and patterns: the whole name of a layer, or its end."""
-    return re.fullmatch(rf"(.*\.)?({name})", layer) is not None
+def _fits(pattern: str, layer: str) -> bool:
+    """As PEFT matches: the whole name of a layer, or its end."""
+    return re.fullmatch(rf"(.*\.)?({pattern})", layer) is not None

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import torch
 
-from tasks.training import callbacks, loop
+from tasks.training import loop, trainer
 
 SAID = (
     "CUDA error: unspecified launch failure\nSearch for `cudaErrorLaunchFailure' in https://docs.nvidia.com for more."
 )
 
 
-class Lost(callbacks.WriteMetrics):
+class Lost(trainer.WriteMetrics):
     def on_step_end(self, args, state, control, **more):
         super().on_step_end(args, state, control, **more)
         mark = self.path.with_name("lost")
@@ -35,7 +35,7 @@ class Lost(callbacks.WriteMetrics):
 
 
 def main(job_file: Path, parent: int) -> None:
-    callbacks.WriteMetrics = Lost
+    trainer.WriteMetrics = Lost
     loop.main(job_file, parent)
 
 
