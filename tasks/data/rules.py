@@ -26,6 +26,12 @@ RejectOver = Annotated[NonNegativeInt, Field(description="Rows with more charact
 WarnOver = Annotated[NonNegativeInt, Field(description="And over so many there is a warning.")]
 
 
+Kinds = tuple[str, ...]  # values of `Rule.applies_to` that hold for a row
+REFUSAL, VERBATIM = ("every row", "refusal"), ("every row",)
+REFUSING_ANSWER, CLAIM = ("every row", "answer"), ("every row", "answer", "claim")
+KINDS: tuple[Kinds, ...] = (REFUSAL, VERBATIM, REFUSING_ANSWER, CLAIM)
+
+
 class Floor(Config):
     level: OfTwo = "reject"
     reject_below: RejectBelow
@@ -98,6 +104,19 @@ class Rules(Config):
     duplicate: Level = Field("reject", description="Same query, context and answer as an earlier row")
     conflict: Level = Field("reject", description="Same query and context as an earlier row, another answer")
 
+    @cached_property
+    def active(self) -> dict[Kinds, list["ActiveRule"]]:
+        """Name, level, setting and check of each rule that is not off, in the order of RULES, by kinds of rows."""
+        active: dict[Kinds, list[ActiveRule]] = {kinds: [] for kinds in KINDS}
+        for name, rule in RULES.items():
+            setting = getattr(self, name, "off")
+            level = getattr(setting, "level", setting)
+            if rule.check and level != "off":
+                for kinds in KINDS:
+                    if rule.applies_to in kinds:
+                        active[kinds].append((name, level, setting, rule.check))
+        return active
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -114,6 +133,7 @@ class Subject:
 
     def __init__(self, row: Triplet, sentence: str) -> None:
         self.row, self.sentence = row, sentence
+        self.texts = (row.query, row.answer, *row.context)
 
     @cached_property
     def view(self) -> ContextView:
@@ -124,14 +144,13 @@ class Subject:
         """Whether the answer refuses in other words than the refusal sentence."""
         return is_refusal(self.row.answer, self.sentence)
 
-    @cached_property
-    def kinds(self) -> frozenset[str]:
-        """Which rules apply, by `Rule.applies_to`. A verbatim answer is grounded by every measure, and no refusal."""
+    def kinds(self) -> Kinds:
+        """Which rules apply. A verbatim answer is grounded by every measure, and is no refusal."""
         if self.row.refusal:
-            return frozenset({"every row", "refusal"})
+            return REFUSAL
         if is_verbatim(self.row.answer, self.row.context):
-            return frozenset({"every row"})
-        return frozenset({"every row", "answer"} | (set() if self.refuses else {"claim"}))
+            return VERBATIM
+        return REFUSING_ANSWER if self.refuses else CLAIM
 
 
 class Found(NamedTuple):
@@ -141,6 +160,9 @@ class Found(NamedTuple):
 
 
 Check = Callable[[Subject, Any], Found | None]  # of a row, with the rule's setting in `Rules`
+
+
+ActiveRule = tuple[str, Literal["reject", "warn"], Any, Check]  # name, level, setting, check
 
 
 class Rule(NamedTuple):
@@ -158,15 +180,12 @@ def with_refusal_marked(row: Triplet, sentence: str) -> Triplet:
 
 
 def judge(row: Triplet, rules: Rules, sentence: str) -> list[Finding]:
-    """What the rules find in a row, in the order of RULES; `sentence` is the refusal sentence, marked as such."""
+    """What the rules find in a row from `with_refusal_marked`, in the order of RULES; `sentence` is the refusal."""
     subject, findings = Subject(row, sentence), []
-    for name, rule in RULES.items():
-        if rule.check is None or rule.applies_to not in subject.kinds:
-            continue
-        setting = getattr(rules, name)
-        level: Level = getattr(setting, "level", setting)
-        if level != "off" and (found := rule.check(subject, setting)):
-            findings.append(Finding(name, "warn" if found.warns else level, found.value, found.remedy or rule.remedy))
+    for name, level, setting, check in rules.active[subject.kinds()]:
+        if found := check(subject, setting):
+            remedy = found.remedy or RULES[name].remedy
+            findings.append(Finding(name, "warn" if found.warns else level, found.value, remedy))
     return findings
 
 
@@ -228,12 +247,12 @@ def is_verbatim(answer: str, passages: tuple[str, ...]) -> bool:
 
 
 def _control_tokens(subject: Subject, level: Level) -> Found | None:
-    found = [token for text in subject.row.texts for token in control_tokens(text)]
+    found = [token for text in subject.texts for token in control_tokens(text)]
     return Found(" ".join(dict.fromkeys(found))) if found else None
 
 
 def _encoding(subject: Subject, level: Level) -> Found | None:
-    texts = [text for text in subject.row.texts if not text.isascii() or "\0" in text]
+    texts = [text for text in subject.texts if not text.isascii() or "\0" in text]
     traces = [name for text in texts for trace, name in MISDECODED.items() if trace in text]
     return Found("; ".join(dict.fromkeys(traces))) if traces else None
 

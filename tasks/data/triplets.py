@@ -35,10 +35,6 @@ class Triplet(NamedTuple):
     value: str | None = None  # a short value that a right answer contains; None: not given
     refusal: bool = False
 
-    @property
-    def texts(self) -> tuple[str, ...]:
-        return self.query, self.answer, *self.context
-
 
 def schema() -> pa.Schema:
     """The Arrow schema of a file of triplets: one column per field of `Triplet`, in its order."""
