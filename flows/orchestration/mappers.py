@@ -50,11 +50,6 @@ class Runner:
     """
 
     def __init__(self, kind: Kind = "threads", *, address: str | None = None, workers: int | None = None) -> None:
-        if address and kind not in EXTRAS:
-            raise UserError(
-                f"runner_address: {kind} run on this machine and have no address",
-                "leave it out, or set runner to dask or ray",
-            )
         if kind in EXTRAS and not find_spec(EXTRAS[kind]):
             raise UserError(f"runner: {kind} is not installed", f"pip install 'reground[{kind}]', or use threads")
         self.kind = kind
@@ -143,7 +138,8 @@ class Runner:
 def _limit_arenas() -> None:
     """Have glibc take large blocks from the system, and return them at once, for pyarrow as well.
 
-    Otherwise they are kept among those of other threads: 250 MB of fragments after a million rows.
+    Otherwise they are kept among those of other threads. Measured on 30,000 rows: validate and build peak at 381 MB
+    and end at 333, and without this and `_trim_memory` at 443 and 434; the CPU time is the same.
     """
     import pyarrow as pa
 

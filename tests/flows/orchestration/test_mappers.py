@@ -143,11 +143,6 @@ def test_each_group_is_a_task_run_that_says_which_pieces_it_has(prefect_server, 
     assert numbers[0][0] <= 5
 
 
-def test_threads_have_no_address():
-    with pytest.raises(UserError, match="set runner to dask or ray"):
-        Runner("threads", address="tcp://127.0.0.1:8786")
-
-
 def test_a_library_that_is_missing_is_named_with_the_command_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "prefect_ray", None)
     with pytest.raises(UserError, match=r"pip install 'reground\[ray\]'"):
