@@ -79,7 +79,7 @@ class HarderConfig(Config):
 
 
 class Retrain(StoreConfig):
-    """Everything that a retraining run can be told."""
+    """All settings of a retraining run."""
 
     name: Text = Field("tiny", description="What to call this run; it changes no result.")
     runner: Annotated[Literal["threads", "processes", "dask", "ray"], RUNTIME] = Field(

@@ -25,7 +25,7 @@ from flows.promotion.versions import versions
 from flows.promotion.view import sentence, versions_markdown
 from flows.settings import refuse_outside
 from flows.wording import mermaid, run_name
-from tasks.engine.errors import UserError
+from tasks.engine.errors import UserError, WiringError
 from tasks.engine.lineage import lineage
 from tasks.engine.plan import Planner
 from tasks.engine.progress import watched_by
@@ -79,23 +79,27 @@ def run_pipeline(config: Retrain, store: Store, *, name: str, **options: Any) ->
 
 def _origins(report: Artifact) -> str:
     """As a tree, which every UI shows, and as a chart, which Prefect's newer one draws."""
-    told = lineage(report)
+    found = lineage(report)
     tree = Console(width=120, file=StringIO(), record=True)
-    display.lineage(tree, told)
-    return f"```text\n{tree.export_text()}```\n\n```mermaid\n{mermaid(told)}\n```"
+    display.lineage(tree, found)
+    return f"```text\n{tree.export_text()}```\n\n```mermaid\n{mermaid(found)}\n```"
 
 
 def _planned(config: Retrain) -> Planner | None:
-    """What the run is going to do; None if it cannot be planned: then it fails further on, with the reason."""
+    """What the run is going to do; None if it cannot be planned: then it fails further on, with the reason.
+
+    Raises WiringError, so that a mistake in the pipeline costs no training.
+    """
     try:
-        planner, _ = planned(config)
+        return planned(config)[0]
+    except WiringError:
+        raise
     except UserError:
         return None
-    return planner
 
 
 def _name(config: Retrain, planner: Planner) -> None:
-    """Have the run's name and tags tell what it is."""
+    """Name and tag the run by what changed."""
     context = FlowRunContext.get()
     if not (context and context.flow_run):
         return

@@ -34,3 +34,26 @@ def test_a_mistake_in_the_wiring_fails_in_plan_and_names_step_input_and_nearest_
     assert done.returncode == 2 and done.stdout == ""
     error = done.stderr.splitlines()[0]
     assert error.startswith("error:") and all(name in error for name in names)
+
+
+def test_a_run_of_a_flow_with_such_a_mistake_starts_no_step(tmp_path, monkeypatch):
+    from flows.config import load
+    from flows.orchestration import run
+    from tasks.engine.errors import WiringError
+
+    def miswired(config):
+        raise WiringError("report: there is no input 'tuned_answer'", "mend it")
+
+    monkeypatch.setattr(run, "planned", miswired)
+    with pytest.raises(WiringError):
+        run.run(load(None, [f"store={tmp_path / 'store'}"]))
+    assert not (tmp_path / "store").exists()
+
+
+def test_branches_that_are_off_by_default_are_wired_as_well(tmp_path):
+    from flows.config import load
+    from flows.pipeline import planned
+
+    planner, _ = planned(load(None, [f"store={tmp_path}", "judge.llm.model=any", "data.evaluation=null"]))
+    labels = [step.label for step in planner.steps]
+    assert {"judge", "answer shipped", "slices", "report"} <= {*labels} and "validate evaluation" not in labels
