@@ -109,7 +109,7 @@ def test_a_typo_or_a_value_out_of_bounds_is_refused_at_submit(schema, default, n
     [
         ({"runner_address": "tcp://host:1"}, "runner_address is for dask and ray, and runner is threads"),
         ({"train.replay": 0.2}, "set start: champion with it"),
-        ({"train.max_steps": 0}, "a training has at least one"),
+        ({"train.max_steps": 0}, "max_steps is 0"),
         ({"answer.merge": True}, "set model.quantization: none with it"),
         ({"gate.rules": [{"metric": "token_f1", "must": "better", "margin": 0.1}]}, "a margin is for not_worse"),
     ],
