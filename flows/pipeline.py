@@ -66,21 +66,21 @@ def pipeline(config: Retrain, run: Run[OutputT]) -> Outcome[OutputT]:
     if config.data.evaluation:
         asked = run(validate, config.validation, label="validate evaluation", rows=triplets(config.data.evaluation))
         held_back = asked["rows"]
-    given: TrainingInputs = {"rows": valid["rows"], "evaluation": held_back, "base": base, "template": prompt}
-    dataset, trained = _trained(config, run, given, _warm_start(config, run, given))
+    sources: TrainingInputs = {"rows": valid["rows"], "evaluation": held_back, "base": base, "template": prompt}
+    dataset, trained = _trained(config, run, sources, _warm_start(config, run, sources))
     exported = run(export, _export(config), training=trained, base=base, template=prompt)
 
     # One artifact each, so that a new adapter never has the base answer again.
     questions = dataset["evaluation"]
-    how: dict[str, Input] = {"rows": questions, "base": base, "template": prompt}
-    base_answers = run(answer, config.answer, label="answer base", **how, adapter=None)
-    tuned_answers = run(answer, config.answer, label="answer tuned", **how, adapter=trained["adapter"])
+    answer_inputs: dict[str, Input] = {"rows": questions, "base": base, "template": prompt}
+    base_answers = run(answer, config.answer, label="answer base", **answer_inputs, adapter=None)
+    tuned_answers = run(answer, config.answer, label="answer tuned", **answer_inputs, adapter=trained["adapter"])
     base_scores = run(score, config.score, label="score base", rows=questions, answers=base_answers)
     tuned_scores = run(score, config.score, label="score tuned", rows=questions, answers=tuned_answers)
 
     shipped_scores = None
     if config.parity.enabled:
-        shipped = run(answer, _shipped(config), label="answer shipped", **how, adapter=trained["adapter"])
+        shipped = run(answer, _shipped(config), label="answer shipped", **answer_inputs, adapter=trained["adapter"])
         shipped_scores = run(score, config.score, label="score shipped", rows=questions, answers=shipped)
 
     # The adapter in service answers the same questions, from its own base and by its own template.
@@ -103,9 +103,9 @@ def pipeline(config: Retrain, run: Run[OutputT]) -> Outcome[OutputT]:
     sliced = base_sliced = tuned_sliced = None
     if config.slices.enabled:
         sliced = run(slices, _slices(config), rows=questions, base=base, template=prompt)
-        how |= {"rows": sliced["rows"]}
-        by_base = run(answer, config.answer, label="answer slices base", **how, adapter=None)
-        by_tuned = run(answer, config.answer, label="answer slices tuned", **how, adapter=trained["adapter"])
+        answer_inputs |= {"rows": sliced["rows"]}
+        by_base = run(answer, config.answer, label="answer slices base", **answer_inputs, adapter=None)
+        by_tuned = run(answer, config.answer, label="answer slices tuned", **answer_inputs, adapter=trained["adapter"])
         base_sliced = run(score, config.score, label="score slices base", rows=sliced["rows"], answers=by_base)
         tuned_sliced = run(score, config.score, label="score slices tuned", rows=sliced["rows"], answers=by_tuned)
     judged = _judge(config, run, rows=questions, base_answers=base_answers, tuned_answers=tuned_answers)
@@ -137,25 +137,25 @@ def planned(config: Retrain) -> tuple[Planner, Outcome[Artifact | Pending]]:
 
 
 def _trained(
-    config: Retrain, run: Run[OutputT], given: TrainingInputs, warm: WarmStart | None
+    config: Retrain, run: Run[OutputT], sources: TrainingInputs, warm: WarmStart | None
 ) -> tuple[OutputT, OutputT]:
     """build → train, from the base or from where a warm start goes on."""
-    dataset = run(build, config.build, **given, known=warm.dataset if warm else None)
+    dataset = run(build, config.build, **sources, known=warm.dataset if warm else None)
     start = warm.adapter if warm else None
     trained = run(
-        train, config.train, train=dataset["train"], heldout=dataset["heldout"], base=given["base"], start=start
+        train, config.train, train=dataset["train"], heldout=dataset["heldout"], base=sources["base"], start=start
     )
     return dataset, trained
 
 
-def _warm_start(config: Retrain, run: Run[OutputT], given: TrainingInputs) -> WarmStart | None:
+def _warm_start(config: Retrain, run: Run[OutputT], sources: TrainingInputs) -> WarmStart | None:
     """The champion. If it was made by this very training, what that went on from: so a rerun finds all as it was."""
     if config.train.start == "base":
         return None
     served = champion(run.store)
     before = earlier_start(run.store, served)
     if before:
-        _, trained = _trained(config, Planner(run.store), given, before)
+        _, trained = _trained(config, Planner(run.store), sources, before)
         if isinstance(trained, Artifact) and trained.key == served.adapter.key:
             return before
     return served

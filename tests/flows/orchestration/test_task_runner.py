@@ -124,7 +124,7 @@ def test_a_step_that_ran_has_an_artifact_that_tells_how_it_came_to_be(prefect_se
     assert one.task_run_id
     assert one.description == "copy: Completed"
     assert "## copied" in one.data
-    assert "| why | never made |" in one.data
+    assert "| why | no earlier artifact |" in one.data
     assert f"`reground lineage {about}`" in one.data
 
 
@@ -142,7 +142,7 @@ def test_every_step_has_a_row_that_says_whether_it_was_cached_and_why_it_is(pref
     store = Store(tmp_path / "store")
     for state in ("Completed", "Cached"):
         row = toy().splitlines()[-1]
-        assert row == f"| copy | {state} | `{store.match('copy').about}` | 0.00 MiB | never made |"
+        assert row == f"| copy | {state} | `{store.match('copy').about}` | 0.00 MiB | no earlier artifact |"
 
 
 def test_each_task_shows_the_tasks_that_made_its_inputs_in_this_run(prefect_server, tmp_path, rows):
