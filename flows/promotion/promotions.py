@@ -193,8 +193,13 @@ class Promotions:
             raise UserError(f"{adapter.about} is no adapter that can be served", f"give an artifact of {ADAPTERS}")
         for each in filter(None, (adapter, gate)):
             self.store.require(each.step, each.key)
-        names = [f"{each.step}/{each.key}" if each else None for each in (gate, report)]
-        return _Case(version(adapter), _writer(approver), *names, decision=gate_decision(gate) if gate else None)
+        return _Case(
+            version(adapter),
+            _writer(approver),
+            gate=f"{gate.step}/{gate.key}" if gate else None,
+            report=f"{report.step}/{report.key}" if report else None,
+            decision=gate_decision(gate) if gate else None,
+        )
 
     @contextmanager
     def _no_collection(self) -> Iterator[None]:

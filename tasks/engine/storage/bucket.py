@@ -24,8 +24,8 @@ EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs"}  # scheme: our extra
 AT_ONCE = 16  # requests; a bucket answers each in some 20 ms
 PART = 8 << 20  # bytes that one request reads or uploads
 # A service that cannot be reached should say so within a minute.
-CLIENT = {"connect_timeout": "5s", "read_timeout": "60s", "timeout": "10min"}
-RETRY = {"max_retries": 2, "retry_timeout": timedelta(minutes=1)}
+CLIENT: Any = {"connect_timeout": "5s", "read_timeout": "60s", "timeout": "10min"}
+RETRY: Any = {"max_retries": 2, "retry_timeout": timedelta(minutes=1)}
 CREDENTIALS_LAST = timedelta(minutes=5)  # then botocore is asked again, which renews them in time
 
 _opened_by: int | None = None  # obstore's threads do not survive a fork: a child would hang
@@ -205,24 +205,26 @@ def _s3(bucket: str, prefix: str | None) -> Any:
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE after `aws sso login`",
         )
 
-    def provide() -> dict[str, Any]:
+    def provide() -> Any:
         frozen = credentials.get_frozen_credentials()
         keys = {"access_key_id": frozen.access_key, "secret_access_key": frozen.secret_key, "token": frozen.token}
         return {**keys, "expires_at": datetime.now(UTC) + CREDENTIALS_LAST}
 
     client = session.create_client("s3", region_name=session.get_config_variable("region") or "us-east-1")
     endpoint, region = client.meta.endpoint_url, client.meta.region_name
-    if endpoint.endswith(".amazonaws.com"):
-        endpoint, region = None, _region(client, bucket) or region
-    bundle = session.get_config_variable("ca_bundle")
-    own = {"root_certificate": Path(bundle).read_bytes()} if bundle else {}
+    if re.fullmatch(r"https://s3(\.[a-z0-9-]+)?\.amazonaws\.com", endpoint):  # nobody asked for another one
+        region = _region(client, bucket) or region
+        endpoint = f"https://s3.{region}.amazonaws.com"
+    options: Any = {**CLIENT, "allow_http": endpoint.startswith("http://")}
+    if bundle := session.get_config_variable("ca_bundle"):
+        options["root_certificate"] = Path(bundle).read_bytes()
     return S3Store(
         bucket,
         prefix=prefix,
         region=region,
-        **({"endpoint": endpoint} if endpoint else {}),
+        endpoint=endpoint,
         credential_provider=provide,
-        client_options={**CLIENT, **own, "allow_http": (endpoint or "").startswith("http://")},
+        client_options=options,
         retry_config=RETRY,
     )
 
