@@ -106,7 +106,7 @@ class Record(BaseModel, frozen=True):
     before: str | None = Field(None, description="Key of the artifact that `why` compares with.")
     adopted: Adoption | None = None
     made_at: str = ""
-    measured: dict[str, float] = {}
+    measured: dict[str, int | float] = {}  # counts stay whole numbers
     made_by: dict[str, str] = {}
     python: str = ""
     platform: str = ""
