@@ -13,9 +13,9 @@ MOST_IN_NAME = 3  # changes in a run's name
 LONGEST_IN_NAME = 40  # characters of one
 
 
-def few(names: tuple[str, ...] | list[str], most: int = 3, more: str = "and {} more") -> str:
+def few(names: tuple[str, ...], most: int = 3) -> str:
     """`a, b, c and 4 more`."""
-    return ", ".join(names[:most]) + (f" {more.format(len(names) - most)}" if len(names) > most else "")
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def reasons(why: Reason | None, about: str = "its artifact") -> list[str]:
