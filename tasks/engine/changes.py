@@ -56,8 +56,8 @@ def _came_with_the_code(name: str, had: Mapping[str, Any], config: Any) -> bool:
 def _code(old: Payload, new: Payload) -> Iterator[Change]:
     """One change per file, with the functions in it: what the code digest names `tasks.score:score`."""
     had, has = dict(old.get("code", {})), dict(new["code"])
-    for (before, after), symbols in _take_moved(had, has).items():
-        yield Change(kind="moved", name=after, before=before, changed=tuple(map(_symbol, symbols)))
+    for (earlier, now), moved in _take_moved(had, has).items():
+        yield Change(kind="moved", name=now, before=earlier, changed=tuple(map(_symbol, moved)))
     differing = list(_leaves(had, has))
     # A name that means another definition now is a change of its own only where no text differs.
     edited = [(name, b, a) for name, b, a in differing if not (b and a and b[:HALF] == a[:HALF])]
