@@ -13,7 +13,7 @@ import yaml
 from tests.flows.conftest import ROOT, Project
 
 BLOCK = re.compile(
-    r"```(?:python|jinja)\n# (\S+): (a new file|at the end|(?:before|after) \"(.+)\")\n(.*?)```", re.DOTALL
+    r"```(?:python|jinja)\n# (\S+): (a new file|at the end|(?:before|after) \"([^\n]+)\")\n(.*?)```", re.DOTALL
 )
 SECTION = re.compile(r"^### (.+)$", re.MULTILINE)
 
