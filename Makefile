@@ -11,7 +11,7 @@ SLOW   ?= slow
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # two rules would install into one environment
-.PHONY: help install dev retrain plan up down tiny-base test test-slow bench lint format lock clean
+.PHONY: help install dev retrain plan up down tiny-base test test-slow bench lint format docs lock clean
 
 help:  ## Explain what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ lint: dev  ## Check style and types
 format: dev  ## Put the code into the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: dev  ## Write the commands of flows/README.md from `reground --help`
+	@$(BIN)/python -m tests.commands flows/README.md
 
 lock:  ## Write constraints.txt again, from the newest libraries in a fresh environment
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock

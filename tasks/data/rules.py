@@ -110,7 +110,7 @@ class Rules(Config):
         active: dict[Kinds, list[ActiveRule]] = {kinds: [] for kinds in KINDS}
         for name, rule in RULES.items():
             setting = getattr(self, name, "off")
-            level = getattr(setting, "level", setting)
+            level: Level = getattr(setting, "level", setting)
             if rule.check and level != "off":
                 for kinds in KINDS:
                     if rule.applies_to in kinds:
