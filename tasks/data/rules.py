@@ -109,7 +109,7 @@ class Rules(Config):
         """Name, level, setting and check of each rule that is not off, in the order of RULES, by kinds of rows."""
         active: dict[Kinds, list[ActiveRule]] = {kinds: [] for kinds in KINDS}
         for name, rule in RULES.items():
-            setting = getattr(self, name, "off")
+            setting: Any = getattr(self, name, "off")
             level: Level = getattr(setting, "level", setting)
             if rule.check and level != "off":
                 for kinds in KINDS:
