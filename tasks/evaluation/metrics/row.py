@@ -1,9 +1,9 @@
 """One answer to one question, as the metrics see it."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 from tasks.text import ContextView, claims, is_refusal, words
+from tasks.text.cached import cached_property
 from tasks.text.citations import cited_sentences, numbered, without_citations
 from tasks.text.support import read
 
