@@ -3,10 +3,11 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import chain, pairwise
 from math import log
 
+from tasks.text.cached import cached_property
 from tasks.text.quantities import numbers, stands, supported_numbers
 from tasks.text.tokens import (
     content,
@@ -15,6 +16,7 @@ from tasks.text.tokens import (
     normalise,
     stem,
     stems,
+    stop_stems,
     stop_words,
     words,
     words_by_sentence,
@@ -49,13 +51,10 @@ class ContextView:
         self.passages = tuple(passages)
         self._windows: dict[str, list[int]] = {}  # what was asked for: see `_look_up`
         self._weights: dict[str, float] = {}
-        self._pairs: dict[tuple[str, str], bool] = {}
 
     def expect(self, *texts: str) -> None:
-        """Look up all that these texts, or parts of them, will ask for in one go, which is faster than bit by bit."""
-        said = [read(text) for text in texts]
-        self._look_up(chain.from_iterable([each.content for each in said]))
-        self._look_up_pairs(chain.from_iterable([pairwise(each.stems) for each in said]))
+        """Look up the content stems of these texts, or parts of them, in one go, which is faster than bit by bit."""
+        self._look_up(chain.from_iterable([read(text).content for text in texts]))
 
     @cached_property
     def _text(self) -> str:
@@ -87,9 +86,9 @@ class ContextView:
         return set(chain.from_iterable(chain.from_iterable(self._words)))
 
     @cached_property
-    def _stems(self) -> list[list[str]]:
-        """The stems of each passage's words, in order."""
-        return [stems(chain.from_iterable(passage)) for passage in self._words]
+    def _stems(self) -> list[list[list[str]]]:
+        """The stems of these words."""
+        return [list(map(stems, passage)) for passage in self._words]
 
     @cached_property
     def word_counts(self) -> Counter[str]:
@@ -97,11 +96,11 @@ class ContextView:
 
     @cached_property
     def stems(self) -> frozenset[str]:
-        return frozenset(chain.from_iterable(self._stems))
+        return frozenset(chain.from_iterable(chain.from_iterable(self._stems)))
 
     @cached_property
     def bigrams(self) -> frozenset[tuple[str, str]]:
-        return frozenset(chain.from_iterable(map(pairwise, self._stems)))
+        return frozenset(chain.from_iterable([pairwise(chain.from_iterable(passage)) for passage in self._stems]))
 
     def _look_up(self, wanted: Iterable[str]) -> None:
         """Note the windows that hold these content stems; no other stem of the context is looked at.
@@ -115,10 +114,13 @@ class ContextView:
         windows: dict[str, list[int]] = {each: [] for each in new}
         frequency = dict.fromkeys(new, 0)  # passages that hold it
         window = 0
-        for passage in self._words:
+        for passage, stemmed in zip(self._words, self._stems, strict=True):
             first = window
-            for said in passage:
-                for each in content_among(new, said):
+            for said, its_stems in zip(passage, stemmed, strict=True):
+                found = new.intersection(its_stems)
+                if not found.isdisjoint(stop_stems()):  # perhaps only a stop word's
+                    found = content_among(new, said)
+                for each in found:
                     held = windows[each]
                     if not held or held[-1] < first:
                         frequency[each] += 1
@@ -131,24 +133,13 @@ class ContextView:
         self._windows |= windows
         self._weights |= {each: self._idf_by_frequency[count] for each, count in frequency.items()}
 
-    def _look_up_pairs(self, wanted: Iterable[tuple[str, str]]) -> None:
-        """Note which of these pairs of stems the context holds."""
-        new = frozenset(wanted).difference(self._pairs)
-        if new:
-            held = new.intersection(chain.from_iterable(map(pairwise, self._stems)))
-            self._pairs |= dict.fromkeys(new, False) | dict.fromkeys(held, True)
-
     def _pairs_held(self, stems: list[str]) -> list[bool]:
         """For each pair of stems, one behind the other, whether the context holds it."""
-        if not all(map(self._pairs.__contains__, pairwise(stems))):
-            self._look_up_pairs(pairwise(stems))
-        return list(map(self._pairs.__getitem__, pairwise(stems)))
+        return list(map(self.bigrams.__contains__, pairwise(stems)))
 
-    @cached_property
+    @property
     def _idf_by_frequency(self) -> list[float]:
-        """Smoothed inverse document frequency over the passages: ``log((1 + n) / (1 + df)) + 1``, by df."""
-        count = len(self.passages)
-        return [log((1 + count) / (1 + frequency)) + 1 for frequency in range(count + 1)]
+        return _idf(len(self.passages))
 
     def weight(self, stem: str) -> float:
         """IDF of a content stem; one that no passage holds weighs most."""
@@ -244,6 +235,8 @@ class ContextView:
             len(number) > 3 and number.isdecimal() and stands(f"{int(number):,}", self._text)
         ):
             return True
+        if len(number) > 2 and number.isdecimal() and number not in self._folded.replace(",", ""):
+            return False  # none of the numbers in words is as long
         return number in self.numbers
 
     def unsupported_entities(self, answer: str, query: str = "") -> list[str]:
@@ -255,6 +248,12 @@ class ContextView:
             return False
         each = stem(word)
         return each not in self.stems and each not in read(query).stems
+
+
+@lru_cache
+def _idf(count: int) -> list[float]:
+    """Smoothed inverse document frequency over so many passages: ``log((1 + n) / (1 + df)) + 1``, by df."""
+    return [log((1 + count) / (1 + frequency)) + 1 for frequency in range(count + 1)]
 
 
 def _share(part: float, whole: float) -> float | None:

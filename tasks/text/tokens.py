@@ -74,6 +74,12 @@ def stems(said: Iterable[str]) -> list[str]:
     return list(map(_stems.__getitem__, said))
 
 
+@cache
+def stop_stems() -> frozenset[str]:
+    """The stems of the stop words; other words may have them too."""
+    return frozenset(stems(stop_words()))
+
+
 def content(said: list[str]) -> list[str]:
     """The stem of each word that is not a stop word, in order, repeats kept."""
     return list(filter(None, map(_content_stems.__getitem__, said)))
@@ -117,10 +123,9 @@ def _bounds(text: str) -> list[tuple[int, int]]:
     """Where sentences begin and end; some may hold no word."""
     bounds, start = [], 0
     for match in _SENTENCE_END.finditer(text):
-        at = match.start()
+        at, end = match.span()
         if text[at] == "." and _is_short(text[max(start, at - 12) : at]):
             continue
-        end = match.end()
         bounds.append((start, end))
         start = end
     bounds.append((start, len(text)))
@@ -149,11 +154,12 @@ def entities(text: str) -> list[str]:
 def _names(sentence: str) -> list[str]:
     names: list[str] = []
     end = -1  # of the last word of the name being read
-    bare = not any(map(str.islower, sentence.split()))
+    pieces = sentence.split(" ")
+    bare = not any(map(str.islower, pieces)) and not any(map(str.islower, sentence.split()))
     stop = -1
-    for piece in sentence.split(" "):
+    for piece in pieces:
         start, stop = stop + 1, stop + 1 + len(piece)
-        if piece.islower():  # as most are
+        if piece == piece.lower():  # as most are
             continue
         for match in _NAME_TOKEN.finditer(sentence, start, stop):
             token = match.group()

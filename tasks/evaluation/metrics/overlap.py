@@ -49,8 +49,11 @@ def token_f1(row: Row) -> float | None:
     if row.should_abstain or not row.reference:
         return None
     answer, reference = row.answer_terms, row.reference_terms
-    said, wanted = Counter(answer), Counter(reference)
-    common = sum([min(count, wanted[word]) for word, count in said.items() if word in wanted])
+    left, common = Counter(reference), 0
+    for word in answer:
+        if word in left and left[word]:
+            left[word] -= 1
+            common += 1
     return 2 * common / (len(answer) + len(reference)) if common else 0.0
 
 
