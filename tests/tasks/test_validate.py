@@ -17,6 +17,7 @@ from tasks.data.triplets import BATCH_ROWS, read_triplets
 from tasks.engine.code.reach import code_of
 from tasks.engine.errors import UserError
 from tasks.engine.key import installed
+from tasks.engine.record import Change, Origin, Shards
 from tasks.validate import ValidateConfig, validate
 
 CONTEXT = "The feed pump P-101 runs at 1,450 rpm. Its casing is made of cast iron and its seal of nitrile rubber."
@@ -98,18 +99,21 @@ def test_a_row_put_in_front_changes_no_other_row(tmp_path: Path) -> None:
 def test_a_changed_source_says_how_many_rows_and_shards(tmp_path: Path) -> None:
     rows = [good(n) for n in range(12_000)]
     source = write(tmp_path / "rows.jsonl", rows)
-    before = {"folder": str(run(tmp_path, [source]))}
+    before = run(tmp_path, [source])
     shards = len(list(cut([source])))
     assert shards > 3
 
-    def told(changed: list[Any]) -> list[str] | None:
-        return Rows((write(tmp_path / "new.jsonl", changed),)).changes(before)
+    def change(now: list[Any]) -> Change:
+        return Rows((write(tmp_path / "new.jsonl", now),)).change("rows", Origin(digest=""), before)
 
-    assert told([*rows[:2], *rows[3:], good(-1), good(-2)]) == [f"2 of {shards} shards changed: rows +2 −1"]
-    assert told(rows[::-1]) == ["the same rows, in another order or in other files"]
-    assert Rows((source,)).share(before) == 0
-    assert Rows((source,)).changes({"folder": str(tmp_path)}) is None
-    assert 0 < Rows((write(tmp_path / "new.jsonl", [good(-1), *rows]),)).share(before) <= 2 / shards
+    edited = change([*rows[:2], *rows[3:], good(-1), good(-2)])
+    assert edited.shards == Shards(changed=2, removed=0, total=shards)
+    assert (edited.rows_added, edited.rows_removed) == (2, 1)
+    assert change(rows[::-1]).reordered
+    assert change(rows).share == 0
+    assert 0 < change([good(-1), *rows]).share <= 2 / shards
+    unknown = Rows((source,)).change("rows", Origin(digest=""), tmp_path)  # an artifact without checksums
+    assert unknown.rows_added is None and unknown.share == 1
 
 
 def test_an_edit_costs_the_shard_around_it_and_the_outcome_is_that_of_a_cold_run(tmp_path: Path) -> None:

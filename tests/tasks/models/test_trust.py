@@ -55,7 +55,7 @@ def plain(trust: str | None) -> ModelConfig:
 
 
 def test_a_models_own_code_does_not_run_and_the_refusal_tells_how_to_name_it(own, ran):
-    with pytest.raises(UserError, match="code of its own, which is not run") as refused:
+    with pytest.raises(UserError, match="its own Python code, which runs only if it is named") as refused:
         load_base(own, plain(None))
     assert "own.py" in refused.value.remedy and code_digest(own) in refused.value.remedy
     assert not ran.exists()

@@ -243,8 +243,8 @@ def test_a_larger_card_takes_more_at_once_of_the_same_batch_until_it_need_not_re
     assert chosen[4] is None  # the weights alone take 4.3
     assert [row.fit.batch for row in chosen.values() if row] == [16] * 6
     assert [(row.fit.micro_batch, row.checkpointing) for row in chosen.values() if row] == [
-        *((2, True), (8, True)),
-        *((2, False), (4, False), (8, False), (16, False)),  # of 2,048 tokens and more: full, and a third less work
+        *((2, True), (4, True), (16, True)),
+        *((2, False), (4, False), (8, False)),  # of 2,048 tokens and more: full, and a third less work
     ]
     for gib, row in chosen.items():
         assert row is None or row.need.total <= gib * 2**30
@@ -258,7 +258,7 @@ def test_checkpointing_is_left_to_auto_only_where_the_config_leaves_it():
 
 def test_with_a_mask_a_forward_pass_is_never_made_larger_than_the_config_has_it():
     assert on_a_card(140, "sdpa").fit == (2, 8)
-    assert on_a_card(140).fit == (16, 1)
+    assert on_a_card(140).fit == (8, 2)
 
 
 def test_a_7b_model_at_1024_tokens_is_predicted_to_train_on_12_gb():
