@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]
 HEAD = "## Commands\n\n<!-- `make docs` writes what follows from `reground --help`; a test compares. -->\n\n"
 
 
@@ -12,6 +13,7 @@ def commands() -> str:
     """The section, as Markdown."""
     words = [sys.executable, "-m", "typer", "flows.cli.app", "utils", "docs", "--name", "reground"]
     text = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    text = text.replace(f"{ROOT}/", "")  # defaults are paths of this checkout
     return HEAD + re.sub(r"^#", "##", text, flags=re.MULTILINE).strip() + "\n"
 
 
