@@ -267,12 +267,19 @@ class Source:
 
 def read(module: str, root: Path) -> Source | None:
     path = path_of(module, root)
-    return _parse(module, path, root, path.stat().st_mtime_ns) if path else None
+    if path is None:
+        return None
+    stat = path.stat()
+    return _parse(module, path, root, (stat.st_ino, stat.st_size, stat.st_mtime_ns))
 
 
 @cache
-def _parse(module: str, path: Path, root: Path, modified_ns: int) -> Source:
-    """Split a module into definitions; `modified_ns` renews the cache when a file is edited in a running process."""
+def _parse(module: str, path: Path, root: Path, state: tuple[int, int, int]) -> Source:
+    """Split a module into definitions.
+
+    `state`, the file's inode, size and mtime, renews the cache when a file is edited in a running process. The mtime
+    alone does not: two edits can fall into one tick of the clock.
+    """
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     text = path.read_text(encoding="utf-8")
     try:
