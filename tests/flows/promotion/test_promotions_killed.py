@@ -23,8 +23,9 @@ from tests.flows.promotion.promoting import adapter, gate
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
-def killed_before(change: int, act: Callable[[], object]) -> bool:
-    """Run `act` in a child that is killed before its `change`th change to the file system; False if it has no such."""
+def killed_before(change: int, act: Callable[[], object]) -> int:
+    """Run `act` in a child that is killed before its `change`th change to the file system; returns how many it saw."""
+    read, write = os.pipe()
     child = os.fork()
     if not child:
         code = 3
@@ -35,6 +36,7 @@ def killed_before(change: int, act: Callable[[], object]) -> bool:
                 nonlocal seen
                 if event in CHANGES or (event == "open" and args[2] & WRITES):
                     seen += 1
+                    os.write(write, b".")
                     if seen == change:
                         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -43,9 +45,11 @@ def killed_before(change: int, act: Callable[[], object]) -> bool:
             code = 0
         finally:
             os._exit(code)
+    os.close(write)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert code in (0, -signal.SIGKILL), f"the child ended with {code}"
-    return code != 0
+    assert code == (-signal.SIGKILL if change else 0), f"the child ended with {code}"
+    with os.fdopen(read, "rb") as pipe:
+        return len(pipe.read())
 
 
 def seen(store: Store) -> list[tuple]:
@@ -66,28 +70,31 @@ ACTS: dict[str, Callable[[Store], Entry]] = {
 }
 
 
+EVERY = pytest.param(1, marks=[pytest.mark.slow, pytest.mark.nightly], id="every change")
+
+
+@pytest.mark.parametrize("stride", [pytest.param(4, id="one change of four"), EVERY])
 @pytest.mark.parametrize("name", ACTS)
 @pytest.mark.parametrize("links", ["hard links", "none"])
 def test_killed_at_any_change_the_log_is_the_old_one_or_the_new_and_a_rerun_ends_the_same(
-    tmp_path, monkeypatch, name, links
+    tmp_path, monkeypatch, name, links, stride
 ):
     made = Store(tmp_path / "made")
     for each in ("first", "second"):
         Promotions(made).promote(adapter(made, each), why="by hand")
     gate(made, adapter(made, "third"), adapter(made, "second"))
     old = seen(made)
+    if links == "none":
+        monkeypatch.setattr(os, "link", refuse)
     undisturbed = Store(shutil.copytree(made.root, tmp_path / "undisturbed"))
-    ACTS[name](undisturbed)
+    count = killed_before(0, lambda: ACTS[name](undisturbed))
     new = seen(undisturbed)
     assert new != old
     ends = set()
-    change = 1
-    while True:
+    assert count > 3, "there are changes to be killed at"
+    for change in {*range(1, count, stride), count}:
         store = Store(shutil.copytree(made.root, tmp_path / f"store-{change}"))
-        if links == "none":
-            monkeypatch.setattr(os, "link", refuse)
-        if not killed_before(change, lambda store=store: ACTS[name](store)):
-            break
+        assert killed_before(change, lambda store=store: ACTS[name](store)) == change
         if links == "none":  # then an entry may be made, and not filled
             monkeypatch.setattr(upkeep, "FILLING", 0)
             if any(not path.stat().st_size for path in store.root.glob("promotions/*.json")):
@@ -99,8 +106,6 @@ def test_killed_at_any_change_the_log_is_the_old_one_or_the_new_and_a_rerun_ends
         ACTS[name](store)
         assert seen(store) == new
         assert list(check(store)) == []
-        change += 1
-    assert change > 3, "there are changes to be killed at"
     assert ends == {"old", "new"}
 
 
