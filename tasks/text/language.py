@@ -1,16 +1,25 @@
-"""What the text functions know of a language: one data file each in `languages/`, read once and checked."""
+"""What the text functions know of a language: one data file each in `languages/`, read once and checked.
+
+Functions take the ISO 639-1 code of a text's language. A code without a file has a neutral profile: no stemmer, no stop
+words, no refusal wordings, `validated` False.
+"""
 
 import re
 from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, model_validator
 
-LANGUAGES = ("en",)
+ENGLISH = "en"
+LANGUAGES = (
+    "ar", "cs", "de", "el", "en", "es", "fr", "he", "hi", "id", "it", "ja",
+    "ko", "nl", "pl", "pt", "ro", "ru", "sv", "th", "tr", "uk", "vi", "zh",
+)  # fmt: skip
 LANGUAGE_FILES = tuple(f"tasks/text/languages/{code}.yaml" for code in LANGUAGES)  # resources of every step that reads
 
+NEVER = re.compile(r"(?!)")
 WordList = Annotated[tuple[str, ...], BeforeValidator(str.split)]
 WordSet = Annotated[frozenset[str], BeforeValidator(str.split)]
 _PART = re.compile(r"\{([a-z_]+)(?: (\d+))?\}")
@@ -21,14 +30,22 @@ class _Data(BaseModel, frozen=True, extra="forbid"):
 
 
 class NumberWords(_Data):
-    ones: WordList  # 0 to 19
-    tens: WordList  # 20, 30 … 90
-    ordinals: WordList  # from 0
-    others: dict[str, int]
+    """Numbers in words, case-folded; where the words are written apart, only their parts."""
+
+    ones: WordList = ()  # 0 to 19
+    tens: WordList = ()  # 20, 30 … 90
+    ordinals: WordList = ()  # from 0
+    others: dict[str, int] = {}  # other forms: of a gender, a case; twice; dozen
+    joined: str = ""  # one word of a ten and a unit: "{unit}und{ten}"
 
     @cached_property
     def cardinals(self) -> dict[str, int]:
-        return dict(zip(self.ones, range(20), strict=True)) | dict(zip(self.tens, range(20, 100, 10), strict=True))
+        found = dict(zip(self.ones, range(20), strict=False)) | dict(zip(self.tens, range(20, 100, 10), strict=False))
+        if self.joined:
+            for number, ten in enumerate(self.tens, 2):
+                for unit, word in enumerate(self.ones[1:10], 1):
+                    found[self.joined.format(ten=ten, unit=word)] = 10 * number + unit
+        return found
 
     @cached_property
     def all(self) -> dict[str, int]:
@@ -41,20 +58,28 @@ class NumberWords(_Data):
     @cached_property
     def unit(self) -> re.Pattern[str]:
         """What follows a ten in "twenty-one" or "twenty one"."""
-        return re.compile(rf"[\s-]+({'|'.join(self.ones[1:10])})\b")
+        return re.compile(rf"[\s-]+({'|'.join(self.ones[1:10])})\b") if self.ones else NEVER
+
+
+class Affixes(_Data):
+    """What a light stemmer takes off, the longest first, as long as `least` characters stay; for want of Snowball's."""
+
+    prefixes: WordSet = frozenset()
+    suffixes: WordSet = frozenset()
+    least: int = 3
 
 
 class PassageNames(_Data):
     """How passages are called in citations, as patterns."""
 
-    marked: str  # in "[passage 2]"
-    numbered: str  # in front of a passage: "Document 2: …"
+    marked: str = "passage"  # in "[passage 2]"
+    numbered: str = "passage"  # in front of a passage: "Document 2: …"
 
 
 class Wording(_Data):
     """One way of saying that the passages hold no answer."""
 
-    needs: WordSet  # names of word groups; the pattern matches only where a word of each stands
+    needs: WordSet = frozenset()  # names of word groups; the pattern matches only where a word of each stands
     pattern: str
     of_the_world: bool = False  # said of the passages or of the world: only a context can tell which
 
@@ -65,31 +90,31 @@ class RefusalWords(_Data):
     Long patterns stay text, which `re` compiles at first use and keeps: all of them take 40 ms.
     """
 
-    parts: dict[str, str]  # of other patterns, by the name that stands for them in braces
-    label: re.Pattern[str]  # in front of an answer: "Answer: …"
-    opening: str  # says nothing on the question itself, so that a refusal may still follow
-    about_the_source: str  # the same, about the passages
-    tells: re.Pattern[str]  # reports what the passages say, which may be the answer
-    frame: str  # stands before a claim: "According to the passage, "
-    courtesy: str  # stands behind a refusal and claims nothing
-    turn: re.Pattern[str]  # separates a clause that begins with "but" or the like
-    turned: re.Pattern[str]  # makes an aside behind a refusal a claim
-    concession: re.Pattern[str]  # "Although …, " before the main clause
-    conjunction: re.Pattern[str]  # joins a refusal to something said before
-    wish: re.Pattern[str]
-    conditional: re.Pattern[str]  # sentences that never refuse
-    aside: re.Pattern[str]  # ", however,"
-    quoted: re.Pattern[str]  # somebody else's words
-    title: re.Pattern[str]  # in quotes
-    first_person_title: re.Pattern[str]
-    pronoun: re.Pattern[str]  # the passages, named just before
-    pronouns: WordSet  # words that `pronoun` begins with
-    pronoun_stands_for: str
-    quotation_stands_for: str
-    speaker: str
-    negations: WordSet
-    groups: dict[str, WordSet]  # words by which sentences are selected for patterns
-    wordings: dict[str, Wording]
+    parts: dict[str, str] = {}  # of other patterns, by the name that stands for them in braces
+    label: re.Pattern[str] = NEVER  # in front of an answer: "Answer: …"
+    opening: str = "(?!)"  # says nothing on the question itself, so that a refusal may still follow
+    about_the_source: str = "(?!)"  # the same, about the passages
+    tells: re.Pattern[str] = NEVER  # reports what the passages say, which may be the answer
+    frame: str = "(?!)"  # stands before a claim: "According to the passage, "
+    courtesy: str = "(?!)"  # stands behind a refusal and claims nothing
+    turn: re.Pattern[str] = NEVER  # separates a clause that begins with "but" or the like
+    turned: re.Pattern[str] = NEVER  # makes an aside behind a refusal a claim
+    concession: re.Pattern[str] = NEVER  # "Although …, " before the main clause
+    conjunction: re.Pattern[str] = NEVER  # joins a refusal to something said before
+    wish: re.Pattern[str] = NEVER
+    conditional: re.Pattern[str] = NEVER  # sentences that never refuse
+    aside: re.Pattern[str] = NEVER  # ", however,"
+    quoted: re.Pattern[str] = NEVER  # somebody else's words
+    title: re.Pattern[str] = NEVER  # in quotes
+    first_person_title: re.Pattern[str] = NEVER
+    pronoun: re.Pattern[str] = NEVER  # the passages, named just before
+    pronouns: WordSet = frozenset()  # words that `pronoun` begins with
+    pronoun_stands_for: str = ""
+    quotation_stands_for: str = "_"
+    speaker: str = ""
+    negations: WordSet = frozenset()
+    groups: dict[str, WordSet] = {}  # words by which sentences are selected for patterns
+    wordings: dict[str, Wording] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -118,12 +143,37 @@ class RefusalWords(_Data):
 
 
 class Language(_Data):
-    stemmer: str  # a Snowball algorithm of PyStemmer
-    stop_words: WordSet  # case-folded
-    short_forms: WordSet  # a full stop behind them ends no sentence
-    numbers: NumberWords
-    citations: PassageNames
-    refusal: RefusalWords
+    code: str = ""  # ISO 639-1
+    name: str = ""  # in English
+    validated: bool = True  # measured on cases of its own; else the report says so
+    segmentation: Literal["words", "characters"] = "words"  # characters: a script without spaces
+    stemmer: str | None = None  # a Snowball algorithm of PyStemmer
+    affixes: Affixes | None = None
+    folded: dict[str, str] = {}  # characters, and what they are read as
+    stop_words: WordSet = frozenset()  # case-folded
+    short_forms: WordSet = frozenset()  # a full stop behind them ends no sentence; beside those of sentencex
+    numbers: NumberWords = NumberWords()
+    yes: WordSet = frozenset()
+    no: WordSet = frozenset()
+    courtesies: tuple[str, ...] = ()  # phrases around an answer that claim nothing
+    citations: PassageNames = PassageNames()
+    instruction: str = ""  # to the model, before the refusal sentence
+    refusal_sentence: str = ""
+    refusal: RefusalWords = RefusalWords()
+
+    @cached_property
+    def decimal(self) -> str:
+        """The mark before a fraction, by CLDR."""
+        from babel.numbers import get_decimal_symbol
+
+        return get_decimal_symbol(self.code)
+
+    @cached_property
+    def group(self) -> str:
+        """The mark between thousands, by CLDR."""
+        from babel.numbers import get_group_symbol
+
+        return get_group_symbol(self.code)
 
     @cached_property
     def short_form(self) -> re.Pattern[str]:
@@ -139,9 +189,12 @@ def language_digests() -> list[str]:
 
 
 @cache
-def language(code: str = "en") -> Language:
-    """The language with this ISO 639 code. It takes 15 ms once, so it is not loaded on import."""
+def language(code: str = ENGLISH) -> Language:
+    """The language with this ISO 639-1 code, or the neutral profile. It takes 15 ms once: not loaded on import."""
     import yaml
 
-    text = (Path(__file__).parent / "languages" / f"{code}.yaml").read_text(encoding="utf-8")
-    return Language.model_validate(yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    if code not in LANGUAGES:
+        return Language(code=code, name=code, validated=False)
+    path = Path(__file__).parent / "languages" / f"{code}.yaml"
+    data = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return Language.model_validate(data | {"code": code})

@@ -8,12 +8,13 @@ from itertools import chain, pairwise
 from math import log
 
 from tasks.text.cached import cached_property
+from tasks.text.language import ENGLISH
 from tasks.text.quantities import numbers, stands, supported_numbers
 from tasks.text.tokens import (
     content,
     content_among,
     entities,
-    normalise,
+    fold,
     stem,
     stems,
     stop_stems,
@@ -28,15 +29,15 @@ class Words:
 
     __slots__ = ("content", "stems", "words")
 
-    def __init__(self, said: list[str]) -> None:
+    def __init__(self, said: list[str], code: str) -> None:
         self.words = said
-        self.stems = stems(said)
-        self.content = content(said)
+        self.stems = stems(said, code)
+        self.content = content(said, code)
 
 
 @lru_cache(maxsize=32)  # an answer, its sentences and its query, for as long as their row is being read
-def read(text: str) -> Words:
-    return Words(words(text))
+def read(text: str, code: str = ENGLISH) -> Words:
+    return Words(words(text, code), code)
 
 
 class ContextView:
@@ -47,14 +48,19 @@ class ContextView:
     number or name that was swapped for another one of the same context, nor negation.
     """
 
-    def __init__(self, passages: Sequence[str]) -> None:
+    def __init__(self, passages: Sequence[str], code: str = ENGLISH) -> None:
         self.passages = tuple(passages)
+        self.code = code  # ISO 639-1, of the language of the passages and of what is asked about them
         self._windows: dict[str, list[int]] = {}  # what was asked for: see `_look_up`
         self._weights: dict[str, float] = {}
 
     def expect(self, *texts: str) -> None:
         """Look up the content stems of these texts, or parts of them, in one go, which is faster than bit by bit."""
-        self._look_up(chain.from_iterable([read(text).content for text in texts]))
+        self._look_up(chain.from_iterable([self.read(text).content for text in texts]))
+
+    def read(self, text: str) -> Words:
+        """A text in the language of the passages."""
+        return read(text, self.code)
 
     @cached_property
     def _text(self) -> str:
@@ -64,7 +70,7 @@ class ContextView:
     def _folded(self) -> str:
         """All passages in the case of `words`, to look for single words in."""
         text = self._text
-        return text.lower() if text.isascii() else normalise(text).casefold()
+        return text.lower() if text.isascii() and self.code == ENGLISH else fold(text, self.code)
 
     def _has(self, word: str) -> bool:
         """Whether the word, as it is, is one of the context's: half a microsecond, where reading them all takes 80."""
@@ -78,7 +84,7 @@ class ContextView:
     @cached_property
     def _words(self) -> list[list[list[str]]]:
         """The words of each sentence of each passage."""
-        return list(map(words_by_sentence, self.passages))
+        return [words_by_sentence(passage, self.code) for passage in self.passages]
 
     @cached_property
     def _said(self) -> set[str]:
@@ -88,7 +94,7 @@ class ContextView:
     @cached_property
     def _stems(self) -> list[list[list[str]]]:
         """The stems of these words."""
-        return [list(map(stems, passage)) for passage in self._words]
+        return [[stems(said, self.code) for said in passage] for passage in self._words]
 
     @cached_property
     def word_counts(self) -> Counter[str]:
@@ -118,8 +124,8 @@ class ContextView:
             first = window
             for said, its_stems in zip(passage, stemmed, strict=True):
                 found = new.intersection(its_stems)
-                if not found.isdisjoint(stop_stems()):  # perhaps only a stop word's
-                    found = content_among(new, said)
+                if not found.isdisjoint(stop_stems(self.code)):  # perhaps only a stop word's
+                    found = content_among(new, said, self.code)
                 for each in found:
                     held = windows[each]
                     if not held or held[-1] < first:
@@ -157,12 +163,12 @@ class ContextView:
 
     def k_precision(self, answer: str) -> float | None:
         """Share of the answer's words that the context holds, each at most as often as the context does."""
-        said, held = read(answer).words, self.word_counts
+        said, held = self.read(answer).words, self.word_counts
         return _share(sum([min(count, held[word]) for word, count in Counter(said).items()]), len(said))
 
     def content_coverage(self, answer: str) -> float | None:
         """Share of the answer's content stems that the context holds."""
-        said, passed = read(answer), stop_words()
+        said, passed = self.read(answer), stop_words(self.code)
         if said.content and all(word in passed or self._has(word) for word in said.words):
             return 1.0  # most answers; then no word of the context need be stemmed
         self._look_up(said.content)
@@ -170,7 +176,7 @@ class ContextView:
 
     def bigram_coverage(self, answer: str) -> float | None:
         """Share of the answer's pairs of stems, stop words kept, that the context holds; of one word, its stem."""
-        stems = read(answer).stems
+        stems = self.read(answer).stems
         if len(stems) == 1:
             return float(stems[0] in self.stems)
         return _share(sum(self._pairs_held(stems)), len(stems) - 1)
@@ -183,9 +189,11 @@ class ContextView:
         """At least `idf_coverage`, found without reading the context's words: 0 for an answer of no content.
 
         A word with a given stem begins like the stem, but for the stem's last two letters at most (Porter's suffix
-        rules put in "e", "i", "le" and the like); and no stem weighs more than an absent one.
+        rules put in "e", "i", "le" and the like); and no stem weighs more than an absent one. Others change more.
         """
-        content = read(answer).content
+        if self.code != ENGLISH:
+            return 1.0
+        content = self.read(answer).content
         return sum(stem[: max(1, len(stem) - 2)] in self._folded for stem in content) / max(1, len(content))
 
     def best_window_idf_coverage(self, answer: str) -> float | None:
@@ -194,7 +202,7 @@ class ContextView:
 
     def idf_coverages(self, answer: str) -> tuple[float | None, float | None]:
         """IDF coverage by the whole context and by the best window, the mass of all the content stems taken once."""
-        content = read(answer).content
+        content = self.read(answer).content
         if not all(map(self._windows.__contains__, content)):
             self._look_up(content)
         windows = [0.0] * (sum(map(len, self._words)) + len(self._words))
@@ -213,7 +221,7 @@ class ContextView:
 
     def copied(self, answer: str, run: int) -> float | None:
         """Share of the answer's words in runs of at least `run` words that stand so in a passage."""
-        said = read(answer)
+        said = self.read(answer)
         if len(said.words) < run:
             return None
         pairs = self._pairs_held(said.stems)
@@ -241,13 +249,17 @@ class ContextView:
 
     def unsupported_entities(self, answer: str, query: str = "") -> list[str]:
         """Names in the answer of which some word stands neither in the context nor in the query."""
-        return [name for name in entities(answer) if any(self._is_new(word, query) for word in words(name))]
+        return [
+            name
+            for name in entities(answer, self.code)
+            if any(self._is_new(word, query) for word in words(name, self.code))
+        ]
 
     def _is_new(self, word: str, query: str) -> bool:
-        if word in stop_words() or self._has(word):
+        if word in stop_words(self.code) or self._has(word):
             return False
-        each = stem(word)
-        return each not in self.stems and each not in read(query).stems
+        each = stem(word, self.code)
+        return each not in self.stems and each not in self.read(query).stems
 
 
 @lru_cache

@@ -1,13 +1,14 @@
-"""Words, stems, sentences and names of a text."""
+"""Words, stems, sentences and names of a text. `code` is the ISO 639-1 code of its language."""
 
 import re
 import unicodedata
 from collections.abc import Iterable
 from functools import cache, lru_cache
+from itertools import pairwise
 
 from Stemmer import Stemmer
 
-from tasks.text.language import language
+from tasks.text.language import ENGLISH, Affixes, language
 
 _WORD = re.compile(r"[^\W_]+")
 # The same for ASCII, in 40 % of the time: letters in small, blanks for all that is neither letter nor digit.
@@ -16,32 +17,96 @@ _SENTENCE_END = re.compile(  # one character class in front, so that the engine 
     r"[.!?\n](?:(?<!\n)[.!?]*[\"'”’)\]]*\s+(?=[\"'“‘(\[`]*[^\W_a-z])"  # an end, then anything but a small letter
     r"|(?<=\n)(?:\s*\n|(?=\s*(?:[-*•–]\s|\(?\d{1,2}[.)]\s|[A-Z]))))"  # a blank line, a list item, a new line
 )
+# Of scripts that write words with digits of their own: Arabic, Persian, Devanagari, Bengali, Thai, Lao, Khmer, Burmese.
+_ZEROS = (0x660, 0x6F0, 0x966, 0x9E6, 0xE50, 0xED0, 0x17E0, 0x1040)
+_DIGITS = {zero + digit: ord("0") + digit for zero in _ZEROS for digit in range(10)}
+_OWN_DIGIT = re.compile(f"[{''.join(map(chr, _DIGITS))}]")
+_UNSEEN = re.compile(  # joiners, and the points of Hebrew and Arabic
+    "[\u00ad\u0640\u200b-\u200f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4-\u05c7\u064b-\u065f\u0670]"
+)
 
 
 def normalise(text: str) -> str:
-    """Text in Unicode's compatibility form (NFKC), in which full-width digits and ligatures are plain."""
-    return text if text.isascii() else unicodedata.normalize("NFKC", text)
-
-
-def words(text: str) -> list[str]:
-    """Case-folded runs of letters and digits: ``"Don't, 3.5 m²"`` gives ``don t 3 5 m2``."""
+    """Text in Unicode's compatibility form (NFKC), with ligatures apart, and digits of any script as 0 to 9."""
     if text.isascii():
-        return text.encode().translate(_ASCII).decode().split()
-    return _WORD.findall(normalise(text).casefold())
+        return text
+    text = unicodedata.normalize("NFKC", text)
+    return text.translate(_DIGITS) if _OWN_DIGIT.search(text) else text
 
 
-def stop_words() -> frozenset[str]:
-    """Words that say nothing by themselves, case-folded."""
-    return language().stop_words
+def fold(text: str, code: str = ENGLISH) -> str:
+    """Text without case, and but in English without joiners, Arabic and Hebrew points, and variants of letters."""
+    text = normalise(text)
+    if code == ENGLISH:
+        return text.casefold()
+    if not text.isascii():
+        text = _UNSEEN.sub("", text)
+    if folded := _folded(code):
+        text = text.translate(folded)
+    return text.casefold()
 
 
 @cache
-def _stemmer() -> Stemmer:
-    return Stemmer(language().stemmer, 0)  # no cache of its own: Stemmer's is not safe between threads, a dict is
+def _folded(code: str) -> dict[int, str]:
+    return {ord(letter): read_as for letter, read_as in language(code).folded.items()}
+
+
+def words(text: str, code: str = ENGLISH) -> list[str]:
+    """Case-folded runs of letters and digits: ``"Don't, 3.5 m²"`` gives ``don t 3 5 m2``.
+
+    Of scripts without spaces and of Hangul, pairs of neighbouring characters in a language that is read so.
+    """
+    if code == ENGLISH:
+        if text.isascii():
+            return text.encode().translate(_ASCII).decode().split()
+        return _WORD.findall(normalise(text).casefold())
+    pattern, paired = _pattern(code)
+    found: list[str] = pattern.findall(fold(text, code))
+    return [part for word in found for part in _pairs(word)] if paired else found
+
+
+@cache
+def _pattern(code: str) -> tuple["re.Pattern[str]", bool]:
+    """What a word of the language is, marks with their letter, and whether scripts without spaces are read in pairs."""
+    import regex
+
+    letter = r"[\p{L}\p{N}]\p{M}*"
+    if language(code).segmentation == "words":
+        return regex.compile(f"(?:{letter})+"), False
+    spaceless = rf"[{SPACELESS}]\p{{M}}*"
+    return regex.compile(f"(?:{spaceless})+|(?:(?![{SPACELESS}]){letter})+"), True
+
+
+SPACELESS = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ー々"
+
+
+def _pairs(word: str) -> list[str]:
+    if word.isascii() or not _clusters().match(word):
+        return [word]
+    letters: list[str] = _clusters().findall(word)
+    return list(map("".join, pairwise(letters))) or letters
+
+
+@cache
+def _clusters() -> "re.Pattern[str]":
+    import regex
+
+    return regex.compile(rf"[{SPACELESS}]\p{{M}}*")
+
+
+def stop_words(code: str = ENGLISH) -> frozenset[str]:
+    """Words that say nothing by themselves, case-folded."""
+    return language(code).stop_words
 
 
 class _Stems(dict[str, str]):
     """Stems by word; emptied when there are more than a language has in use (some 8 MB)."""
+
+    def __init__(self, code: str) -> None:
+        known = language(code)
+        # No cache of its own: Stemmer's is not safe between threads, a dict is.
+        self._stemmer = Stemmer(known.stemmer, 0) if known.stemmer else None
+        self._affixes = known.affixes
 
     def __missing__(self, word: str) -> str:
         if len(self) >= 1 << 16:
@@ -50,71 +115,94 @@ class _Stems(dict[str, str]):
         return found
 
     def of(self, word: str) -> str:
-        stemmed: str = _stemmer().stemWord(word)
+        if self._affixes:
+            return _light(word, self._affixes)
+        if not self._stemmer:
+            return word
+        stemmed: str = self._stemmer.stemWord(word)
         return stemmed
 
 
 class _ContentStems(_Stems):
     """Stems by word, "" for a stop word."""
 
+    def __init__(self, code: str) -> None:
+        self._stop_words, self._stems = stop_words(code), _stems(code)
+
     def of(self, word: str) -> str:
-        return "" if word in language().stop_words else _stems[word]
+        return "" if word in self._stop_words else self._stems[word]
 
 
-_stems, _content_stems = _Stems(), _ContentStems()
+_stems, _content_stems = cache(_Stems), cache(_ContentStems)
 
 
-def stem(word: str) -> str:
+def _light(word: str, affixes: Affixes) -> str:
+    """A word without the longest of the prefixes and of the suffixes that leave enough of it."""
+    for length in range(min(4, len(word) - affixes.least), 0, -1):
+        if word[:length] in affixes.prefixes:
+            word = word[length:]
+            break
+    for length in range(min(5, len(word) - affixes.least), 0, -1):
+        if word[-length:] in affixes.suffixes:
+            return word[:-length]
+    return word
+
+
+def stem(word: str, code: str = ENGLISH) -> str:
     """The stem of a case-folded word; in English Porter's (1980)."""
-    return _stems[word]
+    return _stems(code)[word]
 
 
-def stems(said: Iterable[str]) -> list[str]:
+def stems(said: Iterable[str], code: str = ENGLISH) -> list[str]:
     """The stem of each word."""
-    return list(map(_stems.__getitem__, said))
+    return list(map(_stems(code).__getitem__, said))
 
 
 @cache
-def stop_stems() -> frozenset[str]:
+def stop_stems(code: str = ENGLISH) -> frozenset[str]:
     """The stems of the stop words; other words may have them too."""
-    return frozenset(stems(stop_words()))
+    return frozenset(stems(stop_words(code), code))
 
 
-def content(said: list[str]) -> list[str]:
+def content(said: list[str], code: str = ENGLISH) -> list[str]:
     """The stem of each word that is not a stop word, in order, repeats kept."""
-    return list(filter(None, map(_content_stems.__getitem__, said)))
+    return list(filter(None, map(_content_stems(code).__getitem__, said)))
 
 
-def content_among(wanted: frozenset[str], said: Iterable[str]) -> frozenset[str]:
+def content_among(wanted: frozenset[str], said: Iterable[str], code: str = ENGLISH) -> frozenset[str]:
     """The stems in `wanted` that one of these words has, stop words aside."""
-    return wanted.intersection(map(_content_stems.__getitem__, said))
+    return wanted.intersection(map(_content_stems(code).__getitem__, said))
 
 
-def content_stems(text: str) -> list[str]:
+def content_stems(text: str, code: str = ENGLISH) -> list[str]:
     """The stems of a text's words that are not stop words, in order, repeats kept."""
-    return content(words(text))
+    return content(words(text, code), code)
 
 
-def sentences(text: str) -> list[str]:
+def sentences(text: str, code: str = ENGLISH) -> list[str]:
     """Sentences and list items, stripped, none empty.
 
     Splits at a full stop, question or exclamation mark before anything but a small letter, at blank lines and
     before list items; not after list markers, titles, initials and common abbreviations. Tokenised text
-    (``a word .``) works too.
+    (``a word .``) works too. Other languages than English are split by sentencex.
     """
-    return list(_sentences(text))
+    return list(_sentences(text, code))
 
 
-def words_by_sentence(text: str) -> list[list[str]]:
+def words_by_sentence(text: str, code: str = ENGLISH) -> list[list[str]]:
     """The words of each sentence."""
-    if not text.isascii():
-        return list(map(words, sentences(text)))
+    if code != ENGLISH or not text.isascii():
+        return [words(said, code) for said in sentences(text, code)]
     plain = text.encode().translate(_ASCII).decode()  # as long as the text
     return [said for start, end in _bounds(text) if (said := plain[start:end].split())]
 
 
 @lru_cache(maxsize=64)  # many measures ask for the same answer's
-def _sentences(text: str) -> tuple[str, ...]:
+def _sentences(text: str, code: str) -> tuple[str, ...]:
+    if code != ENGLISH:
+        from sentencex import segment
+
+        return tuple([each.strip() for each in segment(code, text) if _WORD.search(each)])
     found = [text[start:end].strip() for start, end in _bounds(text)]
     return tuple([each for each in found if each[:1].isalnum() or _WORD.search(each)])
 
@@ -142,16 +230,16 @@ def _is_short(end: str) -> bool:
 _NAME_TOKEN = re.compile(r"[^\W_]+(?:[.&'’/-][^\W_]+)*")
 
 
-def entities(text: str) -> list[str]:
+def entities(text: str, code: str = ENGLISH) -> list[str]:
     """Runs of capitalised words (``Lake Havasu City``), acronyms and codes (``NATO``, ``P-101A``), in order.
 
     Found by the case of letters, without a model. A sentence's first word counts only if it is an acronym or a code, or
     if the whole sentence is a name: otherwise its capital says nothing.
     """
-    return [name for sentence in sentences(normalise(text)) for name in _names(sentence)]
+    return [name for sentence in sentences(normalise(text), code) for name in _names(sentence, stop_words(code))]
 
 
-def _names(sentence: str) -> list[str]:
+def _names(sentence: str, passed: frozenset[str]) -> list[str]:
     names: list[str] = []
     end = -1  # of the last word of the name being read
     pieces = sentence.split(" ")
@@ -163,7 +251,7 @@ def _names(sentence: str) -> list[str]:
             continue
         for match in _NAME_TOKEN.finditer(sentence, start, stop):
             token = match.group()
-            if not _is_name(token, opens=end < 0 and match.start() < 3 and not bare):
+            if not _is_name(token, passed, opens=end < 0 and match.start() < 3 and not bare):
                 continue
             if names and sentence[end : match.start()] == " ":
                 names[-1] += " " + token
@@ -173,7 +261,7 @@ def _names(sentence: str) -> list[str]:
     return names
 
 
-def _is_name(token: str, *, opens: bool) -> bool:
+def _is_name(token: str, passed: frozenset[str], *, opens: bool) -> bool:
     if token[:1].isupper() and (len(token) == 1 or token[1:].islower()):
-        return len(token) > 1 and not opens and token.casefold() not in language().stop_words
+        return len(token) > 1 and not opens and token.casefold() not in passed
     return not token.isdigit() and any(map(str.isupper, token))

@@ -36,11 +36,12 @@ def test_no_text_stands_in_two_sets_or_on_both_sides():
 
 def test_skipping_patterns_whose_words_are_missing_skips_none_that_matches():
     texts = [text for number in SETS for kind in ("refusals", "answers") for text in wordings(kind, number)]
+    reading = refusal._Reading("en", None)
     patterns = [each.pattern for each in language().refusal.wordings.values()]
     texts += [said for line in SAMPLE.open() for passage in json.loads(line)["context"] for said in sentences(passage)]
     for text in set(texts):
         for said in (part for each in sentences(text) for part in each.split(";")):
-            for plain in {refusal._plain(said), refusal._pronoun_named(refusal._plain(said))}:
+            for plain in {refusal._plain(said), reading.pronoun_named(refusal._plain(said))}:
                 every = [match.span() for each in patterns for match in re.finditer(each, plain)]
                 assert [match.span() for match in refusal._wordings(plain)] == every, plain
 
