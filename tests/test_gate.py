@@ -14,7 +14,7 @@ from flows.promotion.promotions import Promotions
 from tasks.engine.key import Request
 from tasks.engine.make import make
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
 ROOT = Path(__file__).resolve().parents[1]
 REFUSAL = "Not stated in the sheet."
@@ -98,10 +98,14 @@ def one_sentence(why: str) -> bool:
     [
         (shuffled, "over_refusal", ()),  # learns the one answer that is often right; with what ships, too
         pytest.param(
-            refusing, "over_refusal", ("parity.enabled=false", "slices.enabled=false"), marks=pytest.mark.nightly
+            refusing,
+            "over_refusal",
+            ("parity.enabled=false", "slices.enabled=false"),
         ),
         pytest.param(
-            ungrounded, "hallucination", ("parity.enabled=false", "slices.enabled=false"), marks=pytest.mark.nightly
+            ungrounded,
+            "hallucination",
+            ("parity.enabled=false", "slices.enabled=false"),
         ),
     ],
 )

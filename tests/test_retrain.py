@@ -138,6 +138,7 @@ def test_an_edited_line_of_score_reruns_score_and_report_only(project):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_killed_run_resumes_and_ends_with_the_same_bytes(trained, tmp_path):
     project = Checkout(tmp_path / "killed")
     process = project.start("retrain", start_new_session=True)

@@ -59,6 +59,7 @@ def test_cancel_ends_the_training_and_keeps_its_checkpoint(service):
     assert steps(service)
 
 
+@pytest.mark.nightly
 def test_a_killed_training_child_fails_the_run_with_words_and_the_next_goes_on(service, alerts):
     before = steps(service)[-1]
     run, child = start(service)

@@ -21,7 +21,7 @@ from tests.tasks.training.trained import QUICK, RUN, children_of, content, start
 from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.usefixtures("loaded_training")
-SLOW = pytest.mark.slow
+SLOW = [pytest.mark.slow, pytest.mark.nightly]
 
 
 @pytest.fixture(scope="module")
@@ -274,7 +274,7 @@ def test_a_cancelled_parent_alone_ends_its_child_and_the_checkpoint_stays(inputs
     assert last_intact(work / "checkpoints")
 
 
-@SLOW
+@pytest.mark.slow
 def test_the_child_of_a_training_in_another_thread_dies_with_the_process(inputs, tmp_path):
     """Linux tells a child that its parent's thread has ended; here that is not the main one."""
     code = RUN.replace("\ntrain(", "\nimport threading\nthreading.Thread(target=lambda: train(")

@@ -25,9 +25,7 @@ from tests.waiting import wait_until
 CALLS = [(number, bytes([number]) * 50_000) for number in range(40)]
 KINDS = [
     "threads",
-    pytest.param("processes", marks=pytest.mark.slow),
-    pytest.param("dask", marks=pytest.mark.slow),
-    pytest.param("ray", marks=[pytest.mark.slow, pytest.mark.nightly]),
+    *(pytest.param(kind, marks=[pytest.mark.slow, pytest.mark.nightly]) for kind in ("processes", "dask", "ray")),
 ]
 
 
@@ -150,6 +148,7 @@ def test_a_library_that_is_missing_is_named_with_the_command_to_install_it(monke
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_cluster_that_runs_already_is_used_and_one_that_does_not_is_named(prefect_server, small_groups):
     import dask
     from distributed import LocalCluster

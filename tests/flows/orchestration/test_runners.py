@@ -54,7 +54,9 @@ def data_steps(folder: Path, name: str, mapper: Mapper) -> dict[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["threads", "processes", "dask", pytest.param("ray", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize(
+    "kind", ["processes", *(pytest.param(kind, marks=pytest.mark.nightly) for kind in ("threads", "dask", "ray"))]
+)
 def test_validate_and_build_give_the_same_bytes_over_every_runner(prefect_server, tmp_path, monkeypatch, kind):
     for name, size in (("LEAST", 8), ("MEAN", 16), ("MOST", 32)):
         monkeypatch.setattr(f"tasks.data.shards.{name}", size)

@@ -45,7 +45,7 @@ def test_after_a_lost_gpu_a_new_process_goes_on_from_the_checkpoint_to_the_same_
     [
         ("", ON_A_CPU, "the GPU was lost"),  # again, no further than before
         ("", {}, "model.device is cuda, and this machine has no CUDA device"),  # it does not go on with the CPU
-        pytest.param("aborted", ON_A_CPU, "the GPU was lost", marks=pytest.mark.slow),
+        pytest.param("aborted", ON_A_CPU, "the GPU was lost", marks=[pytest.mark.slow, pytest.mark.nightly]),
     ],
 )
 def test_a_gpu_that_stays_lost_ends_the_training_and_the_checkpoint_is_kept(inputs, tmp_path, how, settings, then):

@@ -134,6 +134,7 @@ def losses(folder: Path) -> dict[int, float]:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_out_of_memory_goes_on_from_the_checkpoint_with_smaller_passes_of_the_same_batch(trained, tmp_path):
     original, most = trained
     folder = shutil.copytree(original, tmp_path / "run")
