@@ -11,6 +11,7 @@ from flows.promotion.decisions import PromotionConfig
 from flows.settings import Address, StoreConfig
 from tasks.answer import AnswerConfig
 from tasks.build import BuildConfig
+from tasks.data.forms import RowFormat
 from tasks.engine import NOT_A_PATH, RUNTIME, Config, PathSetting, Text
 from tasks.engine.code.source import ROOT
 from tasks.engine.errors import UserError, did_you_mean, redacted
@@ -19,7 +20,7 @@ from tasks.judge import JudgeConfig
 from tasks.report import ReportConfig
 from tasks.score import ScoreConfig
 from tasks.training.config import TrainConfig
-from tasks.validate import ValidateConfig
+from tasks.validate import ValidateConfig, ValidateSettings
 
 TINY = ROOT / "deployments/configs/tiny.yaml"  # what runs when no other config is named: the sample
 
@@ -28,8 +29,8 @@ FOLDER_OR_HUB = PathSetting(lambda value, config: Path(value).exists())
 NAME_OR_FILE = PathSetting(lambda value, config: value.endswith(".jinja"))
 
 
-class DataConfig(Config):
-    """Where the triplets are: a JSONL file (plain, .gz or .zst), a folder of them, or a glob."""
+class DataConfig(RowFormat):
+    """Where the triplets are: a file (JSON lines or an array, CSV, Parquet, Arrow, packed or not), a folder, a glob."""
 
     train: Annotated[str, ROWS] = Field("data/plant/train.jsonl", description="Triplets to train on.")
     evaluation: Annotated[str | None, ROWS] = Field(
@@ -95,7 +96,7 @@ class Retrain(StoreConfig):
     data: DataConfig = DataConfig()
     base: BaseConfig = BaseConfig()
     prompt: PromptConfig = PromptConfig()
-    validation: ValidateConfig = Field(ValidateConfig(), alias="validate", description="Rules for the rows.")
+    validation: ValidateSettings = Field(ValidateSettings(), alias="validate", description="Rules for the rows.")
     build: BuildConfig = BuildConfig()
     train: TrainConfig = TrainConfig()
     answer: AnswerConfig = AnswerConfig()
@@ -106,6 +107,12 @@ class Retrain(StoreConfig):
     judge: JudgeConfig = JudgeConfig()
     report: ReportConfig = ReportConfig()
     promotion: PromotionConfig = PromotionConfig()
+
+    @property
+    def validated(self) -> ValidateConfig:
+        """What `validate` is asked: the rules, and how the rows are read."""
+        form = RowFormat(format=self.data.format, fields=self.data.fields)
+        return ValidateConfig(**dict(self.validation), form=form)
 
     @model_validator(mode="after")
     def _nothing_is_ignored(self) -> "Retrain":

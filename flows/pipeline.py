@@ -61,10 +61,10 @@ def pipeline(config: Retrain, run: Run[OutputT]) -> Outcome[OutputT]:
     base = base_model(config.base)
     prompt = template(config.prompt)
 
-    valid = run(validate, config.validation, rows=triplets(config.data.train))
+    valid = run(validate, config.validated, rows=triplets(config.data.train))
     held_back = None
     if config.data.evaluation:
-        asked = run(validate, config.validation, label="validate evaluation", rows=triplets(config.data.evaluation))
+        asked = run(validate, config.validated, label="validate evaluation", rows=triplets(config.data.evaluation))
         held_back = asked["rows"]
     sources: TrainingInputs = {"rows": valid["rows"], "evaluation": held_back, "base": base, "template": prompt}
     dataset, trained = _trained(config, run, sources, _warm_start(config, run, sources))

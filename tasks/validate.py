@@ -12,6 +12,8 @@ import orjson
 from pydantic import Field
 
 from tasks.data.examine import SKETCH, RowConfig, examine_shard, repeated, repeats
+from tasks.data.forms import AS_GIVEN, RowFormat
+from tasks.data.names import FILE as FORMS
 from tasks.data.pages import FOLDER, VALIDATION
 from tasks.data.rules import Finding, Rules
 from tasks.data.shards import CHECKSUMS, Seen, SeenShard, Shard, cut
@@ -22,13 +24,13 @@ from tasks.engine.mapper import Mapper, map_serial
 from tasks.engine.parts import Part, Parts, Piece, noted
 from tasks.engine.progress import Progress
 from tasks.engine.step import Config, Text, step
-from tasks.text import LANGUAGE_FILES, language_digests
+from tasks.text import LANGUAGE_FILES
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-class ValidateConfig(Config):
+class ValidateSettings(Config):
     """What counts as a row fit to learn from."""
 
     refusal: Annotated[Text, Field(min_length=1)] = Field(
@@ -42,14 +44,20 @@ class ValidateConfig(Config):
     )
     rules: Rules = Rules()
 
+
+class ValidateConfig(ValidateSettings):
+    """These settings, and how the rows that they are for are read."""
+
+    form: RowFormat = AS_GIVEN
+
     @property
     def by_row(self) -> RowConfig:
-        return RowConfig(self.rules, self.refusal, self.empty_answer)
+        return RowConfig(self.rules, self.refusal, self.empty_answer, self.form)
 
 
 @step(
-    libraries=("jinja2", "numpy", "orjson", "pyarrow", "PyStemmer"),
-    resources=(f"{FOLDER}/{VALIDATION}", *LANGUAGE_FILES),
+    libraries=("ftfy", "jinja2", "numpy", "orjson", "pyarrow", "PyStemmer"),
+    resources=(f"{FOLDER}/{VALIDATION}", FORMS, *LANGUAGE_FILES),
     parts=("rows",),
 )
 def validate(
@@ -67,7 +75,7 @@ def validate(
     each shard, and in left_out.json those that repeat a row of any shard, as the sketches in `sketches/` show.
     `source/` has the checksums of the rows read, for `Rows.change`. `quarantine.jsonl` holds every row left out, with
     its file, line, rule, value, remedy and text; `report.json` and `report.md` count and show examples. Memory holds
-    80 bytes a row.
+    90 bytes a row.
 
     UserError where more than `max_reject_share` are rejected, or none is left.
     """
@@ -75,11 +83,11 @@ def validate(
 
     parts = Parts(out, earlier, work, mapper)
     by_row = config.by_row
-    source, tally, languages = _Source(rows), Tally(), language_digests()
+    source, tally = _Source(rows), Tally()
     seen = {each["digest"]: Seen(**each) for shards in noted(cut, earlier) for each in shards}
 
     def piece(shard: Shard | SeenShard) -> Piece:
-        return Piece([shard.digest, by_row.given, languages], lambda: (shard.rows, by_row))
+        return Piece([shard.digest, by_row.given], lambda: (shard.rows, by_row))
 
     examined: list[Part] = []
     with Progress("validate") as bar:
@@ -153,10 +161,10 @@ def _repeated_rows(rules: Rules, source: _Source, sketches: "list[np.ndarray]") 
         return shard, row - int(starts[shard])
 
     found: dict[int, list[_RepeatedRow]] = {}
-    for repeat in repeats(every["key"], every["answer"]):
+    for repeat in repeats(every):
         first, at = where(repeat.first)
         file, line = source.place(first, int(sketches[first]["number"][at]))
-        if finding := repeated(rules, repeat.same, f"{file}:{line}"):
+        for finding in repeated(rules, repeat.rule, f"{file}:{line}"):
             shard, number = where(repeat.row)
             found.setdefault(shard, []).append(_RepeatedRow(number, finding))
     return found

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def validate(
-    source: Annotated[str, typer.Argument(help="A JSONL file (.gz, .zst too), a folder of them, or a glob.")],
+    source: Annotated[
+        str, typer.Argument(help="JSON lines or array, CSV, Parquet or Arrow, packed too; a folder or a glob.")
+    ],
     config: Annotated[Path | None, typer.Option(help="Take the rules' thresholds from this file.")] = None,
     overrides: Overrides = None,
     json: Annotated[
@@ -40,9 +42,9 @@ def validate(
 
     tree, rows = load(config, overrides or ()), triplets(source)
     if json:
-        for verdict in verdicts(rows.paths, tree.validation.by_row):
+        for verdict in verdicts(rows.paths, tree.validated.by_row):
             typer.echo(verdict.model_dump_json())
-    request = Request(step, tree.validation, {"rows": rows}, "validate")
+    request = Request(step, tree.validated, {"rows": rows}, "validate")
     artifact, _ = make(request, tree.open_store(), why=Reason(note="asked by reground validate"))
     if not json:
         display.markdown(console, artifact.folder / "report.md")

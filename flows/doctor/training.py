@@ -5,13 +5,12 @@ from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
-import orjson
-
 from flows.config import Retrain
 from flows.doctor.findings import Finding, bad, gib, note, ok, ok_if
 from flows.doctor.machine import cards
 from flows.sources import base_model, template, triplets
-from tasks.data.forms import Malformed, parse
+from tasks.data.forms import RowFormat, parse
+from tasks.data.parsing import Malformed, loads
 from tasks.data.readers import read_lines
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import HubModel
@@ -69,34 +68,33 @@ def downloaded(base: HubModel) -> Path | None:
 
 
 def data(config: Retrain) -> Iterator[Finding]:
-    yield _files("data.train", config.data.train)
+    form = config.validated.form
+    yield _files("data.train", config.data.train, form)
     if config.data.evaluation:
-        yield _files("data.evaluation", config.data.evaluation)
+        yield _files("data.evaluation", config.data.evaluation, form)
     else:
         yield note("data.evaluation", "none named: a share of the training documents is held back")
 
 
-def _files(setting: str, source: str) -> Finding:
+def _files(setting: str, source: str, form: RowFormat) -> Finding:
     try:
         paths = triplets(source).paths
         for path in paths:
             with path.open("rb") as file:
                 file.read(1)
         line, row = next(read_lines(paths[0]))
-        form = parse(orjson.loads(row)).form
+        kind = parse(loads(row), form).form
     except UserError as error:
         return bad(setting, error.what, error.remedy)
     except OSError as error:
         return bad(setting, f"{source}: {error.strerror}", "let this user read it: chmod, or another user")
     except StopIteration:
         return bad(setting, f"{paths[0]}: only blank lines", "give at least one row")
-    except orjson.JSONDecodeError as error:
-        return bad(setting, f"{paths[0].name}:{line}: not JSON: {error}", "write one JSON object per line")
     except Malformed as error:
         return bad(setting, f"{paths[0].name}:{line}: {error.value}", error.remedy)
     size = gib(sum(path.stat().st_size for path in paths))
     files = f"{len(paths)} file{'s' * (len(paths) > 1)}"
-    return ok(setting, f"{files}, {size}; the first row is a {form} row (`reground validate {source}` checks all)")
+    return ok(setting, f"{files}, {size}; the first row is a {kind} row (`reground validate {source}` checks all)")
 
 
 # Memory: whether a training fits, and which micro-batches, with checkpointing or without, would

@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import orjson
 from pydantic import BaseModel
 
-from tasks.data.forms import Malformed, digest, normal, own_id, parse
+from tasks.data.forms import AS_GIVEN, RowFormat, digest, normal, own_id, parse
+from tasks.data.names import names_digest
+from tasks.data.parsing import Malformed, loads, repeated_keys
 from tasks.data.readers import read_lines
-from tasks.data.rules import RULES, Finding, Rules, judge, with_refusal_marked
+from tasks.data.rules import RULES, Finding, Level, Rules, judge, says_there_is_none, with_refusal_marked
 from tasks.data.shards import checksums
 from tasks.data.triplets import Triplet, to_arrow
+from tasks.text import language_digests
 
 if TYPE_CHECKING:
     import numpy as np
 
 EXAMPLES = 3  # per rule and level
+ACROSS = {"duplicate", "conflict", "repeated_id"}  # rules that compare rows
 
 
 class RowConfig(NamedTuple):
@@ -26,11 +30,13 @@ class RowConfig(NamedTuple):
     rules: Rules
     refusal: str
     empty_answer: Literal["refuse", "reject"]
+    form: RowFormat = AS_GIVEN
 
     @property
     def given(self) -> list[Any]:
         """The same as JSON, without the rules that compare rows."""
-        return [self.rules.model_dump(exclude={"duplicate", "conflict"}), self.refusal, self.empty_answer]
+        rules = self.rules.model_dump(exclude=ACROSS)
+        return [rules, self.refusal, self.empty_answer, self.form.model_dump(), names_digest(), *language_digests()]
 
 
 class Examined(NamedTuple):
@@ -39,6 +45,7 @@ class Examined(NamedTuple):
     row: Triplet | None
     findings: list[Finding]
     key: bytes = b""  # the same for rows with the same normalised query and context
+    has_id: bool = False  # of its own
     form: str = ""
     unused: frozenset[str] = frozenset()
 
@@ -59,8 +66,9 @@ class RowVerdict(BaseModel, frozen=True):
 
 
 def verdicts(files: Iterable[Path], config: "RowConfig") -> Iterator[RowVerdict]:
-    """The verdict on each row of the files, in order, as `validate` decides. Memory holds some 300 bytes a row."""
+    """The verdict on each row of the files, in order, as `validate` decides. Memory holds some 400 bytes a row."""
     first: dict[bytes, tuple[bytes, str]] = {}  # by key: the answer's mark and the place of the first row that passed
+    ids: dict[str, str] = {}  # the place of the first row that passed with it
     for path in files:
         for line, raw in read_lines(path):
             place = f"{path.name}:{line}"
@@ -69,8 +77,11 @@ def verdicts(files: Iterable[Path], config: "RowConfig") -> Iterator[RowVerdict]
             if examined.row and not examined.reason:
                 mark = answer_mark(examined.row)
                 earlier = first.setdefault(examined.key, (mark, place))
-                if earlier[1] != place and (repeat := repeated(config.rules, earlier[0] == mark, earlier[1])):
-                    findings.append(repeat)
+                if earlier[1] != place:
+                    rule = "duplicate" if earlier[0] == mark else "conflict"
+                    findings += repeated(config.rules, rule, earlier[1])
+                if examined.has_id and (same_id := ids.setdefault(examined.row.id, place)) != place:
+                    findings += repeated(config.rules, "repeated_id", same_id)
             yield RowVerdict(
                 file=path.name,
                 line=line,
@@ -80,12 +91,11 @@ def verdicts(files: Iterable[Path], config: "RowConfig") -> Iterator[RowVerdict]
             )
 
 
-def repeated(rules: Rules, same: bool, place: str) -> Finding | None:
-    """The finding on a row whose query and context an earlier row at `place` has; `same`: its answer, too."""
-    rule, level = ("duplicate", rules.duplicate) if same else ("conflict", rules.conflict)
-    if level == "off":
-        return None
-    return Finding(rule, level, f"{'as' if same else 'against'} {place}", RULES[rule].remedy)
+def repeated(rules: Rules, rule: str, place: str) -> list[Finding]:
+    """What a rule of `ACROSS` finds in a row that has something of an earlier row at `place`: one finding, or none."""
+    level: Level = getattr(rules, rule)
+    value = f"{'against' if rule == 'conflict' else 'as'} {place}"
+    return [] if level == "off" else [Finding(rule, level, value, RULES[rule].remedy)]
 
 
 def answer_mark(row: Triplet) -> bytes:
@@ -120,8 +130,9 @@ def examine_shard(raw: list[bytes], config: RowConfig) -> tuple[dict[str, bytes]
             continue
         passed.append(row)
         lengths = sum(map(len, row.context)), len(row.answer)
-        key, mark = (int.from_bytes(each, "little") for each in (examined.key[:8], answer_mark(row)))
-        sketch.append((key, mark, number, *lengths, row.refusal, bool(findings)))
+        id_ = digest([row.id.encode()])[:8] if examined.has_id else b""
+        key, mark, own = (int.from_bytes(each, "little") for each in (examined.key[:8], answer_mark(row), id_))
+        sketch.append((key, own, mark, number, *lengths, row.refusal, bool(findings)))
     files = {
         "rows": to_arrow(passed, config.refusal),
         "sketch": np.array(sketch, SKETCH).tobytes(),
@@ -134,6 +145,7 @@ def examine_shard(raw: list[bytes], config: RowConfig) -> tuple[dict[str, bytes]
 
 SKETCH: "np.typing.DTypeLike" = [
     ("key", "<u8"),  # of query and context
+    ("id", "<u8"),  # of its own; 0 for none
     ("answer", "<u4"),  # of the answer
     ("number", "<u4"),  # of the row in its shard
     ("context_chars", "<u4"),
@@ -146,17 +158,23 @@ SKETCH: "np.typing.DTypeLike" = [
 def examine(raw: bytes, config: RowConfig) -> Examined:
     """A row's triplet and what its own rules find: a pure function of its bytes and the config."""
     try:
-        parsed = parse(orjson.loads(raw))
-    except orjson.JSONDecodeError as error:
-        return Examined(None, [_malformed(*_why_not_json(raw, error))])
+        loaded = loads(raw)
+        parsed = parse(loaded, config.form)
     except Malformed as error:
-        return Examined(None, [_malformed(error.value, error.remedy)])
-    row = with_refusal_marked(parsed.row, config.refusal)
-    findings = judge(row, config.rules, config.refusal)
-    if not parsed.row.answer:
-        level: Literal["reject", "warn"] = "reject" if config.empty_answer == "reject" else "warn"
-        findings.insert(0, Finding("empty_answer", level, "", RULES["empty_answer"].remedy))
-    return Examined(row, findings, parsed.key, parsed.form, parsed.unused)
+        return Examined(None, [Finding("malformed", "reject", error.value, error.remedy)])
+    given, rules = parsed.row, config.rules
+    found: list[tuple[str, Literal["reject", "warn"], str]] = []
+    if not given.answer:
+        found = [("empty_answer", "reject" if config.empty_answer == "reject" else "warn", "")]
+    elif rules.no_answer != "off" and says_there_is_none(given):
+        found = [("no_answer", rules.no_answer, given.answer)]
+        given = given._replace(answer="")
+    if rules.repeated_key != "off" and (keys := repeated_keys(raw, loaded)):
+        found.append(("repeated_key", rules.repeated_key, ", ".join(keys)))
+    row = with_refusal_marked(given, config.refusal)
+    findings = [Finding(rule, level, value, RULES[rule].remedy) for rule, level, value in found]
+    findings += judge(row, rules, config.refusal)
+    return Examined(row, findings, parsed.key, parsed.has_id, parsed.form, parsed.unused)
 
 
 def _quarantined(number: int, findings: list[Finding], raw: bytes) -> dict[str, Any]:
@@ -180,35 +198,32 @@ def _note(found: dict[str, dict[str, Any]], finding: Finding, number: int, query
         counts["examples"].append(example | {"remedy": finding.remedy})
 
 
-def _malformed(value: str, remedy: str) -> Finding:
-    return Finding("malformed", "reject", value, remedy)
-
-
-def _why_not_json(raw: bytes, error: orjson.JSONDecodeError) -> tuple[str, str]:
-    try:
-        raw.decode()
-    except UnicodeDecodeError as wrong:
-        return f"not UTF-8: byte 0x{raw[wrong.start]:02x} at {wrong.start}", RULES["encoding"].remedy
-    return f"not JSON: {error}", RULES["malformed"].remedy
-
-
 class Repeat(NamedTuple):
-    """A row with the query and context of an earlier row: the index of each, and whether the answers are the same."""
+    """A row with something of an earlier row, as a rule of `ACROSS` says: the index of each."""
 
     row: int
     first: int
-    same: bool
+    rule: str
 
 
-def repeats(keys: "np.ndarray", answers: "np.ndarray") -> list[Repeat]:
-    """Rows with the key of an earlier row, in order. `keys` uint64 and `answers` uint32, one of each per row.
+def repeats(rows: "np.ndarray") -> list[Repeat]:
+    """Rows with the key or the id of an earlier row, in order; `rows` is a `SKETCH` of them all.
 
-    The chance that two different rows among n share a 64-bit key is n²/2⁶⁵: 3e-8 for a million.
+    The chance that two different rows among n share a 64-bit hash is n²/2⁶⁵: 3e-8 for a million.
     """
     import numpy as np
 
-    _, first, which = np.unique(keys, return_index=True, return_inverse=True)
+    _, first, which = np.unique(rows["key"], return_index=True, return_inverse=True)
     firsts = first[which]
-    rows = np.flatnonzero(firsts != np.arange(keys.size))
-    firsts = firsts[rows]
-    return list(map(Repeat, rows.tolist(), firsts.tolist(), (answers[rows] == answers[firsts]).tolist()))
+    again = np.flatnonzero(firsts != np.arange(rows.size))
+    same = rows["answer"][again] == rows["answer"][firsts[again]]
+    rules = np.where(same, "duplicate", "conflict").tolist()
+    found = list(map(Repeat, again.tolist(), firsts[again].tolist(), rules))
+    named = np.flatnonzero(rows["id"])
+    _, first, which = np.unique(rows["id"][named], return_index=True, return_inverse=True)
+    firsts = named[first[which]]
+    again = firsts != named
+    return sorted(
+        found
+        + [Repeat(*pair, "repeated_id") for pair in zip(named[again].tolist(), firsts[again].tolist(), strict=True)]
+    )

@@ -1,20 +1,20 @@
-"""The files of a source, and the rows in a file: lines of JSON, plain or compressed, read with flat memory."""
+"""The files of a source, and the rows in a file: lines of JSON, or another container, read with flat memory."""
 
 import glob
 import io
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
+from tasks.data.containers import UNREADABLE, Rows, peek, streams, unpacked
 from tasks.engine.errors import UserError
 
-SUFFIXES = (".jsonl", ".ndjson", ".json")  # each also with .gz or .zst, in a folder
-COMPRESSION = {  # by a file's first bytes, so that a wrong suffix does no harm
-    b"\x1f\x8b": "gzip",
-    b"\x28\xb5\x2f\xfd": "zstd",
-}
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")  # in a folder, each also packed
+PACKED = re.compile(r"\.(gz|zst|xz|bz2|zip|tar)$")
+ABOUT_DATASETS = ("dataset_info.json", "dataset_dict.json", "state.json")  # what `datasets` writes beside rows
 MAX_LINE = 64 << 20  # bytes; a longer line would not fit in memory beside its parsed form
 MAX_PRINTED = 10_000  # lines of an object printed over several lines; its bytes are limited by `MAX_LINE`
 BUFFER = 1 << 20
@@ -45,12 +45,15 @@ def expand(source: str) -> list[Path]:
 
 
 def _is_rows(name: str) -> bool:
-    return name.removesuffix(".gz").removesuffix(".zst").endswith(SUFFIXES) and not name.startswith(".")
+    while PACKED.search(name) and not name.endswith((".zip", ".tar")):
+        name = PACKED.sub("", name)
+    known = name.endswith((*SUFFIXES, ".zip", ".tar")) and not name.startswith((".", "cache-"))
+    return known and name not in ABOUT_DATASETS
 
 
 def _why_nothing(path: Path) -> str:
     if path.is_dir():
-        return f"no {', '.join(SUFFIXES)} file (or .gz, .zst of one) in this folder"
+        return f"no {', '.join(SUFFIXES)} file (or .gz, .zst, .xz, .bz2, .zip of one) in this folder"
     if glob.has_magic(str(path)):
         return "no file matches"
     return "no such file or folder"
@@ -60,7 +63,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Each row's line number, from 1, and its bytes; blank lines are left out.
 
     An object printed over several lines, from a lone ``{`` to a lone ``}`` in the first column, is one row, numbered
-    by its first line. UserError for a file that cannot be read, is cut off, or has a line over 64 MiB.
+    by its first line. Rows of Parquet and Arrow are numbered themselves, those of an archive over all of its files.
+    UserError for a file that cannot be read, is cut off, or has a line over 64 MiB.
     """
     with lines_of(path) as lines:
         yield from lines
@@ -68,41 +72,48 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 @contextmanager
 def lines_of(path: Path) -> Iterator["Lines"]:
-    """The lines of a file. Raises UserError as `read_lines` does."""
+    """The rows of a file, whatever it is by its content. Raises UserError as `read_lines` does."""
     try:
-        with _open(path) as file:
-            yield Lines(file, path.name)
-    except (OSError, EOFError) as error:  # pyarrow raises OSError for a wrong or cut-off compression
+        with path.open("rb", BUFFER) as file:
+            if unpacked(peek(file)):
+                yield Lines(file, path.name)
+            else:
+                yield Lines(file, path.name, _all(file, path.name))
+    except UNREADABLE as error:
         raise UserError(f"{path.name}: cannot be read: {error}", "copy or compress the file again") from error
 
 
-def _open(path: Path) -> BinaryIO:
-    with path.open("rb") as file:
-        start = file.read(4)
-    for magic, compression in COMPRESSION.items():
-        if start.startswith(magic):
-            import pyarrow as pa  # unlike zstandard's reader, it notices a file that is cut off
-
-            return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path)), compression), BUFFER)
-    return path.open("rb", BUFFER)
+def _all(file: BinaryIO, name: str) -> Rows:
+    """The rows of all streams in a container, numbered on from one to the next."""
+    before = last = 0
+    for stream in streams(file, name):
+        rows = Lines(cast(BinaryIO, stream), name) if hasattr(stream, "readline") else stream
+        for number, row in rows:
+            last = before + number
+            yield last, row
+        before = last
 
 
 class Lines:
-    """Iterates over the rows of an open file as `read_lines` does; between two rows it can look ahead and skip."""
+    """Iterates over the rows of an open file as `read_lines` does; between two rows it can look ahead and skip.
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
+    `rows`: those of a file that is no plain JSONL, where it cannot.
+    """
+
+    def __init__(self, file: BinaryIO, name: str, rows: Rows | None = None) -> None:
         self.number = 0  # of the last line that was read
         self._file, self._name = file, name
+        self._in_place = rows is None
         self._printed: list[bytes] = []  # the lines so far of an object that is printed over several
-        self._rows = self._read()
+        self._rows = self._read() if rows is None else rows
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
         return self._rows
 
     @property
     def place(self) -> int | None:
-        """Offset of the next byte in the file; None in a compressed file and within an object."""
-        return None if self._printed or not self._file.seekable() else self._file.tell()
+        """Offset of the next byte in the file; None in a container and within an object."""
+        return self._file.tell() if self._in_place and not self._printed else None
 
     def ahead(self, size: int, place: int) -> bytes:
         """The bytes at an offset, fewer at the end of the file. Thread-safe."""
@@ -120,9 +131,7 @@ class Lines:
             if len(line) == MAX_LINE:
                 place = f"{self._name}:{self.number}"
                 raise UserError(f"{place}: a line of over {MAX_LINE >> 20} MiB", "write one row per line")
-            if self.number == 1:
-                line = line.removeprefix(BYTE_ORDER_MARK)
-            line = line.rstrip()
+            line = line.removeprefix(BYTE_ORDER_MARK).rstrip()
             if self._printed:
                 size += len(line)
                 if line[:1] != b"{" and len(self._printed) < MAX_PRINTED and size < MAX_LINE:

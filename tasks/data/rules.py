@@ -4,7 +4,6 @@ To add a rule: a field of `Rules` (its default and what it judges), a check, and
 Percentiles are of answers that people wrote to Wikipedia passages; relax the limits where answers are abstractive.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +11,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, NonNegativeInt
 
+from tasks.data.names import names
+from tasks.data.traces import control_tokens, misdecoded, thoughts
 from tasks.data.triplets import Triplet
 from tasks.engine.step import Config
 from tasks.text import ContextView, content_stems, is_refusal, leaks, words
@@ -82,8 +83,12 @@ class AnswerLength(Ceiling):
 class Rules(Config):
     """Each rule's level: reject the row, warn and keep it, or off. `malformed` rows cannot be kept, so it has none."""
 
+    no_answer: Level = Field(
+        "warn", description="A mark of no answer, such as N/A or CANNOTANSWER; off: it is an answer"
+    )
+    repeated_key: Level = Field("warn", description="A key that the row has twice: the last value counts")
     control_tokens: Level = Field("reject", description="A chat template's tokens, such as </s>, inside the data")
-    encoding: Level = Field("warn", description="Traces of a wrong decoding: U+FFFD, NUL, UTF-8 read as Windows-1252")
+    encoding: Level = Field("warn", description="Traces of a wrong decoding: U+FFFD, NUL, UTF-8 read as something else")
     context_length: ContextLength = Field(ContextLength(), description="Characters of all passages together")
     answer_length: AnswerLength = Field(AnswerLength(), description="Characters of the answer")
     refusal_wording: Level = Field("warn", description="A refusal in other words than the refusal sentence")
@@ -103,6 +108,7 @@ class Rules(Config):
     absent_entity: Level = Field("warn", description="A name in the answer that neither context nor query holds")
     duplicate: Level = Field("reject", description="Same query, context and answer as an earlier row")
     conflict: Level = Field("reject", description="Same query and context as an earlier row, another answer")
+    repeated_id: Level = Field("warn", description="Same id as an earlier row, another query or context")
 
     @cached_property
     def active(self) -> dict[Kinds, list["ActiveRule"]]:
@@ -179,6 +185,16 @@ def with_refusal_marked(row: Triplet, sentence: str) -> Triplet:
     return row
 
 
+def says_there_is_none(row: Triplet) -> bool:
+    """Whether the whole answer is a dataset's mark of no answer, such as CANNOTANSWER, which no passage holds."""
+    plain = row.answer.strip(" .!?\"'()[]{}<>—–-")
+    return len(plain) < 32 and (not plain or plain.casefold() in names().no_answer) and not _held(row)
+
+
+def _held(row: Triplet) -> bool:
+    return any(char.isalnum() for char in row.answer) and is_verbatim(row.answer, row.context)
+
+
 def judge(row: Triplet, rules: Rules, sentence: str) -> list[Finding]:
     """What the rules find in a row from `with_refusal_marked`, in the order of RULES; `sentence` is the refusal."""
     subject, findings = Subject(row, sentence), []
@@ -201,34 +217,8 @@ def description(rule: str) -> str:
     return (field.description or "") if field else WITHOUT_LEVEL[rule]
 
 
-CONTROL_TOKENS = (  # of Llama 2, Mistral, Gemma, Qwen and T5; those between bars are matched by their form
-    "<s>", "</s>", "<bos>", "<eos>", "<pad>", "<unk>",
-    "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>",
-    "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]",
-    "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[THINK]", "[/THINK]",
-    "<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<end_of_image>",
-    "<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>",
-)  # fmt: skip
-_CONTROL = re.compile(
-    "|".join(map(re.escape, CONTROL_TOKENS))
-    + r"|<[|｜][^<>|｜\s]{1,40}[|｜]>"  # <|eot_id|> of Llama 3, ChatML, Phi; <｜User｜> of DeepSeek
-    + r"|<(?:unused|extra_id_|reserved_)\w{1,20}>"
-)
-MISDECODED = {  # what a wrong decoding leaves behind
-    "\0": "a NUL character",
-    "\ufffd": "U+FFFD, for bytes that were no character",
-    "â€": "â€, UTF-8 read as Windows-1252",
-    "Ã©": "Ã©, UTF-8 read as Windows-1252",
-}
 EXCERPT = 200  # characters of an answer that a finding quotes
 NAMED = 8  # words that a finding names as absent from the context
-
-
-def control_tokens(text: str) -> list[str]:
-    """The control tokens in a text, in order, each once."""
-    if "<" not in text and "[" not in text:  # most rows: two scans of a few dozen nanoseconds
-        return []
-    return list(dict.fromkeys(_CONTROL.findall(text)))
 
 
 def is_verbatim(answer: str, passages: tuple[str, ...]) -> bool:
@@ -248,12 +238,14 @@ def is_verbatim(answer: str, passages: tuple[str, ...]) -> bool:
 
 def _control_tokens(subject: Subject, level: Level) -> Found | None:
     found = [token for text in subject.texts for token in control_tokens(text)]
-    return Found(" ".join(dict.fromkeys(found))) if found else None
+    thought = thoughts(subject.row.answer) + [token for token in found if "think" in token.lower()]
+    remedy = "take out what was thought: only the answer is learnt" if thought else None
+    found += thoughts(subject.row.answer)
+    return Found(" ".join(dict.fromkeys(found)), remedy=remedy) if found else None
 
 
 def _encoding(subject: Subject, level: Level) -> Found | None:
-    texts = [text for text in subject.texts if not text.isascii() or "\0" in text]
-    traces = [name for text in texts for trace, name in MISDECODED.items() if trace in text]
+    traces = list(filter(None, map(misdecoded, subject.texts)))
     return Found("; ".join(dict.fromkeys(traces))) if traces else None
 
 
@@ -336,6 +328,8 @@ GROUND_IT = "say only what the context says, in its words, or give the passage t
 RULES: dict[str, Rule] = {  # in this order rows are judged: a rejected row counts under the first that rejects it
     "malformed": Rule("write one JSON object per line, in one of the forms that the manual shows"),
     "empty_answer": Rule("write the refusal sentence where the context holds no answer"),
+    "no_answer": Rule("write the refusal sentence, or answer; if it is the answer, set validate.rules.no_answer: off"),
+    "repeated_key": Rule("write each key once"),
     "control_tokens": Rule("take the tokens out of the text, or write them with spaces", _control_tokens),
     "encoding": Rule("decode the source with its own encoding, then write UTF-8", _encoding),
     "context_length": Rule("keep the passages that matter, or raise the limit", _context_length),
@@ -358,4 +352,5 @@ RULES: dict[str, Rule] = {  # in this order rows are judged: a rejected row coun
     "absent_entity": Rule("check the name against the context; spell it as the context does", _absent_entity, "answer"),
     "duplicate": Rule("remove one of the two"),
     "conflict": Rule("keep the answer that is right"),
+    "repeated_id": Rule("give each row an id of its own, or none"),
 }

@@ -34,6 +34,7 @@ class Triplet(NamedTuple):
     gold: tuple[int, ...] | None = None  # indices of the passages that hold the answer; None: not given
     value: str | None = None  # a short value that a right answer contains; None: not given
     refusal: bool = False
+    history: tuple[tuple[str, str], ...] = ()  # (role, text) of the turns before; the prompt does not show them
 
 
 def schema() -> pa.Schema:
@@ -50,6 +51,7 @@ def schema() -> pa.Schema:
             pa.field("gold", pa.list_(pa.int32())),
             pa.field("value", pa.string()),
             pa.field("refusal", pa.bool_(), nullable=False),
+            pa.field("history", pa.list_(pa.list_(pa.string())), nullable=False),
         ]
     )
 
@@ -129,12 +131,13 @@ def parse_triplets(content: bytes, skipped: Collection[int] = ()) -> Iterator[Tr
     with pa.ipc.open_stream(content) as stream:
         for batch in stream:
             columns = [column.to_pylist() for column in batch.select(schema().names).columns]
-            for at, (id_, document, query, context, answer, gold, value, refusal) in enumerate(
+            for at, (id_, document, query, context, answer, gold, value, refusal, history) in enumerate(
                 zip(*columns, strict=True), first
             ):
                 if at not in gone:
                     indices = None if gold is None else tuple(gold)
-                    yield Triplet(id_, document, query, tuple(context), answer, indices, value, refusal)
+                    turns = tuple((role, text) for role, text in history) if history else ()
+                    yield Triplet(id_, document, query, tuple(context), answer, indices, value, refusal, turns)
             first += batch.num_rows
 
 

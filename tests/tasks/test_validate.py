@@ -61,7 +61,7 @@ def test_clean_rows_keep_their_order_and_open_as_a_dataset(tmp_path: Path) -> No
     last = list(read_triplets(out / "rows"))[-1]
     assert last.context == (f"Sheet 5000. {CONTEXT}",)
     assert (last.gold, last.value, last.refusal) == ((0,), "cast iron", False)
-    assert dataset[-1] == last._asdict() | {"context": list(last.context), "gold": [0]}
+    assert dataset[-1] == last._asdict() | {"context": list(last.context), "gold": [0], "history": []}
 
 
 def test_the_same_rows_give_the_same_bytes_wherever_they_lie(tmp_path: Path) -> None:
@@ -176,8 +176,8 @@ def test_every_row_left_out_is_in_the_quarantine_with_its_reason(tmp_path: Path)
     assert {entry["file"] for entry in entries} == {"rows.jsonl"}
     assert all(entry["remedy"] for entry in entries)
     values = [entry["value"] for entry in entries]
-    assert values[0] == "not UTF-8: byte 0xf9 at 12" and values[1].startswith("not JSON: ")
-    assert values[2] == "no form has the fields question"
+    assert values[0].startswith("not UTF-8: byte 0xf9 at 12") and values[1].startswith("not JSON: ")
+    assert values[2].startswith("no form has the fields question")
     assert values[3:] == ["</s>", "17", "as rows.jsonl:4", "against rows.jsonl:5"]
     assert entries[0]["row"].encode(entries[0]["encoding"]) == latin
     assert entries[1]["row"] == '{"query": "cut off'
@@ -318,6 +318,9 @@ VERDICT_ROWS: list[Any] = [
     good(4, id="gold", gold=[7]),
     b"{",
     {"question": "?"},
+    good(5, id="sound"),
+    good(6, id="mark", answer="N/A"),
+    json.dumps(good(7, id="twice")).replace('{"query"', '{"answer": "?", "query"').encode(),
 ]
 
 
@@ -334,6 +337,9 @@ def test_the_verdict_on_each_row_is_what_the_step_decides(tmp_path: Path) -> Non
         ("gold", "rejected", "malformed"),
         (None, "rejected", "malformed"),
         (None, "rejected", "malformed"),
+        ("sound", "accepted", "repeated_id"),
+        ("mark", "accepted", "no_answer"),
+        ("twice", "accepted", "repeated_key"),
     ]
     out = run(tmp_path, [source], max_reject_share=1)
     assert {entry["line"] for entry in quarantine(out)} == {

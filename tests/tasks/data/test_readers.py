@@ -3,12 +3,14 @@
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from tasks.data import readers as files_module
-from tasks.data.forms import Malformed, parse
+from tasks.data.forms import RowFormat, parse
+from tasks.data.parsing import Malformed, loads, repeated_keys
 from tasks.data.readers import expand, read_lines
 from tasks.engine.errors import UserError
 
@@ -143,6 +145,14 @@ def assistant(content: object) -> dict[str, object]:
     return {"role": "assistant", "content": content}
 
 
+def system(content: object) -> dict[str, object]:
+    return {"role": "system", "content": content}
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "pump.png"}}
+CALL = {"role": "assistant", "content": None, "tool_calls": [{"type": "function", "function": {"name": "search"}}]}
+
+
 FORMS = {
     "triplet": {"query": QUERY, "context": [CONTEXT], "answer": ANSWER},
     "one passage as text": {"query": f" {QUERY}\n", "context": CONTEXT + " ", "answer": f"{ANSWER} "},
@@ -155,8 +165,108 @@ FORMS = {
     "conversational prompt": {"prompt": [user(ASKED)], "completion": [assistant(ANSWER)]},
     "messages": {"messages": [{"role": "system", "content": "Be brief."}, user(ASKED), assistant(ANSWER)]},
     "messages in parts": {"messages": [user([{"type": "text", "text": ASKED}]), assistant(ANSWER)]},
-    "messages, many turns": {"messages": [user("Hello"), assistant("Hi"), user(ASKED), assistant(ANSWER)]},
+    "context in the system turn": {
+        "messages": [system(f"Be brief.\n\nContext: {CONTEXT}"), user(QUERY), assistant(ANSWER)]
+    },
+    "context from a tool": {"messages": [user(QUERY), CALL, {"role": "tool", "content": CONTEXT}, assistant(ANSWER)]},
+    "an image beside the question": {"messages": [user([IMAGE, {"type": "text", "text": ASKED}]), assistant(ANSWER)]},
+    "messages alone": [user(ASKED), assistant(ANSWER)],
+    "roles by other names": {"messages": [{"from": "human", "value": ASKED}, {"from": "gpt", "value": ANSWER}]},
+    "question before context": {"prompt": f"Question: {QUERY}\n\nContext:\n{CONTEXT}\n\nAnswer:", "completion": ANSWER},
+    "on one line": {"prompt": f"Context: {CONTEXT} Question: {QUERY} Answer:", "completion": ANSWER},
+    "between rules": {
+        "prompt": f"Context is below.\n-----\n{CONTEXT}\n-----\nQuery: {QUERY}\nAnswer: ",
+        "completion": ANSWER,
+    },
+    "between tags": {"prompt": f"<context>\n{CONTEXT}\n</context>\n\n{QUERY}", "completion": ANSWER},
+    "under headings": {"prompt": f"### Context\n{CONTEXT}\n\n### Question\n{QUERY}", "completion": ANSWER},
+    "German labels": {"prompt": f"Kontext: {CONTEXT}\nFrage: {QUERY}\nAntwort:", "completion": ANSWER},
+    "Chinese labels": {"prompt": f"资料：{CONTEXT}\n问题：{QUERY}\n回答：", "completion": ANSWER},
+    "ChatML": {"text": f"<|im_start|>user\n{ASKED}<|im_end|>\n<|im_start|>assistant\n{ANSWER}<|im_end|>\n"},
+    "Gemma's text": {"text": f"<start_of_turn>user\n{ASKED}<end_of_turn>\n<start_of_turn>model\n{ANSWER}<end_of_turn>"},
+    "Alpaca's text": {"text": f"### Instruction:\n{QUERY}\n\n### Input:\n{CONTEXT}\n\n### Response:\n{ANSWER}"},
+    "a passage as an object": {"query": QUERY, "context": [{"page_content": CONTEXT, "score": 1}], "answer": ANSWER},
+    "a passage in sentences": {"query": QUERY, "context": [["pump", [CONTEXT[:31], CONTEXT[31:]]]], "answer": ANSWER},
 }
+CHAT = {
+    "messages": [user(ASKED), assistant(ANSWER), user("And how fast does it run?"), assistant("It runs at 1450 rpm.")]
+}
+PRESETS: dict[
+    str, tuple[dict[str, Any], dict[str, Any]]
+] = {  # a row, and what is read beside query, context and answer
+    "ragas": ({"user_input": QUERY, "retrieved_contexts": [CONTEXT], "response": "?", "reference": ANSWER}, {}),
+    "alpaca": ({"instruction": QUERY, "input": CONTEXT, "output": ANSWER}, {}),
+    "dolly": ({"instruction": QUERY, "context": CONTEXT, "response": ANSWER, "category": "closed_qa"}, {}),
+    "sharegpt": ({"conversations": [{"from": "human", "value": ASKED}, {"from": "gpt", "value": ANSWER}]}, {}),
+    "squad": (
+        {"id": "s1", "title": "Pumps", "context": CONTEXT, "question": QUERY, "answers": {"text": [ANSWER, "x"]}},
+        {"id": "s1", "document": "Pumps"},
+    ),
+    "hotpotqa": (
+        {
+            "_id": "h1",
+            "question": QUERY,
+            "context": {"title": ["pump"], "sentences": [[CONTEXT]]},
+            "supporting_facts": {"title": ["pump"], "sent_id": [0]},
+            "answer": ANSWER,
+        },
+        {"id": "h1", "gold": (0,)},
+    ),
+    "ms_marco": (
+        {
+            "query": QUERY,
+            "query_id": 3,
+            "passages": {"passage_text": [CONTEXT], "is_selected": [1]},
+            "answers": [ANSWER],
+        },
+        {"id": "3", "gold": (0,)},
+    ),
+    "raft": (
+        {
+            "question": QUERY,
+            "context": {"sentences": [[CONTEXT]], "title": [["placeholder"]]},
+            "oracle_context": CONTEXT,
+            "cot_answer": f"##begin_quote## {CONTEXT} ##end_quote## <ANSWER>: {ANSWER}",
+        },
+        {"gold": (0,)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_reads_the_rows_of_others_and_without_it_they_are_told_of_it(name: Any) -> None:
+    row, beside = PRESETS[name]
+    read = parse(row, RowFormat(format=name)).row
+    assert (read.query, read.context, read.answer) == (QUERY, (CONTEXT,), ANSWER)
+    assert {field: getattr(read, field) for field in beside} == beside
+    with pytest.raises(Malformed) as raised:
+        parse(row)
+    assert raised.value.remedy.endswith(f"set data.format: {name}")
+
+
+@pytest.mark.parametrize("name", ["squad", "ms_marco"])
+def test_no_right_answer_in_a_preset_is_an_empty_one(name: Any) -> None:
+    row = PRESETS[name][0] | {"answers": {"text": []} if name == "squad" else []}
+    assert parse(row, RowFormat(format=name)).row.answer == ""
+
+
+def test_fields_of_other_names_are_mapped_and_the_nearest_are_named() -> None:
+    row = {"Question": QUERY, "Passages": [CONTEXT], "Answer": ANSWER, "meta": {"source": "manual"}}
+    with pytest.raises(Malformed) as raised:
+        parse(row)
+    assert raised.value.remedy.startswith("set data.fields: {answer: Answer, context: Passages, query: Question}")
+    named: Any = {"answer": "Answer", "context": "Passages", "query": "Question", "document": "meta.source"}
+    parsed = parse(row, RowFormat(fields=named))
+    assert parsed.row[1:5] == ("manual", QUERY, (CONTEXT,), ANSWER) and not parsed.unused
+
+
+def test_the_turns_before_a_question_are_its_history() -> None:
+    parsed = parse(CHAT)
+    assert (parsed.row.query, parsed.row.context) == ("And how fast does it run?", (CONTEXT,))
+    assert parsed.row.history == (("user", QUERY), ("assistant", ANSWER))
+    assert parsed.unused == {"user turns before the question", "assistant turns before the question"}
+    alone = parse({"query": parsed.row.query, "context": [CONTEXT], "answer": parsed.row.answer})
+    assert alone.key != parsed.key
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -186,10 +296,6 @@ def test_optional_fields_are_taken_over_and_others_named() -> None:
     parsed = parse(FORMS["triplet"] | fields)
     assert parsed.row[:2] == ("7", "pump") and parsed.row.gold == (0,) and parsed.row.value == "1450"
     assert parsed.unused == {"source", "score"}
-    assert parse(FORMS["messages, many turns"]).unused == {
-        "user turns before the question",
-        "assistant turns before the question",
-    }
 
 
 def test_null_and_blank_optional_fields_count_as_absent() -> None:
@@ -216,22 +322,34 @@ BROKEN: dict[str, tuple[object, str]] = {
     "prompt alone": ({"prompt": "q"}, "lacks completion to be a prompt row"),
     "no field": ({}, "no form has the fields none"),
     "blank query": (TRIPLET | {"query": "  "}, "query: empty"),
-    "query of another type": (TRIPLET | {"query": 5}, "query: number, not a text"),
-    "null answer": (TRIPLET | {"answer": None}, "answer: null, not a text"),
+    "query of another type": (TRIPLET | {"query": 5}, "query: number 5, not a text"),
+    "two answers": (TRIPLET | {"answer": ["a", "b"]}, "answer: list ['a', 'b'], not a text"),
+    "a truth value as answer": (TRIPLET | {"answer": True}, "answer: boolean True, not a text"),
+    "no number as answer": (TRIPLET | {"answer": float("nan")}, "answer: NaN, not a text"),
     "no passage": (TRIPLET | {"context": []}, "context: an empty list"),
     "blank passage": (TRIPLET | {"context": [CONTEXT, ""]}, "context: passage 1 is empty"),
-    "passage of another type": (TRIPLET | {"context": [{"text": CONTEXT}]}, "context: object as passage 0"),
+    "passage of another type": (TRIPLET | {"context": [{"n": 5}]}, "context: object {'n': 5} as passage 0"),
+    "a fraction as id": (TRIPLET | {"id": 7.5}, "id: number 7.5"),
     "gold out of range": (TRIPLET | {"gold": [1]}, "gold: [1], but the passages are 0 to 0"),
     "gold of another type": (TRIPLET | {"gold": ["first"]}, "gold: ['first']"),
     "id of another type": (TRIPLET | {"id": 1.5}, "id: number"),
     "value of another type": (TRIPLET | {"value": ["a"]}, "value: list"),
     "text without tags": ({"text": f"{ASKED}\nAnswer: {ANSWER}"}, "text: no [/INST]"),
-    "text without question": ({"text": f"[INST] Context: {CONTEXT} [/INST] {ANSWER}"}, "text: no question about"),
+    "text without question": (
+        {"text": f"[INST] Context: {CONTEXT} [/INST] {ANSWER}"},
+        "text: no context in user: 'Context: The pump",
+    ),
     "prompt without context": ({"prompt": QUERY, "completion": ANSWER}, "prompt: no question about a context"),
     "empty question": ({"prompt": "Context: c\nQuestion: ", "completion": "a"}, "prompt: the question is empty"),
     "no messages": ({"messages": []}, "messages: an empty list"),
     "no answer in messages": ({"messages": [user(ASKED)]}, "messages: the roles are user"),
-    "an image": ({"messages": [user([{"type": "image"}]), assistant("a")]}, "messages: a content is list"),
+    "an image": ({"messages": [user([{"type": "image"}]), assistant("a")]}, "messages: a content of image alone"),
+    "no context": (
+        {"messages": [system("Be brief."), user(QUERY), assistant("a")]},
+        "messages: no context in system: ",
+    ),
+    "an empty last turn": ({"messages": [user(ASKED), assistant("")]}, "messages: the last assistant content is empty"),
+    "an empty completion": ({"prompt": ASKED, "completion": None}, "completion: empty"),
 }
 
 
@@ -249,3 +367,41 @@ def test_the_remedy_for_unknown_fields_names_every_form() -> None:
         parse({"question": "q"})
     for form in ("{answer, context, query}", "{messages}", "{completion, prompt}", "{text}"):
         assert form in raised.value.remedy
+
+
+NOT_JSON = {  # what is told of a line, and how to mend it
+    "a comma behind it": ('{"query": "How deep?"},', 'How deep?"},', "comma"),
+    "two on a line": ('{"id": "a"} {"id": "b"}', '{"id": "a"} {"id": "b"}', "a line of its own"),
+    "cut off": ('{"query": "How de', "How de", "cut off"),
+    "as Python prints it": ("{'query': 'How deep?', 'gold': None}", "{'query': 'How deep?'", "json.dumps"),
+    "a comment": ("// 12 rows of the harbour", "// 12 rows of the harbour", "remove the line"),
+    "JSON twice": (json.dumps(json.dumps({"query": "How deep?"})), "How deep?", "once, not twice"),
+    "a path with backslashes": (r'{"document": "C:\pumps"}', r"C:\pumps", "backslash"),
+    "half a character": (r'{"query": "\ud83d"}', r"\ud83d", "whole characters"),
+    "Latin-1": ('{"query": "Où?"}'.encode("latin-1"), r"O\xf9?", "UTF-8"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_JSON)
+def test_a_line_that_is_no_json_is_quoted_with_what_to_do(case: str) -> None:
+    line, quoted, remedy = NOT_JSON[case]
+    with pytest.raises(Malformed) as raised:
+        loads(line if isinstance(line, bytes) else line.encode())
+    assert quoted in raised.value.value and remedy in raised.value.remedy
+
+
+def test_numbers_are_read_as_they_are_written() -> None:
+    long = "9" * 30
+    row = loads(f'{{"id": {long}, "score": NaN, "query": "q", "context": "c", "answer": 7}}'.encode())
+    assert parse(row).row[:5] == (long, parse(row).row.document, "q", ("c",), "7")
+    assert parse(TRIPLET | {"id": 7.0}).row.id == "7"
+    with pytest.raises(Malformed, match="document: NaN"):
+        parse(loads(b'{"document": NaN, "query": "q", "context": "c", "answer": "a"}'))
+
+
+def test_a_key_that_stands_twice_is_told() -> None:
+    for raw, repeated in [
+        (b'{"a": 1, "b": {"a": 2}, "a": "\\"b\\""}', ["a"]),
+        (b'{"a": {"b": 1}, "b": [{"b": 2}]}', []),
+    ]:
+        assert repeated_keys(raw, loads(raw)) == repeated

@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.data.examine import repeats
+from tasks.data.examine import SKETCH, repeats
 from tasks.data.rules import (
-    CONTROL_TOKENS,
     RULES,
     Finding,
     Rules,
-    control_tokens,
     is_verbatim,
     judge,
+    says_there_is_none,
     with_refusal_marked,
 )
+from tasks.data.traces import CONTROL_TOKENS, control_tokens, misdecoded
 from tasks.data.triplets import Triplet
 from tasks.data.validation_report import Tally, markdown, percentiles, rejections
 from tasks.text import ContextView
@@ -153,8 +153,8 @@ def test_between_its_two_thresholds_a_rule_warns(rule: str) -> None:
 
 
 def test_every_rule_has_a_remedy_and_a_test() -> None:
-    across_rows = {"duplicate", "conflict"}
-    assert Rules.model_fields.keys() == CASES.keys() | across_rows
+    elsewhere = {"duplicate", "conflict", "repeated_id", "repeated_key", "no_answer"}  # tests/tasks/test_validate.py
+    assert Rules.model_fields.keys() == CASES.keys() | elsewhere
     assert RULES.keys() == Rules.model_fields.keys() | {"malformed", "empty_answer"}
 
 
@@ -245,16 +245,82 @@ def test_what_only_looks_like_a_control_token_is_text(text: str) -> None:
     assert control_tokens(text) == []
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2)), max_size=40))
-def test_a_repeat_is_told_by_the_first_row_of_its_key(rows: list[tuple[int, int]]) -> None:
-    keys, answers = np.array([k for k, _ in rows], "u8"), np.array([a for _, a in rows], "u4")
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("<p>It costs <s>12 euros</s> 9 euros now.</p>", []),
+        ("Now 9, before <s>12</s>.", []),
+        ("<s>The seal is made of nitrile.</s>", ["<s>", "</s>"]),
+        ("A text ends with </s> here.", ["</s>"]),
+        ("<s>[INST] What? [/INST] That.</s>", ["<s>", "[INST]", "[/INST]", "</s>"]),
+    ],
+)
+def test_what_html_strikes_out_is_no_control_token(text: str, tokens: list[str]) -> None:
+    assert control_tokens(text) == tokens
+
+
+def test_thoughts_in_an_answer_are_found_and_the_remedy_says_so() -> None:
+    finding = found(row(answer="<reasoning>The sheet says so.</reasoning>" + ANSWER))["control_tokens"]
+    assert finding.value == "<reasoning> </reasoning>" and "thought" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("text", "encodings"),
+    [
+        ("Le gâteau est très sucré, paraît-il.", ["windows-1252", "latin-1", "mac-roman"]),
+        ("Die Öffnung schließt später.", ["windows-1252", "latin-1", "mac-roman"]),
+        ("Ключ лежит на столе у окна.", ["latin-1", "windows-1251"]),
+        ("The keeper’s gate – it’s open.", ["windows-1252", "mac-roman"]),
+        ("Water at 20 °C, ± 2.", ["windows-1252"]),
+    ],
+)
+def test_utf_8_that_was_read_as_something_else_is_found(text: str, encodings: list[str]) -> None:
+    assert misdecoded(text) is None
+    for encoding in encodings:
+        assert misdecoded(text.encode().decode(encoding)), encoding
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ångström, ÄÖÜ, São Paulo, naïve: 20 °C ± 2 µm, §3, «oui», “yes”, 5 € – done…",
+        "يفتح السوق في الساعة السابعة، والصفحة تعرض cafÃ© خطأً.",  # quotes one wrong word of elsewhere
+        "तालाब की गहराई दो मीटर है।",
+        "本店は午前九時に開きます。「営業中」",
+        "Λειτουργεί καθημερινά· ναι.",
+    ],
+)
+def test_right_text_of_any_script_raises_no_alarm(text: str) -> None:
+    assert misdecoded(text) is None
+
+
+@pytest.mark.parametrize("mark", ["CANNOTANSWER", "n/a", "N/A.", "null", "[]", "-", "No answer present.", "NOT_FOUND"])
+def test_a_mark_of_no_answer_is_one_unless_a_passage_holds_it(mark: str) -> None:
+    assert says_there_is_none(row()._replace(answer=mark))
+    if mark.isalpha():
+        assert not says_there_is_none(row(context=(f"The field shows {mark} there.",))._replace(answer=mark))
+
+
+@pytest.mark.parametrize("answer", ["No.", "None of the seals.", "Zero", "5", "Nil valve", "👍"])
+def test_a_short_answer_is_no_mark(answer: str) -> None:
+    assert not says_there_is_none(row()._replace(answer=answer))
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2), st.integers(0, 3)), max_size=40))
+def test_a_repeat_is_told_by_the_first_row_of_its_key_and_of_its_id(rows: list[tuple[int, int, int]]) -> None:
+    sketch = np.zeros(len(rows), SKETCH)
+    for field, column in zip(("key", "answer", "id"), range(3), strict=True):
+        sketch[field] = [row[column] for row in rows]
     first: dict[int, int] = {}
+    first_id: dict[int, int] = {}
     expected = []
-    for place, (key, answer) in enumerate(rows):
-        if key in first:
-            expected.append((place, first[key], rows[first[key]][1] == answer))
-        first.setdefault(key, place)
-    assert repeats(keys, answers) == expected
+    for place, (key, answer, id_) in enumerate(rows):
+        if first.setdefault(key, place) != place:
+            same = rows[first[key]][1] == answer
+            expected.append((place, first[key], "duplicate" if same else "conflict"))
+        if id_ and first_id.setdefault(id_, place) != place:
+            expected.append((place, first_id[id_], "repeated_id"))
+    assert repeats(sketch) == sorted(expected)
 
 
 def test_percentiles_are_those_of_the_sorted_values() -> None:
