@@ -13,7 +13,7 @@ from tasks.data.dataset.folder import Lengths, finish, is_known
 from tasks.data.dataset.near_duplicates import NearDuplicates, near
 from tasks.data.dataset.packing import pack_apart
 from tasks.data.dataset.sketch import Documents, Sketch, sketch
-from tasks.data.dataset.split import EVALUATION, SIDES, split
+from tasks.data.dataset.split import EVALUATION, SIDES, shared_passages, split
 from tasks.data.dataset.statistics import Tally, tokens
 from tasks.data.dataset.vocabulary import vocabulary
 from tasks.data.pages import BUILD, FOLDER, render
@@ -94,7 +94,7 @@ def build(
     parts = Parts(out, earlier, work, mapper)
     reading = vocabulary(base, parts)
     source = _Source(rows, parts, config.salt)
-    asked = _Source(evaluation, parts, config.salt) if evaluation else None
+    asked = _Source(evaluation, parts, config.salt, every=True) if evaluation else None
     sides = split(
         source.documents,
         evaluation_share=config.evaluation_share,
@@ -102,16 +102,17 @@ def build(
         evaluation=asked.documents if asked else None,
     )
     similar = _similar(config, parts, source, sides, asked)
+    shared = shared_passages(source.documents, sides, asked.documents if asked else None)
     assignments = [
-        Assignment(source.gone(path), "".join(map(str, on)), near)
-        for path, on, near in zip(source.files, sides, similar, strict=True)
+        Assignment(source.gone(path), "".join(map(str, on)), near, passages)
+        for path, on, near, passages in zip(source.files, sides, similar, shared, strict=True)
     ]
     words, tally = reading(), Tally()
     with (out / "quarantine.jsonl").open("wb") as quarantine:
         encoding = _Encoding(config, parts, tally, quarantine)
         if asked:
             every = [
-                Assignment(asked.gone(path), str(EVALUATION) * len(shard.names), [])
+                Assignment(asked.gone(path), str(EVALUATION) * len(shard.names), [], [])
                 for path, shard in zip(asked.files, asked.documents, strict=True)
             ]
             encoding.encode(asked, every, Prompt.load(template, words, refusal_of(asked.rows)))
@@ -138,14 +139,14 @@ def build(
 class _Source:
     """A folder of triplets in shards, each sketched."""
 
-    def __init__(self, rows: Path, parts: Parts, salt: str) -> None:
+    def __init__(self, rows: Path, parts: Parts, salt: str, *, every: bool = False) -> None:
         self.rows, self.files = rows, files_of(rows)
         self.digests = [digests().of(path) for path in self.files]
         self._gone = left_out(rows)
 
         def piece(path: Path, digest: str) -> Piece:
             gone = self.gone(path)
-            return Piece([digest, gone, salt], lambda: (path.read_bytes(), gone, salt))
+            return Piece([digest, gone, salt, every], lambda: (path.read_bytes(), gone, salt, every))
 
         self.sketches = list(parts.map(sketch, map(piece, self.files, self.digests)))
         for part in self.sketches:

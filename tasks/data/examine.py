@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import orjson
 from pydantic import BaseModel
 
-from tasks.data.forms import AS_GIVEN, RowFormat, digest, normal, own_id, parse
+from tasks.data.forms import AS_GIVEN, RowFormat, own_id, parse
+from tasks.data.identity import digest, normal
 from tasks.data.names import names_digest
 from tasks.data.parsing import Malformed, loads, repeated_keys
 from tasks.data.readers import read_lines

@@ -4,15 +4,14 @@ To add a form: a function from a row to `Content`, and a line of `FORMS`. Rows o
 a mapping of fields: a preset is an entry of `forms.yaml`.
 """
 
-import unicodedata
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from hashlib import blake2b
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
 from tasks.data.conversations import ASKED, Content, answer_of, conversation, question_of, turns_of
+from tasks.data.identity import digest, document_of, normal
 from tasks.data.names import names
 from tasks.data.parsing import Malformed, loads, shorten
 from tasks.data.triplets import Triplet
@@ -94,7 +93,7 @@ def parse(row: object, form: RowFormat = AS_GIVEN) -> Parsed:
             own_id = _label(given, "id")
             triplet = Triplet(
                 own_id or key.hex(),
-                _label(given, "document") or digest(sorted(passages)).hex(),
+                _label(given, "document") or document_of(passages),
                 query,
                 context,
                 answer,
@@ -338,21 +337,3 @@ FORMS: dict[str, tuple[frozenset[str], Read]] = {
     "text": (frozenset({"text"}), _instruct),
 }
 INSTRUCT = f"<s>[INST] {ASKED} [/INST]\\nAnswer: {{the answer}}</s>"
-DIGEST_BYTES = 16
-WHITE_SPACE = b" \t\n\r\v\f"
-
-
-def normal(text: str) -> bytes:
-    """The text without what does not change its meaning: letter case, white space, Unicode's compatibility forms."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-    return text.casefold().encode().translate(None, WHITE_SPACE)
-
-
-def digest(parts: Iterable[bytes]) -> bytes:
-    """16 bytes of BLAKE2b over the parts; where one part ends matters."""
-    hashed = blake2b(digest_size=DIGEST_BYTES)
-    for part in parts:
-        hashed.update(b"%d:" % len(part))
-        hashed.update(part)
-    return hashed.digest()

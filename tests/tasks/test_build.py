@@ -19,6 +19,7 @@ from tasks.data.dataset.near_duplicates import NearDuplicates, jaccard
 from tasks.data.dataset.packing import best_fit_decreasing, pack
 from tasks.data.dataset.sketch import SHINGLES, SPLIT_OFF, Documents, Sketch, place, shingles, sketch
 from tasks.data.dataset.split import SIDES, split
+from tasks.data.identity import document_of, normal
 from tasks.data.triplets import Triplet, TripletWriter, read_triplets
 from tasks.engine.code.reach import code_of
 from tasks.engine.errors import UserError
@@ -195,7 +196,8 @@ def sides_of(names, *, shards: int = 1, evaluation=None, salt: str = "salt") -> 
     def documents(some) -> Documents:
         places = [[place(name, side, salt) for side in SPLIT_OFF] for name in some]
         hashes = [int(sha256(name.encode()).hexdigest()[:16], 16) for name in some]
-        return Documents(np.array(hashes, np.uint64), np.array(places).reshape(-1, 2))
+        none = np.zeros(0, np.uint64)
+        return Documents(np.array(hashes, np.uint64), np.array(places).reshape(-1, 2), none, none, none)
 
     names = sorted(names)
     cut = [names[i::shards] for i in range(shards)]
@@ -226,6 +228,53 @@ def test_the_shares_are_about_as_asked_and_the_salt_draws_anew():
     without = sides_of(names, evaluation=["P-7"])
     assert without["P-7"] == "leak"
     assert not [name for name in names if without[name] == "heldout" and sides[name] == "train"]
+
+
+def unnamed(i: int, *passages: str, **changes: object) -> Triplet:
+    """A row that names no document."""
+    row = sheet(i, context=passages, gold=None, answer=passages[0], **changes)
+    return row._replace(document=document_of(map(normal, passages)))
+
+
+def passages_learnt(out: Path, base: Path, passages: set[str]) -> set[str]:
+    texts = [text for side in ("train", "heldout") for text, _ in learnt(out / side, load_tokenizer(base))]
+    return {passage for passage in passages if any(passage in text for text in texts)}
+
+
+def test_rows_without_a_document_that_share_passages_are_on_one_side(tmp_path, base):
+    """Each passage is the answer of one row and beside that of the next, in 30 rings of three."""
+    rings = [[f"Valve {ring}-{i} opens at {ring * 7 + i} bar." for i in range(3)] for ring in range(30)]
+    rows = [unnamed(3 * n + i, ring[i], ring[(i + 1) % 3]) for n, ring in enumerate(rings) for i in range(3)]
+    out = built(tmp_path / "a", base, rows)
+    evaluated = list(read_triplets(out / "evaluation"))
+    counts = report(out)
+    assert sum(counts["rows"].values()) == 90 and counts["passages_dropped"] == 0  # nothing is lost
+    assert len(evaluated) % 3 == 0 and 3 <= len(evaluated) <= 45
+    assert not passages_learnt(out, base, {passage for row in evaluated for passage in row.context})
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_passages_that_are_retrieved_for_everything_leave_the_training_rows_of_unnamed_documents(tmp_path, base, apart):
+    """All rows hang together by distractors: sides go by what answers come from, and training loses the others."""
+    halls = [f"Hall {n} keeps {n * 3} carts." for n in range(20)]
+    notes = [f"Stair {n} is shut on day {n}." for n in range(12)]
+    rows = [unnamed(i, halls[i % 20], notes[i % 12], notes[(5 * i + 1) % 12]) for i in range(80)]
+    asked = [row for row in rows if row.context[0] in halls[:4]] if apart else None
+    out = built(tmp_path / "a", base, [row for row in rows if row not in (asked or ())], asked)
+    evaluated = list(read_triplets(out / "evaluation"))
+    held = {passage for row in evaluated for passage in row.context}
+    about = {row.context[0] for row in evaluated}
+    assert evaluated and not passages_learnt(out, base, held)
+    assert passages_learnt(out, base, set(halls)) == set(halls) - about
+    assert report(out)["left_out"]["leak"] == 0 and report(out)["passages_dropped"] > 40
+
+
+def test_a_training_row_about_a_passage_of_an_evaluation_row_is_left_out(tmp_path, base):
+    questions = [sheet(1000), sheet(1002)]  # of documents with names
+    out = built(
+        tmp_path / "a", base, [*ROWS, unnamed(70, questions[0].context[1]), unnamed(71, "It is 9 m.")], questions
+    )
+    assert [row["id"] for row in left_out(out)] == ["row-70"]
 
 
 def test_rows_of_a_single_document_cannot_be_split(tmp_path, base):
@@ -298,6 +347,67 @@ def test_of_long_contexts_similarity_is_close_and_near_ones_are_found():
         assert exact < 0.3 or abs(found[0][1] - exact) < 0.11  # three standard deviations
 
 
+OF_ANY_SCRIPT = {  # a text, a word of it, another word in its place, and a text about something else
+    "Japanese": (
+        "灯台の上には三つの部屋があり、見張りは交代で夜を過ごします。燈りは日が沈むと点き、夜明けまで消えません。"
+        "水曜日には油が船で運ばれ、階段の下の倉に納められます。見学は夏の間だけで、一度に八人まで上がれます。",
+        "水曜日",
+        "金曜日",
+        "港の市場では朝早くから魚が売られ、昼前にはもう誰もいません。氷は隣の工場から来ます。",
+    ),
+    "Thai": (
+        "โรงสีเก่าริมคลองหมุนด้วยน้ำตลอดปี และมีห้องเก็บข้าวสองห้องอยู่ด้านหลัง ชาวนานำข้าวมาในวันจันทร์และรับกลับในวันถัดไป",
+        "วันจันทร์",
+        "วันศุกร์",
+        "เรือข้ามฟากออกทุกครึ่งชั่วโมงจากท่าใหญ่ ถ้าฝนตกหนักเรือจะหยุดจนกว่าลมจะสงบ",
+    ),
+    "Russian": (
+        "На втором этаже мастерской стоят шесть станков, и у каждого есть свой номер. Заготовки приносят утром, а "
+        "готовые детали складывают в ящики у северной двери. По средам станки чистят, поэтому работа начинается позже.",
+        "средам",
+        "субботам",
+        "Паром через залив ходит каждые полчаса, пока не поднимется ветер. Билеты продают на пристани и на борту.",
+    ),
+    "Greek": (
+        "Ο παλιός μύλος πίσω από την εκκλησία γυρίζει με νερό όλο τον χρόνο, και δίπλα του είναι δύο αποθήκες. "
+        "Κάθε Δευτέρα οι αγρότες φέρνουν το σιτάρι τους, και την επόμενη ημέρα παίρνουν το αλεύρι με το κάρο.",
+        "Δευτέρα",
+        "Πέμπτη",
+        "Το πλοίο φεύγει κάθε μισή ώρα από το μεγάλο λιμάνι. Όταν φυσάει δυνατά, μένει δεμένο.",
+    ),
+}
+
+
+@pytest.mark.parametrize("script", OF_ANY_SCRIPT)
+def test_near_duplicates_are_found_in_any_script(script):
+    text, word, other, else_ = OF_ANY_SCRIPT[script]
+    assert word in text
+    index = NearDuplicates([(sketched([text]), np.ones(1, bool))])
+    found = index.near(sketched([text.replace(word, other), else_]), 0.1)
+    assert [number for number, _, _ in found] == [0] and found[0][1] >= 0.7
+
+
+@pytest.mark.parametrize("language", ["zh", "ja", "ru", "hi"])
+def test_of_a_row_that_is_cut_the_passage_that_answers_stays(prompt, language):
+    answer, passage = {
+        "zh": ("钥匙在门卫那里。", "仓库的钥匙白天由门卫保管，晚上交给值班的人。"),
+        "ja": ("鍵は守衛が持っています。", "倉庫の鍵は昼の間は守衛が持ち、夜は当番に渡します。"),
+        "ru": ("Ключ хранится у сторожа.", "Ключ от склада днём хранится у сторожа, а ночью у дежурного."),
+        "hi": ("चाबी चौकीदार के पास है।", "गोदाम की चाबी दिन में चौकीदार के पास रहती है और रात में दूसरे आदमी के पास।"),
+    }[language]
+    others = [
+        "The pump is red. " * 20,
+        "二十艘船停在港口。" * 9,
+        "Лодки стоят у причала. " * 9,
+        "नावें घाट पर खड़ी हैं। " * 9,
+    ]
+    context = (*others, passage)
+    row = sheet(1, query="?", context=context, answer=answer, gold=None, value=None)
+    whole = len(prompt.encode(context, "?")[0])
+    (kept,) = fit([row], prompt, limit=whole - 300).rows
+    assert passage in kept.context and len(kept.context) < len(context)
+
+
 @settings(max_examples=60)
 @given(st.integers(0, 2**32), st.sampled_from([0.3, 0.5, 0.8]))
 def test_the_nearest_is_found_as_if_all_were_compared(seed, at_least):
@@ -322,7 +432,8 @@ def made_up(random: np.random.Generator, count: int, like: int = 0) -> Sketch:
         sets.append(np.unique(np.append(own, random.integers(0, 400, size - min(size, len(own))))).astype(np.uint32))
     rows = np.arange(count, dtype=np.uint32)
     ends = np.cumsum([each.size for each in sets])
-    return Sketch(rows, rows, rows, np.zeros(0), np.zeros((0, 2)), np.concatenate(sets), ends)
+    none = np.zeros(0)
+    return Sketch(rows, rows, rows, none, np.zeros((0, 2)), none, none, none, np.concatenate(sets), ends)
 
 
 def sketched(contexts: list[str]) -> Sketch:

@@ -8,12 +8,15 @@ from typing import Any, NamedTuple
 import orjson
 
 from tasks.data.dataset.folder import tokens
+from tasks.data.dataset.sketch import evidence_of
 from tasks.data.dataset.split import EVALUATION, LEAK, SIDES
+from tasks.data.identity import is_derived, passage_id
 from tasks.data.triplets import Triplet, parse_triplets, to_arrow
 from tasks.prompts import Prompt, Tokens
 from tasks.text import ContextView
 
 GAIN = 0.1  # a further passage counts as evidence if it holds at least this share more of the answer's content
+LEAST = 0.5  # of the content that the evidence holds; below it, words of other languages count as they stand
 BATCH = 512  # rows rendered and tokenised at a time
 REMEDIES = {
     "leak": "nothing to do, or give the document another name if it is not the one that is evaluated on",
@@ -34,6 +37,7 @@ class Assignment(NamedTuple):
     left_out: list[int]  # numbers of rows that do not count
     sides: str  # of each document in the order of its first row, a digit: an index into SIDES
     near: list[tuple[int, float, str]]  # (number of a row, its similarity, id of the evaluation row)
+    shared: list[int]  # passages that evaluation rows have, too: see `shared_passages`
 
 
 def encode(
@@ -56,7 +60,7 @@ def encode(
 
     documents: dict[str, int] = {}
     near = {number: (similarity, other) for number, similarity, other in assignment.near}
-    gone = set(assignment.left_out)
+    gone, shared = set(assignment.left_out), set(assignment.shared)
     for number, row in enumerate(parse_triplets(rows)):
         if number in gone:
             continue
@@ -70,6 +74,13 @@ def encode(
                 leave_out(row, "near_duplicate", f"{similarity:.2f} like evaluation row {other}")
                 continue
             similar.append((similarity, row.id, other))
+        if shared and side != EVALUATION and is_derived(row.document, row.context):
+            rest = _without_shared(row, shared)
+            if rest is None:
+                leave_out(row, "leak", "the passage that it is about is one of the evaluation rows, too")
+                continue
+            counts["shared_passages"] += len(row.context) - len(rest.context)
+            row = rest
         by_side[side].append(row)
 
     files: dict[str, bytes] = {}
@@ -93,7 +104,15 @@ def encode(
             files[name] = to_arrow(kept, refusal) if side == EVALUATION else tokens(batches_of_tokens)
     if left_out:
         files["left_out"] = b"".join(left_out)
+    facts["passages_dropped"] += counts.pop("shared_passages", 0)
     return files, facts | {"left_out": counts, "similar": similar}
+
+
+def _without_shared(row: Triplet, shared: set[int]) -> Triplet | None:
+    """The row without the passages that evaluation rows have; None if it needs one of them, or has no other."""
+    gone = {index for index, passage in enumerate(row.context) if passage_id(passage) in shared}
+    needed = set() if row.refusal else evidence_of(row)
+    return None if gone & needed or len(gone) == len(row.context) else _without(row, gone)
 
 
 class TooLong(NamedTuple):
@@ -171,6 +190,11 @@ def _shortened(row: Triplet, surplus: int, prompt: Prompt) -> Triplet | None:
         surplus -= prompt.length(row.context[i]) + 3
         if surplus <= 0:
             break
+    return _without(row, gone)
+
+
+def _without(row: Triplet, gone: set[int]) -> Triplet:
+    """The row without the passages of these indices."""
     kept = [i for i in range(len(row.context)) if i not in gone]
     gold = None if row.gold is None else tuple(kept.index(i) for i in row.gold if i in kept)
     return row._replace(context=tuple(row.context[i] for i in kept), gold=gold)
@@ -198,4 +222,4 @@ def _evidence(row: Triplet) -> set[int]:
             break
         held.add(best)
         share += gain
-    return held
+    return held if share >= LEAST else held | evidence_of(row)

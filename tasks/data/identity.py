@@ -1,0 +1,39 @@
+"""What makes two texts the same, and names for what has none: by content, never by a position in a file."""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+
+DIGEST_BYTES = 16
+WHITE_SPACE = b" \t\n\r\v\f"
+
+
+def normal(text: str) -> bytes:
+    """The text without what does not change its meaning: letter case, white space, Unicode's compatibility forms."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    return text.casefold().encode().translate(None, WHITE_SPACE)
+
+
+def digest(parts: Iterable[bytes]) -> bytes:
+    """16 bytes of BLAKE2b over the parts; where one part ends matters."""
+    hashed = blake2b(digest_size=DIGEST_BYTES)
+    for part in parts:
+        hashed.update(b"%d:" % len(part))
+        hashed.update(part)
+    return hashed.digest()
+
+
+def document_of(passages: Iterable[bytes]) -> str:
+    """The name of the document of a row that names none, from its `normal` passages in any order."""
+    return digest(sorted(passages)).hex()
+
+
+def is_derived(document: str, context: Sequence[str]) -> bool:
+    """Whether a row's document has its name from `document_of`."""
+    return len(document) == 2 * DIGEST_BYTES and document == document_of(map(normal, context))
+
+
+def passage_id(passage: str) -> int:
+    """64 bits that passages with the same text share."""
+    return int.from_bytes(digest([normal(passage)])[:8])
