@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field
 
 from tasks.data.conversations import ASKED, Content, answer_of, conversation, question_of, turns_of
-from tasks.data.identity import digest, document_of, normal
+from tasks.data.identity import digest, document_of, normal_each
 from tasks.data.names import names
 from tasks.data.parsing import Malformed, loads, shorten
 from tasks.data.triplets import Triplet
@@ -88,8 +88,8 @@ def parse(row: object, form: RowFormat = AS_GIVEN) -> Parsed:
     for name, (fields, read) in FORMS.items():
         if fields <= given.keys():
             query, context, answer, history, unused, titles = read(given)
-            passages = list(map(normal, context))
-            key = digest([normal(query), *passages, *(normal(text) for _, text in history)])
+            asked = normal_each([query, *context, *(text for _, text in history)])
+            key, passages = digest(asked), asked[1 : 1 + len(context)]
             own_id = _label(given, "id")
             triplet = Triplet(
                 own_id or key.hex(),
@@ -204,6 +204,8 @@ def _passages(context: object) -> tuple[tuple[str, ...], tuple[str | None, ...]]
         passages = passages[0]
     if not passages:
         raise Malformed("context: an empty list", "give at least one passage")
+    if all([type(passage) is str for passage in passages]) and all(plain := [passage.strip() for passage in passages]):
+        return tuple(plain), ()
     texts: list[str] = []
     titles = []
     for index, passage in enumerate(passages):

@@ -15,13 +15,15 @@ def normal(text: str) -> bytes:
     return text.casefold().encode().translate(None, WHITE_SPACE)
 
 
+def normal_each(texts: Sequence[str]) -> list[bytes]:
+    """`normal` of each text, at the cost of one."""
+    parts = normal("\0".join(texts)).split(b"\0")
+    return parts if len(parts) == len(texts) else list(map(normal, texts))
+
+
 def digest(parts: Iterable[bytes]) -> bytes:
     """16 bytes of BLAKE2b over the parts; where one part ends matters."""
-    hashed = blake2b(digest_size=DIGEST_BYTES)
-    for part in parts:
-        hashed.update(b"%d:" % len(part))
-        hashed.update(part)
-    return hashed.digest()
+    return blake2b(b"".join([b"%d:%b" % (len(part), part) for part in parts]), digest_size=DIGEST_BYTES).digest()
 
 
 def document_of(passages: Iterable[bytes]) -> str:
@@ -31,7 +33,7 @@ def document_of(passages: Iterable[bytes]) -> str:
 
 def is_derived(document: str, context: Sequence[str]) -> bool:
     """Whether a row's document has its name from `document_of`."""
-    return len(document) == 2 * DIGEST_BYTES and document == document_of(map(normal, context))
+    return len(document) == 2 * DIGEST_BYTES and document == document_of(normal_each(context))
 
 
 def passage_id(passage: str) -> int:

@@ -40,7 +40,7 @@ def loads(raw: bytes) -> Any:
 
 def repeated_keys(raw: bytes, row: Any) -> list[str]:
     """The keys that an object of JSON has more than once; the last value counts."""
-    if not isinstance(row, dict) or not any([raw.count(_quoted(key)) > 1 for key in row]):
+    if not isinstance(row, dict) or raw.count(b'":') == len(row) or not any(raw.count(_quoted(key)) > 1 for key in row):
         return []
     keys: list[Counter[str]] = []
     json.loads(raw, object_pairs_hook=lambda pairs: keys.append(Counter(key for key, _ in pairs)))

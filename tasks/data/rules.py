@@ -142,6 +142,11 @@ class Subject:
         self.texts = (row.query, row.answer, *row.context)
 
     @cached_property
+    def text(self) -> str:
+        """All of them, for a first look."""
+        return "\n".join(self.texts)
+
+    @cached_property
     def view(self) -> ContextView:
         return ContextView(self.row.context)
 
@@ -154,7 +159,7 @@ class Subject:
         """Which rules apply. A verbatim answer is grounded by every measure, and is no refusal."""
         if self.row.refusal:
             return REFUSAL
-        if is_verbatim(self.row.answer, self.row.context):
+        if is_verbatim(self.row.answer, self.row.context) and any(map(str.isalnum, self.row.answer)):
             return VERBATIM
         return REFUSING_ANSWER if self.refuses else CLAIM
 
@@ -237,6 +242,8 @@ def is_verbatim(answer: str, passages: tuple[str, ...]) -> bool:
 
 
 def _control_tokens(subject: Subject, level: Level) -> Found | None:
+    if "<" not in subject.text and "[" not in subject.text:
+        return None
     found = [token for text in subject.texts for token in control_tokens(text)]
     thought = thoughts(subject.row.answer) + [token for token in found if "think" in token.lower()]
     remedy = "take out what was thought: only the answer is learnt" if thought else None
@@ -245,8 +252,8 @@ def _control_tokens(subject: Subject, level: Level) -> Found | None:
 
 
 def _encoding(subject: Subject, level: Level) -> Found | None:
-    traces = list(filter(None, map(misdecoded, subject.texts)))
-    return Found("; ".join(dict.fromkeys(traces))) if traces else None
+    trace = misdecoded(subject.text)
+    return Found(trace) if trace else None
 
 
 def _context_length(subject: Subject, limits: Ceiling) -> Found | None:

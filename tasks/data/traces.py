@@ -42,14 +42,14 @@ def misdecoded(text: str) -> str | None:
     """What in a text comes from a wrong decoding, and what it was; None for nothing.
 
     By ftfy's heuristic (Speer 2019), where a suspect pair of characters makes it worth its 300 µs. A text in another
-    script that holds a few such pairs was decoded right, and quotes a page that was not.
+    script that holds a few such places was decoded right, and quotes something that was not.
     """
     if "\0" in text:
         return "a NUL character"
     if text.isascii():
         return None
-    if "\ufffd" in text:
-        return "U+FFFD, for bytes that were no character"
+    if lost := text.count("\ufffd"):
+        return None if len(_OTHER_SCRIPT.findall(text)) > 100 * lost else "U+FFFD, for bytes that were no character"
     if not _SUSPECT.search(text):
         return None
     from ftfy import fix_encoding
