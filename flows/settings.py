@@ -111,15 +111,19 @@ def places(config: BaseModel) -> Iterator[Place]:
             yield Place(setting, value, mark.files)
 
 
-def _texts(config: BaseModel, prefix: str = "") -> Iterator[tuple[str, str, PathSetting, BaseModel]]:
-    """The dotted name, value, mark and section of each setting that may hold any text."""
+def _texts(
+    config: BaseModel, prefix: str = "", *, in_use: bool = False
+) -> Iterator[tuple[str, str, PathSetting, BaseModel]]:
+    """The dotted name, value, mark and section of each setting that may hold any text; only of what is `in_use`."""
+    if in_use and not getattr(config, "on", True):
+        return
     for name, field in type(config).model_fields.items():
         setting = f"{prefix}{field.alias or name}"
         nested = [mark for each in get_args(field.annotation) for mark in getattr(each, "__metadata__", ())]
         marks = [mark for mark in [*field.metadata, *nested] if isinstance(mark, PathSetting)]
         for value in _values(getattr(config, name)):
             if isinstance(value, BaseModel):
-                yield from _texts(value, f"{setting}.")
+                yield from _texts(value, f"{setting}.", in_use=in_use)
             elif isinstance(value, str | Path) and _takes_any_text(field.annotation):
                 yield setting, str(value), (marks or [PathSetting()])[0], config
 
@@ -150,8 +154,7 @@ def _files(source: str) -> list[str]:
 
 def _openings(request: BaseModel) -> Iterator[tuple[str, str]]:
     """What would have the worker run others' code, or send a key to where the run says."""
-    found = {setting: (value, owner) for setting, value, _, owner in _texts(request)}
-    for setting, (value, owner) in found.items():
+    for setting, value, _, owner in _texts(request, in_use=True):
         match setting.rpartition(".")[2]:
             case "runner_address" | "trust_remote_code":
                 yield setting, value

@@ -17,7 +17,7 @@ from flows.cli.service import down, refresh, up
 from flows.cli.store import alias, artifacts, fsck, gc, show
 from flows.cli.sweep import sweep
 from flows.config import TINY, load
-from tasks.engine.errors import UserError
+from tasks.engine.errors import UserError, disk_explained
 
 app = typer.Typer(
     help="Retraining for RAG answerers that reruns only what changed.\n\n"
@@ -46,7 +46,8 @@ def show_config(config: ConfigFile = TINY, overrides: Overrides = None) -> None:
 def main() -> None:
     """Run a command; an error that the user can mend is printed in two lines and exits with 2."""
     try:
-        app()
+        with disk_explained():
+            app()
     except UserError as error:
         Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise SystemExit(2) from None

@@ -21,12 +21,14 @@ from typing import Any, Literal
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import RunInput, TaskRunResult
+from prefect.context import TaskRunContext
 from prefect.futures import PrefectWrappedFuture
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 from prefect.task_runners import TaskRunner as PrefectRunner
 
-from tasks.engine.errors import UserError
+from tasks.engine.errors import UserError, install
 from tasks.engine.mapper import Call, Done, Function, Group, Result, do, made_with, work
 
 Kind = Literal["threads", "processes", "dask", "ray"]
@@ -51,7 +53,7 @@ class Runner:
 
     def __init__(self, kind: Kind = "threads", *, address: str | None = None, workers: int | None = None) -> None:
         if kind in EXTRAS and not find_spec(EXTRAS[kind]):
-            raise UserError(f"runner: {kind} is not installed", f"pip install 'reground[{kind}]', or use threads")
+            raise UserError(f"runner: {kind} is not installed", f"{install(kind)}; or use threads")
         self.kind = kind
         self.address = address
         self.workers = workers
@@ -131,7 +133,9 @@ class Runner:
 
     def _submit(self, runner: PrefectRunner[Any], name: str, numbers: str, group: Group) -> Future[Result]:
         named = task(name=name, task_run_name=f"{name} {numbers}", cache_policy=NO_CACHE, persist_result=False)
-        return self._flow.copy().run(runner.submit, named(work), {"group": group})
+        step = TaskRunContext.get()
+        edges: dict[str, set[RunInput]] = {"group": {TaskRunResult(id=step.task_run.id)} if step else set()}
+        return self._flow.copy().run(runner.submit, named(work), {"group": group}, dependencies=edges)
 
 
 @cache

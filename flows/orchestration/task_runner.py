@@ -20,7 +20,7 @@ from prefect.states import Completed
 
 from flows import wording
 from flows.orchestration import ui_artifacts
-from tasks.engine.errors import Unreachable
+from tasks.engine.errors import Unreachable, disk_explained
 from tasks.engine.inputs import Input
 from tasks.engine.key import Request
 from tasks.engine.make import make
@@ -153,18 +153,20 @@ class TaskRunner:
 def retry_transient(do: Callable[[], Result]) -> Result:
     """Do something in a flow that may be done again, once more while a hub or a store cannot be reached.
 
-    The steps are retried as tasks; this is for what lies between them.
+    The steps are retried as tasks; this is for what lies between them. Raises UserError for a disk that is full,
+    read-only or closed to this user.
     """
-    for seconds in RETRY_AFTER:
-        try:
-            return do()
-        except Unreachable as error:
-            if error.waited:
-                raise
-            seconds *= random.uniform(1 - JITTER, 1 + JITTER)
-            get_run_logger().warning("%s. Trying again in %.0f s.", error.what, seconds)
-            time.sleep(seconds)
-    return do()
+    with disk_explained():
+        for seconds in RETRY_AFTER:
+            try:
+                return do()
+            except Unreachable as error:
+                if error.waited:
+                    raise
+                seconds *= random.uniform(1 - JITTER, 1 + JITTER)
+                get_run_logger().warning("%s. Trying again in %.0f s.", error.what, seconds)
+                time.sleep(seconds)
+        return do()
 
 
 def _is_transient(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:

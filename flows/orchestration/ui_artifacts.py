@@ -3,6 +3,7 @@
 A server that is down or restarts is warned of once in the log, and what it did not take is left out.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from prefect.artifacts import MarkdownArtifact, ProgressArtifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.logging import get_run_logger
+from prefect.logging.handlers import PrefectConsoleHandler
 from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 TIMEOUT = 10.0  # seconds; Prefect's own 60 would hold up whoever watches a training
@@ -77,8 +79,11 @@ class PrefectWatcher:
     def __init__(self) -> None:
         self._artifacts: list[UUID] = []
 
-    def log(self, text: str) -> None:
-        get_run_logger().info("%s", text)
+    def log(self, text: str) -> bool:
+        logger = get_run_logger()
+        logger.info("%s", text)
+        handlers = _handlers(logger.logger if isinstance(logger, logging.LoggerAdapter) else logger)
+        return any(isinstance(each, PrefectConsoleHandler) and each.level <= logging.INFO for each in handlers)
 
     def training(self, percent: float, status: str, lines: list[dict[str, Any]]) -> bool:
         from tasks.reporting.plots import loss_image
@@ -97,3 +102,10 @@ class PrefectWatcher:
                 self._artifacts = [each.id for each in created]
             taken = True
         return taken
+
+
+def _handlers(logger: logging.Logger | None) -> Iterator[logging.Handler]:
+    """Those of a logger and of the loggers that it passes records on to."""
+    while logger:
+        yield from logger.handlers
+        logger = logger.parent if logger.propagate else None

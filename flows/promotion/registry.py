@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from flows.promotion.log import Version, read, read_state
-from tasks.engine.errors import UserError, redacted
+from tasks.engine.errors import UserError, install, redacted
 from tasks.engine.storage.store import Store
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _client() -> "MlflowClient":
     try:
         from mlflow import MlflowClient
     except ImportError:
-        raise UserError("promotion.mlflow needs the library mlflow", "pip install 'reground[mlflow]'") from None
+        raise UserError("promotion.mlflow needs the library mlflow", install("mlflow")) from None
     # MLflow's own default is 7, each after a longer wait: a run would stand still for minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     return MlflowClient()

@@ -1,9 +1,11 @@
 """The exceptions that a user is meant to read, without credentials, and which errors may go away by themselves."""
 
 import difflib
+import errno
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 NOT_IN_KEY = "an error ends a step, and nothing is published then"
@@ -24,6 +26,21 @@ TRANSIENT = {
 }
 BY_CHOICE = {"OfflineModeIsEnabled"}  # HF_HUB_OFFLINE: no time will mend it
 TOO_MANY = 429
+
+FULL = (
+    "no space left on the disk (nothing that was published is damaged)",
+    "free some space (`reground gc --delete`) or set `store` to a larger disk; then run again: finished steps and "
+    "checkpoints are kept",
+)
+CLOSED = ("this user may not read or write there", "give it the right to (chown, chmod), or name another place")
+UNWRITABLE = {  # what is wrong, and the remedy
+    errno.ENOSPC: FULL,
+    errno.EDQUOT: FULL,
+    errno.EROFS: ("the disk is read-only", "set `store`, and `cache` if it is there, to a folder that can be written"),
+    errno.EACCES: CLOSED,
+    errno.EPERM: CLOSED,
+}
+FULL_BY_TORCH = re.compile("PytorchStreamWriter failed writing|unexpected pos ")  # it names no reason
 
 
 class UserError(Exception):
@@ -61,6 +78,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     names = list(known)
     near = difflib.get_close_matches(name, names, 1)
     return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names) or 'none'}"
+
+
+def install(extra: str) -> str:
+    """How to install the libraries of an extra."""
+    return f"`make install EXTRAS={extra}` in a checkout, else pip install 'reground[{extra}]'"
 
 
 def redacted(text: str) -> str:
@@ -106,3 +128,29 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while following is not None:
         yield following
         following = following.__cause__ or (None if following.__suppress_context__ else following.__context__)
+
+
+@contextmanager
+def disk_explained(place: object = None) -> Iterator[None]:
+    """Turn what any library raises on a disk that is full, read-only or closed to this user into a UserError.
+
+    `place` is named where the error names no file.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if known := _unwritable(error):
+            what, remedy = known
+            where = getattr(error, "filename", None) or place
+            raise UserError(f"{where}: {what}" if where else what, remedy) from error
+        raise
+
+
+def _unwritable(error: Exception) -> tuple[str, str] | None:
+    """By the error's number; of a full disk libraries in other languages pass on the system's words alone."""
+    if isinstance(error, OSError) and error.errno is not None:
+        known = UNWRITABLE.get(error.errno)
+        return None if known is CLOSED and not error.filename else known  # not of a file, but of a process, say
+    return FULL if os.strerror(errno.ENOSPC) in str(error) or FULL_BY_TORCH.search(str(error)) else None

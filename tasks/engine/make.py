@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tasks.engine import progress
-from tasks.engine.errors import UserError
+from tasks.engine.errors import UserError, disk_explained
 from tasks.engine.inputs import Input, Source
 from tasks.engine.key import Payload, Request
 from tasks.engine.mapper import Mapper, map_serial
 from tasks.engine.record import Adoption, Origin, Reason, Record
-from tasks.engine.storage.objects import full_disk_explained
 from tasks.engine.storage.process import Process
 from tasks.engine.storage.store import SHORT, Artifact, Store
 
@@ -38,7 +37,7 @@ def make(
     step, key = request.step, request.key
     if artifact := store.find(step.name, key):
         return artifact, True
-    with full_disk_explained(store.root), store.lease(step.name, key) as lease:
+    with disk_explained(store.root), store.lease(step.name, key) as lease:
         if artifact := store.find(step.name, key):  # the one that we waited for
             return artifact, True
         places: dict[str, Any] = {n: each.local() if each else None for n, each in request.inputs.items()}

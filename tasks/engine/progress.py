@@ -25,7 +25,8 @@ Item = TypeVar("Item")
 class Watcher(Protocol):
     """Shows progress somewhere else than in the terminal."""
 
-    def log(self, text: str) -> None: ...
+    def log(self, text: str) -> bool:
+        """Log a line; returns whether that puts it on standard error as well."""
 
     def training(self, percent: float, status: str, lines: list[dict[str, Any]]) -> bool:
         """Show the status of a training and its metrics so far; returns False if nobody took it."""
@@ -46,13 +47,14 @@ def watched_by(watcher: Watcher) -> Iterator[None]:
 
 def say(text: str) -> None:
     """Print one line for a person, to standard error and to the watcher."""
-    print(f"  {text}", file=sys.stderr, flush=True)
-    _log(text)
+    if not _log(text):
+        print(f"  {text}", file=sys.stderr, flush=True)
 
 
-def _log(text: str) -> None:
-    if watcher := _watcher.get():
-        watcher.log(text)
+def _log(text: str) -> bool:
+    """Whether the watcher has put the line on standard error."""
+    watcher = _watcher.get()
+    return bool(watcher and watcher.log(text))
 
 
 class _Display:
@@ -75,8 +77,8 @@ class _Display:
         self.bar.close()
 
     def say(self, text: str) -> None:
-        self.bar.write(f"  {text}", file=sys.stderr)
-        _log(text)
+        if not _log(text):
+            self.bar.write(f"  {text}", file=sys.stderr)
 
     def _line(self, status: Callable[[], str]) -> None:
         """Write the status as a line, if the last one is old enough."""
@@ -84,9 +86,8 @@ class _Display:
             return
         self._next_line = time.monotonic() + LINE_EVERY
         text = f"{self.name}: {status()}"
-        if self.bar.disable:
+        if not _log(text) and self.bar.disable:
             print(f"  {text}", file=sys.stderr, flush=True)
-        _log(text)
 
 
 class Progress(_Display):

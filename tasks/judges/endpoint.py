@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
 from tasks.engine import Config, Text
-from tasks.engine.errors import UserError
+from tasks.engine.errors import UserError, install
 from tasks.engine.parts import Journal
 from tasks.evaluation.tables import read_table, write_table
 from tasks.judges.cases import Missing
@@ -175,7 +175,7 @@ class Endpoint:
             import httpx2
             from openai import OpenAI
         except ImportError:
-            raise UserError("judge.llm needs the openai library", "pip install 'reground[judge]'") from None
+            raise UserError("judge.llm needs the openai library", install("judge")) from None
 
         endpoint = self
 

@@ -133,6 +133,10 @@ class LlmConfig(Config):
     budget: BudgetConfig = BudgetConfig()
     endpoint: Annotated[EndpointConfig, RUNTIME] = EndpointConfig()
 
+    @property
+    def on(self) -> bool:
+        return self.model is not None
+
 
 LABELS: dict[str, tuple[str, tuple[Prompt[Any], ...]]] = {
     "llm_faithfulness": ("Faithfulness (LLM)", (STATEMENTS, VERDICTS)),

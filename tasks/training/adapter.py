@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from tasks.engine.errors import UserError
+from tasks.engine.storage.objects import apply_umask
 from tasks.models.model import ModelConfig, compute_dtype, load_base
 from tasks.training.config import INITS_THAT_CHANGE_BASE, LoraConfig, TrainConfig
 from tasks.training.distributed import is_leader, shard_base, world_size
@@ -49,6 +50,7 @@ def load_with_adapter(job: Job) -> Any:
         if lora.init in INITS_THAT_CHANGE_BASE and is_leader():
             # As PEFT subtracted it, before a trainer casts it; a resumed training computes the same again.
             model.save_pretrained(str(job.initial))
+            apply_umask(job.initial)
     trained, total = model.get_nb_trainable_parameters()
     base = config.model.quantization + ", unpacked once" * unpacks
     if sharded:

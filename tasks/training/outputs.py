@@ -7,6 +7,7 @@ import orjson
 
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import files_below, sha256_file
+from tasks.engine.storage.objects import apply_umask
 from tasks.models.model import compute_dtype
 from tasks.training.config import INITS_THAT_CHANGE_BASE
 from tasks.training.job import Job
@@ -20,6 +21,7 @@ KEPT = {"step", "epoch", *CURVES, *(f"eval_{name}" for name in CURVES)}
 
 def seal(checkpoint: Path) -> None:
     """Write the digests of a complete checkpoint beside its files; one whose writing was interrupted has none."""
+    apply_umask(checkpoint)
     digests = {name: sha256_file(path) for name, path in files_below(checkpoint).items() if name != SEAL}
     (checkpoint / SEAL).write_bytes(orjson.dumps(digests))
 

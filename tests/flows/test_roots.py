@@ -97,6 +97,13 @@ def test_a_key_is_not_sent_to_where_a_run_says(refused):
         assert refused(judge__llm__model="m", judge__llm__endpoint__url=url) == "judge.llm.endpoint.url"
 
 
+def test_an_endpoint_that_no_judge_uses_is_no_reason_to_refuse_a_run(refused, data):
+    remote = {"judge__llm__endpoint__url": "https://elsewhere/v1"}
+    assert refused(**remote) is None
+    assert refused(**remote, judge__embedding__model=f"{data}/data") is None
+    assert refused(**remote, judge__llm__model="m") == "judge.llm.endpoint.url"
+
+
 def test_a_run_is_refused_before_it_opens_its_store(data, monkeypatch):
     from flows.orchestration.run import run
 

@@ -15,7 +15,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tasks.engine.errors import Unreachable, UserError, is_transient
+from tasks.engine.errors import Unreachable, UserError, install, is_transient
 from tasks.engine.storage.objects import BLOBS, Info, within
 
 Result = TypeVar("Result")
@@ -57,7 +57,7 @@ class Bucket:
             except ImportError as error:
                 raise UserError(
                     f"store: {self.url} needs the library {error.name!r}",
-                    f"pip install 'reground[{EXTRAS[self._scheme]}]'",
+                    install(EXTRAS[self._scheme]),
                 ) from None
             _opened_by = os.getpid()
         return self._client

@@ -14,10 +14,11 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from tasks.engine import progress
+from tasks.engine.errors import disk_explained
 from tasks.engine.storage import lease
 from tasks.engine.storage.artifact import MANIFEST, RECORD, SHORT, Artifact, CorruptArtifact, folder_name, manifest_name
 from tasks.engine.storage.blobs import Blobs, blob_name
-from tasks.engine.storage.objects import Folder, Info, Objects, full_disk_explained, require_exclusive_create
+from tasks.engine.storage.objects import Folder, Info, Objects, require_exclusive_create
 
 if TYPE_CHECKING:
     from tasks.engine.storage.bucket import Bucket
@@ -141,7 +142,7 @@ class Mirror(InPlace):
         every = artifact.all_files
         missing = {name: every[name]["sha256"] for name in names if self.blobs.difference(folder / name, every[name])}
         if missing:
-            with full_disk_explained(self.local.root):
+            with disk_explained(self.local.root):
                 self._download(artifact, folder, missing)
         self.blobs.digests.commit()
 

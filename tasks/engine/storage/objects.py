@@ -3,7 +3,6 @@
 Names are POSIX paths below the place. A reader never sees half a content.
 """
 
-import errno
 import os
 import secrets
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import BinaryIO, Protocol
 
+from tasks.engine.code import not_in_key
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import leads_out
 from tasks.engine.storage.process import Process
@@ -245,17 +245,11 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-@contextmanager
-def full_disk_explained(root: Path) -> Iterator[None]:
-    """Turn a full disk, whichever library reports it, into a UserError."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        where = error.filename or root
-        free = shutil.disk_usage(root).free / 2**20
-        raise UserError(
-            f"no space left on the disk of {where} ({free:.0f} MiB free); nothing that was published is damaged",
-            "free some space or set `store` to a larger disk, then run again: finished steps and checkpoints are kept",
-        ) from error
+@not_in_key("who may read a file is no part of it")
+def apply_umask(folder: Path) -> None:
+    """Give the new files in a folder the permissions that umask grants; safetensors gives them to the owner alone."""
+    granted = folder.stat().st_mode & 0o666  # the folder was made under the same umask
+    for path in folder.rglob("*"):
+        stat = path.lstat()
+        if S_ISREG(stat.st_mode) and stat.st_nlink == 1 and stat.st_mode & granted != granted:
+            path.chmod(stat.st_mode | granted)

@@ -45,7 +45,7 @@ from tasks.engine.storage.artifact import (
 )
 from tasks.engine.storage.blobs import Blobs
 from tasks.engine.storage.copies import InPlace, Mirror
-from tasks.engine.storage.objects import STAGING, Folder, Objects, flush, remove
+from tasks.engine.storage.objects import STAGING, Folder, Objects, apply_umask, flush, remove
 from tasks.engine.storage.process import Process
 from tasks.engine.storage.references import Alias, Run, RunLog
 
@@ -176,6 +176,7 @@ class Store:
         """
         if there := self.find(step, key):
             return there
+        apply_umask(staged)
         (staged / RECORD).write_bytes(orjson.dumps(record, option=orjson.OPT_INDENT_2))
         paths = files_below(staged)
         known = {name: self.blobs.known(path) for name, path in paths.items()}

@@ -141,6 +141,35 @@ def test_each_group_is_a_task_run_that_says_which_pieces_it_has(prefect_server, 
     assert numbers[0][0] <= 5
 
 
+def test_each_group_hangs_from_the_task_of_its_step(prefect_server, small_groups):
+    from prefect import task
+    from prefect.cache_policies import NO_CACHE
+
+    @task(name="step", cache_policy=NO_CACHE)
+    def step(runner: Runner, name: str) -> None:
+        list(runner(piece, CALLS, name=name))
+
+    def job() -> None:
+        with Runner("threads", workers=2) as runner:
+            for name in ("first", "second"):
+                step.with_options(name=name)(runner, f"pieces of {name}")
+
+    run = in_flow(job)
+    with get_client(sync_client=True) as client:
+
+        def drawn() -> dict[str, Any] | None:
+            found = client.request("GET", "/flow_runs/{id}/graph-v2", path_params={"id": run}).json()["nodes"]
+            labels = [node["label"] for _, node in found]
+            begun = all(any(f"pieces of {name}" in each for each in labels) for name in ("first", "second"))
+            return {node["id"]: node for _, node in found} if begun else None
+
+        nodes = wait_until(drawn, every=0.2)
+    groups = [node for node in nodes.values() if node["label"].startswith("pieces of ")]
+    for group in groups:
+        (parent,) = {nodes[each["id"]]["label"] for each in group["parents"]}
+        assert group["label"].startswith(f"pieces of {parent.partition('-')[0]}")
+
+
 def test_a_library_that_is_missing_is_named_with_the_command_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "prefect_ray", None)
     with pytest.raises(UserError, match=r"pip install 'reground\[ray\]'"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks.engine import Config, step
-from tasks.engine.errors import UserError
+from tasks.engine.errors import UserError, disk_explained
 from tasks.engine.inputs import Files
 from tasks.engine.key import Request
 from tasks.engine.make import make
@@ -132,3 +132,45 @@ def test_all_of_this_in_a_user_namespace_of_ones_own(tmp_path):
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert "passed" in done.stdout
+
+
+def test_a_disk_that_may_only_be_read_is_told_with_the_remedy(disk, rows):
+    store = Store(disk / "store")
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    with pytest.raises(UserError, match="store: the disk is read-only") as error:
+        make(request_for(1, rows), store)
+    assert "set `store`" in error.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (PermissionError(13, "Permission denied", "/team/store/x"), "/team/store/x: this user may not read or write"),
+        (OSError(28, "Error writing bytes to file"), "no space left on the disk"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), "no space left on the disk"),
+        (RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"), "no space left"),
+    ],
+    ids=["closed", "pyarrow", "safetensors", "torch"],
+)
+def test_what_libraries_raise_is_told_in_one_line(error, told):
+    with pytest.raises(UserError, match=told), disk_explained():
+        raise error
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), PermissionError(1, "Operation not permitted")], ids=str)
+def test_other_errors_stay_as_they_are(error):
+    with pytest.raises(type(error)), disk_explained():
+        raise error
+
+
+def test_published_files_have_the_permissions_that_umask_grants(tmp_path):
+    mask = os.umask(0o022)
+    try:
+        store = Store(tmp_path / "store")
+        with store.blobs.staging() as staged:
+            (staged / "weights").write_text("0.5")
+            (staged / "weights").chmod(0o600)  # as safetensors does
+            made = store.publish("toy", key_of(1), staged, {})
+    finally:
+        os.umask(mask)
+    assert (made.folder / "weights").stat().st_mode & 0o777 == 0o644

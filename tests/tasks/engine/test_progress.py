@@ -1,5 +1,6 @@
 """What a person sees of long work: on a terminal, in a log, and on Prefect's pages."""
 
+import logging
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -7,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from tasks.engine import progress
-from tasks.engine.progress import Progress, TrainingProgress, seconds_left, training_status, watched_by
+from tasks.engine.progress import Progress, TrainingProgress, say, seconds_left, training_status, watched_by
 from tasks.reporting.plots import loss_image
 
 
@@ -37,8 +38,9 @@ class Log:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def log(self, text: str) -> None:
+    def log(self, text: str) -> bool:
         self.lines.append(text)
+        return False
 
     def training(self, percent: float, status: str, lines: list[dict]) -> bool:
         return True
@@ -157,8 +159,10 @@ def test_a_prefect_server_that_is_away_never_ends_a_training_and_is_told_of_once
     from tests.outage import Outage
     from tests.toy_flow import in_flow
 
-    told: list[str] = []
-    log = SimpleNamespace(warning=lambda *text: told.append(text[0]), info=lambda *text: None)
+    warnings: list[str] = []
+    log = SimpleNamespace(
+        warning=lambda *text: warnings.append(text[0]), info=lambda *text: None, handlers=[], propagate=False
+    )
     monkeypatch.setattr(ui_artifacts, "get_run_logger", lambda: log)
     network = Outage(urlsplit(PREFECT_API_URL.value()).port)
 
@@ -174,8 +178,27 @@ def test_a_prefect_server_that_is_away_never_ends_a_training_and_is_told_of_once
 
     with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{network.port}/api"}):
         in_flow(train)
-    assert len(told) == 1
+    assert len(warnings) == 1
     with get_client(sync_client=True) as client:
         keys = ArtifactFilterKey(any_=["train-loss"])
         found = client.read_artifacts(artifact_filter=ArtifactFilter(key=keys))
     assert any(each.data.startswith("step 9 of 9") for each in found)
+
+
+@pytest.mark.parametrize("level", [logging.INFO, logging.CRITICAL], ids=["worker", "terminal"])
+def test_a_line_is_on_standard_error_once_whether_prefect_logs_to_it_or_not(prefect_server, monkeypatch, capfd, level):
+    from prefect.logging.handlers import PrefectConsoleHandler
+
+    from flows.orchestration.ui_artifacts import PrefectWatcher
+    from tests.toy_flow import in_flow
+
+    logger = logging.getLogger("prefect.flow_runs")
+    monkeypatch.setattr(logger, "handlers", [PrefectConsoleHandler(level=level)])
+    monkeypatch.setattr(logger, "propagate", False)
+
+    def job() -> None:
+        with watched_by(PrefectWatcher()):
+            say("12 rows are left out")
+
+    in_flow(job)
+    assert capfd.readouterr().err.count("12 rows are left out") == 1
