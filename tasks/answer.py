@@ -77,7 +77,7 @@ def answer(
     ids, questions = [], []
     for row in read_triplets(rows):
         ids.append(row.id)
-        questions.append((row.context, row.query))
+        questions.append((row.context, row.query, row.language))
     if not ids:
         raise UserError("there is no row to answer", "add evaluation rows")
     encoded = list(prompt.encode_prompts(questions))

@@ -26,7 +26,7 @@ from tasks.engine.mapper import Mapper, map_serial
 from tasks.engine.parts import Part, Parts, Piece
 from tasks.engine.progress import Progress
 from tasks.prompts import Prompt
-from tasks.text import LANGUAGE_FILES, language_digests
+from tasks.text import LANGUAGE_FILES, TEXT_LIBRARIES, language_digests
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +58,7 @@ class BuildConfig(Config):
 
 
 @step(
-    libraries=("jinja2", "numpy", "pyarrow", "PyStemmer", "tokenizers", "transformers"),
+    libraries=("jinja2", "numpy", "pyarrow", *TEXT_LIBRARIES, "tokenizers", "transformers"),
     resources=(f"{FOLDER}/{BUILD}", *LANGUAGE_FILES),
     parts=("train", "heldout", "evaluation"),
 )

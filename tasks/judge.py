@@ -17,7 +17,7 @@ from tasks.judges.endpoint import Completions
 from tasks.judges.entailment import EntailmentConfig, by_entailment
 from tasks.judges.llm import PROMPTS, LlmConfig, by_llm
 from tasks.judges.local import LIBRARIES, folder_of
-from tasks.text import LANGUAGE_FILES
+from tasks.text import LANGUAGE_FILES, TEXT_LIBRARIES
 
 
 class JudgeConfig(Config):
@@ -42,7 +42,7 @@ class JudgeConfig(Config):
         }
 
 
-@step(libraries=("numpy", "pyarrow", "pystemmer", *LIBRARIES), resources=(PROMPTS, *LANGUAGE_FILES))
+@step(libraries=("numpy", "pyarrow", *TEXT_LIBRARIES, *LIBRARIES), resources=(PROMPTS, *LANGUAGE_FILES))
 def judge(
     config: JudgeConfig,
     *,

@@ -21,7 +21,7 @@ from tasks.reporting.page import evaluation_section, html, markdown
 from tasks.reporting.rendering import templates
 from tasks.reporting.sections import abstention, areas, histogram, read_training, refusals
 from tasks.reporting.slices import by_slice
-from tasks.text import LANGUAGE_FILES, words
+from tasks.text import LANGUAGE_FILES, TEXT_LIBRARIES, words
 
 
 class ReportConfig(Config):
@@ -36,7 +36,7 @@ class ReportConfig(Config):
 
 
 @step(
-    libraries=("jinja2", "numpy", "pyarrow", "pystemmer", "scipy"),
+    libraries=("jinja2", "numpy", "pyarrow", *TEXT_LIBRARIES, "scipy"),
     resources=(*templates("report"), *LANGUAGE_FILES),
 )
 def report(

@@ -20,7 +20,7 @@ from tasks.evaluation.answers import Answer, Answered, answered, refusal_sentenc
 from tasks.evaluation.metrics import METRICS, Row
 from tasks.evaluation.metrics.abstention import Key, baselines, contrast_pairs, handled
 from tasks.evaluation.metrics.scores import Scores
-from tasks.text import LANGUAGE_FILES, ContextView
+from tasks.text import LANGUAGE_FILES, TEXT_LIBRARIES, ContextView
 
 Share = Annotated[float, Field(ge=0, le=1)]
 BATCH = 64  # rows measured together: chrF takes 26 µs a row instead of 140, and memory does not notice
@@ -39,7 +39,7 @@ class ScoreConfig(Config):
 
 
 @step(
-    libraries=("numpy", "pyarrow", "pystemmer", "rapidfuzz", "scipy"),
+    libraries=("numpy", "pyarrow", *TEXT_LIBRARIES, "rapidfuzz", "scipy"),
     resources=LANGUAGE_FILES,
     rowwise=("rows", "answers"),
 )

@@ -18,7 +18,7 @@ from tasks.engine.errors import UserError
 from tasks.evaluation.slicing import SLICES, Question, Slice, SliceRow, Unfit
 from tasks.evaluation.slicing.question import Nearest, draw, holding
 from tasks.prompts import Prompt, Vocabulary
-from tasks.text import LANGUAGE_FILES
+from tasks.text import LANGUAGE_FILES, TEXT_LIBRARIES
 
 REACH = 10  # rows looked at for each that a slice may have: not every row makes every slice
 PASSAGES = 32  # of other documents, kept for a question
@@ -50,7 +50,7 @@ class _Collected:
 
 
 @step(
-    libraries=("jinja2", "numpy", "pyarrow", "pystemmer", "tokenizers", "transformers"),
+    libraries=("jinja2", "numpy", "pyarrow", *TEXT_LIBRARIES, "tokenizers", "transformers"),
     resources=LANGUAGE_FILES,
     parts=("rows",),
 )
@@ -145,7 +145,7 @@ def _write(folder: Path, name: str, made: list[SliceRow], refusal: str) -> None:
 
 def _summary(slice_: Slice, found: _Collected, prompt: Prompt) -> dict[str, Any]:
     rows = [made.row for made in found.made]
-    lengths = prompt.encode_prompts([(row.context, row.query) for row in rows]).lengths
+    lengths = prompt.encode_prompts([(row.context, row.query, row.language) for row in rows]).lengths
     shares = [added / len(row.context) for added, row in zip(found.added, rows, strict=True)]
     return {
         "label": slice_.label,

@@ -24,7 +24,7 @@ from tasks.engine.mapper import Mapper, map_serial
 from tasks.engine.parts import Part, Parts, Piece, noted
 from tasks.engine.progress import Progress
 from tasks.engine.step import Config, Text, step
-from tasks.text import LANGUAGE_FILES
+from tasks.text import AUTO, LANGUAGE_FILES, TEXT_LIBRARIES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,8 +33,11 @@ if TYPE_CHECKING:
 class ValidateSettings(Config):
     """What counts as a row fit to learn from."""
 
-    refusal: Annotated[Text, Field(min_length=1)] = Field(
-        "Not stated in the context.", description="The one sentence that answers what the context does not"
+    language: Text = Field(
+        AUTO, description="ISO 639-1 code of the rows that name none in their field `language`; auto: told row by row"
+    )
+    refusal: Annotated[Text, Field(min_length=1)] | None = Field(
+        None, description="The one sentence that answers what the context does not; null: that of the row's language"
     )
     empty_answer: Literal["refuse", "reject"] = Field(
         "refuse", description="An empty answer becomes the refusal sentence, with a warning, or is rejected"
@@ -52,11 +55,11 @@ class ValidateConfig(ValidateSettings):
 
     @property
     def by_row(self) -> RowConfig:
-        return RowConfig(self.rules, self.refusal, self.empty_answer, self.form)
+        return RowConfig(self.rules, self.refusal, self.empty_answer, self.language, self.form)
 
 
 @step(
-    libraries=("ftfy", "jinja2", "numpy", "orjson", "pyarrow", "PyStemmer"),
+    libraries=("ftfy", "jinja2", "numpy", "orjson", "pyarrow", *TEXT_LIBRARIES),
     resources=(f"{FOLDER}/{VALIDATION}", FORMS, *LANGUAGE_FILES),
     parts=("rows",),
 )

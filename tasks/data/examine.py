@@ -16,7 +16,7 @@ from tasks.data.readers import read_lines
 from tasks.data.rules import RULES, Finding, Level, Rules, judge, says_there_is_none, with_refusal_marked
 from tasks.data.shards import checksums
 from tasks.data.triplets import Triplet, to_arrow
-from tasks.text import language_digests
+from tasks.text import AUTO, detect, language_digests, refusal_sentence
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,15 +29,17 @@ class RowConfig(NamedTuple):
     """What of the config shapes a row by itself."""
 
     rules: Rules
-    refusal: str
+    refusal: str | None  # None: the language's own
     empty_answer: Literal["refuse", "reject"]
+    language: str = AUTO  # ISO 639-1 code of rows that name none
     form: RowFormat = AS_GIVEN
 
     @property
     def given(self) -> list[Any]:
         """The same as JSON, without the rules that compare rows."""
         rules = self.rules.model_dump(exclude=ACROSS)
-        return [rules, self.refusal, self.empty_answer, self.form.model_dump(), names_digest(), *language_digests()]
+        own = [self.refusal, self.empty_answer, self.language, self.form.model_dump()]
+        return [rules, *own, names_digest(), *language_digests()]
 
 
 class Examined(NamedTuple):
@@ -163,7 +165,10 @@ def examine(raw: bytes, config: RowConfig) -> Examined:
         parsed = parse(loaded, config.form)
     except Malformed as error:
         return Examined(None, [Finding("malformed", "reject", error.value, error.remedy)])
-    given, rules = parsed.row, config.rules
+    code = parsed.row.language or config.language
+    if code == AUTO:
+        code = detect(*parsed.row.context[:1], parsed.row.query)
+    given, rules, sentence = parsed.row._replace(language=code), config.rules, refusal_sentence(code, config.refusal)
     found: list[tuple[str, Literal["reject", "warn"], str]] = []
     if not given.answer:
         found = [("empty_answer", "reject" if config.empty_answer == "reject" else "warn", "")]
@@ -172,9 +177,9 @@ def examine(raw: bytes, config: RowConfig) -> Examined:
         given = given._replace(answer="")
     if rules.repeated_key != "off" and (keys := repeated_keys(raw, loaded)):
         found.append(("repeated_key", rules.repeated_key, ", ".join(keys)))
-    row = with_refusal_marked(given, config.refusal)
+    row = with_refusal_marked(given, sentence)
     findings = [Finding(rule, level, value, RULES[rule].remedy) for rule, level, value in found]
-    findings += judge(row, rules, config.refusal)
+    findings += judge(row, rules, sentence)
     return Examined(row, findings, parsed.key, parsed.has_id, parsed.form, parsed.unused)
 
 

@@ -4,6 +4,7 @@ To add a form: a function from a row to `Content`, and a line of `FORMS`. Rows o
 a mapping of fields: a preset is an entry of `forms.yaml`.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, NamedTuple
@@ -66,7 +67,7 @@ class Parsed(NamedTuple):
 
 
 Fields = dict[str, Any]
-OPTIONAL = frozenset({"id", "document", "gold", "value", "history"})  # beside any form
+OPTIONAL = frozenset({"id", "document", "gold", "value", "language", "history"})  # beside any form
 REQUIRED = frozenset({"query", "context", "answer", "messages"})
 AS_GIVEN = RowFormat()
 
@@ -99,6 +100,7 @@ def parse(row: object, form: RowFormat = AS_GIVEN) -> Parsed:
                 answer,
                 _gold(given, context, titles),
                 _value(given),
+                language=_language(given),
                 history=history,
             )
             known = fields | OPTIONAL | form.read_names(row) if renames else fields | OPTIONAL
@@ -283,6 +285,14 @@ def _value(row: Fields) -> str | None:
     if value is None or isinstance(value, str):
         return (value or "").strip() or None
     raise Malformed(f"value: {_shown(value)}", "write the short value as a text, or leave it out")
+
+
+def _language(row: Fields) -> str:
+    """The ISO 639-1 code that a row names: of "pt-BR" the first part; "" for none."""
+    code = row.get("language")
+    if code is None or isinstance(code, str) and re.fullmatch(r"(?:[a-zA-Z]{2,3}(?:[-_]\w+)?|auto)?", code):
+        return "" if code == "auto" else re.split("[-_]", code or "")[0].lower()
+    raise Malformed(f"language: {_shown(code)}", 'write the ISO 639-1 code of the language, such as "de"')
 
 
 def _no_form(row: Fields) -> tuple[str, str]:

@@ -15,7 +15,8 @@ from tasks.data.names import names
 from tasks.data.traces import control_tokens, misdecoded, thoughts
 from tasks.data.triplets import Triplet
 from tasks.engine.step import Config
-from tasks.text import ContextView, content_stems, is_refusal, leaks, words
+from tasks.text import ENGLISH, ContextView, in_another, is_refusal, language, leaks, words
+from tasks.text.tokens import content
 
 Level = Literal["reject", "warn", "off"]  # of a rule with two limits, "warn" makes its rejects warnings
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -97,6 +98,9 @@ class Rules(Config):
         AnswerableRefusal(),
         description="A refusal whose context looks answering: IDF share of the query in its best two sentences",
     )
+    answer_language: Level = Field(
+        "warn", description="An answer in another language than its context, whose words cannot be looked for in it"
+    )
     absent_number: Level = Field("reject", description="A number in the answer that the context does not state")
     k_precision: KPrecision = Field(KPrecision(), description="Share of the answer's words that the context holds")
     content_coverage: ContentCoverage = Field(
@@ -138,7 +142,7 @@ class Subject:
     """A row as the checks see it; what several checks need is computed once, on demand."""
 
     def __init__(self, row: Triplet, sentence: str) -> None:
-        self.row, self.sentence = row, sentence
+        self.row, self.sentence, self.code = row, sentence, row.language
         self.texts = (row.query, row.answer, *row.context)
 
     @cached_property
@@ -148,12 +152,12 @@ class Subject:
 
     @cached_property
     def view(self) -> ContextView:
-        return ContextView(self.row.context)
+        return ContextView(self.row.context, self.code)
 
     @cached_property
     def refuses(self) -> bool:
         """Whether the answer refuses in other words than the refusal sentence."""
-        return is_refusal(self.row.answer, self.sentence)
+        return is_refusal(self.row.answer, self.sentence, code=self.code)
 
     def kinds(self) -> Kinds:
         """Which rules apply. A verbatim answer is grounded by every measure, and is no refusal."""
@@ -162,6 +166,11 @@ class Subject:
         if is_verbatim(self.row.answer, self.row.context) and any(map(str.isalnum, self.row.answer)):
             return VERBATIM
         return REFUSING_ANSWER if self.refuses else CLAIM
+
+    @cached_property
+    def in_another(self) -> bool:
+        """Whether the answer is in another language than the context."""
+        return in_another(self.row.answer, self.view)
 
 
 class Found(NamedTuple):
@@ -185,7 +194,8 @@ class Rule(NamedTuple):
 def with_refusal_marked(row: Triplet, sentence: str) -> Triplet:
     """The row, marked as a refusal if its answer is empty or is the refusal `sentence` in any spelling."""
     answer = row.answer
-    if not answer or (len(answer) <= len(sentence) + 8 and words(answer) == words(sentence)):
+    code = row.language
+    if not answer or (len(answer) <= len(sentence) + 8 and words(answer, code) == words(sentence, code)):
         return row._replace(answer=sentence, refusal=True)
     return row
 
@@ -272,12 +282,12 @@ def _length(length: int, limits: Ceiling) -> Found | None:
 
 def _refusal_wording(subject: Subject, level: Level) -> Found | None:
     answer = subject.row.answer
-    return Found(answer[:EXCERPT]) if subject.refuses and not leaks(answer, subject.sentence) else None
+    return Found(answer[:EXCERPT]) if subject.refuses and not leaks(answer, subject.sentence, code=subject.code) else None
 
 
 def _partial_refusal(subject: Subject, level: Level) -> Found | None:
     answer = subject.row.answer
-    return Found(answer[:EXCERPT]) if subject.refuses and leaks(answer, subject.sentence) else None
+    return Found(answer[:EXCERPT]) if subject.refuses and leaks(answer, subject.sentence, code=subject.code) else None
 
 
 def _answerable_refusal(subject: Subject, limits: AnswerableRefusal) -> Found | None:
@@ -289,6 +299,10 @@ def _answerable_refusal(subject: Subject, limits: AnswerableRefusal) -> Found | 
         return None
     covered = view.best_window_idf_coverage(row.query)
     return Found(round(covered, 3)) if covered is not None and covered >= least else None
+
+
+def _answer_language(subject: Subject, level: Level) -> Found | None:
+    return Found(subject.row.answer[:EXCERPT]) if subject.in_another else None
 
 
 def _absent_number(subject: Subject, level: Level) -> Found | None:
@@ -316,15 +330,19 @@ def _bigram_coverage(subject: Subject, limits: Floor) -> Found | None:
 
 
 def _grounding(subject: Subject, limits: Floor, measure: Callable[[ContextView, str], float | None]) -> Found | None:
-    answer, view = subject.row.answer, subject.view
-    if len(answer.split()) < limits.from_words or view.content_coverage(answer) is None:
+    answer, view, code = subject.row.answer, subject.view, subject.code
+    said = answer.split() if code == ENGLISH else view.read(answer).words
+    if len(said) < limits.from_words or view.content_coverage(answer) is None:
         return None
     share = measure(view, answer)
-    if share is None or share >= max(limits.reject_below, limits.warn_below):
+    if share is None or share >= max(limits.reject_below, limits.warn_below) or subject.in_another:
         return None
-    absent = [word for word in dict.fromkeys(words(answer)) if not view.stems.issuperset(content_stems(word))]
+    absent = [
+        word for word in dict.fromkeys(view.read(answer).words) if not view.stems.issuperset(content([word], code))
+    ]
     remedy = f"take out, or give the passage that says: {', '.join(absent[:NAMED])}" if absent else None
-    return Found(round(share, 3), share >= limits.reject_below, remedy)
+    # Without a stemmer and stop words, other forms of the context's words count as missing.
+    return Found(round(share, 3), share >= limits.reject_below or not language(code).validated, remedy)
 
 
 WITHOUT_LEVEL = {
@@ -350,6 +368,7 @@ RULES: dict[str, Rule] = {  # in this order rows are judged: a rejected row coun
     "answerable_refusal": Rule(
         "answer the question if the context does, else ignore this", _answerable_refusal, "refusal"
     ),
+    "answer_language": Rule("answer in the language of the context, or ignore this", _answer_language, "claim"),
     "absent_number": Rule(
         "check the number against the context; spell it as the context does", _absent_number, "answer"
     ),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
-from tasks.prompts import REFUSAL
+from tasks.text.language import ENGLISH, refusal_sentence
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +34,7 @@ class Triplet(NamedTuple):
     gold: tuple[int, ...] | None = None  # indices of the passages that hold the answer; None: not given
     value: str | None = None  # a short value that a right answer contains; None: not given
     refusal: bool = False
+    language: str = ENGLISH  # ISO 639-1 code, of the context
     history: tuple[tuple[str, str], ...] = ()  # (role, text) of the turns before; the prompt does not show them
 
 
@@ -51,6 +52,7 @@ def schema() -> pa.Schema:
             pa.field("gold", pa.list_(pa.int32())),
             pa.field("value", pa.string()),
             pa.field("refusal", pa.bool_(), nullable=False),
+            pa.field("language", pa.string(), nullable=False),
             pa.field("history", pa.list_(pa.list_(pa.string())), nullable=False),
         ]
     )
@@ -131,20 +133,28 @@ def parse_triplets(content: bytes, skipped: Collection[int] = ()) -> Iterator[Tr
     with pa.ipc.open_stream(content) as stream:
         for batch in stream:
             columns = [column.to_pylist() for column in batch.select(schema().names).columns]
-            for at, (id_, document, query, context, answer, gold, value, refusal, history) in enumerate(
+            for at, (id_, document, query, context, answer, gold, value, refusal, language, history) in enumerate(
                 zip(*columns, strict=True), first
             ):
                 if at not in gone:
                     indices = None if gold is None else tuple(gold)
                     turns = tuple((role, text) for role, text in history) if history else ()
-                    yield Triplet(id_, document, query, tuple(context), answer, indices, value, refusal, turns)
+                    yield Triplet(
+                        id_, document, query, tuple(context), answer, indices, value, refusal, language, turns
+                    )
             first += batch.num_rows
 
 
-def refusal_of(rows: Path) -> str:
-    """The refusal sentence of a folder of triplets: what `validate` noted, else that of the first refusal row."""
+def refusal_of(rows: Path) -> str | None:
+    """The one refusal sentence of a folder of triplets: what `validate` noted, else that of the first refusal row.
+
+    None where each row refuses with its language's own sentence.
+    """
     noted = next(filter(None, map(_refusal_noted, files_of(rows))), None)
-    return noted or next((row.answer for row in read_triplets(rows) if row.refusal), REFUSAL)
+    first = noted or next((row for row in read_triplets(rows) if row.refusal), None)
+    if first is None or isinstance(first, str):
+        return first
+    return None if first.answer == refusal_sentence(first.language) else first.answer
 
 
 def _refusal_noted(path: Path) -> str | None:

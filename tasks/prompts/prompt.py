@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tasks.engine.errors import UserError
 from tasks.prompts.pieces import Pieces, Tokens
+from tasks.text.language import ENGLISH, instruction, language_digests, refusal_sentence
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerBase
 
-REFUSAL = "Not stated in the context."
-VARIABLES = "passages, query, refusal, and answer (defined only when there is one)"
+VARIABLES = "passages, query, instruction, refusal, and answer (defined only when there is one)"
+Asked = tuple[Sequence[str], str] | tuple[Sequence[str], str, str]  # passages, query, and if not English its language
 
 
 # <s>, </s>, <|im_start|>, <start_of_turn>, <<SYS>>, [INST], [/INST]
@@ -80,8 +81,9 @@ class Vocabulary(NamedTuple):
 class Prompt:
     """A Jinja template bound to a tokenizer.
 
-    The template renders ``passages`` and ``query``, may tell the model the ``refusal`` sentence, and appends
-    ``answer`` where it is defined. Rendered without the answer it is the prompt; the rest is the completion.
+    The template renders ``passages`` and ``query``, may tell the model the ``instruction`` and the ``refusal`` sentence
+    in the row's language, and appends ``answer`` where it is defined. Rendered without the answer it is the prompt; the
+    rest is the completion. A `refusal` that is given replaces the languages' own.
 
     Text never becomes structure: control strings inside passages, query and answer are defused before rendering, and
     the special tokens of the result must be exactly the template's own.
@@ -94,7 +96,7 @@ class Prompt:
         self,
         template: str,
         tokenizer: "PreTrainedTokenizerBase | Vocabulary",
-        refusal: str = REFUSAL,
+        refusal: str | None = None,
         *,
         name: str = "the prompt template",
     ) -> None:
@@ -107,11 +109,12 @@ class Prompt:
         self._backend.no_padding()
         self._tokens = Pieces(self._backend).tokens
         self._is_control = _table(vocabulary.controls.values(), size=vocabulary.size)
-        self._refusal = "a"
+        self.defuse = Defuser(())
+        self._told = lru_cache(maxsize=None)(self._told_in)
         own = set(MARKER.findall(self._raw(["a"], "a") + self._raw(["a"], "a", answer="a")))
         self._plain = sorted(own - vocabulary.controls.keys())  # such as [INST] in a tokenizer without this token
         self.defuse = Defuser(own | vocabulary.controls.keys())
-        self._refusal = self.defuse(refusal)
+        self._told.cache_clear()
         self._before, self._after, self._anchor = self._shape()
         self._anchor_ids = self._tokens([self._anchor]).values
         self._expected = lru_cache(maxsize=None)(self._expected_of)
@@ -133,12 +136,12 @@ class Prompt:
     def digest(self) -> str:
         """Identifies what determines the tokens: template, tokenizer and refusal sentence, not their paths."""
         template, vocabulary, refusal, _ = self._made_from
-        shaping = (template, refusal, self._written, repr(sorted(vocabulary.controls.items())))
+        shaping = (template, repr((refusal, language_digests())), self._written, repr(sorted(vocabulary.controls.items())))
         return sha256("\0".join(shaping).encode()).hexdigest()
 
     @classmethod
     def load(
-        cls, template: Path, tokenizer: "PreTrainedTokenizerBase | Vocabulary", refusal: str = REFUSAL
+        cls, template: Path, tokenizer: "PreTrainedTokenizerBase | Vocabulary", refusal: str | None = None
     ) -> "Prompt":
         """The prompt of a template file."""
         try:
@@ -147,9 +150,9 @@ class Prompt:
             raise UserError(f"{template} cannot be read: {error}", "name a template file in UTF-8") from error
         return cls(text, tokenizer, refusal, name=str(template))
 
-    def render(self, passages: Sequence[str], query: str, answer: str | None = None) -> str:
-        """The text that the model sees, with the answer or up to where it begins."""
-        prompt = self._raw([self.defuse(passage) for passage in passages], self.defuse(query.strip()))
+    def render(self, passages: Sequence[str], query: str, answer: str | None = None, code: str = ENGLISH) -> str:
+        """The text that the model sees, with the answer or up to where it begins; `code`: ISO 639-1, its language."""
+        prompt = self._raw([self.defuse(passage) for passage in passages], self.defuse(query.strip()), code)
         return prompt if answer is None else prompt + self._completion(answer)
 
     def encode(self, passages: Sequence[str], query: str, answer: str | None = None) -> tuple[list[int], list[int]]:
@@ -158,11 +161,11 @@ class Prompt:
         completion = self.encode_completions([] if answer is None else [answer])
         return prompt.values.tolist(), completion.values.tolist()
 
-    def encode_prompts(self, rows: Sequence[tuple[Sequence[str], str]]) -> Tokens:
-        """Token ids of the prompts of many (passages, query)."""
-        texts = [self.render(passages, query) for passages, query in rows]
+    def encode_prompts(self, rows: Sequence[Asked]) -> Tokens:
+        """Token ids of the prompts of many (passages, query) or (passages, query, language)."""
+        texts = [self.render(row[0], row[1], None, *row[2:]) for row in rows]
         tokens = self._tokens(texts)
-        self._check(texts, tokens, [self._expected(len(passages)) for passages, _ in rows])
+        self._check(texts, tokens, [self._expected(len(row[0])) for row in rows])
         return tokens
 
     def encode_completions(self, answers: Sequence[str]) -> Tokens:
@@ -193,11 +196,16 @@ class Prompt:
     def _behind_prompt(self, text: str) -> Tokens:
         return self._tokens([self._anchor + text]).behind(self._anchor_ids) or self._tokens([text])
 
-    def _raw(self, passages: Sequence[str], query: str, **answer: str) -> str:
+    def _told_in(self, code: str) -> dict[str, str]:
+        """What the template may tell the model in a language."""
+        told = {"instruction": instruction(code), "refusal": refusal_sentence(code, self._made_from[2])}
+        return {name: self.defuse(text) for name, text in told.items()}
+
+    def _raw(self, passages: Sequence[str], query: str, code: str = ENGLISH, **answer: str) -> str:
         import jinja2
 
         try:
-            text: str = self._template.render(passages=passages, query=query, refusal=self._refusal, **answer)
+            text: str = self._template.render(passages=passages, query=query, **self._told(code), **answer)
             return text
         except jinja2.UndefinedError as error:
             raise UserError(f"{self._name}: {error}", f"a template has the variables {VARIABLES}") from error
@@ -280,7 +288,7 @@ def _prompt(
     controls: tuple[tuple[str, int], ...],
     size: int,
     end: int | None,
-    refusal: str,
+    refusal: str | None,
     name: str,
 ) -> Prompt:
     from tokenizers import Tokenizer

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, model_validator
 
 ENGLISH = "en"
+AUTO = "auto"  # in place of a code: told from the text
 LANGUAGES = (
     "ar", "cs", "de", "el", "en", "es", "fr", "he", "hi", "id", "it", "ja",
     "ko", "nl", "pl", "pt", "ro", "ru", "sv", "th", "tr", "uk", "vi", "zh",
@@ -20,16 +21,13 @@ LANGUAGES = (
 LANGUAGE_FILES = tuple(f"tasks/text/languages/{code}.yaml" for code in LANGUAGES)  # resources of every step that reads
 
 NEVER = re.compile(r"(?!)")
+TEXT_LIBRARIES = ("py3langid", "PyStemmer", "regex", "sentencex")  # what text is read with
 WordList = Annotated[tuple[str, ...], BeforeValidator(str.split)]
 WordSet = Annotated[frozenset[str], BeforeValidator(str.split)]
 _PART = re.compile(r"\{([a-z_]+)(?: (\d+))?\}")
 
 
-class _Data(BaseModel, frozen=True, extra="forbid"):
-    """Part of a language file: an unknown or missing field is an error that names it."""
-
-
-class NumberWords(_Data):
+class NumberWords(BaseModel, frozen=True, extra="forbid"):
     """Numbers in words, case-folded; where the words are written apart, only their parts."""
 
     ones: WordList = ()  # 0 to 19
@@ -61,7 +59,7 @@ class NumberWords(_Data):
         return re.compile(rf"[\s-]+({'|'.join(self.ones[1:10])})\b") if self.ones else NEVER
 
 
-class Affixes(_Data):
+class Affixes(BaseModel, frozen=True, extra="forbid"):
     """What a light stemmer takes off, the longest first, as long as `least` characters stay; for want of Snowball's."""
 
     prefixes: WordSet = frozenset()
@@ -69,14 +67,14 @@ class Affixes(_Data):
     least: int = 3
 
 
-class PassageNames(_Data):
+class PassageNames(BaseModel, frozen=True, extra="forbid"):
     """How passages are called in citations, as patterns."""
 
     marked: str = "passage"  # in "[passage 2]"
     numbered: str = "passage"  # in front of a passage: "Document 2: …"
 
 
-class Wording(_Data):
+class Wording(BaseModel, frozen=True, extra="forbid"):
     """One way of saying that the passages hold no answer."""
 
     needs: WordSet = frozenset()  # names of word groups; the pattern matches only where a word of each stands
@@ -84,7 +82,7 @@ class Wording(_Data):
     of_the_world: bool = False  # said of the passages or of the world: only a context can tell which
 
 
-class RefusalWords(_Data):
+class RefusalWords(BaseModel, frozen=True, extra="forbid"):
     """How refusals are worded. All but `label`, `turn`, `frame`, `quoted` and titles see text in lower case.
 
     Long patterns stay text, which `re` compiles at first use and keeps: all of them take 40 ms.
@@ -142,7 +140,7 @@ class RefusalWords(_Data):
         return frozenset(each.pattern for each in self.wordings.values() if each.of_the_world)
 
 
-class Language(_Data):
+class Language(BaseModel, frozen=True, extra="forbid"):
     code: str = ""  # ISO 639-1
     name: str = ""  # in English
     validated: bool = True  # measured on cases of its own; else the report says so
@@ -180,6 +178,16 @@ class Language(_Data):
         """A list marker, a title, an initial or a short form at the end: a capital may stand behind it."""
         forms = "|".join(sorted(self.short_forms))
         return re.compile(rf"(?:^|\n)\s*\(?\d{{1,2}}$|(?:^|[\s(])(?:[A-Z]|(?:[A-Za-z]\.)+[A-Za-z]|{forms})$")
+
+
+def refusal_sentence(code: str, configured: str | None = None) -> str:
+    """The sentence that refuses: the configured one, else the language's own, else the English one."""
+    return configured or language(code).refusal_sentence or language().refusal_sentence
+
+
+def instruction(code: str) -> str:
+    """What a model is told to do, before the refusal sentence; in English where the language has no words for it."""
+    return language(code).instruction or language().instruction
 
 
 def language_digests() -> list[str]:

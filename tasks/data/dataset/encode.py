@@ -41,7 +41,7 @@ class Assignment(NamedTuple):
 
 
 def encode(
-    rows: bytes, assignment: Assignment, prompt: Prompt, refusal: str, limits: Limits
+    rows: bytes, assignment: Assignment, prompt: Prompt, refusal: str | None, limits: Limits
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Encode a file of triplets.
 
@@ -143,7 +143,7 @@ def fit(rows: Sequence[Triplet], prompt: Prompt, *, limit: int, room: int = 0) -
 
     completions = prompt.encode_completions([row.answer for row in rows])
     allowed = limit - np.maximum(completions.lengths, room)
-    prompts = prompt.encode_prompts([(row.context, row.query) for row in rows])
+    prompts = prompt.encode_prompts([(row.context, row.query, row.language) for row in rows])
     over = np.flatnonzero(prompts.lengths > allowed).tolist()
     if not over:
         return Fitted(list(rows), prompts, completions, 0, [])
@@ -162,7 +162,7 @@ def fit(rows: Sequence[Triplet], prompt: Prompt, *, limit: int, room: int = 0) -
                 dropped += len(fitted[i].context) - len(row.context)
                 fitted[i] = row
                 shorter.append(i)
-        again = prompt.encode_prompts([(fitted[i].context, fitted[i].query) for i in shorter])
+        again = prompt.encode_prompts([(fitted[i].context, fitted[i].query, fitted[i].language) for i in shorter])
         ids |= dict(zip(shorter, again, strict=True))
         over = [i for i in shorter if len(ids[i]) > allowed[i]]
     kept = [i for i in range(len(rows)) if i not in too_long]
@@ -210,7 +210,7 @@ def _evidence(row: Triplet) -> set[int]:
     share = 0.0
     while len(held) < len(row.context):
         with_one_more = {
-            i: ContextView([row.context[j] for j in sorted(held | {i})]).content_coverage(row.answer)
+            i: ContextView([row.context[j] for j in sorted(held | {i})], row.language).content_coverage(row.answer)
             for i in range(len(row.context))
             if i not in held
         }
