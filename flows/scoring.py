@@ -16,7 +16,7 @@ from tasks.engine.errors import UserError
 from tasks.engine.progress import Progress
 from tasks.evaluation.metrics import METRICS, Row
 from tasks.evaluation.metrics.plain import faithfulness, sentences_faithfulness
-from tasks.text import ContextView, is_refusal
+from tasks.text import ContextView, detect, is_refusal, refusal_sentence
 
 WRITE = 'write {"query": "…", "context": "…" or ["…", "…"], "answer": "…"} on one line, with "reference" if it is known'
 ABSTENTION = {"abstention_f1", "abstention_recall", "abstention_precision", "over_refusal"}
@@ -31,6 +31,9 @@ class Answered(BaseModel):
     context: str | list[str] = Field(description="One text, or the passages.")
     answer: str
     id: str | int | None = Field(None, description="Without one, the line's number.")
+    language: str | None = Field(
+        None, description="ISO 639-1 code of the context's language; without it: told from it."
+    )
     reference: str | None = Field(None, description="The right answer.")
     should_abstain: bool | None = Field(
         None, description="The context holds no answer. Without it: the reference is empty or a refusal."
@@ -39,7 +42,9 @@ class Answered(BaseModel):
     truncated: bool | None = Field(None, description="The answer was cut off.")
 
     def row(self, refusal: str | None) -> Row:
-        context = ContextView([self.context] if isinstance(self.context, str) else self.context)
+        passages = [self.context] if isinstance(self.context, str) else self.context
+        code = self.language or detect(*passages[:1], self.query)
+        context = ContextView(passages, code)
         return Row(
             query=self.query,
             context=context,
@@ -47,7 +52,7 @@ class Answered(BaseModel):
             reference=self.reference or "",
             should_abstain=bool(self.unanswerable(refusal, context)),
             value=self.value,
-            refusal=refusal,
+            refusal=refusal_sentence(code, refusal),
             truncated=bool(self.truncated),
         )
 

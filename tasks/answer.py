@@ -16,6 +16,7 @@ from tasks.engine.progress import Progress
 from tasks.evaluation.tables import read_table, write_table
 from tasks.models.model import ModelConfig, attach_adapter, inference, load_base, load_tokenizer, merge_adapter
 from tasks.prompts import Prompt
+from tasks.text import LANGUAGE_FILES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +53,11 @@ class Answer(NamedTuple):
     truncated: bool
 
 
-@step(libraries=("bitsandbytes", "jinja2", "peft", "pyarrow", "tokenizers", "torch", "transformers"), rowwise=("rows",))
+@step(
+    libraries=("bitsandbytes", "jinja2", "peft", "pyarrow", "tokenizers", "torch", "transformers"),
+    resources=LANGUAGE_FILES,
+    rowwise=("rows",),
+)
 def answer(
     config: AnswerConfig,
     *,

@@ -10,7 +10,7 @@ from pydantic import Field
 from tasks.data.triplets import Triplet
 from tasks.engine import Config, step
 from tasks.engine.errors import UserError
-from tasks.evaluation.answers import Answer, answered, refusal_sentence
+from tasks.evaluation.answers import Answer, answered, first_refusal
 from tasks.evaluation.gating.compare import require_same_rows
 from tasks.evaluation.gating.decision import Decision
 from tasks.evaluation.metrics.scores import Scores
@@ -80,7 +80,7 @@ def report(
         },
         "rows": len(base.ids),
         "documents": len(set(base.documents)),
-        "refusal": refusal_sentence(rows),
+        "refusal": first_refusal(rows),
         "unanswerable": int(base.columns["should_abstain"].sum()),
         "abstention": abstention(compared, share=float(base.columns["should_abstain"].mean())),
         "refusals": refusals({"base": base, "tuned": tuned}),
@@ -135,7 +135,7 @@ def _read_answers(
     texts: dict[int, Failure] = {}
     for number, (row, by_base, by_tuned) in enumerate(joined):
         for name, text in (("base", by_base.text), ("tuned", by_tuned.text), ("reference", row.answer)):
-            lengths[name].append(len(words(text)))
+            lengths[name].append(len(words(text, row.language)))
         if number in wanted:
             examples[number] = describe(row, number, (by_base.text, base), (by_tuned.text, tuned)) | {
                 "gain": round(float(gain[number]), 6)

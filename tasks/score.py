@@ -11,16 +11,16 @@ from typing import Annotated, Any
 import orjson
 from pydantic import Field
 
-from tasks.data.triplets import Triplet
+from tasks.data.triplets import Triplet, refusal_of
 from tasks.engine import Config, step
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import sha256_json
 from tasks.engine.progress import Progress
-from tasks.evaluation.answers import Answer, Answered, answered, refusal_sentence
+from tasks.evaluation.answers import Answer, Answered, answered, first_refusal
 from tasks.evaluation.metrics import METRICS, Row
 from tasks.evaluation.metrics.abstention import Key, baselines, contrast_pairs, handled
 from tasks.evaluation.metrics.scores import Scores
-from tasks.text import LANGUAGE_FILES, TEXT_LIBRARIES, ContextView
+from tasks.text import LANGUAGE_FILES, TEXT_LIBRARIES, ContextView, refusal_sentence
 
 Share = Annotated[float, Field(ge=0, le=1)]
 BATCH = 64  # rows measured together: chrF takes 26 µs a row instead of 140, and memory does not notice
@@ -63,7 +63,7 @@ def score(
     if not scores.ids:
         raise UserError(f"{rows}: no rows to score", "give evaluation rows, or hold more documents back")
     scores.write(out / "scores.arrow")
-    summary = summarise(config, scores) | {"refusal": refusal_sentence(rows)}
+    summary = summarise(config, scores) | {"refusal": first_refusal(rows)}
     (out / "summary.json").write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
     taken = sum(row in known for row in scores.rows)
     return {"rows_taken_over": taken, "rows_measured": len(scores.rows) - taken}
@@ -85,7 +85,7 @@ def measure(config: ScoreConfig, rows: Path, answers: Path, known: Known) -> Sco
     """Every metric of every row; memory holds numbers alone."""
     import numpy as np
 
-    refusal = refusal_sentence(rows)
+    refusal = refusal_of(rows)
     ids: list[str] = []
     documents: list[str] = []
     digests: list[str] = []
@@ -111,12 +111,12 @@ def measure(config: ScoreConfig, rows: Path, answers: Path, known: Known) -> Sco
 def _row(triplet: Triplet, answer: Answer, refusal: str | None, config: ScoreConfig) -> Row:
     return Row(
         query=triplet.query,
-        context=ContextView(triplet.context),
+        context=ContextView(triplet.context, triplet.language),
         answer=answer.text,
         reference=triplet.answer,
         should_abstain=triplet.refusal,
         value=triplet.value,
-        refusal=refusal,
+        refusal=refusal_sentence(triplet.language, refusal),
         truncated=answer.truncated,
         threshold=config.hallucination_threshold,
     )
@@ -124,7 +124,7 @@ def _row(triplet: Triplet, answer: Answer, refusal: str | None, config: ScoreCon
 
 def _digest(triplet: Triplet, answer: Answer, refusal: str | None) -> str:
     """What names a row: all of it that is measured. 128 bits of SHA-256, hexadecimal."""
-    asked = (triplet.query, triplet.context, triplet.answer, triplet.refusal, triplet.value, refusal)
+    asked = (triplet.query, triplet.context, triplet.answer, triplet.refusal, triplet.value, triplet.language, refusal)
     return sha256_json((*asked, answer.text, answer.truncated))[:32]
 
 

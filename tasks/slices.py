@@ -18,7 +18,7 @@ from tasks.engine.errors import UserError
 from tasks.evaluation.slicing import SLICES, Question, Slice, SliceRow, Unfit
 from tasks.evaluation.slicing.question import Nearest, draw, holding
 from tasks.prompts import Prompt, Vocabulary
-from tasks.text import LANGUAGE_FILES, TEXT_LIBRARIES
+from tasks.text import LANGUAGE_FILES, TEXT_LIBRARIES, refusal_sentence
 
 REACH = 10  # rows looked at for each that a slice may have: not every row makes every slice
 PASSAGES = 32  # of other documents, kept for a question
@@ -93,7 +93,7 @@ def _vocabulary(base: Path) -> Vocabulary:
     return Vocabulary(Tokenizer.from_str(files["tokenizer"].decode()), **orjson.loads(files["rest"]))
 
 
-def _questions(config: SlicesConfig, rows: Path, prompt: Prompt, refusal: str) -> Iterator[Question]:
+def _questions(config: SlicesConfig, rows: Path, prompt: Prompt, refusal: str | None) -> Iterator[Question]:
     """The rows whose ids draw the lowest lots, in that order, each with what of all rows is most like it."""
 
     def lot(row: Triplet) -> tuple[int, str]:
@@ -109,7 +109,9 @@ def _questions(config: SlicesConfig, rows: Path, prompt: Prompt, refusal: str) -
             values.offer(row.document, row.query, row.value)
     tokens = config.max_tokens - config.answer_room
     for at, row in enumerate(chosen):
-        yield Question(row, passages.of(at), values.of(at), refusal, prompt, tokens, config.salt)
+        yield Question(
+            row, passages.of(at), values.of(at), refusal_sentence(row.language, refusal), prompt, tokens, config.salt
+        )
 
 
 def _make(slice_: Slice, questions: list[Question], most: int) -> _Collected:
@@ -131,7 +133,7 @@ def _make(slice_: Slice, questions: list[Question], most: int) -> _Collected:
     return found
 
 
-def _write(folder: Path, name: str, made: list[SliceRow], refusal: str) -> None:
+def _write(folder: Path, name: str, made: list[SliceRow], refusal: str | None) -> None:
     wrong = SLICES[name].wrong
     files = {name: [each.row for each in made]}
     if wrong:

@@ -15,7 +15,7 @@ from tasks.data.names import names
 from tasks.data.traces import control_tokens, misdecoded, thoughts
 from tasks.data.triplets import Triplet
 from tasks.engine.step import Config
-from tasks.text import ENGLISH, ContextView, in_another, is_refusal, language, leaks, words
+from tasks.text import ENGLISH, ContextView, is_refusal, language, leaks, words
 from tasks.text.tokens import content
 
 Level = Literal["reject", "warn", "off"]  # of a rule with two limits, "warn" makes its rejects warnings
@@ -168,9 +168,9 @@ class Subject:
         return REFUSING_ANSWER if self.refuses else CLAIM
 
     @cached_property
-    def in_another(self) -> bool:
+    def is_foreign(self) -> bool:
         """Whether the answer is in another language than the context."""
-        return in_another(self.row.answer, self.view)
+        return self.view.is_foreign(self.row.answer)
 
 
 class Found(NamedTuple):
@@ -282,7 +282,9 @@ def _length(length: int, limits: Ceiling) -> Found | None:
 
 def _refusal_wording(subject: Subject, level: Level) -> Found | None:
     answer = subject.row.answer
-    return Found(answer[:EXCERPT]) if subject.refuses and not leaks(answer, subject.sentence, code=subject.code) else None
+    return (
+        Found(answer[:EXCERPT]) if subject.refuses and not leaks(answer, subject.sentence, code=subject.code) else None
+    )
 
 
 def _partial_refusal(subject: Subject, level: Level) -> Found | None:
@@ -302,7 +304,7 @@ def _answerable_refusal(subject: Subject, limits: AnswerableRefusal) -> Found | 
 
 
 def _answer_language(subject: Subject, level: Level) -> Found | None:
-    return Found(subject.row.answer[:EXCERPT]) if subject.in_another else None
+    return Found(subject.row.answer[:EXCERPT]) if subject.is_foreign else None
 
 
 def _absent_number(subject: Subject, level: Level) -> Found | None:
@@ -335,7 +337,7 @@ def _grounding(subject: Subject, limits: Floor, measure: Callable[[ContextView, 
     if len(said) < limits.from_words or view.content_coverage(answer) is None:
         return None
     share = measure(view, answer)
-    if share is None or share >= max(limits.reject_below, limits.warn_below) or subject.in_another:
+    if share is None or share >= max(limits.reject_below, limits.warn_below) or subject.is_foreign:
         return None
     absent = [
         word for word in dict.fromkeys(view.read(answer).words) if not view.stems.issuperset(content([word], code))

@@ -19,7 +19,7 @@ class Answer(NamedTuple):
 Answered = tuple[Triplet, Answer]
 
 
-def refusal_sentence(rows: Path) -> str | None:
+def first_refusal(rows: Path) -> str | None:
     """The fixed refusal sentence: the answer of the first unanswerable row, None if there is none."""
     return next((triplet.answer for triplet in read_triplets(rows) if triplet.refusal), None)
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
-from tasks.data.triplets import Triplet
+from tasks.data.triplets import Triplet, refusal_of
 from tasks.engine.inputs import sha256_json
 from tasks.engine.parts import Journal
 from tasks.engine.progress import Progress
-from tasks.evaluation.answers import answered, refusal_sentence
+from tasks.evaluation.answers import answered
 from tasks.evaluation.metrics.row import Row
 from tasks.evaluation.tables import read_table, write_table
-from tasks.text import ContextView
+from tasks.text import ContextView, refusal_sentence, sentences
 
 if TYPE_CHECKING:
     from tasks.evaluation.statistics import Codes, Estimate, Floats
@@ -43,6 +43,7 @@ class Case(NamedTuple):
     reference: str | None  # the right answer; None if there is none in the context
     refused: bool  # the answer declines, be it that it goes on all the same
     claims: tuple[str, ...]  # the answer's sentences that can be checked
+    sentences: tuple[str, ...] = ()  # all of the answer's, unless it declines
 
     @property
     def seen(self) -> tuple[object, ...]:
@@ -66,19 +67,19 @@ def read_cases(rows: Path, base_answers: Path, tuned_answers: Path) -> list[Case
 
     Both cases of a row share its texts, which are most of what memory holds.
     """
-    refusal = refusal_sentence(rows)
+    refusal = refusal_of(rows)
     by_base, by_tuned = (answered(rows, folder / "answers.arrow") for folder in (base_answers, tuned_answers))
     base: list[Case] = []
     tuned: list[Case] = []
     for (row, first), (_, second) in zip(by_base, by_tuned, strict=True):
-        context = ContextView(row.context)
+        context = ContextView(row.context, row.language)
         base.append(_case(row, context, first.text, refusal, "base"))
         tuned.append(_case(row, context, second.text, refusal, "tuned"))
     return base + tuned
 
 
 def _case(row: Triplet, context: ContextView, answer: str, refusal: str | None, system: System) -> Case:
-    measured = Row(row.query, context, answer, refusal=refusal)
+    measured = Row(row.query, context, answer, refusal=refusal_sentence(row.language, refusal))
     return Case(
         id=row.id,
         document=row.document,
@@ -89,6 +90,7 @@ def _case(row: Triplet, context: ContextView, answer: str, refusal: str | None, 
         reference=None if row.refusal else row.answer,
         refused=measured.abstained,
         claims=tuple(measured.claims),
+        sentences=() if measured.abstained else tuple(sentences(answer, row.language)),
     )
 
 

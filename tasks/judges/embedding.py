@@ -11,7 +11,6 @@ from tasks.engine.errors import UserError
 from tasks.judges.cases import Case, Judgement, JudgeResult, Memory
 from tasks.judges.local import Loaded, LocalModelConfig, by_length, load, recipe
 from tasks.models.model import inference
-from tasks.text import sentences
 
 if TYPE_CHECKING:
     from tasks.evaluation.statistics import Floats
@@ -90,7 +89,7 @@ def relevance(embed: Embedder, cases: Sequence[Case]) -> list[Judgement]:
     The maximum, so that a sentence of detail behind the answer costs nothing. Blind to a wrong value: "40 bar" is as
     near to the question as "16 bar". Echoing the question wins.
     """
-    said = {at: sentences(case.answer) for at, case in enumerate(cases) if not case.refused}
+    said = {at: case.sentences for at, case in enumerate(cases) if not case.refused}
     vector = embed.of([text for at, each in said.items() for text in (cases[at].question, *each)])
     judgements = []
     for at, case in enumerate(cases):

@@ -136,7 +136,12 @@ class Prompt:
     def digest(self) -> str:
         """Identifies what determines the tokens: template, tokenizer and refusal sentence, not their paths."""
         template, vocabulary, refusal, _ = self._made_from
-        shaping = (template, repr((refusal, language_digests())), self._written, repr(sorted(vocabulary.controls.items())))
+        shaping = (
+            template,
+            repr((refusal, language_digests())),
+            self._written,
+            repr(sorted(vocabulary.controls.items())),
+        )
         return sha256("\0".join(shaping).encode()).hexdigest()
 
     @classmethod

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.data.triplets import Triplet
 from tasks.evaluation.metrics.row import Row
 from tasks.evaluation.metrics.scores import Scores
-from tasks.text import ContextView
+from tasks.text import ENGLISH, ContextView
 from tasks.text.tokens import content_stems, stem, stop_words
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def describe(row: Triplet, number: int, base: System, tuned: System) -> dict[str
         "document": row.document,
         "query": row.query,
         "context": list(row.context),
+        "language": row.language,
         "reference": row.answer,
         "unanswerable": row.refusal,
         "base": _answer(number, *base),
@@ -99,30 +100,31 @@ def _answer(number: int, answer: str, scores: Scores) -> dict[str, Any]:
     return {"answer": answer, "scores": {name: round(v, 6) for name, v in values.items() if not np.isnan(v)}}
 
 
-def supporting(context: list[str], answer: str, refusal: str | None) -> list[list[Piece]]:
+def supporting(context: list[str], answer: str, refusal: str | None, code: str = ENGLISH) -> list[list[Piece]]:
     """Each passage in pieces; content words that the answer's claims take from it are marked."""
-    claimed = _claimed(answer, context, refusal)
-    return [_pieces(passage, lambda stem: stem in claimed) for passage in context]
+    claimed = _claimed(answer, context, refusal, code)
+    return [_pieces(passage, lambda stem: stem in claimed, code) for passage in context]
 
 
-def unsupported(answer: str, context: list[str], query: str, refusal: str | None) -> list[Piece]:
+def unsupported(answer: str, context: list[str], query: str, refusal: str | None, code: str = ENGLISH) -> list[Piece]:
     """The answer in pieces; content words of its claims that neither context nor question contains are marked."""
-    claimed, known = _claimed(answer, context, refusal), set(content_stems(" ".join([*context, query])))
-    return _pieces(answer, lambda stem: stem in claimed and stem not in known)
+    claimed = _claimed(answer, context, refusal, code)
+    known = set(content_stems(" ".join([*context, query]), code))
+    return _pieces(answer, lambda stem: stem in claimed and stem not in known, code)
 
 
-def _claimed(answer: str, context: list[str], refusal: str | None) -> set[str]:
+def _claimed(answer: str, context: list[str], refusal: str | None, code: str) -> set[str]:
     """The content stems of an answer's claims, as in the metrics; a refusal claims nothing."""
-    return set(content_stems("\n".join(Row("", ContextView(context), answer, refusal=refusal).claims)))
+    return set(content_stems("\n".join(Row("", ContextView(context, code), answer, refusal=refusal).claims), code))
 
 
-def _pieces(text: str, marked: Callable[[str], bool]) -> list[Piece]:
+def _pieces(text: str, marked: Callable[[str], bool], code: str) -> list[Piece]:
     """Marked words that follow each other are one piece, with the space between them."""
     pieces: list[Piece] = []
     end = 0
     for match in _WORD.finditer(text):
         word = match.group().casefold()
-        mark = word not in stop_words() and marked(stem(word))
+        mark = word not in stop_words(code) and marked(stem(word, code))
         between = text[end : match.start()]
         if mark and pieces and pieces[-1][1] and between.isspace():
             pieces[-1] = (pieces[-1][0] + between + match.group(), True)

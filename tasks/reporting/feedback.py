@@ -10,7 +10,7 @@ from tasks.evaluation.metrics import Row
 from tasks.evaluation.metrics.grounding import response_support
 from tasks.evaluation.slicing.question import holding
 from tasks.reporting.similar import Neighbour, Question, nearest_rows
-from tasks.text import ContextView, words
+from tasks.text import ContextView, refusal_sentence, words
 
 RULES = ("absent_number", "absent_entity", "answerable_refusal", "partial_refusal", "refusal_wording")
 SUPPORT_REMEDY = "say what the context says, in its words, or give the passage that the answer came from"
@@ -35,13 +35,14 @@ def doubtful(rows: Path, *, threshold: float, most: int = 50) -> dict[str, Any]:
     listed: list[dict[str, Any]] = []
     for row in read_triplets(rows):
         count += 1
+        refusal, view = refusal_sentence(row.language, sentence), ContextView(row.context, row.language)
         fails = [
             {"what": each.rule, "value": each.value, "remedy": each.remedy}
-            for each in judge(row, rules, sentence)
+            for each in judge(row, rules, refusal)
             if each.rule in RULES
         ]
         if not row.refusal:
-            support = response_support(Row(row.query, ContextView(row.context), row.answer, refusal=sentence))
+            support = response_support(Row(row.query, view, row.answer, refusal=refusal))
             unscored += support is None
             if support is not None and support < threshold:
                 fails.insert(0, {"what": "support", "value": round(support, 3), "remedy": SUPPORT_REMEDY})
@@ -122,7 +123,7 @@ def _why(failure: Failure, nearest: Neighbour) -> list[str]:
         elif row.refusal and not taught.refusal:
             reasons.append("a similar question is answered in training")
         elif not row.refusal:
-            here, there = len(words(row.answer)), len(words(taught.answer))
+            here, there = len(words(row.answer, row.language)), len(words(taught.answer, taught.language))
             if max(here, there) >= OTHER_LENGTH * max(1, min(here, there)):
                 reasons.append(f"a similar question is answered in another form: {there} words there, {here} here")
     if not taught.refusal and words(failure.answer) == words(taught.answer) != words(row.answer):

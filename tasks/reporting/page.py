@@ -54,11 +54,11 @@ def html(report: dict[str, Any]) -> str:
 
     def marked(example: dict[str, Any], which: str) -> list[Piece]:
         """The answer in pieces; what nothing supports is marked."""
-        return unsupported(example[which]["answer"], example["context"], example["query"], refusal)
+        return unsupported(example[which]["answer"], example["context"], example["query"], refusal, example["language"])
 
     def passages(example: dict[str, Any]) -> list[list[Piece]]:
         """The passages in pieces; what the tuned answer takes from them is marked."""
-        return supporting(example["context"], example["tuned"]["answer"], refusal)
+        return supporting(example["context"], example["tuned"]["answer"], refusal, example["language"])
 
     page = environment()
     page.globals |= {

@@ -1,6 +1,6 @@
 """Text as the rules and the metrics read it: words, numbers, names, values, refusals, and support by a context."""
 
-from tasks.text.detect import detect, in_another
+from tasks.text.detect import detect
 from tasks.text.language import (
     AUTO,
     ENGLISH,
@@ -26,7 +26,6 @@ __all__ = [
     "detect",
     "entities",
     "holds",
-    "in_another",
     "is_refusal",
     "language",
     "language_digests",

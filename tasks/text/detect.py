@@ -4,53 +4,50 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from tasks.text.language import ENGLISH, LANGUAGES, language
-from tasks.text.support import ContextView
+from tasks.text.tokens import words
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
 HEAD = 400  # characters that are looked at; more change no verdict on 1,800 passages, questions and answers
-SURE = 0.9  # probability from which an answer is taken to be in another language than its context
-FEW = 4  # words under which no language is told
-OWN = 0.2  # share of a language's stop words in a text of it; half of that in texts of others
+SURE = 0.9  # probability from which a text is in another language than is expected of it
+FEW = 4  # words under which no language is told from another
+OWN = 0.2  # share of a language's stop words in its texts; in others it is half of that
 OTHERS = (  # that are told from the covered ones; not Malay, say, which is close to Indonesian
-    "af am az be bg bn bs ca da et eu fa fi ga gu hr hu hy is ka kk km kn ky lo lt lv mk ml mn mr my ne no pa ps si sk sl "
-    "sq sr sw ta te tg tl ur uz yo zu"
+    "af am az be bg bn bs ca da et eu fa fi ga gu hr hu hy is ka kk km kn ky lo lt lv mk ml mn mr my ne no pa ps si sk "
+    "sl sq sr sw ta te tg tl ur uz yo zu"
 )
-_ENGLISH = (" the ", " of ", " and ", " is ")
+_ENGLISH = (" the ", " of ", " and ", " is ", "The ")
 
 
 def detect(*texts: str) -> str:
-    """The ISO 639-1 code of the language that the texts are in, the first ones looked at first.
+    """The ISO 639-1 code of the language that the texts are in, by py3langid over their first `HEAD` characters.
 
-    By py3langid over the first `HEAD` characters; plain English is known without it, in a microsecond.
+    English where none is surely another. Plain English is known without a model, in a microsecond.
     """
-    text = " ".join(texts) if len(texts[0]) < HEAD else texts[0]
+    text = texts[0] if len(texts[0]) >= HEAD else " ".join(texts)
     text = text[:HEAD]
-    if text.isascii() and text.count(" the ") and sum(map(text.count, _ENGLISH)) > len(text) / 120:
+    if text.isascii() and sum(map(text.count, _ENGLISH)) > max(1, len(text) / 120):
         return ENGLISH
-    return str(_identifier().classify(text)[0]) if any(map(str.isalpha, text)) else ENGLISH
+    return _told(text)
 
 
-def in_another(answer: str, view: ContextView) -> bool:
-    """Whether an answer is surely in another language than its context, so that comparing their words says nothing.
-
-    An answer of few words, of the context's own words or of its function words is in its language.
-    """
-    said = view.read(answer).words
-    if len(said) < FEW:
-        return False
-    known = language(view.code)
-    if sum(map(known.stop_words.__contains__, said)) >= OWN * len(said):
-        return False
-    return _in_another(answer, view)
+@lru_cache(maxsize=1 << 10)
+def _told(text: str) -> str:
+    if not any(map(str.isalpha, text)):
+        return ENGLISH
+    by_likelihood = _identifier().rank(text)
+    likelihood = dict(by_likelihood)
+    return ENGLISH if likelihood[ENGLISH] > 1 - SURE else str(by_likelihood[0][0])
 
 
 @lru_cache(maxsize=64)
-def _in_another(answer: str, view: ContextView) -> bool:
-    if (view.content_coverage(answer) or 0) >= 0.5:
+def is_foreign(text: str, code: str) -> bool:
+    """Whether a text is surely in another language; of few words, or with the language's function words, it is not."""
+    said = words(text, code)
+    if len(said) < FEW or sum(map(language(code).stop_words.__contains__, said)) >= OWN * len(said):
         return False
-    return dict(_identifier().rank(answer[:HEAD])).get(view.code, 0.0) <= 1 - SURE
+    return dict(_identifier().rank(text[:HEAD])).get(code, 0.0) <= 1 - SURE
 
 
 @cache

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import pairwise
 
+from tasks.text.detect import detect, is_foreign
 from tasks.text.language import ENGLISH, language
 from tasks.text.support import ContextView, read
 from tasks.text.tokens import content_stems, fold, normalise, sentences, stem, stop_words, words
@@ -13,7 +14,6 @@ _RUN = re.compile(r"[^\W_]+")
 _BRACKETS = re.compile(r"(?<=[\w.%°'\"]) ?\(([^()]*)\)")  # "12 kg (the passages do not say if with the motor)"
 
 
-@lru_cache(maxsize=2)  # a row asks with its citations and without; contexts are freed while they are warm
 def is_refusal(
     answer: str, sentence: str | None = None, context: ContextView | None = None, code: str = ENGLISH
 ) -> bool:
@@ -25,20 +25,22 @@ def is_refusal(
     what was not disclosed is taken for an answer.
     Patterns over the wording of a language: a very roundabout refusal is missed.
     """
+    return _refused_in(answer, sentence, context, code) is not None
+
+
+@lru_cache(maxsize=2)  # a row asks with its citations and without; contexts are freed while they are warm
+def _refused_in(answer: str, sentence: str | None, context: ContextView | None, code: str) -> str | None:
+    """The language whose wordings an answer refuses in: its context's, English, or the one that it is in itself."""
     code = context.code if context else code
-    if sentence and _opens_with(answer, sentence, code):
-        return True
-    reading = _Reading(code, context)
-    parts = [part for said in sentences(answer, code) for part in said.split(";")]
-    if not any([reading.cued(part, position) for position, part in enumerate(parts)]):
-        return False
-    for position, said in enumerate(parts):
-        plain = _plain(said, code)
-        if reading.refuses(reading.pronoun_named(plain) if position else plain):
-            return True
-        if not reading.is_aside(plain) or reading.known.tells.search(plain):
-            return False  # it speaks to the question
-    return False
+    if (sentence and _opens_with(answer, sentence, code)) or _Reading(code, context).refuse(answer):
+        return code
+    if code != ENGLISH:
+        other = ENGLISH
+    elif not (context.is_foreign(answer) if context else is_foreign(answer, code)):
+        return None
+    else:
+        other = detect(answer)
+    return other if _Reading(other, context).refuse(answer) else None
 
 
 def leaks(answer: str, sentence: str | None = None, context: ContextView | None = None, code: str = ENGLISH) -> bool:
@@ -58,11 +60,12 @@ def claims(
     refusal counts, in the same sentence after a "but" or in later ones, and only with at least three content words and
     not if it is a courtesy ("Please provide more details.").
     """
-    code = context.code if context else code
+    refused = _refused_in(answer, sentence, context, code)
+    code = refused or (context.code if context else code)
     reading = _Reading(code, context)
     if sentence and _opens_with(answer, sentence, code):
         found = [part for said in sentences(_behind(answer, sentence), code) for part in reading.claiming(said)]
-    elif is_refusal(answer, sentence, context, code):
+    elif refused:
         clauses = [clause for said in sentences(answer, code) for clause in reading.clauses(said)]
         refusing = [reading.refuses(reading.pronoun_named(_plain(clause, code))) for clause in clauses]
         first = refusing.index(True) if any(refusing) else len(clauses)
@@ -78,6 +81,19 @@ class _Reading:
 
     def __init__(self, code: str, context: ContextView | None) -> None:
         self.code, self.context, self.known = code, context, language(code).refusal
+
+    def refuse(self, answer: str) -> bool:
+        """Whether an answer opens with a refusal, but for what says nothing on the question."""
+        parts = [part for said in sentences(answer, self.code) for part in said.split(";")]
+        if not any([self.cued(part, position) for position, part in enumerate(parts)]):
+            return False
+        for position, said in enumerate(parts):
+            plain = _plain(said, self.code)
+            if self.refuses(self.pronoun_named(plain) if position else plain):
+                return True
+            if not self.is_aside(plain) or self.known.tells.search(plain):
+                return False  # it speaks to the question
+        return False
 
     def unframed(self, said: str) -> str:
         frame = re.match(self.known.frame, said) if self.names_source(said) else None

@@ -8,6 +8,7 @@ from itertools import chain, pairwise
 from math import log
 
 from tasks.text.cached import cached_property
+from tasks.text.detect import is_foreign
 from tasks.text.language import ENGLISH
 from tasks.text.quantities import numbers, stands, supported_numbers
 from tasks.text.tokens import (
@@ -61,6 +62,10 @@ class ContextView:
     def read(self, text: str) -> Words:
         """A text in the language of the passages."""
         return read(text, self.code)
+
+    def is_foreign(self, answer: str) -> bool:
+        """Whether an answer is in another language than the passages, so that comparing their words says nothing."""
+        return (self.content_coverage(answer) or 0) < 0.5 and is_foreign(answer, self.code)
 
     @cached_property
     def _text(self) -> str:

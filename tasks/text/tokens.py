@@ -100,21 +100,23 @@ def stop_words(code: str = ENGLISH) -> frozenset[str]:
 
 
 class _Stems(dict[str, str]):
-    """Stems by word; emptied when there are more than a language has in use (some 8 MB)."""
+    """Stems by word, "" for the words `passed` over; emptied when it has more than a language has in use (some 8 MB)."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, passed: frozenset[str] = frozenset()) -> None:
         known = language(code)
         # No cache of its own: Stemmer's is not safe between threads, a dict is.
         self._stemmer = Stemmer(known.stemmer, 0) if known.stemmer else None
-        self._affixes = known.affixes
+        self._affixes, self._passed = known.affixes, passed
 
     def __missing__(self, word: str) -> str:
         if len(self) >= 1 << 16:
             self.clear()
-        self[word] = found = self.of(word)
+        self[word] = found = self._stemmed(word)
         return found
 
-    def of(self, word: str) -> str:
+    def _stemmed(self, word: str) -> str:
+        if word in self._passed:
+            return ""
         if self._affixes:
             return _light(word, self._affixes)
         if not self._stemmer:
@@ -123,17 +125,14 @@ class _Stems(dict[str, str]):
         return stemmed
 
 
-class _ContentStems(_Stems):
-    """Stems by word, "" for a stop word."""
-
-    def __init__(self, code: str) -> None:
-        self._stop_words, self._stems = stop_words(code), _stems(code)
-
-    def of(self, word: str) -> str:
-        return "" if word in self._stop_words else self._stems[word]
+@cache
+def _stems(code: str) -> _Stems:
+    return _Stems(code)
 
 
-_stems, _content_stems = cache(_Stems), cache(_ContentStems)
+@cache
+def _content_stems(code: str) -> _Stems:
+    return _Stems(code, stop_words(code))
 
 
 def _light(word: str, affixes: Affixes) -> str:

@@ -14,7 +14,7 @@ import orjson
 
 from tasks.data.dataset.packing import Packing
 from tasks.engine.digests import digests
-from tasks.prompts import Tokens
+from tasks.prompts.pieces import Tokens
 
 if TYPE_CHECKING:
     import datasets

@@ -29,6 +29,6 @@ def citations_supported(row: Row) -> float | None:
     supported = 0
     for sentence, numbers in citing:
         passages = [row.numbered[number] for number in numbers if number in row.numbered]
-        support = sentence_support(ContextView(passages), sentence, row.query)
+        support = sentence_support(ContextView(passages, row.context.code), sentence, row.query)
         supported += bool(passages) and (support is None or support >= row.threshold)
     return supported / len(citing)

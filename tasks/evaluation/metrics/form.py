@@ -20,13 +20,15 @@ def form(row: Row) -> float | None:
 
     if row.abstained or row.should_abstain or not row.reference_words:
         return None
-    answer, reference = list(map(_kind, row.answer_words)), list(map(_kind, row.reference_words))
+    answer, reference = [
+        [_kind(word, row.context.code) for word in said] for said in (row.answer_words, row.reference_words)
+    ]
     return 2 * LCSseq.similarity(answer, reference) / (len(answer) + len(reference))
 
 
 @lru_cache(maxsize=1 << 14)
-def _kind(word: str) -> str:
-    return word if word in stop_words() else "0" if word[0].isdigit() else "w"
+def _kind(word: str, code: str) -> str:
+    return word if word in stop_words(code) else "0" if word[0].isdigit() else "w"
 
 
 def length_ratio(row: Row) -> float | None:

@@ -7,7 +7,6 @@ from math import fsum
 from tasks.evaluation.metrics.row import Row
 from tasks.text import ContextView
 from tasks.text.citations import without_citations
-from tasks.text.support import read
 
 ABSENT_NUMBER, ABSENT_ENTITY = 0.25, 0.15  # what an unsupported number or name in a sentence costs
 
@@ -19,7 +18,7 @@ def sentence_support(context: ContextView, sentence: str, query: str = "") -> fl
     states a number and minus 0.15 if it names a name that the context does not. From -0.40 to 1; None if it has no
     content word. Citations ("[2]") are passed over. AUROC .921 against human labels of 2,579 sentences.
     """
-    sentence = without_citations(sentence)
+    sentence = without_citations(sentence, context.code)
     return _support(
         context,
         sentence,
@@ -59,7 +58,7 @@ def faithfulness(row: Row) -> float | None:
     of 400 responses (sentence level .921). Blind to a number or name swapped for another one of the same context
     (.67) and to negation (.70): it never claims to see a contradiction. Rewards copying: read beside `copy_density`.
     """
-    return None if row.abstained else response_support(row)
+    return None if row.abstained or row.is_foreign else response_support(row)
 
 
 def _support(context: ContextView, sentence: str, *, new_number: bool, new_entity: bool) -> float | None:
@@ -105,10 +104,10 @@ def relevance(row: Row) -> float | None:
     None if the answer abstains or the question has no content word. AUROC .90 against the answer to the nearest other
     question. Echoing the question wins and a bare value ("16 bar") loses: read beside `token_f1`.
     """
-    asked = set(read(row.query).content)
+    asked = set(row.context.read(row.query).content)
     if row.abstained or not asked:
         return None
     weight = row.context.weight
-    said = set(read(row.answer).content)
+    said = set(row.context.read(row.answer).content)
     # A set's order changes with PYTHONHASHSEED; fsum rounds once, so that the sum does not.
     return fsum(map(weight, asked & said)) / fsum(map(weight, asked))

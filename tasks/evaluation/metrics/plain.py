@@ -1,4 +1,4 @@
-"""The metrics as plain functions over (query, context, answer), for use outside the pipeline.
+"""The metrics as plain functions over (query, context, answer), for use outside the pipeline, in any language.
 
     from tasks.evaluation.metrics.plain import faithfulness, is_abstention
 
@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from tasks.evaluation.metrics.grounding import mean_of_lowest, sentence_support
 from tasks.evaluation.metrics.row import Row
-from tasks.text import ContextView, sentences
+from tasks.text import ENGLISH, ContextView, detect, sentences
 from tasks.text.citations import without_citations
 
 Context = str | Sequence[str]
@@ -26,7 +26,9 @@ def faithfulness(query: str, context: Context, answer: str) -> float | None:
     for an answer without a word. What S is, and where it is blind: `tasks.evaluation.metrics.grounding`.
     """
     view = _view(context)
-    said = Row(query=query, context=view, answer=answer).claims or sentences(without_citations(answer))
+    said = Row(query=query, context=view, answer=answer).claims or sentences(
+        without_citations(answer, view.code), view.code
+    )
     return mean_of_lowest(_sentence(query, view, each) for each in said)
 
 
@@ -41,11 +43,11 @@ def sentence_faithfulness(query: str, context: Context, sentence: str) -> float 
 def sentences_faithfulness(query: str, context: Context, answer: str) -> list[tuple[str, float | None]]:
     """The sentences of an answer, refusals and caveats too, each with its support S."""
     view = _view(context)
-    return [(sentence, _sentence(query, view, sentence)) for sentence in sentences(answer)]
+    return [(sentence, _sentence(query, view, sentence)) for sentence in sentences(answer, view.code)]
 
 
 def is_abstention(query: str, context: Context, answer: str) -> bool:
-    """Whether an answer declines to answer, in whatever English words, also if it then answers all the same.
+    """Whether an answer declines to answer, in whatever words, also if it then answers all the same.
 
     What only sounds like a refusal ("The amount was not disclosed.") is none if the context says it itself.
     """
@@ -54,7 +56,7 @@ def is_abstention(query: str, context: Context, answer: str) -> bool:
 
 @lru_cache(maxsize=64)  # asked sentence by sentence, a context is read once
 def _of(passages: tuple[str, ...]) -> ContextView:
-    return ContextView(passages)
+    return ContextView(passages, detect(*passages) if passages else ENGLISH)
 
 
 def _view(context: Context) -> ContextView:
@@ -63,4 +65,4 @@ def _view(context: Context) -> ContextView:
 
 def _sentence(query: str, view: ContextView, sentence: str) -> float | None:
     support = sentence_support(view, sentence, query)
-    return view.k_precision(without_citations(sentence)) if support is None else support
+    return view.k_precision(without_citations(sentence, view.code)) if support is None else support

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from tasks.text import ContextView, claims, is_refusal, words
 from tasks.text.cached import cached_property
 from tasks.text.citations import cited_sentences, numbered, without_citations
-from tasks.text.support import read
 
 ARTICLES = frozenset({"a", "an", "the"})
 
@@ -26,11 +25,11 @@ class Row:
 
     @cached_property
     def answer_words(self) -> list[str]:
-        return read(self.answer).words
+        return self.context.read(self.answer).words
 
     @cached_property
     def reference_words(self) -> list[str]:
-        return words(self.reference)
+        return words(self.reference, self.context.code)
 
     @cached_property
     def answer_terms(self) -> list[str]:
@@ -42,13 +41,18 @@ class Row:
         return [word for word in self.reference_words if word not in ARTICLES]
 
     @cached_property
+    def is_foreign(self) -> bool:
+        """Whether the answer is in another language than the context, so that support by words does not apply."""
+        return self.context.is_foreign(self.answer)
+
+    @cached_property
     def abstained(self) -> bool:
         return is_refusal(self.answer, self.refusal, self.context)
 
     @cached_property
     def claims(self) -> list[str]:
         """What of the answer can be checked: its sentences without refusals; of a clean refusal, nothing."""
-        return claims(without_citations(self.answer), self.refusal, self.context)
+        return claims(without_citations(self.answer, self.context.code), self.refusal, self.context)
 
     @cached_property
     def leaks(self) -> bool:
@@ -58,12 +62,12 @@ class Row:
     @cached_property
     def cited(self) -> list[tuple[str, list[int]]]:
         """Its sentences with the numbers of the passages that they cite."""
-        return cited_sentences(self.answer)
+        return cited_sentences(self.answer, self.context.code)
 
     @cached_property
     def numbered(self) -> dict[int, str]:
         """The context's passages by their numbers, if they are numbered."""
-        return numbered(self.context.passages)
+        return numbered(self.context.passages, self.context.code)
 
     @cached_property
     def unsupported_numbers(self) -> list[str]:

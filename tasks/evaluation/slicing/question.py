@@ -113,7 +113,7 @@ class Nearest:
     def __init__(self, rows: Sequence[Triplet], *, salt: str, most: int) -> None:
         import numpy as np
 
-        stems = [set(content_stems(row.query)) for row in rows]
+        stems = [set(content_stems(row.query, row.language)) for row in rows]
         holding: dict[str, list[int]] = {}
         for at, each in enumerate(stems):
             for stem in each:
@@ -185,10 +185,10 @@ def _says(passage: str, row: Triplet, least: float) -> bool:
 
     Nor does a value of no content decide: no passage holds "yes", and many that hold "no" say something else.
     """
-    if row.value and content_stems(row.value):
+    if row.value and content_stems(row.value, row.language):
         return holds(passage, row.value)
-    view = ContextView([passage])
-    supports = [sentence_support(view, sentence, row.query) for sentence in sentences(row.answer)]
+    view = ContextView([passage], row.language)
+    supports = [sentence_support(view, sentence, row.query) for sentence in sentences(row.answer, row.language)]
     known = [support for support in supports if support is not None]
     return max(known) >= least if known else least == MAY_HOLD
 

@@ -102,6 +102,12 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, Any]] = {  # finds, 
         "reject",
         0.0,
     ),
+    "answer_language": (
+        {"answer": "Die Dichtung der Pumpe besteht aus Nitrilkautschuk und hält zwei Jahre."},
+        {"answer": "Seal: nitrile rubber; casing: cast iron; feed pump: Nordwerk."},
+        "warn",
+        "Die Dichtung der Pumpe besteht aus Nitrilkautschuk und hält zwei Jahre.",
+    ),
     "absent_number": (
         {"answer": "The pump runs at 1,500 rpm."},
         {"answer": "The pump runs at 1450 rpm and lasts 2 years."},
