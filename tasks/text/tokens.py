@@ -100,7 +100,7 @@ def stop_words(code: str = ENGLISH) -> frozenset[str]:
 
 
 class _Stems(dict[str, str]):
-    """Stems by word, "" for the words `passed` over; emptied when it has more than a language has in use (some 8 MB)."""
+    """Stems by word, "" for the words `passed` over; emptied when it has more than a language uses (8 MB)."""
 
     def __init__(self, code: str, passed: frozenset[str] = frozenset()) -> None:
         known = language(code)
