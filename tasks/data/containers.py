@@ -21,32 +21,19 @@ from typing import Any, BinaryIO, TypeAlias, cast
 
 import orjson
 
+from tasks.data.names import names
 from tasks.engine.errors import UserError
 
 Rows: TypeAlias = Iterator[tuple[int, bytes]]  # (number, one JSON text), numbers rising from 1
 Stream: TypeAlias = BinaryIO | Rows  # an open file: lines of JSON
+Opener: TypeAlias = Callable[[BinaryIO, str], Iterable[Stream]]
 # pyarrow raises OSError for a wrong or cut-off compression
-UNREADABLE = (OSError, EOFError, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError, zipfile.LargeZipFile)
+UNREADABLE = (OSError, EOFError, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError)
 HEAD = 1 << 16  # bytes that tell what a file is
-CHUNK = 1 << 20  # characters of an array at a time
+CHUNK = 1 << 20  # bytes of an array at a time
 MOST = 64 << 20  # characters of one element
 BATCH = 512  # rows of Parquet and Arrow at a time
 
-PANDAS = "python -c \"import pandas; pandas.{}('{}').to_json('rows.jsonl', orient='records', lines=True)\""
-FOREIGN = {  # by first bytes: what it is, and the command or the remedy
-    b"SQLite format 3\0": ("an SQLite database", "sqlite3 -json {} 'select * from …' > rows.json"),
-    b"\x80": ("a Python pickle, which could run code when read", PANDAS.format("read_pickle", "{}")),
-    b"\x93NUMPY": ("a NumPy array", "write its rows as JSON, one object on a line"),
-    b"\x89HDF": ("HDF5", PANDAS.format("read_hdf", "{}")),
-    b"ORC": ("ORC", PANDAS.format("read_orc", "{}")),
-    b"Obj\x01": ("Avro", "fastavro {} > rows.jsonl"),
-    b"\xd0\xcf\x11\xe0": ("an old Office file", PANDAS.format("read_excel", "{}")),
-    b"%PDF": ("a PDF", "write questions, passages and answers as JSON, one object on a line"),
-    b"7z\xbc\xaf": ("a 7-zip archive", "7z x {}"),
-    b"Rar!": ("a RAR archive", "unrar x {}"),
-    b"<": ("XML or HTML", PANDAS.format("read_xml", "{}")),
-    b"version https://git-lfs": ("a pointer of Git LFS, not the file itself", "git lfs pull"),
-}
 # The key of an object's array of rows, behind keys with plain values: {"version": "1.1", "data": [{…}, …]}.
 WRAPPED = re.compile(
     r'\s*\{\s*(?:"[^"\\]*"\s*:\s*(?:"(?:[^"\\]|\\.)*"|[-\w.+]+|\{[^{}]*\}|\[[^][{}]*\])\s*,\s*)*'
@@ -54,10 +41,8 @@ WRAPPED = re.compile(
 )
 ARRAY = re.compile(r"\s*\[(?=\s*(?:\{|\]\s*$|$))")
 BETWEEN = re.compile(r"[\s,]*")
-COLUMN = re.compile(r"[^\W\d][\w .:-]{0,40}")
-COLUMNS = re.compile(
-    r"quer|question|instruction|prompt|text|context|passage|document|input|answer|response|output", re.I
-)
+COLUMN = re.compile(r"\s*[^\W\d][\w .:-]{0,40}")
+COLUMNS = re.compile(r"quer|question|instruct|prompt|text|passage|document|input|answer|response|output", re.I)
 
 
 def peek(file: BinaryIO) -> bytes:
@@ -69,106 +54,92 @@ def peek(file: BinaryIO) -> bytes:
     return start
 
 
-def unpacked(start: bytes) -> bool:
-    """Whether a file that starts so is plain lines of JSON."""
-    return _opener(start) is None and not any(map(start.startswith, FOREIGN)) and _text_kind(start) is None
+def opener_of(start: bytes) -> Opener | None:
+    """How to open a file that starts so; None for plain lines of JSON."""
+    if start[257:262] == b"ustar":
+        return _tar
+    for magic, opener in OPENERS.items():
+        if start.startswith(magic):
+            return opener
+    if start.lstrip()[:1] not in (b"{", b"["):
+        for foreign in names().foreign:
+            if start.startswith(foreign.begins.encode("latin-1")):
+                return lambda file, name: _refused(name, foreign.is_, foreign.command)
+    return _of_text(start.decode("utf-8-sig", "replace"), 3 if start.startswith(codecs.BOM_UTF8) else 0)
 
 
 def streams(file: BinaryIO, name: str) -> Iterator[Stream]:
     """The streams of rows in a file, unpacked as often as it is packed. UserError for what is no container of rows."""
-    start = peek(file)
-    if opener := _opener(start):
-        for inner, inner_name in opener(file, name):
-            if hasattr(inner, "readline"):
-                yield from streams(cast(BinaryIO, inner), inner_name)
-            else:
-                yield inner
-    elif foreign := next((each for magic, each in FOREIGN.items() if start.startswith(magic)), None):
-        raise UserError(f"{name}: this is {foreign[0]}", f"turn it into JSONL: {foreign[1].format(name)}")
-    elif kind := _text_kind(start):
-        yield kind(file, name)
-    else:
-        yield file
+    opener = opener_of(peek(file))
+    yield from opener(file, name) if opener else [file]
+
+
+def _refused(name: str, what: str, command: str) -> Iterator[Stream]:
+    raise UserError(f"{name}: this is {what}", f"turn it into JSONL: {command.format(name)}")
 
 
 def _on_disk(file: BinaryIO) -> BinaryIO:
     """The file, or a copy on the disk of one inside a container, where seeking would unpack it again."""
     if isinstance(getattr(file, "raw", None), io.FileIO):
         return file
+    return _copied(lambda copy: copyfileobj(file, copy, CHUNK))
+
+
+def _copied(write: Callable[[BinaryIO], object]) -> BinaryIO:
     copy = cast(BinaryIO, TemporaryFile())  # noqa: SIM115 (whoever reads it to its end lets it go)
-    copyfileobj(file, copy, CHUNK)
+    write(copy)
     copy.seek(0)
     return copy
 
 
-Opened: TypeAlias = Iterable[tuple[BinaryIO | Rows, str]]
-Opener: TypeAlias = Callable[[BinaryIO, str], Opened]
+def _packed(unpack: Callable[[BinaryIO], object]) -> Opener:
+    return lambda file, name: streams(cast(BinaryIO, unpack(file)), name)
 
 
-def _by_arrow(codec: str) -> Opener:
-    def opened(file: BinaryIO, name: str) -> Opened:
+def _by_arrow(codec: str) -> Callable[[BinaryIO], object]:
+    def unpack(file: BinaryIO) -> object:
         import pyarrow as pa  # unlike gzip's and zstandard's readers, it is fast and notices a file that is cut off
 
-        yield cast(BinaryIO, io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(file), codec), CHUNK)), name
+        return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(file), codec), CHUNK)
 
-    return opened
+    return unpack
 
 
-def _zip(file: BinaryIO, name: str) -> Opened:
+def _recoded(encoding: str) -> Callable[[BinaryIO], object]:
+    def chunks(file: BinaryIO) -> Iterator[bytes]:
+        for text in codecs.iterdecode(iter(lambda: file.read(CHUNK), b""), encoding, "replace"):
+            yield text.encode("utf-8", "replace")
+
+    return lambda file: _copied(lambda copy: copy.writelines(chunks(file)))
+
+
+def _zip(file: BinaryIO, name: str) -> Iterator[Stream]:
     with zipfile.ZipFile(_on_disk(file)) as archive:
-        names = archive.namelist()
-        if "[Content_Types].xml" in names:
-            command = PANDAS.format("read_excel", name)
-            raise UserError(
-                f"{name}: this is an Office file, such as an Excel workbook", f"turn it into JSONL: {command}"
-            )
-        for each in sorted(names):
+        if "[Content_Types].xml" in archive.namelist():
+            yield from _refused(name, "an Office file, such as an Excel workbook", names().office)
+        for each in sorted(archive.namelist()):
             if not each.endswith("/") and not re.search(r"(^|/)(\.|__MACOSX/)", each):
                 with archive.open(each) as member:
-                    yield cast(BinaryIO, member), f"{name}/{each}"
+                    yield from streams(cast(BinaryIO, member), f"{name}/{each}")
 
 
-def _tar(file: BinaryIO, name: str) -> Opened:
+def _tar(file: BinaryIO, name: str) -> Iterator[Stream]:
     with tarfile.open(fileobj=_on_disk(file), mode="r:") as archive:
         for each in archive:
             if (member := archive.extractfile(each)) and not re.search(r"(^|/)\.", each.name):
-                yield cast(BinaryIO, member), f"{name}/{each.name}"
+                yield from streams(cast(BinaryIO, member), f"{name}/{each.name}")
 
 
-def _recoded(encoding: str) -> Opener:
-    return lambda file, name: [(cast(BinaryIO, io.BufferedReader(_Recoded(file, encoding))), name)]
+def _table(batches: Callable[[BinaryIO], Iterator[Any]]) -> Opener:
+    """Rows of a columnar format, of which `batches` gives the record batches."""
 
-
-class _Recoded(io.RawIOBase):
-    """A file in another encoding, as UTF-8."""
-
-    def __init__(self, file: BinaryIO, encoding: str) -> None:
-        self._file, self._decoder = file, codecs.getincrementaldecoder(encoding)("replace")
-        self._left = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._left and (read := self._file.read(CHUNK)):
-            self._left = self._decoder.decode(read).encode("utf-8", "replace")
-        taken, self._left = self._left[: len(buffer)], self._left[len(buffer) :]
-        buffer[: len(taken)] = taken
-        return len(taken)
-
-
-def _table(opened: Callable[[BinaryIO], Iterator[Any]]) -> Opener:
-    """Rows of a columnar format: `opened` gives its record batches."""
-
-    def rows(file: BinaryIO) -> Rows:
-        number = 0
-        for batch in opened(_on_disk(file)):
+    def rows(file: BinaryIO) -> Iterator[bytes]:
+        for batch in batches(_on_disk(file)):
             for start in range(0, batch.num_rows, BATCH):
                 for row in batch.slice(start, BATCH).to_pylist():
-                    number += 1
-                    yield number, orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS)
+                    yield orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS)
 
-    return lambda file, name: [(rows(file), name)]
+    return lambda file, name: [enumerate(rows(file), 1)]
 
 
 def _parquet(file: BinaryIO) -> Iterator[Any]:
@@ -195,34 +166,24 @@ def _arrow(file: BinaryIO) -> Iterator[Any]:
         raise OSError(f"Arrow: {error}") from None
 
 
-def _opener(start: bytes) -> Opener | None:
-    if start[257:262] == b"ustar":
-        return _tar
-    return next((opener for magic, opener in OPENERS.items() if start.startswith(magic)), None)
-
-
 OPENERS: dict[bytes, Opener] = {
-    b"\x1f\x8b": _by_arrow("gzip"),
-    b"\x28\xb5\x2f\xfd": _by_arrow("zstd"),
-    b"BZh": lambda file, name: [(cast(BinaryIO, bz2.BZ2File(file)), name)],
-    b"\xfd7zXZ\0": lambda file, name: [(cast(BinaryIO, lzma.LZMAFile(file)), name)],  # noqa: SIM115
+    b"\x1f\x8b": _packed(_by_arrow("gzip")),
+    b"\x28\xb5\x2f\xfd": _packed(_by_arrow("zstd")),
+    b"BZh": _packed(bz2.BZ2File),
+    b"\xfd7zXZ\0": _packed(lzma.LZMAFile),
     b"PK\x03\x04": _zip,
     b"PAR1": _table(_parquet),
     b"ARROW1": _table(_arrow),
     b"\xff\xff\xff\xff": _table(_arrow),  # a stream, as `datasets` keeps rows
-    b"\xff\xfe\0\0": _recoded("utf-32"),
-    b"\xff\xfe": _recoded("utf-16"),
-    b"\xfe\xff": _recoded("utf-16"),
-    b"{\0": _recoded("utf-16-le"),
-    b"[\0": _recoded("utf-16-le"),
-    b"\0{": _recoded("utf-16-be"),
-    b"\0[": _recoded("utf-16-be"),
+    b"\xff\xfe\0\0": _packed(_recoded("utf-32")),
+    **dict.fromkeys((b"\xff\xfe", b"\xfe\xff"), _packed(_recoded("utf-16"))),
+    **dict.fromkeys((b"{\0", b"[\0"), _packed(_recoded("utf-16-le"))),
+    **dict.fromkeys((b"\0{", b"\0["), _packed(_recoded("utf-16-be"))),
 }
 
 
-def _text_kind(start: bytes) -> Callable[[BinaryIO, str], Rows] | None:
-    """How to read a text that is no JSONL: an array, an object around one, or a table; None for JSONL."""
-    text = start.decode("utf-8-sig", "replace")
+def _of_text(text: str, mark: int) -> Opener | None:
+    """How to read a text: an array, an object around one, or a table; None for JSONL. `mark`: bytes before it."""
     first, _, rest = text.lstrip().partition("\n")
     if first.startswith("["):
         lines = first.rstrip().endswith("]") and rest.lstrip().startswith("[")  # each line a list: of messages, say
@@ -232,13 +193,12 @@ def _text_kind(start: bytes) -> Callable[[BinaryIO, str], Rows] | None:
     else:
         delimiter = max(",;\t|", key=first.count)
         cells = next(csv.reader([first], delimiter=delimiter), [])
-        is_table = len(cells) > 1 and all(COLUMN.fullmatch(cell.strip()) for cell in cells)
-        is_table = is_table and sum(bool(COLUMNS.search(cell)) for cell in cells) > 1
-        return (lambda file, name: _csv(file, name, delimiter)) if is_table else None
+        is_table = all(map(COLUMN.fullmatch, cells)) and len(list(filter(COLUMNS.search, cells))) > 1
+        return (lambda file, name: [_csv(file, name, delimiter)]) if is_table else None
     if not found:
         return None
-    begin = len(text[: found.end()].encode())
-    return lambda file, name: _array(file, name, begin + (3 if start.startswith(codecs.BOM_UTF8) else 0))
+    begin = mark + len(text[: found.end()].encode())
+    return lambda file, name: [_array(file, name, begin)]
 
 
 def _csv(file: BinaryIO, name: str, delimiter: str) -> Rows:
@@ -249,19 +209,14 @@ def _csv(file: BinaryIO, name: str, delimiter: str) -> Rows:
         for row in reader:
             if None in row:
                 raise csv.Error(f"more cells than the {len(row) - 1} of the header")
-            yield (
-                reader.line_num,
-                orjson.dumps({key.strip(): _cell(text) for key, text in row.items() if text is not None}),
-            )
+            cells = {key.strip(): _cell(text) for key, text in row.items() if text is not None}
+            yield reader.line_num, orjson.dumps(cells)
     except csv.Error as error:
-        raise UserError(
-            f"{name}:{reader.line_num}: not CSV: {error}", 'put cells that hold delimiters or line breaks into "…"'
-        ) from None
+        remedy = 'put cells that hold delimiters or line breaks into "…"'
+        raise UserError(f"{name}:{reader.line_num}: not CSV: {error}", remedy) from None
     except UnicodeDecodeError as error:
-        place = f"{name}, behind line {reader.line_num}"
-        raise UserError(
-            f"{place}: not UTF-8: byte 0x{error.object[error.start]:02x}", "save it as CSV in UTF-8"
-        ) from None
+        wrong = f"not UTF-8: byte 0x{error.object[error.start]:02x}"
+        raise UserError(f"{name}, behind line {reader.line_num}: {wrong}", "save it as CSV in UTF-8") from None
 
 
 def _cell(text: str) -> Any:
@@ -292,25 +247,20 @@ def _array(file: BinaryIO, name: str, begin: int) -> Rows:
         try:
             value, end = scan(text, at)
         except json.JSONDecodeError as error:
-            whole = not error.msg.startswith("Unterminated") and error.pos < len(text) - 16
-            if ended or whole or len(text) - at > MOST:
-                place, broken = line + text.count("\n", at, error.pos), error.pos >= len(text.rstrip()) or not whole
+            cut_off = error.msg.startswith("Unterminated") or error.pos >= len(text) - 16
+            if ended or not cut_off or len(text) - at > MOST:
+                place = line + text.count("\n", at, error.pos)
                 excerpt = text[max(0, error.pos - 30) : error.pos + 30]
-                remedy = (
-                    "the file is cut off: copy it again" if broken else "mend this place: behind it nothing is read"
-                )
+                remedy = "the file is cut off: copy it again" if cut_off else "mend it: nothing behind it can be read"
                 raise UserError(f"{name}:{place}: not JSON: {error.msg} at {excerpt!r}", remedy) from None
             read = file.read(CHUNK)
             text, at, ended = text[at:] + decode(read, not read), 0, not read
             continue
-        written = text[at:end].encode("utf-8", "surrogateescape")
-        for row in _articles(value) if isinstance(value, dict) and "paragraphs" in value else [written]:
-            yield line, row
+        if isinstance(value, dict) and "paragraphs" in value:
+            for each in value["paragraphs"]:
+                for asked in each["qas"]:
+                    yield line, orjson.dumps({"title": value.get("title"), "context": each["context"], **asked})
+        else:
+            yield line, text[at:end].encode("utf-8", "surrogateescape")
         line += text.count("\n", at, end)
         at = end
-
-
-def _articles(article: dict[str, Any]) -> Iterator[bytes]:
-    for paragraph in article["paragraphs"]:
-        for asked in paragraph["qas"]:
-            yield orjson.dumps({"title": article.get("title"), "context": paragraph["context"], **asked})

@@ -206,7 +206,7 @@ def _passages(context: object) -> tuple[tuple[str, ...], tuple[str | None, ...]]
         passages = passages[0]
     if not passages:
         raise Malformed("context: an empty list", "give at least one passage")
-    if all([type(passage) is str for passage in passages]) and all(plain := [passage.strip() for passage in passages]):
+    if all([type(passage) is str for passage in passages]) and all(plain := list(map(str.strip, passages))):
         return tuple(plain), ()
     texts: list[str] = []
     titles = []

@@ -5,7 +5,7 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-from pydantic import BaseModel, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 FILE = "tasks/data/forms.yaml"  # a resource of each step that reads rows
 _HERE = Path(__file__).with_name("forms.yaml")
@@ -19,6 +19,14 @@ class Preset(BaseModel, frozen=True, extra="forbid"):
     fields: dict[str, list[str]]  # our name → places, of which the first that a row has is read
 
 
+class Foreign(BaseModel, frozen=True, extra="forbid"):
+    """A container that is not read."""
+
+    begins: str  # its first bytes, as Latin-1
+    is_: str = Field(alias="is")
+    command: str  # what turns it into rows
+
+
 class Names(BaseModel, frozen=True, extra="forbid"):
     presets: dict[str, Preset]
     synonyms: dict[str, list[str]]
@@ -29,6 +37,8 @@ class Names(BaseModel, frozen=True, extra="forbid"):
     chats: list[re.Pattern[str]]
     roles: dict[str, str]
     no_answer: frozenset[str]
+    office: str  # what turns an Excel workbook into rows
+    foreign: list[Foreign]
 
     @field_validator("chats", mode="before")
     @classmethod

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from tasks.data.containers import UNREADABLE, Rows, peek, streams, unpacked
+from tasks.data.containers import UNREADABLE, Rows, opener_of, peek, streams
 from tasks.engine.errors import UserError
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")  # in a folder, each also packed
@@ -75,10 +75,7 @@ def lines_of(path: Path) -> Iterator["Lines"]:
     """The rows of a file, whatever it is by its content. Raises UserError as `read_lines` does."""
     try:
         with path.open("rb", BUFFER) as file:
-            if unpacked(peek(file)):
-                yield Lines(file, path.name)
-            else:
-                yield Lines(file, path.name, _all(file, path.name))
+            yield Lines(file, path.name, _all(file, path.name) if opener_of(peek(file)) else None)
     except UNREADABLE as error:
         raise UserError(f"{path.name}: cannot be read: {error}", "copy or compress the file again") from error
 

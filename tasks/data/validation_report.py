@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tasks.data.examine import EXAMPLES
+from tasks.data.names import names
 from tasks.data.pages import VALIDATION, render
 from tasks.data.rules import RULES, Finding, Rules, description, limits
 
@@ -93,6 +94,7 @@ class Tally:
             },
             "lengths": {"context": percentiles(self.context_chars), "answer": percentiles(self.answer_chars)},
             "unused_fields": dict(self.unused),
+            "document_fields": [field for field in self.unused if field.casefold() in names().documents],
         }
 
 
