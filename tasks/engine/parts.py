@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from tasks.engine.code.cache import code_of
+from tasks.engine.code.source import ROOT
 from tasks.engine.digests import digests
 from tasks.engine.inputs import leads_out, sha256_file, sha256_json
 from tasks.engine.key import installed
@@ -57,9 +58,9 @@ class Part:
 class Parts:
     """The parts of one run of a step.
 
-    A part of an earlier artifact is trusted if all code that its function reaches, and the libraries, are what that
-    artifact's record names; the store has verified the artifact's bytes. Finished parts are kept in `work`, so that a
-    killed run does not do them again.
+    A part of an earlier artifact is trusted if all code that its function reaches, the libraries and the step's
+    resources are what that artifact's record names; the store has verified the artifact's bytes. Finished parts are
+    kept in `work`, so that a killed run does not do them again.
     """
 
     out: Path
@@ -204,10 +205,15 @@ def read_index(folder: Path) -> Index:
 
 
 def _same_code(folder: Path, code: dict[str, str]) -> bool:
-    """Whether an artifact was made with this code, and with the libraries that are installed; no without a record."""
+    """Whether an artifact was made with this code, these libraries and the step's resources; no without a record."""
     record = folder / RECORD
     payload = orjson.loads(record.read_bytes())["payload"] if record.is_file() else {"code": {}, "libraries": {}}
-    return not code.items() - payload["code"].items() and payload["libraries"] == installed(payload["libraries"])
+    resources = {name: digest for name, digest in payload["code"].items() if ":" not in name}
+    return (
+        not code.items() - payload["code"].items()
+        and payload["libraries"] == installed(payload["libraries"])
+        and all((ROOT / name).is_file() and sha256_file(ROOT / name) == digest for name, digest in resources.items())
+    )
 
 
 def _read(folder: Path, name: str, entry: dict[str, Any]) -> Part:

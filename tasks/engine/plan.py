@@ -9,7 +9,7 @@ from tasks.engine.inputs import Input
 from tasks.engine.key import Request
 from tasks.engine.record import Change, PlanLine, Reason, Record, Status
 from tasks.engine.step import Config, Step, check_part
-from tasks.engine.storage.store import NEVER_MADE, Artifact, Store
+from tasks.engine.storage.store import Artifact, Store
 
 Used = Mapping[str, Mapping[str, str]]  # label → {"step", "key"} of the artifact that the last run used
 RECENT = 50  # runs that are asked what they used
@@ -117,8 +117,8 @@ def plan_step(request: Request, store: Store, used: Used | None = None) -> Plann
     seconds, gpu_seconds = _cost(_most_complete(before, store).record, share) if before else (None, None)
     if pending:
         why = Reason(needs=tuple(dict.fromkeys(each.label for each in pending.values())), changes=found)
-    elif problem != NEVER_MADE:
-        why = Reason(state="corrupt", problem=problem, changes=found)
+    elif problem and not problem.missing:
+        why = Reason(state="corrupt", problem=problem.text, changes=found)
     else:
         why = Reason(state="deleted" if deleted else "missing", changes=found)
     return Planned(request, "waits" if pending else "stale", why, None, seconds, gpu_seconds, share, before)

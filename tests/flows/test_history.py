@@ -310,3 +310,20 @@ def test_adopt_why_lineage_and_show_in_the_terminal(project, reground, made):
     assert reground("lineage", "score", "--mermaid")[1].startswith("flowchart LR")
     assert orjson.loads(reground("lineage", "score", "--json")[1])["artifact"].startswith("score/")
     assert orjson.loads(reground("why", "score", "--json")[1])["adopted"]["because"] == BECAUSE
+
+
+def test_what_only_moved_to_another_file_is_adopted_in_one_command_and_needs_no_reason(project, reground, made):
+    project.own_store()
+    (project / "tasks/evaluation/statistics.py").rename(project / "tasks/evaluation/intervals.py")
+    for path in (project / "tasks").rglob("*.py"):
+        path.write_text(path.read_text().replace("tasks.evaluation.statistics", "tasks.evaluation.intervals"))
+    moved = stale(project)
+    assert {"score base", "score tuned"} <= set(moved)
+    code, out, _ = reground("adopt", "moved")
+    assert code == 0
+    assert all(f"adopted from {made.used[label].about}" in out for label in moved)
+    assert reground("plan", "--exit-code")[0] == 0
+    assert "proven: the same code in other files" in " ".join(reground("show", "score")[1].split())
+    edit_score(project)
+    assert reground("adopt", "moved")[:2] == (0, ""), "an edit is not proven to change nothing"
+    assert reground("plan", "--exit-code")[0] == 1

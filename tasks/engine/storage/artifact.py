@@ -21,6 +21,20 @@ DIGEST = re.compile(r"[0-9a-f]{64}")
 SHORT = 16  # hexadecimal digits of the key in a folder's name: 64 bits
 
 
+@dataclass(frozen=True)
+class Problem:
+    """Why an artifact cannot be used; `missing` if the store has nothing of it."""
+
+    text: str
+    missing: bool = False
+
+    def __str__(self) -> str:
+        return self.text
+
+
+MISSING = Problem("it is not in the store", missing=True)
+
+
 class CorruptArtifact(UserError):
     """The artifact is gone or damaged."""
 

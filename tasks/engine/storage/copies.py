@@ -46,7 +46,7 @@ class InPlace:
         """The artifacts whose records are intact, so that whoever lists them can read these."""
         return [a for a in artifacts if not self.blobs.difference(self._folder(a) / RECORD, a.all_files[RECORD])]
 
-    def problem(self, artifact: Artifact) -> str | None:
+    def damage(self, artifact: Artifact) -> str | None:
         for name, each in artifact.all_files.items():
             if difference := self.blobs.difference(self._folder(artifact) / name, each):
                 return f"{name} {difference}"
@@ -105,7 +105,7 @@ class Mirror(InPlace):
         with ThreadPoolExecutor(AT_ONCE) as pool:
             return [a for a, intact in zip(artifacts, pool.map(fetched, artifacts), strict=True) if intact]
 
-    def problem(self, artifact: Artifact) -> str | None:
+    def damage(self, artifact: Artifact) -> str | None:
         """Fetched files are judged by their bytes, the others by being in the bucket with the right size."""
         remote = {
             name: each

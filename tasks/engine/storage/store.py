@@ -35,10 +35,12 @@ from tasks.engine.inputs import files_below
 from tasks.engine.storage import lease, references
 from tasks.engine.storage.artifact import (
     MANIFEST,
+    MISSING,
     RECORD,
     SHORT,
     Artifact,
     CorruptArtifact,
+    Problem,
     folder_name,
     manifest_name,
     write_manifest,
@@ -50,9 +52,8 @@ from tasks.engine.storage.process import Process
 from tasks.engine.storage.references import Alias, Run, RunLog
 
 THREADS = 8  # hashing and flushing wait for the disk
-NEVER_MADE = "never made"
 
-__all__ = ["MANIFEST", "NEVER_MADE", "RECORD", "SHORT", "Alias", "Artifact", "CorruptArtifact", "Run", "Store"]
+__all__ = ["MANIFEST", "MISSING", "RECORD", "SHORT", "Alias", "Artifact", "CorruptArtifact", "Run", "Store"]
 
 
 class Store:
@@ -95,8 +96,8 @@ class Store:
         artifact = Artifact.from_manifest(content, self) if content else None
         return artifact if artifact and (artifact.step, artifact.key) == (step, key) else None
 
-    def problem(self, step: str, key: str) -> str | None:
-        """Why the artifact cannot be used: NEVER_MADE, or what is damaged; None if every byte is as it was published.
+    def problem(self, step: str, key: str) -> Problem | None:
+        """Why the artifact cannot be used: MISSING, or what is damaged; None if every byte is as it was published.
 
         In a bucket, files that were fetched are judged by their bytes, the others by being there with the right size:
         their bytes are judged when they are fetched.
@@ -104,7 +105,7 @@ class Store:
         artifact = self.open(step, key)
         if artifact is None:
             there = self.objects.glob(f"{folder_name(step, key)}/*")
-            return f"{MANIFEST} is missing or damaged" if there else NEVER_MADE
+            return Problem(f"{MANIFEST} is missing or damaged") if there else MISSING
         return self._problem(artifact)
 
     def find(self, step: str, key: str) -> Artifact | None:
@@ -247,10 +248,10 @@ class Store:
         """The logged runs, or the newest of them, newest first."""
         return references.read_runs(self.objects, most)
 
-    def _problem(self, artifact: Artifact) -> str | None:
-        problem = self.copies.problem(artifact)
+    def _problem(self, artifact: Artifact) -> Problem | None:
+        damage = self.copies.damage(artifact)
         self.digests.commit()
-        return problem
+        return Problem(damage) if damage else None
 
 
 def _cache(folder: Path | None, url: str) -> Path:

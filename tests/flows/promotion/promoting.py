@@ -8,7 +8,7 @@ import orjson
 
 from flows.promotion.candidates import WEIGHTS
 from tasks.engine.storage.store import Artifact, Store
-from tests.tasks.engine.published import publish
+from tests.tasks.engine.storage.published import publish
 
 VERDICT = {
     "against": "base",

@@ -14,7 +14,7 @@ from flows.promotion.upkeep import check, collect
 from tasks.engine.errors import UserError
 from tasks.engine.storage.store import Store
 from tests.flows.promotion.promoting import adapter, gate
-from tests.tasks.engine.published import elsewhere, flip
+from tests.tasks.engine.storage.published import elsewhere, flip
 
 
 def names(store) -> dict[str, str]:
@@ -187,9 +187,9 @@ def test_only_a_whole_adapter_of_export_is_promoted_or_brought_back(store):
     Promotions(store).promote(first, why="by hand")
     Promotions(store).promote(second, why="by hand")
     store.remove("export", first.key)
-    with pytest.raises(UserError, match="is not intact: never made"):
+    with pytest.raises(UserError, match="is not intact: it is not in the store"):
         Promotions(store).promote(first, why="by hand")
-    with pytest.raises(UserError, match="is not intact: never made"):
+    with pytest.raises(UserError, match="is not intact: it is not in the store"):
         Promotions(store).rollback(why="no")
     with pytest.raises(UserError, match=f"is not in service: {second.about} is"):
         Promotions(store).rollback(why="no", adapter=adapter(store, "third"))

@@ -15,7 +15,7 @@ from tasks.engine.storage.store import Store
 from tasks.evaluation.metrics import METRICS
 from tasks.evaluation.metrics.scores import Scores
 from tests.flows.promotion.promoting import adapter, gate, origin, report
-from tests.tasks.engine.published import key_of, publish
+from tests.tasks.engine.storage.published import key_of, publish
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from tasks.engine.code.reach import code_of
+from tasks.engine.inputs import sha256_file
 from tasks.engine.key import installed
 from tasks.engine.mapper import map_serial
-from tasks.engine.parts import Journal, Parts, Piece
+from tasks.engine.parts import Journal, Parts, Piece, read_index
 
 RAN: list[str] = []
 
@@ -42,8 +43,8 @@ def run(out: Path, texts: list[str], *, earlier: list[Path] = [], work: Path | N
 @pytest.fixture
 def first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # This module is no first-party code of the product; give it one definition to be known by.
-    monkeypatch.setattr("tests.tasks.engine.test_parts.code_of", lambda *_: {"shout": "v1"})
-    monkeypatch.setattr("tasks.engine.parts.code_of", lambda *_: {"shout": "v1"})
+    monkeypatch.setattr("tests.tasks.engine.test_parts.code_of", lambda *_: {"here:shout": "v1"})
+    monkeypatch.setattr("tasks.engine.parts.code_of", lambda *_: {"here:shout": "v1"})
     assert run(tmp_path / "first", ["a", "b", "c"]) == ["a", "b", "c"]
     return tmp_path / "first"
 
@@ -60,7 +61,7 @@ def test_a_file_that_is_taken_over_is_stored_once(first: Path, tmp_path: Path) -
 
 
 def test_parts_of_other_code_are_done_again(first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.engine.parts.code_of", lambda *_: {"shout": "v2"})
+    monkeypatch.setattr("tasks.engine.parts.code_of", lambda *_: {"here:shout": "v2"})
     assert run(tmp_path / "second", ["a"], earlier=[first]) == ["a"]
 
 
@@ -69,6 +70,21 @@ def test_parts_made_with_another_library_are_done_again(first: Path, tmp_path: P
     record["payload"]["libraries"]["numpy"] = "1.0"
     (first / "record.json").write_text(json.dumps(record))
     assert run(tmp_path / "second", ["a"], earlier=[first]) == ["a"]
+
+
+@pytest.mark.parametrize("now", ["abbr: [Mr, Dr]", None])
+def test_parts_made_with_another_resource_of_the_step_are_done_again(
+    first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, now: str | None
+) -> None:
+    monkeypatch.setattr("tasks.engine.parts.ROOT", tmp_path)
+    words = tmp_path / "words.yaml"
+    words.write_text("abbr: [Mr]")
+    record = json.loads((first / "record.json").read_text())
+    record["payload"]["code"]["words.yaml"] = sha256_file(words)
+    (first / "record.json").write_text(json.dumps(record))
+    assert run(tmp_path / "second", ["a"], earlier=[first]) == []
+    words.write_text(now) if now else words.unlink()
+    assert run(tmp_path / "third", ["a"], earlier=[first]) == ["a"]
 
 
 def test_a_killed_run_keeps_the_parts_that_were_finished_whole(tmp_path: Path) -> None:
@@ -97,6 +113,12 @@ def test_the_parts_come_in_order_however_they_are_spread(first: Path, tmp_path: 
     parts = Parts(tmp_path / "second", [first], mapper=ahead)
     texts = ["a", "x", "y", "b", "z", "c"]
     assert [part.files["loud"].read_text() for part in parts.map(shout, map(piece, texts))] == list("AXYBZC")
+
+
+def test_parts_that_name_files_outside_are_no_parts(tmp_path: Path) -> None:
+    told = {"encode": [{"given": "g", "facts": {}, "files": {"tokens": ["../../etc/passwd", "ab" * 32]}}]}
+    (tmp_path / "parts.json").write_bytes(json.dumps(told).encode())
+    assert read_index(tmp_path) == {}
 
 
 # The journal: records that a crash tore, or that a disk damaged, are not believed

@@ -3,10 +3,8 @@
 import hashlib
 
 import boto3
-import orjson
 import pytest
 
-from tasks.engine import parts
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import leads_out
 from tasks.engine.storage.artifact import RECORD, Artifact, write_manifest
@@ -92,15 +90,9 @@ def test_a_bucket_that_was_written_by_others_writes_nothing_outside_of_the_cache
     bucket_store.objects.write(f".blobs/{GOOD['sha256'][:2]}/{GOOD['sha256']}", b"x")
     put("copy")
     assert bucket_store.find("copy", KEY) is None
-    assert "damaged" in (bucket_store.problem("copy", KEY) or "")
+    assert "damaged" in str(bucket_store.problem("copy", KEY))
     assert bucket_store.all() == []
     put("..")
     with pytest.raises(UserError, match="invalid path"):
         bucket_store.all()
     assert not list(tmp_path.rglob("escaped"))
-
-
-def test_parts_that_name_files_outside_are_no_parts(tmp_path):
-    told = {"encode": [{"given": "g", "facts": {}, "files": {"tokens": ["../../etc/passwd", "ab" * 32]}}]}
-    (tmp_path / "parts.json").write_bytes(orjson.dumps(told))
-    assert parts.read_index(tmp_path) == {}

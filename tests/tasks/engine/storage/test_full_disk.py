@@ -13,8 +13,8 @@ from tasks.engine.inputs import Files
 from tasks.engine.key import Request
 from tasks.engine.make import make
 from tasks.engine.storage.fsck import check
-from tasks.engine.storage.store import Store
-from tests.tasks.engine.published import key_of, publish
+from tasks.engine.storage.store import MISSING, Store
+from tests.tasks.engine.storage.published import key_of, publish
 
 MIB = 2**20
 
@@ -86,7 +86,7 @@ def test_wherever_publishing_runs_out_of_space_nothing_half_made_is_seen(disk, l
             publish(store, 2, {"model": b"m" * 9000, "report.md": b"other"})
     except OSError as error:
         assert error.errno == 28  # ENOSPC, which `make` tells in words
-        assert store.problem("toy", key_of(2)) == "never made"
+        assert store.problem("toy", key_of(2)) is MISSING
     else:
         assert store.find("toy", key_of(2))
     assert store.find("toy", whole.key)

@@ -19,7 +19,7 @@ from tasks.engine.storage.lease import LEASES, held, live
 from tasks.engine.storage.objects import Folder, require_exclusive_create
 from tasks.engine.storage.process import Process
 from tasks.engine.storage.store import Store
-from tests.tasks.engine.published import TERM, leave_behind
+from tests.tasks.engine.storage.published import TERM, leave_behind
 from tests.waiting import PATIENCE, wait_until
 
 

@@ -7,8 +7,8 @@ import pytest
 from tasks.engine.inputs import sha256_json
 from tasks.engine.storage.blobs import blob_name
 from tasks.engine.storage.fsck import bytes_to_read, check
-from tasks.engine.storage.store import MANIFEST, Store
-from tests.tasks.engine.published import (
+from tasks.engine.storage.store import MANIFEST, MISSING, Store
+from tests.tasks.engine.storage.published import (
     EVERY,
     FILES,
     HARMS,
@@ -43,7 +43,7 @@ def test_each_flaw_of_a_folder_is_found_and_moved_aside_or_mended(tmp_path, name
         assert [finding.done for finding in findings] == ["restored"]
         assert contents(store.find("toy", made.key).folder) == FILES
     else:
-        assert store.problem("toy", made.key) == "never made"
+        assert store.problem("toy", made.key) is MISSING
         assert list((store.root / ".flawed/toy").iterdir())
     assert store.find("toy", other.key)
     assert list(check(store)) == []
@@ -70,7 +70,7 @@ def test_each_flaw_of_a_bucket_is_found_and_mended_from_a_good_copy_or_taken_out
     object_name = f"toy/{key_of()[:16]}/{MANIFEST}" if name == MANIFEST else blob_name(made.all_files[name]["sha256"])
     harm_object(bucket_store, object_name, HARMS[harm])
     if name == MANIFEST and harm == "delete":
-        assert bucket_store.problem("toy", key_of()) == "never made"
+        assert bucket_store.problem("toy", key_of()) is MISSING
         return
     other = elsewhere(bucket_store, tmp_path)
     if name == MANIFEST:
@@ -86,7 +86,7 @@ def test_a_harmed_blob_without_a_good_copy_takes_its_artifact_out_of_use(bucket_
     harm_object(bucket_store, blob_name(made.files["report.md"]["sha256"]), flip)
     other = elsewhere(bucket_store, tmp_path)
     assert {finding.done for finding in check(other)} == {"removed", "moved to .flawed; the next run makes it again"}
-    assert other.problem("toy", key_of()) == "never made"
+    assert other.problem("toy", key_of()) is MISSING
 
 
 def test_an_artifact_whose_record_gives_another_key_is_taken_out_of_use(store):
@@ -95,7 +95,7 @@ def test_an_artifact_whose_record_gives_another_key_is_taken_out_of_use(store):
         store.publish("toy", key_of(1), out, {"payload": {"step": "toy", "number": 2}, "inputs": {}})
     (finding,) = check(store)
     assert "its key is not the one" in finding.problem
-    assert store.problem("toy", key_of(1)) == "never made"
+    assert store.problem("toy", key_of(1)) is MISSING
 
 
 def test_an_alias_of_what_is_gone_cannot_be_mended(store):

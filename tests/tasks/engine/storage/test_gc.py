@@ -10,7 +10,7 @@ from tasks.engine.storage.gc import Collected, Item
 from tasks.engine.storage.gc import collect as collect_with
 from tasks.engine.storage.lease import LEASES, held
 from tasks.engine.storage.store import Artifact, Store
-from tests.tasks.engine.published import FILES, elsewhere, key_of, leave_behind, publish
+from tests.tasks.engine.storage.published import FILES, elsewhere, key_of, leave_behind, publish
 from tests.waiting import PATIENCE
 
 
@@ -196,7 +196,7 @@ PUBLISH = """
 import sys
 from pathlib import Path
 from tasks.engine.storage.store import Store
-from tests.tasks.engine.published import publish
+from tests.tasks.engine.storage.published import publish
 
 store = Store(sys.argv[1], cache=Path(sys.argv[2]), lease_seconds=2)
 for number in range(int(sys.argv[3])):
