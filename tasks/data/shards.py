@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -179,23 +179,19 @@ class Rows(Files):
     @not_in_key("people are told what changed")
     def change(self, name: str, before: Origin, artifact: Path) -> Change:
         """By shards and rows, if the artifact that was made from the earlier rows holds the checksums of its rows."""
+        from tasks.engine.changes import row_changes
+
         change = Change(kind="input", name=name, before=before.about or self.about, after=self.about)
         earlier = _checksums(artifact)
         if not earlier:
             return change
         now = _shards(self.paths, artifact, earlier)
         gone, new = earlier.keys() - now.keys(), now.keys() - earlier.keys()
-        lost = Counter[bytes]()
-        for digest in gone:
-            lost.update(_split(earlier[digest].read_bytes()))
-        added = Counter[bytes]()
-        for digest in new:
-            added.update(_split(now[digest]))
-        more, less = (added - lost).total(), (lost - added).total()
+        rows = row_changes((earlier[digest].read_bytes() for digest in gone), (now[digest] for digest in new))
         found: dict[str, Any] = {"share": len(new) / len(now) if now else 1.0}
-        if more or less:
+        if any(rows.values()):
             shards = Shards(changed=len(new), removed=max(0, len(gone) - len(new)), total=len(now))
-            found |= {"shards": shards, "rows_added": more, "rows_removed": less}
+            found |= {"shards": shards, **rows}
         else:
             found["reordered"] = True
         return change.model_copy(update=found)
@@ -211,7 +207,3 @@ def _checksums(artifact: Path) -> dict[str, Path]:
     """The files of checksums in an artifact, by the digest of their shard."""
     folder = artifact / CHECKSUMS
     return {path.name: path for path in folder.iterdir()} if folder.is_dir() else {}
-
-
-def _split(sums: bytes) -> list[bytes]:
-    return [sums[i : i + 4] for i in range(0, len(sums), 4)]

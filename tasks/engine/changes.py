@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tasks.engine.code.reach import HALF, file_of
@@ -124,7 +124,14 @@ def _rows(old: Artifact, new: Artifact) -> dict[str, int]:
     before, after = _checksums(old), _checksums(new)
     if not before or not after:
         return {}
-    more, less = _read(new, after - before), _read(old, before - after)
+    return row_changes(_contents(old, before - after), _contents(new, after - before))
+
+
+def row_changes(before: Iterable[bytes], after: Iterable[bytes]) -> dict[str, int]:
+    """Rows added and removed, by the contents of files of checksums, with 4 bytes for each row."""
+    less, more = (
+        Counter(each[i : i + 4] for each in contents for i in range(0, len(each), 4)) for contents in (before, after)
+    )
     return {"rows_added": (more - less).total(), "rows_removed": (less - more).total()}
 
 
@@ -132,10 +139,9 @@ def _checksums(artifact: Artifact) -> set[str]:
     return {name for name in artifact.all_files if name.startswith(f"{CHECKSUMS}/")}
 
 
-def _read(artifact: Artifact, names: set[str]) -> Counter[bytes]:
+def _contents(artifact: Artifact, names: set[str]) -> Iterator[bytes]:
     folder = artifact.store.fetch(artifact, names)
-    sums = ((folder / name).read_bytes() for name in names)
-    return Counter(each[i : i + 4] for each in sums for i in range(0, len(each), 4))
+    return ((folder / name).read_bytes() for name in names)
 
 
 def _numbered(artifact: Artifact) -> Counter[str]:

@@ -83,6 +83,12 @@ def _code(step: Step) -> dict[str, str]:
     return code
 
 
+def same_resources(code: Mapping[str, str]) -> bool:
+    """Whether the resources that are named in a payload's `code` have the same content now."""
+    resources = {ROOT / name: digest for name, digest in code.items() if ":" not in name}
+    return all(path.is_file() and sha256_file(path) == digest for path, digest in resources.items())
+
+
 def installed(names: Iterable[str]) -> dict[str, str]:
     """The versions of these distributions, sorted by name."""
     return {name: _version(name) for name in sorted(names)}

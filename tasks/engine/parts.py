@@ -19,10 +19,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from tasks.engine.code.cache import code_of
-from tasks.engine.code.source import ROOT
 from tasks.engine.digests import digests
 from tasks.engine.inputs import leads_out, sha256_file, sha256_json
-from tasks.engine.key import installed
+from tasks.engine.key import installed, same_resources
 from tasks.engine.mapper import Mapper, map_serial
 
 PARTS = "parts.json"
@@ -208,11 +207,10 @@ def _same_code(folder: Path, code: dict[str, str]) -> bool:
     """Whether an artifact was made with this code, these libraries and the step's resources; no without a record."""
     record = folder / RECORD
     payload = orjson.loads(record.read_bytes())["payload"] if record.is_file() else {"code": {}, "libraries": {}}
-    resources = {name: digest for name, digest in payload["code"].items() if ":" not in name}
     return (
         not code.items() - payload["code"].items()
         and payload["libraries"] == installed(payload["libraries"])
-        and all((ROOT / name).is_file() and sha256_file(ROOT / name) == digest for name, digest in resources.items())
+        and same_resources(payload["code"])
     )
 
 

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.engine.digests import Digests
-from tasks.engine.storage.objects import BLOBS, STAGING, flush, remove
-from tasks.engine.storage.process import Process
+from tasks.engine.storage.objects import BLOBS, flush, temporary
 
 
 def blob_name(digest: str) -> str:
@@ -52,7 +51,7 @@ class Blobs:
             return digest
         flush(path)
         blob.parent.mkdir(parents=True, exist_ok=True)
-        with self.temporary() as link:
+        with temporary(self.root) as link:
             try:
                 with self.digests.carried([path]):
                     os.link(path, link)
@@ -74,7 +73,7 @@ class Blobs:
     def link_into(self, digest: str, target: Path) -> None:
         """Replace the target by the blob, atomically."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        with self.temporary() as link:
+        with temporary(self.root) as link:
             self.digests.link(self.path(digest), link)
             with self.digests.carried([self.path(digest)]):
                 os.replace(link, target)
@@ -98,31 +97,17 @@ class Blobs:
             return False
         return True
 
-    @contextmanager
-    def temporary(self) -> Iterator[Path]:
-        """A path for a temporary file on the store's own disk; removed afterwards unless renamed."""
-        folder = self.root / STAGING
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{Process.this().tag}-{secrets.token_hex(8)}"
-        try:
-            yield path
-        finally:
-            remove(path)
-
     def discard(self, folder: Path) -> None:
         """Remove a folder in one rename."""
-        with self.temporary() as aside, suppress(FileNotFoundError):
+        with temporary(self.root) as aside, suppress(FileNotFoundError):
             os.rename(folder, aside)
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
         """An empty folder on the store's own disk; removed afterwards unless published."""
-        with self.temporary() as folder:
+        with temporary(self.root) as folder:
             folder.mkdir()
-            try:
-                yield folder
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
+            yield folder
 
 
 def _replace_by_copy(path: Path) -> None:

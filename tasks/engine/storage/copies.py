@@ -18,7 +18,7 @@ from tasks.engine.errors import disk_explained
 from tasks.engine.storage import lease
 from tasks.engine.storage.artifact import MANIFEST, RECORD, SHORT, Artifact, CorruptArtifact, folder_name, manifest_name
 from tasks.engine.storage.blobs import Blobs, blob_name
-from tasks.engine.storage.objects import Folder, Info, Objects, require_exclusive_create
+from tasks.engine.storage.objects import Folder, Info, Objects, require_exclusive_create, temporary
 
 if TYPE_CHECKING:
     from tasks.engine.storage.bucket import Bucket
@@ -190,7 +190,7 @@ class Mirror(InPlace):
                     self.blobs.link_into(digest, folder / name)
                 else:  # no hard links here
                     (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                    with self.blobs.temporary() as copy:
+                    with temporary(self.local.root) as copy:
                         shutil.copyfile(staging / digest, copy)
                         os.replace(copy, folder / name)
 

@@ -181,16 +181,11 @@ class Folder:
     @contextmanager
     def _written(self, content: bytes, durable: bool = False) -> Iterator[Path]:
         """A temporary file with this content, on the folder's own disk; gone afterwards unless renamed."""
-        staging = self.root / STAGING
-        staging.mkdir(parents=True, exist_ok=True)
-        path = staging / f"{Process.this().tag}-{secrets.token_hex(4)}"  # not mkstemp: others may read it
-        try:
+        with temporary(self.root) as path:
             with path.open("xb") as file:
                 file.write(content)
                 _flush(file, durable)
             yield path
-        finally:
-            path.unlink(missing_ok=True)
 
 
 def _matching(root: Path, below: str, parts: list[str]) -> Iterator[str]:
@@ -235,6 +230,21 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def temporary(root: Path) -> Iterator[Path]:
+    """A path for a temporary file or folder on the store's own disk; removed afterwards unless renamed.
+
+    Its name tells whose it is: `Store.sweep` removes those of dead processes. Not mkstemp, because others may read it.
+    """
+    folder = root / STAGING
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{Process.this().tag}-{secrets.token_hex(8)}"
+    try:
+        yield path
+    finally:
+        remove(path)
 
 
 def remove(path: Path) -> None:

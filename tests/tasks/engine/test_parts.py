@@ -76,7 +76,7 @@ def test_parts_made_with_another_library_are_done_again(first: Path, tmp_path: P
 def test_parts_made_with_another_resource_of_the_step_are_done_again(
     first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, now: str | None
 ) -> None:
-    monkeypatch.setattr("tasks.engine.parts.ROOT", tmp_path)
+    monkeypatch.setattr("tasks.engine.key.ROOT", tmp_path)
     words = tmp_path / "words.yaml"
     words.write_text("abbr: [Mr]")
     record = json.loads((first / "record.json").read_text())

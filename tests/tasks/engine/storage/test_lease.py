@@ -66,7 +66,7 @@ import sys
 from pathlib import Path
 from tasks.engine.make import make
 from tasks.engine.storage.store import Store
-from tests.tasks.engine import test_lease
+from tests.tasks.engine.storage import test_lease
 
 which, rows, url, cache, term = sys.argv[1:]
 store = Store(url, cache=Path(cache), lease_seconds=float(term))
