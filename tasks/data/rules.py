@@ -343,8 +343,11 @@ def _grounding(subject: Subject, limits: Floor, measure: Callable[[ContextView, 
         word for word in dict.fromkeys(view.read(answer).words) if not view.stems.issuperset(content([word], code))
     ]
     remedy = f"take out, or give the passage that says: {', '.join(absent[:NAMED])}" if absent else None
-    # Without a stemmer and stop words, other forms of the context's words count as missing.
-    return Found(round(share, 3), share >= limits.reject_below or not language(code).validated, remedy)
+    known = language(code)
+    # Another order or other forms of the context's words are worth a look, and no reason by themselves to lose a row.
+    # Without a stemmer and stop words, other forms count as missing.
+    held = (view.content_coverage(answer) or 0) >= known.floor
+    return Found(round(share, 3), share >= limits.reject_below or held or not known.validated, remedy)
 
 
 WITHOUT_LEVEL = {

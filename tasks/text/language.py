@@ -20,6 +20,7 @@ LANGUAGES = (
 )  # fmt: skip
 LANGUAGE_FILES = tuple(f"tasks/text/languages/{code}.yaml" for code in LANGUAGES)  # resources of every step that reads
 
+SOME = r"[^.!?;。！？؟।]{0,90}?"  # the part of patterns that stands for a few words
 NEVER = re.compile(r"(?!)")
 TEXT_LIBRARIES = ("py3langid", "PyStemmer", "regex", "sentencex")  # what text is read with
 WordList = Annotated[tuple[str, ...], BeforeValidator(str.split)]
@@ -119,6 +120,9 @@ class RefusalWords(BaseModel, frozen=True, extra="forbid"):
     def _fill_in(cls, data: dict[str, Any]) -> Any:
         """Join the lines of patterns and fill in their parts."""
 
+        data = {"parts": {}} | data
+        data["parts"] = {"some": SOME} | data["parts"]
+
         def part(match: re.Match[str]) -> str:
             name, count = match.groups()
             return rf"(?:[\w'/-]+,? ){{0,{count}}}?" if name == "gap" else str(filled(data["parts"][name]))
@@ -147,6 +151,7 @@ class Language(BaseModel, frozen=True, extra="forbid"):
     segmentation: Literal["words", "characters"] = "words"  # characters: a script without spaces
     stemmer: str | None = None  # a Snowball algorithm of PyStemmer
     affixes: Affixes | None = None
+    floor: float = 0.6  # no row is rejected for missing words that holds this share of them, other forms or not
     folded: dict[str, str] = {}  # characters, and what they are read as
     stop_words: WordSet = frozenset()  # case-folded
     short_forms: WordSet = frozenset()  # a full stop behind them ends no sentence; beside those of sentencex
@@ -158,6 +163,20 @@ class Language(BaseModel, frozen=True, extra="forbid"):
     instruction: str = ""  # to the model, before the refusal sentence
     refusal_sentence: str = ""
     refusal: RefusalWords = RefusalWords()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _folded(cls, data: dict[str, Any]) -> Any:
+        """Words and patterns as `tasks.text.tokens.fold` makes texts."""
+        letters = str.maketrans({"ß": "ss", "ς": "σ"} | data.get("folded", {}))
+
+        def folded(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {folded(key): folded(each) for key, each in value.items()}
+            return value.translate(letters) if isinstance(value, str) else value
+
+        words = ("stop_words", "yes", "no", "numbers", "refusal")
+        return data | {name: folded(data[name]) for name in words if name in data}
 
     @cached_property
     def decimal(self) -> str:

@@ -99,7 +99,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, Any]] = {  # finds, 
     "bigram_coverage": (
         {"answer": "Iron casing, nitrile seal, rubber pump, mechanical feed, Nordwerk rpm."},
         {"answer": "The feed pump was built by Nordwerk and its casing is cast iron."},
-        "reject",
+        "warn",
         0.0,
     ),
     "answer_language": (

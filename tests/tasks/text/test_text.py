@@ -122,8 +122,8 @@ def test_the_fixed_sentence_is_a_refusal_in_any_dress(answer):
 
 
 def test_a_fixed_sentence_of_any_language_is_a_refusal():
-    assert is_refusal("Steht nicht im Kontext.", "Steht nicht im Kontext.")
-    assert not is_refusal("Steht nicht im Kontext.")
+    assert is_refusal("Ez nincs benne.", "Ez nincs benne.", code="hu")
+    assert not is_refusal("Ez nincs benne.", code="hu")
 
 
 def test_an_answer_with_a_caveat_is_no_refusal():
