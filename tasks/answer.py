@@ -170,7 +170,7 @@ def generate_batches(
     from transformers import GenerationConfig
 
     longest = max(map(len, prompts.values()), default=0) + max_new_tokens
-    window = getattr(model.config, "max_position_embeddings", None) or longest
+    window = getattr(model.config.get_text_config(), "max_position_embeddings", None) or longest
     if longest > window:
         raise UserError(
             f"a prompt and its answer take {longest:,} tokens, and the model's window is {window:,}",

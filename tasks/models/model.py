@@ -33,7 +33,9 @@ class ModelConfig(Config):
         "auto", description="'auto': bfloat16 where the GPU has it, else float16; float32 on a CPU."
     )
     attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = Field(
-        "auto", description="'auto': FlashAttention 2 where it is installed and there is a GPU, else SDPA."
+        "auto",
+        description="'auto': FlashAttention 2 where it is installed and there is a GPU, else SDPA; "
+        "eager for a model that has no SDPA.",
     )
     trust_remote_code: Text | None = Field(
         None,
@@ -100,7 +102,6 @@ def load_base(base: Path, config: ModelConfig, *, sharded: bool = False) -> "Pre
     Raises UserError for missing files, an unknown architecture, and a config that asks for a GPU that is not there.
     """
     import torch
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
     from transformers.utils import logging as transformers_logging
 
     if not sys.stderr.isatty():  # its progress bar would fill a log file
@@ -108,18 +109,10 @@ def load_base(base: Path, config: ModelConfig, *, sharded: bool = False) -> "Pre
     device = device_of(config)
     dtype = compute_dtype(config, device)
     attention = _attention(config, device)
-    log.info("%s on %s: %s, %s attention", base.name, device, dtype, attention)
-    quantization = None
-    if config.quantization != "none":
-        quantization = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type=config.quantization,
-            bnb_4bit_use_double_quant=config.double_quant,
-            bnb_4bit_compute_dtype=dtype,
-            bnb_4bit_quant_storage=dtype if sharded else torch.uint8,
-        )
+    log.info("%s on %s: %s", base.name, device, dtype)
     with _with_remedy(base):
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
+        quantization = _quantization(base, config, dtype, dtype if sharded else torch.uint8)
+        loaded: Any = auto_class(base).from_pretrained(
             str(base),
             local_files_only=True,
             use_safetensors=True,  # a pickle can run code
@@ -136,10 +129,52 @@ def load_base(base: Path, config: ModelConfig, *, sharded: bool = False) -> "Pre
             f"{base}: {len(missing)} weights are not in its *.safetensors files, such as {missing[0]}",
             "download the model again; a file is missing or broken",
         )
-    if device == "cpu" and quantization:
+    if device == "cpu" and config.quantization != "none":
         _disable_repacking(model)
     evaluating: PreTrainedModel = model.eval()
     return evaluating
+
+
+def auto_class(base: Path) -> Any:
+    """The class that loads the base in this folder: of causal language models, or of those that read pictures, too."""
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+    from transformers.models.auto import modeling_auto as auto
+
+    kind = json.loads((base / "config.json").read_bytes()).get("model_type")
+    if kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or kind not in auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        return AutoModelForCausalLM
+    return AutoModelForImageTextToText
+
+
+def _quantization(base: Path, config: ModelConfig, dtype: "torch.dtype", storage: "torch.dtype") -> Any:
+    """What transformers is told about 4-bit weights, or about weights that come in 8 or 4 bits of another kind."""
+    from transformers.utils.quantization_config import BitsAndBytesConfig, FineGrainedFP8Config, Mxfp4Config
+
+    published = json.loads((base / "config.json").read_bytes()).get("quantization_config") or {}
+    method = published.get("quant_method", "bitsandbytes")
+    if method != "bitsandbytes":
+        unpacked = {"fp8": FineGrainedFP8Config, "mxfp4": Mxfp4Config}
+        if method not in unpacked:
+            raise UserError(
+                f"{base} comes quantized by {method}, which is not trained here",
+                "name the model's folder with weights in 16 bits; they are quantized when they are loaded",
+            )
+        if config.quantization != "none":
+            raise UserError(
+                f"{base} comes in {method}, and weights are not quantized twice to {config.quantization}",
+                "set train.model.quantization and answer.model.quantization to none (2 bytes a weight), or name the "
+                "model's folder with weights in 16 bits",
+            )
+        return unpacked[method](dequantize=True)
+    if config.quantization == "none":
+        return None
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=config.quantization,
+        bnb_4bit_use_double_quant=config.double_quant,
+        bnb_4bit_compute_dtype=dtype,
+        bnb_4bit_quant_storage=storage,
+    )
 
 
 def _disable_repacking(model: "PreTrainedModel") -> None:
@@ -242,12 +277,13 @@ def device_of(config: ModelConfig) -> str:
     return config.device
 
 
-def _attention(config: ModelConfig, device: str) -> str:
+def _attention(config: ModelConfig, device: str) -> str | None:
+    """None: transformers takes SDPA, or eager for a model without it."""
     from transformers.utils.import_utils import is_flash_attn_2_available
 
     usable = device == "cuda" and is_flash_attn_2_available()
     if config.attention == "auto":
-        return "flash_attention_2" if usable else "sdpa"
+        return "flash_attention_2" if usable else None
     if config.attention == "flash_attention_2" and not usable:
         raise UserError(
             f"model.attention is flash_attention_2, which cannot run on {device} here",
@@ -264,13 +300,21 @@ def _with_remedy(base: Path) -> Iterator[None]:
         raise UserError(f"{base} is not a base model: it holds no config.json", remedy)
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError, ImportError, AttributeError, TypeError, RuntimeError) as error:
+        if "out of memory" in str(error) or "allocate memory" in str(error):
+            raise  # tasks/training/failures.py explains it
         message = _first_line(error)
         if "trust_remote_code" in str(error):
             message = "it needs its own Python code, which runs only if it is named"
             remedy = f"use a model that transformers knows, or read {', '.join(code_of(base))} and {naming(base)}"
         elif "safetensors" in message:
             remedy = "convert the weights with save_pretrained; pickled weights are refused because they can run code"
+        elif "attn_implementation" in str(error) or "attention implementation" in message:
+            remedy = "set train.model.attention and answer.model.attention to auto"
+        elif "Unrecognized configuration class" in message:
+            message, remedy = "it is no model that answers in text", "use an instruct model, a causal language model"
         elif "architecture" in message or "model type" in message or "model_type" in message:
             remedy = "use a causal language model that this version of transformers knows, or upgrade transformers"
         elif isinstance(error, ImportError):

@@ -39,6 +39,8 @@ def load_with_adapter(job: Job) -> Any:
         model = unpack(config, model) if unpacks else model
     _check_layers(model, lora)
     shape = peft_config(lora)
+    if lora.target_modules == "all-linear":
+        shape.exclude_modules = _excluded(model)
     if job.start:
         require_lora(job.start)
         _check_same_shape(job.start, shape)
@@ -80,6 +82,25 @@ def peft_config(lora: LoraConfig) -> Any:
         rank_pattern=dict(lora.rank_pattern),
         alpha_pattern=dict(lora.alpha_pattern),
     )
+
+
+def _excluded(model: Any) -> str | None:
+    """What all-linear leaves out, as a regular expression: the parts that read pictures or sound; Mamba's out_proj.
+
+    The kernels of Mamba read that layer's weights themselves, past an adapter.
+    """
+    import torch
+
+    decoder, head = model.get_decoder(), model.get_output_embeddings()
+    within = next((name for name, module in model.named_modules() if module is decoder), "")
+    depth = within.count(".") + 1
+    patterns = set()
+    for name, module in model.named_modules():
+        if hasattr(module, "A_log") and hasattr(module, "D"):
+            patterns.add(re.sub(r"\b\d+\b", r"\\d+", re.escape(f"{name}.out_proj")))
+        elif isinstance(module, torch.nn.Linear) and module is not head and not f"{name}.".startswith(f"{within}."):
+            patterns.add(re.escape(".".join(name.split(".")[:depth])) + r"\..*")
+    return "|".join(sorted(patterns)) or None
 
 
 def uses_checkpointing(config: TrainConfig, model: Any) -> bool:

@@ -56,6 +56,7 @@ def set_attention(model: Any, job: Job) -> None:
 
     limit = by_row_limit(model.config.get_text_config().to_dict())
     cuda = model.device.type == "cuda"
+    model.plain_attention = model.config._attn_implementation
     if choose_attention(job.config.model, limit, longest_row(job), cuda=cuda) == BY_ROW:
         AttentionInterface.register(BY_ROW, by_row)
         model.set_attn_implementation(BY_ROW)

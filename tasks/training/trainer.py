@@ -15,7 +15,6 @@ from transformers import TrainerCallback
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from tasks.data.dataset.folder import IGNORED
 from tasks.engine.errors import UserError
 from tasks.models.model import compute_dtype
 from tasks.training.adapter import uses_checkpointing
@@ -24,6 +23,7 @@ from tasks.training.distributed import barrier, is_leader
 from tasks.training.fit import current_fit
 from tasks.training.job import Job
 from tasks.training.outputs import seal
+from tasks.training.selfcheck import Way, choose_way
 from tasks.training.speedups import AnswerPositions
 from tasks.training.telemetry import NO_SUMS, Meter, Observer, figures, flops_of, peak_mib
 
@@ -38,16 +38,12 @@ class AdapterTrainer(SFTTrainer):
         super().__init__(**options)
         model: Any = self.model
         AnswerPositions(model.get_base_model().base_model)
+        self.way = Way.of(model.get_base_model())
         self.observe = observe
         self.meter = Meter(observe(lambda: flops_of(model), None), rate)
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
-        following = inputs["labels"][:, 1:]
-        scored = (following[0] != IGNORED).nonzero().flatten()
-        if not scored.numel():  # no answer: one position without a label gives a loss of zero
-            scored = scored.new_zeros(1)
-        given = {**inputs, "shift_labels": following[:, scored], "scored": scored}
-        return super().compute_loss(model, given, *arguments, **options)
+        return super().compute_loss(model, self.way.inputs(inputs), *arguments, **options)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Keep each dtype: PEFT loads a 16-bit adapter as float32, and the optimizer is created after that."""
@@ -202,6 +198,7 @@ def make_trainer(
         remove_unused_columns=False,  # a sequence's tokens are gathered when it is read, they are not a column
         packing=True,
         max_length=None,
+        router_aux_loss_coef=0.0,  # the loss is the answers' likelihood; the routers of a mixture of experts are frozen
     )
     # The cast below must not round an adapter that starts with more than random numbers.
     exact = job.start is not None or config.lora.init == "loftq"
@@ -225,6 +222,7 @@ def make_trainer(
     for index, parameter in enumerate(model.parameters()):
         if parameter.requires_grad:
             parameter.data = (before[index] if before else parameter.data).to(adapter_dtype)
+    trainer.way = choose_way(trainer, job)
     if config.lora.plus_ratio != 1:
         from peft.optimizers import create_loraplus_optimizer
 
