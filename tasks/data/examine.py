@@ -167,7 +167,7 @@ def examine(raw: bytes, config: RowConfig) -> Examined:
         return Examined(None, [Finding("malformed", "reject", error.value, error.remedy)])
     code = parsed.row.language or config.language
     if code == AUTO:
-        code = detect(*parsed.row.context[:1], parsed.row.query)
+        code = detect(max(parsed.row.context, key=len), parsed.row.query)
     given, rules, sentence = parsed.row._replace(language=code), config.rules, refusal_sentence(code, config.refusal)
     found: list[tuple[str, Literal["reject", "warn"], str]] = []
     if not given.answer:

@@ -157,7 +157,7 @@ class Subject:
     @cached_property
     def refuses(self) -> bool:
         """Whether the answer refuses in other words than the refusal sentence."""
-        return is_refusal(self.row.answer, self.sentence, code=self.code)
+        return is_refusal(self.row.answer, self.sentence, code=self.code, beside=self.view)
 
     def kinds(self) -> Kinds:
         """Which rules apply. A verbatim answer is grounded by every measure, and is no refusal."""

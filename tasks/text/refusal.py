@@ -15,7 +15,12 @@ _BRACKETS = re.compile(r"(?<=[\w.%°'\"]) ?\(([^()]*)\)")  # "12 kg (the passage
 
 
 def is_refusal(
-    answer: str, sentence: str | None = None, context: ContextView | None = None, code: str = ENGLISH
+    answer: str,
+    sentence: str | None = None,
+    context: ContextView | None = None,
+    code: str = ENGLISH,
+    *,
+    beside: ContextView | None = None,
 ) -> bool:
     """Whether an answer declines to answer, in the fixed refusal `sentence` or in words of its own.
 
@@ -23,20 +28,23 @@ def is_refusal(
     it answers afterwards (see `leaks`). An answer that first answers and then adds what the
     context leaves open does not, nor one whose "was not disclosed" the `context` says itself; without a context,
     what was not disclosed is taken for an answer.
-    Patterns over the wording of a language: a very roundabout refusal is missed.
+    Patterns over the wording of a language: a very roundabout refusal is missed. `beside`: a context that only tells
+    what language to expect, which saves telling it from the answer's words.
     """
-    return _refused_in(answer, sentence, context, code) is not None
+    return _refused_in(answer, sentence, context, code, beside) is not None
 
 
 @lru_cache(maxsize=2)  # a row asks with its citations and without; contexts are freed while they are warm
-def _refused_in(answer: str, sentence: str | None, context: ContextView | None, code: str) -> str | None:
+def _refused_in(
+    answer: str, sentence: str | None, context: ContextView | None, code: str, beside: ContextView | None = None
+) -> str | None:
     """The language whose wordings an answer refuses in: its context's, English, or the one that it is in itself."""
     code = context.code if context else code
     if (sentence and _opens_with(answer, sentence, code)) or _Reading(code, context).refuse(answer):
         return code
     if code != ENGLISH:
         other = ENGLISH
-    elif not (context.is_foreign(answer) if context else is_foreign(answer, code)):
+    elif not (view.is_foreign(answer) if (view := context or beside) else is_foreign(answer, code)):
         return None
     else:
         other = detect(answer)

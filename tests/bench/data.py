@@ -40,8 +40,8 @@ def main() -> None:
     verdict(
         "data",
         ratio=slower,
-        target=1.25,
-        holds=slower <= 1.25 and faster >= 2.0,
+        target=1.05,
+        holds=slower <= 1.05 and faster >= 2.0,
         rows_per_second=round(ROWS / ours),
         speed_of_trl=round(faster, 3),
         speed_of_trl_target=2.0,
