@@ -15,6 +15,7 @@ from tasks.data.readers import expand, read_lines
 from tasks.engine.errors import UserError
 from tasks.engine.progress import Progress
 from tasks.evaluation.metrics import METRICS, Row
+from tasks.evaluation.metrics.correctness import outcome
 from tasks.evaluation.metrics.plain import faithfulness, sentences_faithfulness
 from tasks.text import ContextView, detect, is_refusal, refusal_sentence
 
@@ -34,7 +35,8 @@ class Answered(BaseModel):
     language: str | None = Field(
         None, description="ISO 639-1 code of the context's language; without it: told from it."
     )
-    reference: str | None = Field(None, description="The right answer.")
+    reference: str | list[str] | None = Field(None, description="The right answer, or several.")
+    aliases: list[str] = Field([], description="Other right answers.")
     should_abstain: bool | None = Field(
         None, description="The context holds no answer. Without it: the reference is empty or a refusal."
     )
@@ -49,18 +51,25 @@ class Answered(BaseModel):
             query=self.query,
             context=context,
             answer=self.answer,
-            reference=self.reference or "",
+            reference=self.references[0] if self.references else "",
+            aliases=tuple(self.references[1:]),
             should_abstain=bool(self.unanswerable(refusal, context)),
             value=self.value,
             refusal=refusal_sentence(code, refusal),
             truncated=bool(self.truncated),
         )
 
+    @property
+    def references(self) -> list[str]:
+        given = [self.reference] if isinstance(self.reference, str) else self.reference or []
+        return [*given, *self.aliases]
+
     def unanswerable(self, refusal: str | None, context: ContextView) -> bool | None:
         """Whether a refusal is the right answer, which what the context says itself is none; None if nobody says so."""
         if self.should_abstain is not None or self.reference is None:
             return self.should_abstain
-        return not self.reference.strip() or is_refusal(self.reference, refusal, context)
+        first = next(filter(str.strip, self.references), "")
+        return not first or is_refusal(first, refusal, context)
 
 
 class Mean(NamedTuple):
@@ -72,7 +81,8 @@ class Mean(NamedTuple):
 def score_file(source: str, out: Path | None = None, refusal: str | None = None) -> list[Mean]:
     """Score the rows of JSONL files and write one line of JSON for each, to `out` or the standard output.
 
-    A line has: id; metrics (name → number, null where it does not apply); abstained; support
+    A line has: id; metrics (name → number, null where it does not apply); abstained; outcome (right, wrong, refused
+    rightly or refused wrongly; null if nobody says what is right); support
     (`tasks.evaluation.metrics.plain.faithfulness`, a number for refusals too); sentences, each with its support; and
     the numbers and names that the answer claims and the context does not hold.
     Returns each metric's weighted mean and row count.
@@ -115,6 +125,7 @@ def _line(name: str, given: Answered, row: Row, values: dict[str, float | None])
         "id": name,
         "metrics": values,
         "abstained": row.abstained,
+        "outcome": None if given.unanswerable(row.refusal, row.context) is None else outcome(row),
         "support": faithfulness(given.query, given.context, given.answer),
         "sentences": [{"text": text, "support": support} for text, support in supports],
         "absent_numbers": row.unsupported_numbers,

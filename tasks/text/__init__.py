@@ -10,10 +10,11 @@ from tasks.text.language import (
     language_digests,
     refusal_sentence,
 )
-from tasks.text.quantities import holds, numbers
+from tasks.text.quantities import numbers
 from tasks.text.refusal import claims, is_refusal, leaks
 from tasks.text.support import ContextView
 from tasks.text.tokens import content_stems, entities, sentences, stop_words, words
+from tasks.text.values import holds
 
 __all__ = [
     "AUTO",

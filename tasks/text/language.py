@@ -18,11 +18,13 @@ LANGUAGES = (
     "ar", "cs", "de", "el", "en", "es", "fr", "he", "hi", "id", "it", "ja",
     "ko", "nl", "pl", "pt", "ro", "ru", "sv", "th", "tr", "uk", "vi", "zh",
 )  # fmt: skip
-LANGUAGE_FILES = tuple(f"tasks/text/languages/{code}.yaml" for code in LANGUAGES)  # resources of every step that reads
+LANGUAGE_FILES = tuple(  # resources of every step that reads
+    f"tasks/text/languages/{name}.yaml" for name in (*LANGUAGES, "units")
+)
 
 SOME = r"[^.!?;。！？؟।]{0,90}?"  # the part of patterns that stands for a few words
 NEVER = re.compile(r"(?!)")
-TEXT_LIBRARIES = ("py3langid", "PyStemmer", "regex", "sentencex")  # what text is read with
+TEXT_LIBRARIES = ("Babel", "Pint", "py3langid", "PyStemmer", "regex", "sentencex")  # what text is read with
 WordList = Annotated[tuple[str, ...], BeforeValidator(str.split)]
 WordSet = Annotated[frozenset[str], BeforeValidator(str.split)]
 _PART = re.compile(r"\{([a-z_]+)(?: (\d+))?\}")
@@ -212,7 +214,7 @@ def instruction(code: str) -> str:
 def language_digests() -> list[str]:
     """SHA-256 of each of `LANGUAGE_FILES`: what a part of an earlier artifact must have been made with."""
     folder = Path(__file__).parent / "languages"
-    return [sha256((folder / f"{code}.yaml").read_bytes()).hexdigest() for code in LANGUAGES]
+    return [sha256((folder / Path(name).name).read_bytes()).hexdigest() for name in LANGUAGE_FILES]
 
 
 @cache

@@ -1,10 +1,10 @@
-"""Numbers in text, in one spelling, so that ``1,250.0`` and ``1250`` are the same; and short values."""
+"""Numbers in text, in one spelling, so that ``1,250.0`` and ``1250`` are the same."""
 
 import re
 from collections.abc import Iterable
 
 from tasks.text.language import language
-from tasks.text.tokens import normalise, stem
+from tasks.text.tokens import normalise
 
 _NUMBER = re.compile(r"\d(?<!\w\d)(?<!\d[.,:]\d)\d*(?:[.,:]\d+)*")  # the class in front lets the engine skip
 _DIGIT = re.compile(r"\d")
@@ -79,32 +79,3 @@ def canonical(found: list[str]) -> list[str]:
                 part = (whole.lstrip("0") or "0") + (f".{fraction}" if fraction else "")
             spelled.append(part)
     return spelled
-
-
-_TERM = re.compile(r"(?<!\w)[-−](?=\d)|\d+(?:[.,:]\d+)*|[^\W\d_]+")
-
-
-def holds(text: str, value: str) -> bool:
-    """Whether the terms of `value` stand in `text` one behind the other: ``1,450 rpm`` in ``runs at 1450rpm.``
-
-    Compared by stems, without case and punctuation, numbers by value and with their sign: ``16 bar`` is neither in
-    ``116 bar`` nor in ``-16 bar``, and ``three`` is ``3``.
-    """
-    wanted = _terms(value)
-    if not wanted:
-        return value.strip().casefold() in text.casefold()
-    return f" {' '.join(wanted)} " in f" {' '.join(_terms(text))} "
-
-
-def _terms(text: str) -> list[str]:
-    terms: list[str] = []
-    sign, cardinals = "", language().numbers.cardinals
-    for term in _TERM.findall(normalise(text).casefold()):
-        if term in "-−":
-            sign = "-"
-        elif term[0].isdigit():
-            terms += [sign + number for number in canonical([term])]
-            sign = ""
-        else:
-            terms.append(str(cardinals[term]) if term in cardinals else stem(term))
-    return terms

@@ -237,3 +237,9 @@ def _behind(answer: str, sentence: str) -> str:
     for _, match in zip(_RUN.findall(sentence), _RUN.finditer(answer), strict=False):
         end = match.end()
     return answer[end:].lstrip(" .!,;:–—-")
+
+
+def without_label(answer: str, code: str = ENGLISH) -> str:
+    """An answer without what may stand in front of it: "Answer: ", "**Answer:**"."""
+    bare = answer.replace("**", "").replace("__", "") if "*" in answer or "_" in answer else answer
+    return language(code).refusal.label.sub("", bare) if ":" in bare else bare

@@ -16,6 +16,7 @@ from tasks.evaluation.metrics.abstention import (
     refusal_exactness,
 )
 from tasks.evaluation.metrics.citations import citations_exist, citations_supported
+from tasks.evaluation.metrics.correctness import contains_value, correct, exact_match, token_f1
 from tasks.evaluation.metrics.form import copy_density, form, length_ratio, truncated
 from tasks.evaluation.metrics.grounding import (
     faithfulness,
@@ -24,7 +25,7 @@ from tasks.evaluation.metrics.grounding import (
     unsupported_entities,
     unsupported_numbers,
 )
-from tasks.evaluation.metrics.overlap import chrf, chrf_of, contains_value, exact_match, rouge_l, texts, token_f1
+from tasks.evaluation.metrics.overlap import chrf, chrf_of, rouge_l, texts
 from tasks.evaluation.metrics.row import Row
 
 Group = Literal["Faithfulness", "Hallucination", "Relevance", "Style / domain", "Correctness", "Abstention"]
@@ -60,6 +61,7 @@ class Metric:
 
 
 METRICS = {
+    "correct": Metric(correct, "Right answers (answerable)", "Correctness", "higher", "rate", primary=True),
     "faithfulness": Metric(faithfulness, "Support by the context", "Faithfulness", "higher", "mean", primary=True),
     "copy_density": Metric(copy_density, "Copied in runs of five words", "Faithfulness", "none", "mean"),
     "citations_exist": Metric(

@@ -6,7 +6,7 @@ over-refusal 1 and precision equal to the share of unanswerable questions; never
 
 from collections.abc import Iterable
 
-from tasks.evaluation.metrics.overlap import contains_value
+from tasks.evaluation.metrics.correctness import correct
 from tasks.evaluation.metrics.row import Row
 
 Key = tuple[str, str]  # document, query
@@ -68,10 +68,10 @@ def refusal_exactness(row: Row) -> float | None:
 
 
 def handled(row: Row) -> bool:
-    """Whether a row is dealt with rightly: refused and no more if unanswerable, else answered, with the known value."""
+    """Whether a row is dealt with rightly: refused and no more if unanswerable, else answered rightly."""
     if row.should_abstain:
         return row.abstained and not row.claims
-    return not row.abstained and contains_value(row) != 0
+    return not row.abstained and correct(row) != 0
 
 
 def contrast_pairs(rows: Iterable[tuple[Key, bool, bool]]) -> list[float | None]:

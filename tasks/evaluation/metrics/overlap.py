@@ -1,11 +1,10 @@
-"""How far an answer agrees with the reference answer: values, words, sequences of words, characters."""
+"""How like an answer is to the reference answer: sequences of words, characters."""
 
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tasks.evaluation.metrics.row import Row
-from tasks.text import holds
 
 if TYPE_CHECKING:
     from tasks.evaluation.statistics import Floats
@@ -16,45 +15,6 @@ BETA = 2  # how much more recall counts than precision
 KEY_BITS = 64
 
 Texts = tuple[str, str] | None  # answer and reference
-
-
-def contains_value(row: Row) -> float | None:
-    """1 if the row's `value` stands in the answer, whatever stands around it, else 0; up.
-
-    Compared by stems and by numbers in one spelling: "1,450 rpm" is in "It runs at 1450rpm." None if the row has no
-    value or the right answer is a refusal. Blind to what the value is said of, and to an answer that lists several.
-    """
-    if row.should_abstain or not row.value:
-        return None
-    return float(holds(row.answer, row.value))
-
-
-def exact_match(row: Row) -> float | None:
-    """1 if the answer equals the reference but for case, punctuation and articles, else 0; up.
-
-    None where the right answer is a refusal, so that refusing everything cannot win. Source: SQuAD (Rajpurkar 2016).
-    Blind to any other way of saying the same.
-    """
-    if row.should_abstain or not row.reference:
-        return None
-    return float(row.answer_terms == row.reference_terms)
-
-
-def token_f1(row: Row) -> float | None:
-    """Harmonic mean of the shares of answer words in the reference and of reference words in the answer; 0 to 1, up.
-
-    None where the right answer is a refusal; a refusal of an answerable question counts, and scores near 0. Source:
-    SQuAD (Rajpurkar 2016). Blind to word order, to synonyms, and to which words matter: a wrong number costs little.
-    """
-    if row.should_abstain or not row.reference:
-        return None
-    answer, reference = row.answer_terms, row.reference_terms
-    left, common = Counter(reference), 0
-    for word in answer:
-        if word in left and left[word]:
-            left[word] -= 1
-            common += 1
-    return 2 * common / (len(answer) + len(reference)) if common else 0.0
 
 
 def rouge_l(row: Row) -> float | None:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from tasks.text import ContextView, claims, is_refusal, words
 from tasks.text.cached import cached_property
 from tasks.text.citations import cited_sentences, numbered, without_citations
-
-ARTICLES = frozenset({"a", "an", "the"})
+from tasks.text.refusal import without_label
+from tasks.text.values import aligned, terms
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,6 +17,7 @@ class Row:
     context: ContextView
     answer: str
     reference: str = ""  # the right answer; the refusal sentence where `should_abstain`
+    aliases: tuple[str, ...] = ()  # other right answers
     should_abstain: bool = False  # the context holds no answer
     value: str | None = None  # what a right answer contains, if it is known
     refusal: str | None = None  # the fixed refusal sentence, if there is one
@@ -32,13 +33,19 @@ class Row:
         return words(self.reference, self.context.code)
 
     @cached_property
-    def answer_terms(self) -> list[str]:
-        """Words as SQuAD's evaluation compares them, without articles; case and punctuation are gone already."""
-        return [word for word in self.answer_words if word not in ARTICLES]
+    def references(self) -> tuple[str, ...]:
+        """The right answers, the first the author's own."""
+        return tuple(filter(str.strip, (self.reference, *self.aliases)))
 
     @cached_property
-    def reference_terms(self) -> list[str]:
-        return [word for word in self.reference_words if word not in ARTICLES]
+    def compared(self) -> list[tuple[list[str], list[str]]]:
+        """The terms of the answer, its values spelled as in the reference, and those of each reference."""
+        code = self.context.code
+        answer = without_label(self.answer, code)
+        return [
+            (terms(aligned(answer, each, code), code, articles=False), terms(each, code, articles=False))
+            for each in self.references
+        ]
 
     @cached_property
     def is_foreign(self) -> bool:

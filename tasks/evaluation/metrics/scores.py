@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from tasks.evaluation.metrics.correctness import Outcome
 from tasks.evaluation.tables import write_table
 
 if TYPE_CHECKING:
@@ -47,3 +48,17 @@ class Scores:
         import numpy as np
 
         return self.columns.get(f"{name}_weight", np.ones(len(self.ids)))
+
+    def outcomes(self) -> list[Outcome | None]:
+        """What became of each question, as `tasks.evaluation.metrics.correctness.outcome` says; from the columns."""
+        names = ("should_abstain", "abstained", "leaky_abstention", "correct")
+        found: list[Outcome | None] = []
+        for unanswerable, refused, leaks, right in zip(*(self.columns[name].tolist() for name in names), strict=True):
+            if refused:
+                clean = Outcome.WRONG if leaks == 1 else Outcome.REFUSED_RIGHTLY
+                found.append(clean if unanswerable else Outcome.REFUSED_WRONGLY)
+            elif right != right and not unanswerable:
+                found.append(None)
+            else:
+                found.append(Outcome.RIGHT if right == 1 and not unanswerable else Outcome.WRONG)
+        return found

@@ -12,7 +12,7 @@ from scipy.special import ndtr, ndtri
 from tasks.evaluation.metrics.scores import Scores
 
 MEAN_F1 = 0.702  # of a million simulated rows; and so gains in it can be made to measure
-METRICS = ("faithfulness", "hallucination", "relevance", "token_f1", "abstention_f1", "over_refusal")
+METRICS = ("correct", "faithfulness", "hallucination", "relevance", "token_f1", "abstention_f1", "over_refusal")
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class World:
             end, room = (1.0, 1 - MEAN_F1) if gain > 0 else (0.0, MEAN_F1)
             f1 = np.where(rng.random(count) < abs(gain) / room, end, f1)
         columns = {
+            "correct": np.where(answerable, (f1 == 1).astype(float), np.nan),
             "faithfulness": np.where(answers, faithfulness, np.nan),
             "hallucination": hallucinated.astype(float),
             "relevance": np.where(answers & answerable, 0.5 + 0.5 * ndtr(right), np.nan),

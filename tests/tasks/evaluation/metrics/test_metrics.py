@@ -34,6 +34,10 @@ ANSWERED, WRONG = row("It runs at 1,450 rpm."), row("It runs at 3000 rpm.")
 REFUSED, PARAPHRASED = row(REFUSAL), row("The passages do not mention the speed.")
 
 CASES = [
+    ("correct", row("It runs at 1,450 rpm."), 1),
+    ("correct", row("It runs at 3000 rpm."), 0),
+    ("correct", REFUSED, 0),
+    ("correct", unanswerable(REFUSAL), None),
     ("exact_match", row("it runs at 1450 RPM!"), 1),
     ("exact_match", row("1450 rpm"), 0),
     ("exact_match", REFUSED, 0),
@@ -156,7 +160,7 @@ def test_a_row_is_handled_by_answering_or_refusing_as_it_should():
     assert not handled(REFUSED)
     assert handled(unanswerable("The context does not give its speed."))
     assert not handled(unanswerable(REFUSAL + " However, such pumps run at 3000 rpm."))
-    assert handled(row("Fast enough.", value=None))
+    assert not handled(row("Fast enough.", value=None))
 
 
 def test_a_contrast_pair_counts_once_and_needs_both_sides():
@@ -188,9 +192,9 @@ def test_a_mean_that_is_declared_a_rate_is_an_error_and_gets_no_false_interval(m
                 summarise(ScoreConfig(resamples=100), scores)
 
 
-def test_the_primary_metrics_are_these_five_and_each_adds_two_rules_and_a_test_to_the_gate():
+def test_the_primary_metrics_are_these_six_and_each_adds_two_rules_and_a_test_to_the_gate():
     """Whoever makes another metric primary changes what promotes: see `Metric`."""
-    assert PRIMARY == ("faithfulness", "hallucination", "relevance", "token_f1", "abstention_f1")
+    assert PRIMARY == ("correct", "faithfulness", "hallucination", "relevance", "token_f1", "abstention_f1")
     claims = [rule for rule in default_rules() if rule.must == "better"]
     assert len(claims) == len(PRIMARY)  # so many p-values are corrected by Holm
     assert len(default_rules()) == 2 * len(PRIMARY) + 1  # and over-refusal

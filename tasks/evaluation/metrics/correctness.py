@@ -1,0 +1,250 @@
+"""Correctness: does the answer state what the reference states? Values as values, else words by a stated rule."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from enum import StrEnum
+
+from tasks.evaluation.metrics.row import Row
+from tasks.text import content_stems, language
+from tasks.text.language import ENGLISH
+from tasks.text.refusal import without_label
+from tasks.text.tokens import sentences, words
+from tasks.text.values import Value, aligned, commensurable, holds, list_items, negated_before, read_values, same, terms
+
+SHORT = 6  # content words of a reference that an answer must hold all; of a longer one, `MOST` of them
+MOST = 2 / 3
+
+
+class Outcome(StrEnum):
+    """What became of a question."""
+
+    RIGHT = "right"
+    WRONG = "wrong"  # another value, or an answer where the context holds none
+    REFUSED_RIGHTLY = "refused rightly"
+    REFUSED_WRONGLY = "refused wrongly"
+
+
+def outcome(row: Row) -> Outcome | None:
+    """The class of a row; None for an answerable one without reference that is answered."""
+    if row.abstained:
+        if not row.should_abstain:
+            return Outcome.REFUSED_WRONGLY
+        return Outcome.WRONG if row.leaks else Outcome.REFUSED_RIGHTLY
+    if row.should_abstain:
+        return Outcome.WRONG
+    right = correct(row)
+    return None if right is None else Outcome.RIGHT if right else Outcome.WRONG
+
+
+def correct(row: Row) -> float | None:
+    """1 if the answer states what the reference states, and no other value for the same thing, else 0; up.
+
+    Of several references the best counts. The reference's values (the row's `value`, if it is known) must stand in the
+    answer, in whatever notation, none of them negated, and no other value of their kind in the same clause or in one
+    without a subject of its own. "Yes" and "no" must agree; a list holds the same items in any order; a reference
+    without values matches if its content words stand in the answer (all of up to six, else two thirds), negated alike.
+    A refusal and an empty answer are 0. None where the right answer is a refusal, or there is no reference. Blind to
+    what a right value is said of, and to a reference in quite other words.
+    """
+    if row.should_abstain or not row.references:
+        return None
+    if row.abstained or not row.answer.strip():
+        return 0.0
+    code = row.context.code
+    answer = without_label(row.answer, code)
+    return float(any(_agrees(answer, reference, row.query, row.value, code) for reference in row.references))
+
+
+def _agrees(answer: str, reference: str, query: str, value: str | None, code: str) -> bool:
+    if terms(answer, code, articles=False) == terms(reference, code, articles=False):
+        return True
+    wanted = _polarity(reference, code)
+    if value is None and wanted is not None and not _content_behind(reference, code):
+        said = _polarity(answer, code)
+        return (said if said is not None else not _negated(answer, code)) == wanted
+    if wanted is not None and (said := _polarity(answer, code)) is not None and said != wanted:
+        return False
+    target = value or reference
+    if _is_letter(target):
+        return _letters(answer, query) == {target.strip(" .)(").upper()}
+    items = list_items(target)
+    if len(items) > 1 and len(content_stems(target, code)) <= 2 * len(items) + 2 and not read_values(target, code):
+        return _same_items(answer, target, items, query, code)
+    values = [each for each in read_values(target, code) if value or not _asked(each, query, code)]
+    if values:
+        return _states(answer, values, query, reference, code)
+    return _same_words(answer, target, query, code)
+
+
+def _asked(value: Value, query: str, code: str) -> bool:
+    return any(same(value, each, strict=True) for each in read_values(query, code))
+
+
+def _states(answer: str, values: Sequence[Value], query: str, reference: str, code: str) -> bool:
+    """Whether the answer states all the values, none negated, and no other of their kind for the same thing."""
+    said = read_values(answer, code)
+    wanted_negated = _negated(reference, code)
+    for value in values:
+        places = [each for each in said if same(value, each)]
+        if not places:
+            return False
+        if not wanted_negated and all(negated_before(answer, each.start, code) for each in places):
+            return False
+    known = [*values, *read_values(query, code), *read_values(reference, code)]
+    others = [
+        each
+        for each in said
+        if not any(same(each, own) for own in known)
+        and any(commensurable(each, value) for value in values)
+        and not negated_before(answer, each.start, code)
+    ]
+    if not others:
+        return True
+    context = set(content_stems(f"{query} {reference}", code))
+    start = 0
+    for clause in clauses(answer, code):
+        at = answer.find(clause, start)
+        start = at + len(clause)
+        if any(at <= other.start < start for other in others):
+            holds_right = any(at <= each.start < start and any(same(v, each) for v in values) for each in said)
+            subject = [each for each in content_stems(clause, code) if each not in context and each.isalpha()]
+            if holds_right or not subject:
+                return False
+    return True
+
+
+def clauses(text: str, code: str) -> list[str]:
+    """The sentences of a text, in parts at ";" and before "but"."""
+    turn = language(code).refusal.turn
+    return [part for said in sentences(text, code) for half in said.split(";") for part in turn.split(half) if part]
+
+
+def _polarity(text: str, code: str) -> bool | None:
+    """True for a text that begins with a yes, False for a no, else None."""
+    first, known = words(text, code)[:1], language(code)
+    if not first:
+        return None
+    return True if first[0] in known.yes else False if first[0] in known.no else None
+
+
+def _content_behind(reference: str, code: str) -> bool:
+    """Whether more than yes or no is said: a value."""
+    return bool(read_values(reference, code))
+
+
+def _negated(text: str, code: str) -> bool:
+    said = set(words(text, code))
+    return not said.isdisjoint(language(code).refusal.negations | _NOT.get(code, frozenset()))
+
+
+_NOT = {ENGLISH: frozenset(["not", "no", "never", "cannot", "neither", "nor", "none", "without", "t"])}
+
+
+def _is_letter(text: str) -> bool:
+    bare = text.strip(" .)(")
+    return len(bare) == 1 and bare.isalpha() and bare.isascii()
+
+
+def _letters(answer: str, query: str) -> set[str]:
+    """The single letters that the answer names as options."""
+    bare = answer.strip(" .)(*")
+    if len(bare) == 1:
+        return {bare.upper()}
+    found = re.findall(r"(?<![\w'’-])([A-Z])(?![\w'’-])", answer)
+    if re.match(r"A\s+[a-z]", answer) and found and found[0] == "A":
+        found = found[1:]  # an article
+    return {each for each in found if each != "I" or " I " in f" {query} "}
+
+
+def _same_items(answer: str, target: str, items: Sequence[str], query: str, code: str) -> bool:
+    if not all(holds(answer, item, code) for item in items):
+        return False
+    if _negated(answer, code) != _negated(target, code):
+        return False
+    wanted = {stem for item in items for stem in content_stems(item, code)}
+    # an answer's own list may hold no further item
+    known = wanted | set(content_stems(query, code))
+    for clause in clauses(answer, code):
+        said = list_items(clause)
+        if len(said) > 1 and wanted.intersection(content_stems(clause, code)):
+            more = [each for each in said if not known.intersection(content_stems(each, code))]
+            if any(content_stems(each, code) for each in more):
+                return False
+    return True
+
+
+def _same_words(answer: str, target: str, query: str, code: str) -> bool:
+    said, wanted = content_stems(aligned(answer, target, code), code), content_stems(target, code)
+    if not wanted:
+        return terms(answer, code, articles=False) == terms(target, code, articles=False)
+    asked = set(content_stems(query, code))
+    own = [each for each in dict.fromkeys(wanted) if each not in asked] or list(dict.fromkeys(wanted))
+    held = sum(each in said for each in own)
+    if held < (len(own) if len(own) <= SHORT else MOST * len(own)):
+        return False
+    relevant = " ".join(c for c in clauses(answer, code) if not set(own).isdisjoint(content_stems(c, code))) or answer
+    if _negated(relevant, code) != _negated(target, code):
+        return False
+    if len(own) <= 3:  # one item where the answer lists several
+        for clause in clauses(relevant, code):
+            options = [each for each in list_items(clause) if content_stems(each, code)]
+            holding = [each for each in options if set(own) <= set(content_stems(each, code))]
+            bare = [each for each in options if len(content_stems(each, code)) <= len(own) + 1]
+            if holding and len(bare) == len(options) > 1:
+                extra = {s for each in options if each not in holding for s in content_stems(each, code)}
+                if extra - asked - set(wanted):
+                    return False
+    return True
+
+
+def contains_value(row: Row) -> float | None:
+    """1 if the row's `value` stands in the answer, whatever stands around it, else 0; up.
+
+    Compared as values, in whatever notation, else by stems: "1,450 rpm" is in "It runs at 1450rpm." None if the row has
+    no value or the right answer is a refusal. Blind to what the value is said of, and to an answer that lists several.
+    """
+    if row.should_abstain or not row.value:
+        return None
+    code = row.context.code
+    if not holds(row.answer, row.value, code):
+        return 0.0
+    wanted = read_values(row.value, code)
+    places = [each for each in read_values(row.answer, code) if any(same(each, value) for value in wanted)]
+    return float(not places or not all(negated_before(row.answer, each.start, code) for each in places))
+
+
+def exact_match(row: Row) -> float | None:
+    """1 if the answer equals the reference but for case, punctuation, articles and notation of values, else 0; up.
+
+    None where the right answer is a refusal, so that refusing everything cannot win. Source: SQuAD (Rajpurkar 2016).
+    Blind to any other way of saying the same.
+    """
+    if row.should_abstain or not row.references:
+        return None
+    return float(any(answer == reference for answer, reference in row.compared))
+
+
+def token_f1(row: Row) -> float | None:
+    """Harmonic mean of the shares of answer words in the reference and of reference words in the answer; 0 to 1, up.
+
+    A number, with its sign, and a currency are words; the same value in another notation is the same words; a sentence
+    with another value than the reference's gets half at most. None where the right answer is a refusal; a refusal of an
+    answerable question counts, and scores near 0. Source: SQuAD (Rajpurkar 2016). Blind to word order and synonyms.
+    """
+    if row.should_abstain or not row.references:
+        return None
+    return max(_f1(answer, reference) for answer, reference in row.compared)
+
+
+def _f1(answer: Sequence[str], reference: Sequence[str]) -> float:
+    common = (Counter(answer) & Counter(reference)).total()
+    if not common:
+        return 0.0
+    return 2 * common / (len(answer) + len(reference)) * (0.5 if _other_numbers(answer, reference) else 1.0)
+
+
+def _other_numbers(answer: Sequence[str], reference: Sequence[str]) -> bool:
+    """Whether the answer states numbers and none of the reference's is among those that it lacks."""
+    said, wanted = ({each for each in side if each.lstrip("-")[:1].isdigit()} for side in (answer, reference))
+    return bool(said - wanted and wanted - said)
