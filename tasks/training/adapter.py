@@ -9,10 +9,12 @@ import orjson
 
 from tasks.engine.errors import UserError
 from tasks.engine.storage.objects import apply_umask
+from tasks.models.composition import composition, expert_weights
 from tasks.models.model import ModelConfig, compute_dtype, load_base
 from tasks.training.config import INITS_THAT_CHANGE_BASE, LoraConfig, TrainConfig
 from tasks.training.distributed import is_leader, shard_base, world_size
 from tasks.training.job import Job
+from tasks.training.selfcheck import is_near, model_loss
 from tasks.training.speedups import may_unpack, set_attention, unpack
 
 LOFTQ_ITERATIONS = 16  # of the randomized SVD: quantization errors are almost noise, their singular values fall slowly
@@ -30,13 +32,18 @@ def load_with_adapter(job: Job) -> Any:
     model: Any = load_base(job.base, config.model, sharded=sharded)
     set_attention(model, job)
     recompute, unpacks = uses_checkpointing(config, model), may_unpack(config)
+    made_of = composition(model)
     if config.model.quantization != "none":
-        model = peft.prepare_model_for_kbit_training(
-            model,
-            use_gradient_checkpointing=recompute,
-            gradient_checkpointing_kwargs={"use_reentrant": False} if recompute else None,
-        )
-        model = unpack(config, model) if unpacks else model
+        _freeze(model)
+        if recompute:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        if unpacks:
+            dtype = compute_dtype(config.model, model.device.type)
+            before = model_loss(model, dtype)
+            model = unpack(config, model)
+            if not is_near(before, model_loss(model, dtype)):
+                job.say("the self-check finds another loss; off: unpacking of 4-bit weights")
+                return load_with_adapter(job.with_config(speed="plain"))
     _check_layers(model, lora)
     shape = peft_config(lora)
     if lora.target_modules == "all-linear":
@@ -53,16 +60,49 @@ def load_with_adapter(job: Job) -> Any:
             # As PEFT subtracted it, before a trainer casts it; a resumed training computes the same again.
             model.save_pretrained(str(job.initial))
             apply_umask(job.initial)
+    if lora.use_dora:
+        _check_magnitudes(model)
     trained, total = model.get_nb_trainable_parameters()
     base = config.model.quantization + ", unpacked once" * unpacks
     if sharded:
         base += f", {shard_base(model, model.device.type):.0%} of it in each of {world_size()} processes"
-    dtype = str(compute_dtype(config.model, model.device.type)).removeprefix("torch.")
+    computes = str(compute_dtype(config.model, model.device.type)).removeprefix("torch.")
     job.say(
         f"{trained:,} of {total:,} parameters train ({trained / total:.1%}) on {model.device.type}; base in {base}, "
-        f"compute in {dtype}, {model.config._attn_implementation} attention"
+        f"compute in {computes}, {model.config._attn_implementation} attention"
     )
+    if made_of.experts:
+        adapted = "adapted" if lora.target_parameters else "frozen; train.lora.target_parameters would adapt them"
+        job.say(
+            f"{made_of.experts / made_of.total:.0%} of the weights are experts, in "
+            f"{next(iter(expert_weights(model).values())).dtype}: not quantized, {adapted}"
+        )
     return model
+
+
+def _freeze(model: Any) -> None:
+    """As PEFT's `prepare_model_for_kbit_training`, which would make experts float32, too, four bytes a weight."""
+    import torch
+
+    for weight in model.parameters():
+        weight.requires_grad = False
+        half = weight.dtype in (torch.bfloat16, torch.float16) and type(weight).__name__ != "Params4bit"
+        if half and weight.ndim < 3:
+            weight.data = weight.data.float()
+    if model.device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def _check_magnitudes(model: Any) -> None:
+    """Refuse DoRA on outputs without weights: their direction is 0 / 0."""
+    for name, module in model.named_modules():
+        if name.endswith("lora_magnitude_vector.default") and not bool(module.weight.all()):
+            layer = name.removesuffix(".lora_magnitude_vector.default").removeprefix("base_model.model.")
+            count = int((module.weight == 0).sum())
+            raise UserError(
+                f"train.lora.use_dora: {count} outputs of {layer} have only zeros for weights, and no direction",
+                "set train.lora.use_dora to false, or leave that layer out of train.lora.target_modules",
+            )
 
 
 def peft_config(lora: LoraConfig) -> Any:
@@ -75,6 +115,7 @@ def peft_config(lora: LoraConfig) -> Any:
         lora_dropout=lora.dropout,
         bias=lora.bias,
         target_modules=lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules),
+        target_parameters=list(lora.target_parameters) or None,
         task_type="CAUSAL_LM",
         use_rslora=lora.use_rslora,
         use_dora=lora.use_dora,
@@ -176,14 +217,18 @@ def _check_layers(model: Any, lora: LoraConfig) -> None:
         adapted, targets = [name for name in linear if name != "lm_head"], ()
     else:
         adapted = [name for name in linear if any(_fits(re.escape(target), name) for target in targets)]
+    stacked = list(expert_weights(model))
     for field, names, layers in (
+        ("target_parameters", lora.target_parameters, stacked),
         ("target_modules", targets, linear),
         ("rank_pattern", lora.rank_pattern, adapted),
         ("alpha_pattern", lora.alpha_pattern, adapted),
     ):
         short = sorted({layer.rpartition(".")[2] for layer in layers})
         for name in names:
-            pattern = re.escape(name) if layers is linear else name
+            pattern = re.escape(name) if layers is linear or layers is stacked else name
+            if not layers:
+                raise UserError(f"train.lora.{field} names {name!r}, and this model has none", "leave it out")
             if not any(_fits(pattern, layer) for layer in layers):
                 near = difflib.get_close_matches(name, [*short, *layers], 1)
                 raise UserError(

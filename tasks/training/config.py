@@ -26,6 +26,11 @@ class LoraConfig(Config):
         "all-linear",
         description="'all-linear' (every linear layer but the head), or the names of the layers to adapt.",
     )
+    target_parameters: tuple[Text, ...] = Field(
+        (),
+        description="Weights to adapt that are no layers, by name: a mixture's experts, such as "
+        "[mlp.experts.gate_up_proj, mlp.experts.down_proj]. Needs dropout 0.",
+    )
     use_rslora: bool = Field(False, description="rsLoRA: the scale is alpha / sqrt(r), so that a large r still learns.")
     use_dora: bool = Field(
         False, description="DoRA: trains each output's magnitude apart from its direction; slower, better at a small r."
@@ -60,6 +65,8 @@ class LoraConfig(Config):
 
     @model_validator(mode="after")
     def _check_combinations(self) -> "LoraConfig":
+        if self.target_parameters and (self.dropout or self.use_dora or self.bias != "none" or self.init != "default"):
+            raise ValueError("target_parameters need dropout: 0, use_dora: false, bias: none and init: default")
         if self.init in INITS_THAT_CHANGE_BASE:
             # PEFT saves it as an ordinary adapter, of A and B alone; see outputs.save_result.
             if self.use_dora:

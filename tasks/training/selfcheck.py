@@ -144,6 +144,23 @@ def _measure(trainer: Any, loss_of: Callable[[], Any]) -> tuple[float, Any]:
     return float(loss.detach()), vector
 
 
+def model_loss(model: Any, dtype: Any) -> float:
+    """Of the same few tokens each time, in evaluation mode and without an adapter."""
+    import torch
+
+    ids = torch.arange(sum(ROWS), device=model.device)[None] * 7 % model.config.get_text_config().vocab_size
+    training = model.training
+    with torch.no_grad(), torch.autocast(model.device.type, dtype, enabled=dtype != torch.float32):
+        logits = model.eval()(input_ids=ids, use_cache=False).logits[0, :-1].float()
+    model.train(training)
+    return float(torch.nn.functional.cross_entropy(logits, ids[0, 1:]))
+
+
+def is_near(loss: float, other: float) -> bool:
+    """Up to the rounding of 16 bits; also for what is not finite."""
+    return not abs(loss - other) > LOSS * ROUNDING * max(1.0, abs(loss))
+
+
 def _loss(model: Any, inputs: dict[str, Any]) -> Any:
     """As TRL's trainer computes it, by its fused head."""
     output = model(**inputs, use_cache=False, fused_lm_head=True)

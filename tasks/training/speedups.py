@@ -27,7 +27,7 @@ def by_row_limit(base: Mapping[str, Any]) -> float:
     kinds = set(base.get("layer_types") or ["sliding_attention" if base.get("sliding_window") else "full_attention"])
     if kinds - {"full_attention", "sliding_attention"}:
         return 0
-    return base["sliding_window"] if "sliding_attention" in kinds else inf
+    return base.get("sliding_window") or 0 if "sliding_attention" in kinds else inf
 
 
 def choose_attention(config: ModelConfig, limit: float, longest: int, *, cuda: bool) -> str:

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from tasks.engine.errors import UserError
+from tasks.models.composition import composition_of
 from tasks.models.model import ModelConfig, load_base
 from tasks.training.outputs import save_result
 from tests.tasks.tiny import inputs_in
@@ -214,6 +215,39 @@ def test_a_family_trains_as_plain_transformers_computes_it(family, inputs, tmp_p
     assert (off in said) if off else ("self-check" not in said)
     assert packed == pytest.approx(plain, abs=1e-4)
     assert by_row == pytest.approx(plain, abs=1e-4)
+
+
+def test_experts_are_counted_named_and_adapted_where_asked(inputs, tmp_path):
+    """In 4 bits and bfloat16: experts stay in two bytes a weight."""
+    base = base_of(tmp_path / "base", "qwen3_moe", EXPERTS, inputs["base"])
+    made_of = composition_of(base)
+    assert (made_of.kinds, made_of.experts) == (("experts",), 2 * 4 * 3 * 48 * 64)
+    assert made_of.linear == 2 * 2 * (64 * 64 + 64 * 32)
+    held = {"model": {"compute_dtype": "bfloat16"}}
+    job = job_of(recipe(max_steps=1, **held), inputs | {"base": base}, tmp_path / "frozen")
+    trainer_of(job).train()
+    said = job.metrics.read_text()
+    assert "of the weights are experts, in torch.bfloat16: not quantized, frozen" in said
+    assert "self-check" not in said
+    lora = {"target_parameters": ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]}
+    job = job_of(recipe(lora, max_steps=1, **WHOLE), inputs | {"base": base}, tmp_path / "adapted")
+    trainer = trainer_of(job)
+    assert any("experts" in name for name, weight in trainer.model.named_parameters() if weight.requires_grad)
+    job = job_of(recipe({"target_parameters": ["experts.up"]}, **WHOLE), inputs | {"base": base}, tmp_path / "wrong")
+    with pytest.raises(UserError, match="target_parameters names 'experts.up'"):
+        trainer_of(job)
+
+
+def test_dora_on_outputs_of_zeros_is_refused_by_name(inputs, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    base = Path(shutil.copytree(inputs["base"], tmp_path / "base"))
+    weights = load_file(base / "model.safetensors")
+    weights["model.layers.1.self_attn.v_proj.weight"][3:5] = 0
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    job = job_of(recipe({"use_dora": True}, **WHOLE), inputs | {"base": base}, tmp_path)
+    with pytest.raises(UserError, match=r"2 outputs of model.layers.1.self_attn.v_proj have only zeros"):
+        trainer_of(job)
 
 
 def test_a_model_that_is_no_decoder_is_refused_in_a_line(inputs, tmp_path):
