@@ -124,6 +124,7 @@ class RefusalWords(BaseModel, frozen=True, extra="forbid"):
 
         data = {"parts": {}} | data
         data["parts"] = {"some": SOME} | data["parts"]
+        data = {"wish": data.get("opening", "(?!)")} | data  # "Sorry, but …"
 
         def part(match: re.Match[str]) -> str:
             name, count = match.groups()

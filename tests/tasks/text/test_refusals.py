@@ -90,3 +90,22 @@ def test_an_answer_may_say_beside_what_it_does_not_know_and_speak_of_others_who_
 )
 def test_labels_and_quotations_are_seen_through(answer):
     assert is_refusal(answer) == answer.startswith("Answer")
+
+
+LANGUAGES = sorted(path.stem for path in (Path(__file__).parent / "wordings/languages").glob("*.txt"))
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_refusals_of_each_language_are_recognised_and_answers_are_not_taken_for_them(code):
+    text = (Path(__file__).parent / "wordings/languages" / f"{code}.txt").read_text(encoding="utf-8")
+    refusals, answers = (part.splitlines() for part in text.split("--\n"))
+    missed = [said for said in refusals if not is_refusal(said, code=code)]
+    assert len(missed) <= 0.05 * len(refusals), missed
+    assert not [said for said in answers if is_refusal(said, code=code)]
+
+
+def test_a_refusal_in_another_language_than_its_context_is_seen():
+    german = ContextView(["Der Turm wurde 1887 gebaut. Er ist 42 Meter hoch und besteht aus Granit."], "de")
+    assert is_refusal("The context does not say who owns the tower.", None, german)
+    english = ContextView(["The tower was built in 1887. It is 42 metres high and made of granite."])
+    assert is_refusal("Der Text sagt nicht, wem der Turm gehört.", None, english)
