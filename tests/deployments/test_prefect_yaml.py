@@ -9,12 +9,15 @@ import yaml
 from prefect.cli.deploy._models import PrefectYamlModel
 from prefect.cli.deploy._triggers import DeploymentTriggerAdapter
 from prefect.events.actions import RunDeployment
+from prefect.events.related import tags_as_related_resources
+from prefect.server.events.schemas.automations import EventTrigger
+from prefect.server.events.schemas.events import ReceivedEvent
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.importtools import import_object
 from prefect.utilities.schema_tools.validation import validate
 
 from flows.orchestration.service import apply
-from flows.orchestration.service.state import Asked, Running, stated, worker_settings
+from flows.orchestration.service.state import stated
 from tasks.engine.code.source import ROOT
 
 TOLD = yaml.safe_load(apply.DEPLOYMENTS.read_text(encoding="utf-8"))
@@ -55,9 +58,34 @@ def test_alerts_are_left_out_while_there_is_no_block_to_send_them_by():
     assert {action.block_document_id for each in alerts for action in each.actions} == {block}
 
 
-def test_a_run_is_taken_for_dead_only_after_several_signs_of_life_are_missing(tmp_path):
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_a_run_is_taken_for_dead_only_after_several_signs_of_life_are_missing(name):
+    """Its signs come as often as its own deployment says, whatever the worker that runs it was told."""
     (watch,) = apply.read_automations(apply.AUTOMATIONS, None)
-    told = Running(asked=Asked(config=tmp_path / "config.yaml"))
-    every = int(worker_settings(told)["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
+    every = int(DEPLOYMENTS[name]["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
     assert watch.trigger.within.total_seconds() >= 3 * every
     assert {"prefect.flow-run.Suspended", "prefect.flow-run.Paused"} <= watch.trigger.expect
+
+
+@pytest.mark.parametrize(
+    ("tags", "watched"),
+    [(DEPLOYMENTS["retrain"]["tags"], True), ([], False), (["tiny", "r=16"], False), (["nightly", "billing"], False)],
+    ids=["deployment", "somebody", "terminal", "tagged"],
+)
+def test_only_runs_of_our_deployments_are_ever_taken_for_dead(tags, watched):
+    """By the server's own matching of a sign of life: who gave none that counts is not waited for."""
+    (watch,) = apply.read_automations(apply.AUTOMATIONS, None)
+    trigger = EventTrigger.model_validate(watch.trigger.model_dump())
+    run = {"prefect.resource.id": f"prefect.flow-run.{uuid4()}"}
+    flow = {"prefect.resource.id": f"prefect.flow.{uuid4()}", "prefect.resource.role": "flow"}
+    for name in ("prefect.flow-run.heartbeat", "prefect.flow-run.Completed"):
+        event = ReceivedEvent.model_validate(
+            {
+                "id": uuid4(),
+                "occurred": "2026-11-30T05:00:00+00:00",
+                "event": name,
+                "resource": run,
+                "related": [flow, *map(dict, tags_as_related_resources(set(tags)))],
+            }
+        )
+        assert trigger.covers_resources(event.resource, event.related) == watched
