@@ -5,14 +5,14 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
+from flows.deployed import Request
 from flows.orchestration import ui_artifacts
 from flows.promotion.upkeep import check, collect
-from flows.retrain import SAMPLE
-from flows.settings import StoreConfig, refuse_outside
+from flows.settings import refuse_outside
 from tasks.engine.storage.gc import DAY
 
 
-class Maintain(StoreConfig):
+class Maintain(Request):
     """What may go, and whether to check the rest."""
 
     delete: bool = Field(False, description="Remove what may go. Without this, only say what would.")
@@ -21,7 +21,7 @@ class Maintain(StoreConfig):
     fsck: bool = Field(True, description="Read every byte, and mend or take out of use what is damaged.")
 
 
-OURS = Maintain(store=SAMPLE.store, cache=SAMPLE.cache)
+OURS = Maintain()
 
 
 @flow(name="maintain", validate_parameters=True)

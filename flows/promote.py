@@ -22,6 +22,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed
 from pydantic import Field
 
+from flows.deployed import CONFIG, Request
 from flows.orchestration import flow_run_id, ui_artifacts
 from flows.orchestration.task_runner import retry_transient
 from flows.promotion import decisions
@@ -37,7 +38,7 @@ from flows.promotion.log import Entry
 from flows.promotion.promotions import Promotions
 from flows.promotion.versions import versions
 from flows.promotion.view import approval_form, sentence, versions_markdown
-from flows.settings import StoreConfig, refuse_outside
+from flows.settings import refuse_outside
 from tasks.engine import Text
 from tasks.engine.errors import UserError
 from tasks.engine.storage.store import SHORT, Store
@@ -50,22 +51,26 @@ EVENTS = {
 }
 
 
-class Promote(StoreConfig):
+class Promote(Request):
     """What to promote, and on whose word."""
 
     adapter: Text | None = Field(None, description="Key or alias of an export artifact; without it the challenger.")
     because: Text = Field("", description="Why; without it the gate's own reason.")
     force: bool = Field(False, description="Promote against the gate, or what was rolled back. Needs a reason.")
     approval: bool = Field(False, description="Suspend this run until a person has approved, by its form.")
-    mlflow: Text | None = Field(None, description="Registered model of MLflow to mirror champion and previous to.")
+    mlflow: Text | None = Field(
+        CONFIG.promotion.mlflow, description="Registered model of MLflow to mirror champion and previous to."
+    )
 
 
-class Rollback(StoreConfig):
+class Rollback(Request):
     """What to take out of service, and why."""
 
     because: Text = Field(..., min_length=1, description="Why; it stays in the promotion log.")
     adapter: Text | None = Field(None, description="Key or alias of the adapter to take out; without it the champion.")
-    mlflow: Text | None = Field(None, description="Registered model of MLflow to mirror champion and previous to.")
+    mlflow: Text | None = Field(
+        CONFIG.promotion.mlflow, description="Registered model of MLflow to mirror champion and previous to."
+    )
 
 
 class Approval(RunInput):

@@ -6,7 +6,7 @@ whatever is newest when it starts.
 
 import re
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 from uuid import uuid4
 
 import orjson
@@ -16,11 +16,11 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Completed
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from flows.config import DataConfig, Retrain
-from flows.retrain import SAMPLE
-from flows.settings import StoreConfig, refuse_outside
+from flows.deployed import CONFIG, Request, completed
+from flows.settings import refuse_outside
 from flows.sources import triplets
 from tasks.engine import Text
 from tasks.engine.errors import UserError
@@ -31,7 +31,7 @@ EVENT = "dataset.refreshed"
 RESOURCE = "reground.dataset."  # and the name
 
 
-class Refresh(StoreConfig):
+class Refresh(Request):
     """Whose data to look at; `name`, `data`, `store` and `cache` of a retraining."""
 
     name: Text = Field("tiny", pattern=r"^[\w.-]+$", description="The event is of the resource reground.dataset.NAME.")
@@ -51,11 +51,13 @@ class Announced(NamedTuple):
     text: str
 
 
-DEFAULT = Refresh.of(SAMPLE)
+DEFAULT = Refresh.of(CONFIG)
 
 
 @flow(name="refresh", flow_run_name="refresh {request.name}", validate_parameters=True)
-def refresh(request: Refresh = DEFAULT) -> State[str]:
+def refresh(
+    request: Annotated[Refresh, BeforeValidator(lambda given: completed(given, DEFAULT))] = DEFAULT,
+) -> State[str]:
     """Emit dataset.refreshed if the data is not what was last announced. The state message says what was found."""
     refuse_outside(request)
     announced = announce(request)

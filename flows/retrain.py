@@ -3,21 +3,18 @@
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows import settings
-from flows.config import TINY, Retrain, load
-
-SAMPLE = load(settings.config_file() or TINY)  # what the run form begins with
+from flows.deployed import CONFIG, Config
 
 
 @flow(name="retrain", flow_run_name="retrain {config.name}", validate_parameters=True)
-def retrain(config: Retrain = SAMPLE, because: str = "") -> State[dict[str, str]]:
+def retrain(config: Config = CONFIG, because: str = "") -> State[dict[str, str]]:
     """Validate, build, train, export, answer, score and report; each step only if something it is made from changed.
 
     The run's state message is the report's headline and what was done with the adapter; its result has both: the
     report's folder as `report`, and `promotion`.
 
     Args:
-        config: What to make, from what, and how; where a section says nothing, its defaults hold.
+        config: What to make, from what, and how; what it leaves out is as the deployment's config says.
         because: Why the run was started, for its log and the records of what it makes; an event says which data came.
     """
     # In a module of its own, because Prefect pickles a flow's function for the workers with all that it names; and

@@ -6,15 +6,14 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
-from flows.config import Retrain
-from flows.retrain import SAMPLE
+from flows.deployed import CONFIG, Config
 from flows.sweeps.search import Search
 
 
 class Sweep(Search):
     """What to vary, what stays, and how to choose the trials."""
 
-    config: Retrain = Field(SAMPLE, description="What is the same in every trial.")
+    config: Config = Field(CONFIG, description="What is the same in every trial.")
 
 
 OURS = Sweep()

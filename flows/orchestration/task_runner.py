@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from prefect import Task, get_run_logger, task
 from prefect.cache_policies import CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.context import TaskRunContext
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.runtime import flow_run, task_run
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH
 from prefect.states import Completed
@@ -89,6 +89,10 @@ class TaskRunner:
         request = Request(step, config, inputs, label or step.name)
         planned = self.fresh.get((request.label, request.key)) or plan_step(request, self.store, self.used)
         fresh = planned.status == "fresh"
+        if flow := FlowRunContext.get():
+            # Prefect knows results by their addresses. What lies where one was freed would draw an edge that is none
+            # (prefect#20558); ours are all in `wait_for`.
+            flow.run_results.clear()
         self.on_step(planned, False)
         if self.log and not fresh:
             self.log.write("running")

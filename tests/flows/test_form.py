@@ -11,8 +11,9 @@ from prefect.utilities.schema_tools import validate
 from pydantic import ValidationError
 
 from flows.config import Retrain
+from flows.deployed import CONFIG
 from flows.promote import promote, rollback
-from flows.retrain import SAMPLE, retrain
+from flows.retrain import retrain
 from flows.sweep import sweep
 
 FLOWS = {"retrain": retrain, "promote": promote, "rollback": rollback, "sweep": sweep}
@@ -51,7 +52,7 @@ def put(tree: dict, name: str, value) -> dict:
 
 def test_the_default_comes_back_as_the_same_config(schema, default):
     assert not refused(schema, default)
-    assert retrain.validate_parameters({"config": default})["config"] == SAMPLE
+    assert retrain.validate_parameters({"config": default})["config"] == CONFIG
 
 
 def test_sections_left_out_are_as_in_the_code(schema):
@@ -131,4 +132,4 @@ def test_a_sweep_takes_lists_and_ranges(values, fit):
     request = {"over": {"train.learning_rate": values}, "engine": "optuna", "trials": 12}
     assert fit is not bool(validate({"request": request}, schema))
     if fit:
-        assert sweep.validate_parameters({"request": request})["request"].config == SAMPLE
+        assert sweep.validate_parameters({"request": request})["request"].config == CONFIG

@@ -22,6 +22,15 @@ def fit(config: Config, *, train: Path, base: list[Path], start: Path | None = N
     (out / "weights.txt").write_text("0.5")
 
 
+class CountConfig(Config):
+    number: int
+
+
+@step()
+def count(config: CountConfig, *, rows: list[Path], out: Path) -> None:
+    (out / "number.txt").write_text(str(config.number))
+
+
 @step()
 def copy(config: Config, *, rows: list[Path], out: Path) -> None:
     (out / "rows.txt").write_bytes(rows[0].read_bytes())
@@ -189,3 +198,27 @@ def test_each_task_shows_the_tasks_that_made_its_inputs_in_this_run(prefect_serv
     assert edges(chain(None)) == wanted
     assert edges(chain(None)) == wanted  # all of them cached
     assert edges(chain("fit")) == wanted  # an adapter of an earlier run is no task of this one
+
+
+def test_no_task_is_linked_to_an_earlier_one_by_the_address_of_its_result(prefect_server, tmp_path, rows):
+    """Prefect takes a new object at the address of one that was freed for that task's result: an edge that is none."""
+    from prefect import flow
+    from prefect.context import FlowRunContext
+
+    from flows.orchestration.task_runner import TaskRunner
+
+    known: list[dict[int, Any]] = []
+
+    def before(step: Any, done: bool) -> None:
+        if not done:
+            known.append(dict(FlowRunContext.get().run_results))
+
+    @flow
+    def many() -> None:
+        run = TaskRunner(Store(tmp_path / "store"), on_step=before)
+        for number in (1, 2, 1):
+            run(count, CountConfig(number=number), label=f"count {number}", rows=Files((rows,)))
+        assert FlowRunContext.get().run_results  # the last one's: there is something to forget
+
+    many()
+    assert known == [{}, {}, {}]
