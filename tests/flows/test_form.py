@@ -4,6 +4,9 @@
 """
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from prefect.utilities.callables import parameter_schema
@@ -133,3 +136,49 @@ def test_a_sweep_takes_lists_and_ranges(values, fit):
     assert fit is not bool(validate({"request": request}, schema))
     if fit:
         assert sweep.validate_parameters({"request": request})["request"].config == CONFIG
+
+
+@pytest.fixture
+def deployed(tmp_path):
+    """What flows make of parameters on a worker whose config has a store, data and rank of its own."""
+    config = tmp_path / "mine.yaml"
+    config.write_text(
+        f"name: mine\nstore: {tmp_path}/store\ndata: {{evaluation: null}}\n"
+        "train: {epochs: 2, lora: {r: 4, rank_pattern: {q_proj: 8}}}\npromotion: {mlflow: adapters}\n"
+    )
+    code = (
+        "import sys, json; from prefect.utilities.importtools import import_object\n"
+        "flow = import_object(sys.argv[1])\n"
+        "(made,) = list(flow.validate_parameters(json.loads(sys.argv[2])).values())[:1]\n"
+        "print(made.model_dump_json(by_alias=True))"
+    )
+
+    def made(flow: str, **parameters: object) -> dict:
+        words = [sys.executable, "-c", code, flow, json.dumps(parameters)]
+        environment = os.environ | {"REGROUND_CONFIG": str(config)}
+        done = subprocess.run(words, capture_output=True, text=True, env=environment, check=True)
+        return json.loads(done.stdout)
+
+    return made
+
+
+def test_parameters_given_in_part_are_completed_from_the_deployments_config(deployed, tmp_path):
+    made = deployed("flows.retrain.retrain", config={"train": {"lora": {"rank_pattern": {}}}, "name": "new"})
+    assert (made["name"], made["store"], made["data"]["evaluation"]) == ("new", f"{tmp_path}/store", None)
+    assert (made["train"]["epochs"], made["train"]["lora"]["r"]) == (2, 4)
+    assert made["train"]["lora"]["rank_pattern"] == {}  # a value of its own, not a section
+
+
+@pytest.mark.parametrize(
+    ("flow", "given"),
+    [
+        ("promote.promote", {}),
+        ("promote.rollback", {"because": "it errs"}),
+        ("maintain.maintain", {"delete": True}),
+        ("refresh.refresh", {"force": True}),
+    ],
+)
+def test_other_flows_act_on_the_store_of_the_deployments_config(deployed, tmp_path, flow, given):
+    made = deployed(f"flows.{flow}", request=given)
+    assert made["store"] == f"{tmp_path}/store"
+    assert made.get("mlflow", "adapters") == "adapters" and made.get("name", "mine") == "mine"
