@@ -108,7 +108,8 @@ def pipeline(config: Retrain, run: Run[OutputT]) -> Outcome[OutputT]:
         by_tuned = run(answer, config.answer, label="answer slices tuned", **answer_inputs, adapter=trained["adapter"])
         base_sliced = run(score, config.score, label="score slices base", rows=sliced["rows"], answers=by_base)
         tuned_sliced = run(score, config.score, label="score slices tuned", rows=sliced["rows"], answers=by_tuned)
-    judged = _judge(config, run, rows=questions, base_answers=base_answers, tuned_answers=tuned_answers)
+    judged_inputs = {"rows": questions, "base_answers": base_answers, "tuned_answers": tuned_answers}
+    judged = _judge(config, run, **judged_inputs, base=base if config.judge.base.enabled else None)
 
     compared = run(
         report,
@@ -178,7 +179,7 @@ def _slices(config: Retrain) -> SlicesConfig:
     return SlicesConfig(rows_per_slice=config.slices.rows_per_slice, salt=config.slices.salt, **room)
 
 
-def _judge(config: Retrain, run: Run[OutputT], **inputs: Input) -> OutputT | None:
+def _judge(config: Retrain, run: Run[OutputT], **inputs: Input | None) -> OutputT | None:
     """What the judges say, if any is on; None if they cannot: they must not hold up a promotion."""
     if not config.judge.on:
         return None

@@ -11,6 +11,7 @@ from tasks.engine.inputs import sha256_json
 from tasks.engine.parts import Journal
 from tasks.engine.progress import Progress
 from tasks.evaluation.answers import answered
+from tasks.evaluation.metrics.grounding import faithfulness
 from tasks.evaluation.metrics.row import Row
 from tasks.evaluation.tables import read_table, write_table
 from tasks.text import ContextView, refusal_sentence, sentences
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 CHUNK = 64  # cases that are judged and kept at a time
 TABLE = "judgements.arrow"
+KNOWN_ANSWERS = "known_answers.arrow"  # of answers whose support is known
 
 System = Literal["base", "tuned"]
 SYSTEMS: tuple[System, ...] = get_args(System)
@@ -94,6 +96,12 @@ def _case(row: Triplet, context: ContextView, answer: str, refusal: str | None, 
     )
 
 
+def lexical(cases: Sequence[Case]) -> list[Judgement]:
+    """What the words alone say: support as the metric `faithfulness` measures it."""
+    supports = [faithfulness(Row(each.question, ContextView(each.context), each.answer)) for each in cases]
+    return [Judgement(None, "no claim") if each is None else Judgement(each) for each in supports]
+
+
 Measure = Callable[[Sequence[Case]], list[Judgement]]
 Digested = tuple[Judgement, str | None]
 
@@ -119,8 +127,9 @@ class Memory:
 
     def __init__(self, work: Path, earlier: Sequence[Path]) -> None:
         self._known: dict[str, Judgement] = {}
-        for folder in earlier:
-            for digest, *said in read_table(folder / TABLE, ("digest", "score", "reason")):
+        tables = [folder / name for folder in earlier for name in (TABLE, KNOWN_ANSWERS)]
+        for table in (each for each in tables if each.is_file()):  # artifacts of old have no known answers
+            for digest, *said in read_table(table, ("digest", "score", "reason")):
                 if digest:
                     self._known.setdefault(digest, Judgement(*said))
         self._journal = Journal(work / "judgements.jsonl")

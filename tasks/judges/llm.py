@@ -122,6 +122,9 @@ class LlmConfig(Config):
     relevance: bool = Field(
         True, description="Judge whether the answer is one to the question; one request. Needs judge.embedding.model."
     )
+    measured: bool = Field(
+        False, description="Also judge 216 answers whose support is known, once: some 430 requests, 650 with relevance."
+    )
     questions: PositiveInt = Field(3, description="Questions that are guessed from an answer.")
     temperature: float = Field(0.0, ge=0, le=2, description="0: the model's most likely reply.")
     max_tokens: PositiveInt = Field(
