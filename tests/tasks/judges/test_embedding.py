@@ -10,6 +10,7 @@ from tasks.engine.errors import UserError
 from tasks.judges.cases import CHUNK, Case
 from tasks.judges.embedding import Embedder, EmbeddingConfig, relevance, similarity
 from tasks.judges.llm import Guessed, scored
+from tasks.text import sentences
 from tests.tasks.judges.models import minilm, toy_classifier
 
 LONG = "The feed pump P-101 delivers 40 cubic metres an hour at 16 bar. " * 60
@@ -22,7 +23,8 @@ def embed():
 
 
 def case(question="What is the pressure limit of the pump?", answer="", reference=None, refused=False):
-    return Case("1", "d", "base", question, ("…",), answer, reference, refused, ())
+    said = () if refused else tuple(sentences(answer))
+    return Case("1", "d", "base", question, ("…",), answer, reference, refused, (), said)
 
 
 def test_embeddings_are_those_of_sentence_transformers(embed):
