@@ -47,7 +47,7 @@ def is_foreign(text: str, code: str) -> bool:
     said = words(text, code)
     if len(said) < FEW or sum(map(language(code).stop_words.__contains__, said)) >= OWN * len(said):
         return False
-    return dict(_identifier().rank(text[:HEAD])).get(code, 0.0) <= 1 - SURE
+    return bool(dict(_identifier().rank(text[:HEAD])).get(code, 0.0) <= 1 - SURE)
 
 
 @cache

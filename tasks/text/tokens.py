@@ -91,7 +91,8 @@ def _pairs(word: str) -> list[str]:
 def _clusters() -> "re.Pattern[str]":
     import regex
 
-    return regex.compile(rf"[{SPACELESS}]\p{{M}}*")
+    compiled: re.Pattern[str] = regex.compile(rf"[{SPACELESS}]\p{{M}}*")
+    return compiled
 
 
 def stop_words(code: str = ENGLISH) -> frozenset[str]:

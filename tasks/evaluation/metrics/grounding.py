@@ -69,14 +69,17 @@ def _support(context: ContextView, sentence: str, *, new_number: bool, new_entit
     return (idf + window + bigrams) / 3 - ABSENT_NUMBER * new_number - ABSENT_ENTITY * new_entity
 
 
-def hallucination(row: Row) -> float:
+def hallucination(row: Row) -> float | None:
     """1 if the answer's claims have a support under the threshold or state an absent number, else 0; down.
 
     Counts over all rows: an answer that abstains and says no more hallucinates nothing; one that refuses and then
     answers is judged by what it then says. At a threshold of .48, 90 % of faithful sentences pass and 26 % of
-    hallucinated ones (human labels, 2,579 sentences); .38: 95 / 41; .60: 80 / 13. Blind where `faithfulness` is.
+    hallucinated ones (human labels, 2,579 sentences); .38: 95 / 41; .60: 80 / 13. Blind where `faithfulness` is. None
+    for an answer in another language than its context: their words cannot be compared.
     """
     support = response_support(row)
+    if support is not None and support < row.threshold and row.is_foreign:
+        return None
     return float(bool(row.unsupported_numbers) or (support is not None and support < row.threshold))
 
 
