@@ -1,1 +1,1 @@
-"""What runs: the retraining pipeline, its Prefect flow, its configuration and its terminal door."""
+"""What runs: the retraining pipeline, its Prefect flow, its configuration and its commands."""

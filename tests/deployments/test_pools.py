@@ -25,11 +25,13 @@ def configuration(name: str, **values):
         from prefect_docker.worker import DockerWorkerJobConfiguration as Configuration
     else:
         from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration as Configuration
-    told = asyncio.run(Configuration.from_template_and_values(template(name), values, client=Mock()))  # no blocks in it
+    configured = asyncio.run(
+        Configuration.from_template_and_values(template(name), values, client=Mock())
+    )  # no blocks in it
     flow_run = Mock(id="0193", flow_id="1", parameters={})
     flow_run.name = "retrain tiny"
-    told.prepare_for_flow_run(flow_run)
-    return told
+    configured.prepare_for_flow_run(flow_run)
+    return configured
 
 
 def test_each_template_here_is_tested():
@@ -41,32 +43,32 @@ def test_a_work_pool_takes_the_template_and_its_own_defaults(name):
     from jsonschema import Draft202012Validator
     from prefect.server.schemas.actions import WorkPoolCreate
 
-    told = template(name)
-    WorkPoolCreate(name=name, type=name, base_job_template=told)
-    variables = told["variables"]
+    configured = template(name)
+    WorkPoolCreate(name=name, type=name, base_job_template=configured)
+    variables = configured["variables"]
     Draft202012Validator.check_schema(variables)
     defaults = {key: each["default"] for key, each in variables["properties"].items() if "default" in each}
     Draft202012Validator(variables).validate(defaults)
-    asked = set(re.findall(r"{{ (\w+) }}", json.dumps(told["job_configuration"])))
+    asked = set(re.findall(r"{{ (\w+) }}", json.dumps(configured["job_configuration"])))
     assert asked == set(variables["properties"])  # nothing that the form offers is ignored
     assert all(each["description"] for each in variables["properties"].values())
 
 
 def test_a_process_is_started_with_quiet_threads():
-    told = configuration("process", working_dir="/srv/reground")
-    assert told.env["GOMP_SPINCOUNT"] == "10000"
-    assert told.working_dir == Path("/srv/reground")
+    configured = configuration("process", working_dir="/srv/reground")
+    assert configured.env["GOMP_SPINCOUNT"] == "10000"
+    assert configured.working_dir == Path("/srv/reground")
 
 
 def test_a_container_gets_a_gpu_shared_memory_and_volumes_and_no_rights():
     from docker.models.containers import _create_container_args
     from prefect_docker.worker import DockerWorker
 
-    told = configuration("docker", gpus=2, mem_limit="64g")
+    configured = configuration("docker", gpus=2, mem_limit="64g")
     daemon = Mock()
     daemon.version.return_value = {"Version": "27.0.0"}
     worker = DockerWorker("reground-gpu")
-    settings = worker._build_container_settings(daemon, told)
+    settings = worker._build_container_settings(daemon, configured)
     asked = _create_container_args({**settings, "version": "1.43"})
     host = asked["host_config"]
     assert host["DeviceRequests"][0] == {

@@ -20,8 +20,8 @@ from flows.orchestration.service import apply
 from flows.orchestration.service.state import stated
 from tasks.engine.code.source import ROOT
 
-TOLD = yaml.safe_load(apply.DEPLOYMENTS.read_text(encoding="utf-8"))
-DEPLOYMENTS = {each["name"]: each for each in TOLD["deployments"]}
+FILE = yaml.safe_load(apply.DEPLOYMENTS.read_text(encoding="utf-8"))
+DEPLOYMENTS = {each["name"]: each for each in FILE["deployments"]}
 
 
 def flow_of(name: str):
@@ -30,20 +30,20 @@ def flow_of(name: str):
 
 
 def test_it_is_a_prefect_file():
-    assert len(PrefectYamlModel.model_validate(TOLD).deployments) == len(DEPLOYMENTS)
+    assert len(PrefectYamlModel.model_validate(FILE).deployments) == len(DEPLOYMENTS)
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
 def test_a_deployment_names_its_flow_a_pool_that_is_made_and_parameters_that_the_flow_has(name):
-    told, flow = DEPLOYMENTS[name], flow_of(name)
-    assert flow.name == name and (ROOT / told["entrypoint"].partition(":")[0]).is_file()
-    assert told["work_pool"]["name"] in stated()["pools"]
+    entry, flow = DEPLOYMENTS[name], flow_of(name)
+    assert flow.name == name and (ROOT / entry["entrypoint"].partition(":")[0]).is_file()
+    assert entry["work_pool"]["name"] in stated()["pools"]
     schema = parameter_schema(flow).model_dump_for_openapi()
-    given = [told.get("parameters", {}), *(each.get("parameters", {}) for each in told.get("schedules", []))]
+    given = [entry.get("parameters", {}), *(each.get("parameters", {}) for each in entry.get("schedules", []))]
     for parameters in given:
         validate(parameters, schema, raise_on_error=True, ignore_required=True)
         flow.validate_parameters(parameters) if parameters else None
-    for trigger in told.get("triggers", []):
+    for trigger in entry.get("triggers", []):
         DeploymentTriggerAdapter.validate_python(trigger)
         assert trigger["parameters"].keys() <= schema["properties"].keys()
         RunDeployment(source="inferred", parameters=trigger["parameters"])

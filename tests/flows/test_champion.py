@@ -61,10 +61,10 @@ def test_a_new_adapter_is_judged_against_the_champion_as_well_and_again_all_is_c
 
     served.set("train.seed=1")
     used = run(served, "train", "export", "answer tuned", "score tuned", "gate", "report")
-    told = orjson.loads((used["gate"].folder / "gate.json").read_bytes())
-    assert {each["against"] for each in told["verdicts"]} == {"base", "champion"}
-    assert {"champion", "tuned"} <= set(told["comparisons"]["champion"][0])
-    assert told["decision"] != "promote"  # a few rows decide nothing
+    gate_file = orjson.loads((used["gate"].folder / "gate.json").read_bytes())
+    assert {each["against"] for each in gate_file["verdicts"]} == {"base", "champion"}
+    assert {"champion", "tuned"} <= set(gate_file["comparisons"]["champion"][0])
+    assert gate_file["decision"] != "promote"  # a few rows decide nothing
     store = served.config.open_store()
     Promotions(store).promote(used["export"], why="to try it")  # by hand
     steps = planned(served)

@@ -76,18 +76,18 @@ def test_validate_for_machines_gives_each_row_a_verdict_as_the_step_reaches_it(r
     rows.write_text(rows.read_text() + "\n".join(bad) + "\n")
     code, out, _ = reground("validate", str(rows), "--json", "-s", store, "-s", "validate.max_reject_share=1")
     assert code == 0
-    told = [json.loads(line) for line in out.splitlines()]
-    assert [row["line"] for row in told] == list(range(1, 14)) and {row["file"] for row in told} == {"rows.jsonl"}
-    assert [row["id"] for row in told[:9]] == [str(number) for number in range(9)]
-    (repeat,) = told[9]["findings"]
+    printed = [json.loads(line) for line in out.splitlines()]
+    assert [row["line"] for row in printed] == list(range(1, 14)) and {row["file"] for row in printed} == {"rows.jsonl"}
+    assert [row["id"] for row in printed[:9]] == [str(number) for number in range(9)]
+    (repeat,) = printed[9]["findings"]
     assert (repeat["rule"], repeat["value"]) == ("duplicate", "as rows.jsonl:1") and repeat["remedy"]
     (quarantine,) = (tmp_path / "store/validate").glob("*/quarantine.jsonl")
     entries = {entry["line"]: entry for entry in map(json.loads, quarantine.read_text().splitlines())}
-    assert {row["line"] for row in told if row["verdict"] == "rejected"} == entries.keys() >= {12, 13}
+    assert {row["line"] for row in printed if row["verdict"] == "rejected"} == entries.keys() >= {12, 13}
     for line, entry in entries.items():
-        assert entry["rule"] in [each["rule"] for each in told[line - 1]["findings"]]
-    assert {row["verdict"] for row in told} == {"accepted", "rejected"}
-    assert told[0].keys() == {"file", "line", "id", "verdict", "findings"}
+        assert entry["rule"] in [each["rule"] for each in printed[line - 1]["findings"]]
+    assert {row["verdict"] for row in printed} == {"accepted", "rejected"}
+    assert printed[0].keys() == {"file", "line", "id", "verdict", "findings"}
     assert repeat.keys() == {"rule", "level", "value", "remedy"}
 
 
@@ -124,9 +124,9 @@ def test_artifacts_and_show_tell_how_an_artifact_came_to_be(reground, rows, stor
     _, out, _ = reground("artifacts", "-s", store)
     assert "validate" in out
     key = out.split()[out.split().index("validate") + 1]
-    code, told, _ = reground("show", key[:6], "-s", store)
+    code, printed, _ = reground("show", key[:6], "-s", store)
     assert code == 0
-    assert "rows.jsonl" in told
+    assert "rows.jsonl" in printed
     record = json.loads(reground("show", key, "--json", "-s", store)[1])
     assert record["key"].startswith(key)
 

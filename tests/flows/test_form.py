@@ -71,9 +71,9 @@ def test_every_field_is_described_and_every_section_is_closed(flow):
         if "properties" not in definition:
             continue
         assert definition["additionalProperties"] is False, name
-        for field, told in definition["properties"].items():
-            section = definitions.get(told.get("$ref", "").rpartition("/")[2], {})
-            assert told.get("description") or section.get("description"), f"{name}.{field}"
+        for field, property_ in definition["properties"].items():
+            section = definitions.get(property_.get("$ref", "").rpartition("/")[2], {})
+            assert property_.get("description") or section.get("description"), f"{name}.{field}"
 
 
 def test_choices_are_selects(schema):

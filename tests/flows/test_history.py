@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("loaded_training")
 BECAUSE = "the count is the same"
 
 
-def told(show, *what) -> str:
+def printed(show, *what) -> str:
     console = Console(file=io.StringIO(), width=200)
     show(console, *what)
     return console.file.getvalue()
@@ -162,7 +162,7 @@ def test_why_follows_a_reason_back_to_the_edit_behind_it(project):
     assert (change.kind, change.name, change.rows_added, change.rows_removed) == ("input", "rows", 0, 1)
     assert asked.before != asked.artifact
     assert "rows" not in build.inputs  # the training rows are as they were
-    shown = told(display.why, cause)
+    shown = printed(display.why, cause)
     for text in (
         made["score base"].about,
         "input answers changed ← answer/",
@@ -203,7 +203,7 @@ def test_lineage_reaches_the_files_and_the_base(project, made):
 
 
 def test_lineage_is_drawn_as_a_tree_that_shows_each_artifact_once(made):
-    shown = told(display.lineage, lineage(made.used["report"]))
+    shown = printed(display.lineage, lineage(made.used["report"]))
     assert shown.splitlines()[0].startswith(made.used["report"].about)
     assert shown.count("train.jsonl") == 1
     assert shown.count(f"{made.used['build'].about} build, made") >= 3
@@ -224,7 +224,7 @@ def test_lineage_says_what_is_no_longer_in_the_store(project, made):
     (store / made.used["validate"].about / "manifest.json").unlink()
     found = lineage(project.config.open_store().match(made.used["build"].key))
     assert [node.name for node in found.nodes if not node.in_store] == [made.used["validate"].about]
-    assert "no longer in the store" in told(display.lineage, found)
+    assert "no longer in the store" in printed(display.lineage, found)
 
 
 def test_lineage_tells_a_chain_of_warm_starts_with_its_length():
@@ -243,7 +243,7 @@ def test_lineage_tells_a_chain_of_warm_starts_with_its_length():
         edges=tuple(Edge(source=source, target=target, inputs=(name,)) for source, target, name in edges),
     )
     assert found.chain == ("train/a", "train/b", "train/c")
-    assert "3 trainings, each from the one before: train/a → train/b → train/c" in told(display.lineage, found)
+    assert "3 trainings, each from the one before: train/a → train/b → train/c" in printed(display.lineage, found)
 
 
 # The terminal

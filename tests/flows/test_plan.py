@@ -263,8 +263,8 @@ def expected(stale: Stale, made) -> dict[str, tuple[str, Reason | None]]:
 @pytest.mark.parametrize(("change", "stale"), CHANGES.values(), ids=CHANGES)
 def test_a_plan_tells_every_step_and_why(project, made, change, stale):
     change(project)
-    told = {step.label: (step.status, step.why) for step in project.plan().steps}
-    assert told == expected(stale, made)
+    statuses = {step.label: (step.status, step.why) for step in project.plan().steps}
+    assert statuses == expected(stale, made)
 
 
 @pytest.mark.parametrize(
@@ -282,18 +282,18 @@ def test_a_plan_tells_every_step_and_why(project, made, change, stale):
 )
 def test_a_plan_tells_a_library_by_its_version_without_the_local_part(project, made, install, version, stale):
     install("torch", version)
-    told = {step.label: (step.status, step.why) for step in project.plan().steps}
-    assert told == expected(stale, made)
+    statuses = {step.label: (step.status, step.why) for step in project.plan().steps}
+    assert statuses == expected(stale, made)
 
 
 def test_a_plan_says_what_it_will_cost_by_what_it_cost_before(project, made):
     project.set("report.examples=5", "train.lora.r=8")
-    told = {step.label: step for step in project.plan().steps}
+    statuses = {step.label: step for step in project.plan().steps}
     took = {label: artifact.record.seconds for label, artifact in made.used.items()}
-    assert told["train"].seconds == took["train"]
-    assert told["report"].seconds == took["report"]
-    assert told["build"].seconds == 0  # fresh
-    assert all(step.gpu_seconds == 0 for step in told.values())  # on a CPU
+    assert statuses["train"].seconds == took["train"]
+    assert statuses["report"].seconds == took["report"]
+    assert statuses["build"].seconds == 0  # fresh
+    assert all(step.gpu_seconds == 0 for step in statuses.values())  # on a CPU
 
 
 @pytest.mark.parametrize(
@@ -345,12 +345,12 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize(("change", "told", "tags"), NAMES.values(), ids=NAMES)
-def test_a_run_is_named_by_what_changed(project, made, change, told, tags):
+@pytest.mark.parametrize(("change", "named", "tags"), NAMES.values(), ids=NAMES)
+def test_a_run_is_named_by_what_changed(project, made, change, named, tags):
     change(project)
     found = run_name(project.config, project.plan())
-    assert found.name == f"retrain tiny · {told}"
-    assert found.tags == ["tiny", "base", f"r={8 if 'lora.r' in told else 16}", *tags]
+    assert found.name == f"retrain tiny · {named}"
+    assert found.tags == ["tiny", "base", f"r={8 if 'lora.r' in named else 16}", *tags]
 
 
 @pytest.mark.parametrize(

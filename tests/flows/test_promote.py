@@ -105,8 +105,8 @@ def test_a_person_approves_in_a_form_and_the_log_says_who_and_why_then_rolls_bac
 
     whole = f"export/{first.adapter.key}"
     answer(served, asked, approve=True, reason="read forty answers", name="Anna", adapter=whole)
-    told = in_state(served, asked, "Completed")
-    assert told.message == f"{first.adapter.about} is promoted: read forty answers"
+    ended = in_state(served, asked, "Completed")
+    assert ended.message == f"{first.adapter.about} is promoted: read forty answers"
     entry = Promotions(store).entries()[-1]
     assert (entry.action, entry.why, entry.who) == ("promote", "read forty answers", "Anna")
     assert entry.by["flow_run"] == str(asked)

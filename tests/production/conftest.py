@@ -40,11 +40,11 @@ class Alerts(list[dict[str, str]]):
 
 @pytest.fixture(scope="module")
 def alerts() -> Iterator[Alerts]:
-    told = Alerts()
+    received = Alerts()
 
     class Receiver(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(200)
             self.end_headers()
 
@@ -52,9 +52,9 @@ def alerts() -> Iterator[Alerts]:
             return
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
-        told.url = f"http://127.0.0.1:{server.server_port}/alerts"
+        received.url = f"http://127.0.0.1:{server.server_port}/alerts"
         Thread(target=server.serve_forever, daemon=True).start()
-        yield told
+        yield received
         server.shutdown()
 
 

@@ -93,8 +93,8 @@ class Service:
 
     def processes(self) -> dict[str, int]:
         """The number of each process that the service started."""
-        told = json.loads((self.state / "service.json").read_text())
-        return {name: int(tag.split("-")[1]) for name, tag in told["processes"].items()}
+        stated = json.loads((self.state / "service.json").read_text())
+        return {name: int(tag.split("-")[1]) for name, tag in stated["processes"].items()}
 
     def post(self, path: str, body: Any) -> Any:
         answer = self.api.post(path, json=body)
@@ -145,8 +145,8 @@ class Service:
         """The number of the training child of a run once it has a whole checkpoint."""
 
         def child() -> int | None:
-            told = self.run(run)
-            assert told["state_type"] not in DONE, f"{told['state']['message']}\n{self.logs()}"
+            stated = self.run(run)
+            assert stated["state_type"] not in DONE, f"{stated['state']['message']}\n{self.logs()}"
             whole = list(self.folder.glob("store/.work/train/*/checkpoints/checkpoint-*/seal.json"))
             found = children(self.folder)
             return found[0] if whole and found else None

@@ -62,8 +62,8 @@ def test_refresh_after_an_appended_row_starts_one_run_of_what_changed(trained):
     row = json.loads(rows[0]) | {"document": "appended"}
     row["context"] = [f"Sheet T-999. {passage}" for passage in row["context"]]
     (trained.folder / "train.jsonl").write_text("".join(rows) + json.dumps(row) + "\n")
-    told = trained.reground("refresh", str(trained.config), "--json")
-    assert json.loads(told.stdout)["changed"] == ["train"], told.stdout + told.stderr
+    done = trained.reground("refresh", str(trained.config), "--json")
+    assert json.loads(done.stdout)["changed"] == ["train"], done.stdout + done.stderr
     again = trained.reground("refresh", str(trained.config))
     assert again.returncode == 0 and "no event" in again.stdout
     trained.until(lambda: len(trained.runs()) > before + 1)

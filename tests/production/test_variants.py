@@ -48,10 +48,10 @@ def test_without_the_password_or_the_token_nothing_is_taken(guarded):
 
 
 def test_refresh_and_doctor_speak_to_a_guarded_server(guarded):
-    told = guarded.reground("refresh", str(guarded.config))
-    assert told.returncode == 0 and "emitted" in told.stdout, told.stdout + told.stderr
+    done = guarded.reground("refresh", str(guarded.config))
+    assert done.returncode == 0 and "emitted" in done.stdout, done.stdout + done.stderr
     secret = json.loads((guarded.state / "service.json").read_text())["asked"]["auth"]
-    assert secret.split(":")[1] not in guarded.logs() + told.stdout + told.stderr
+    assert secret.split(":")[1] not in guarded.logs() + done.stdout + done.stderr
 
 
 def test_up_again_changes_nothing_and_other_settings_are_refused(guarded):

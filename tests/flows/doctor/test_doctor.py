@@ -46,11 +46,11 @@ def doctor():
 
 
 def test_the_sample_can_run_here_and_each_topic_is_looked_at(doctor, tmp_path):
-    code, told, _ = doctor("--json", "-s", f"store={tmp_path}")
-    assert code == 0, [each for each in told if each["mark"] == "bad"]
-    assert {each["topic"] for each in told} == set(examine.CHECKS)
-    assert all(each["remedy"] for each in told if each["mark"] == "bad")
-    marks = {each["what"]: each["mark"] for each in told}
+    code, reported, _ = doctor("--json", "-s", f"store={tmp_path}")
+    assert code == 0, [each for each in reported if each["mark"] == "bad"]
+    assert {each["topic"] for each in reported} == set(examine.CHECKS)
+    assert all(each["remedy"] for each in reported if each["mark"] == "bad")
+    marks = {each["what"]: each["mark"] for each in reported}
     assert marks["4 bits"] == marks["base model"] == marks["data.train"] == marks["store"] == "ok"
     assert marks["server"] == "note"  # none configured, and none needed
 
@@ -150,10 +150,10 @@ def mistral(folder):
     header, at = {}, 0
     for name, (rows, columns) in shapes.items():
         header[name] = {"dtype": "BF16", "shape": [rows, columns], "data_offsets": [at, at := at + 2 * rows * columns]}
-    told = json.dumps(header).encode()
+    reported = json.dumps(header).encode()
     with (folder / "model.safetensors").open("wb") as file:
-        file.write(len(told).to_bytes(8, "little") + told)
-        file.truncate(8 + len(told) + at)
+        file.write(len(reported).to_bytes(8, "little") + reported)
+        file.truncate(8 + len(reported) + at)
     about = {"hidden_size": hidden, "num_hidden_layers": layers, "vocab_size": words, "intermediate_size": inner}
     about |= {"num_attention_heads": 32, "num_key_value_heads": keys * 32 // hidden}
     (folder / "config.json").write_text(json.dumps(about))
@@ -202,8 +202,8 @@ def test_doctor_fit_shows_what_auto_would_take(tmp_path):
     done = subprocess.run([*words, "-s", "build.max_tokens=1024"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "train.fit: auto takes 4 × 2, checkpointing on" in done.stdout
-    told = json.loads(subprocess.run([*words, "--json"], capture_output=True, text=True).stdout)
-    assert [row["chosen"] for row in told["rows"]].count(True) == 1
+    reported = json.loads(subprocess.run([*words, "--json"], capture_output=True, text=True).stdout)
+    assert [row["chosen"] for row in reported["rows"]].count(True) == 1
 
 
 def test_a_card_whose_size_cannot_be_read_is_refused():
@@ -218,7 +218,7 @@ def test_a_card_whose_size_cannot_be_read_is_refused():
 
 
 def test_pickled_cut_off_and_tokenizerless_models_are_told(tmp_path):
-    def told() -> str:
+    def reported() -> str:
         finding = next(
             each for each in training.base_and_template(of(f"base.model={tmp_path}")) if each.what == "base model"
         )
@@ -227,14 +227,14 @@ def test_pickled_cut_off_and_tokenizerless_models_are_told(tmp_path):
 
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "pytorch_model.bin").write_bytes(b"x")
-    assert "no *.safetensors, but pytorch_model.bin, which could run code" in told()
+    assert "no *.safetensors, but pytorch_model.bin, which could run code" in reported()
     (tmp_path / "model.safetensors").write_bytes(b"\x40")
-    assert "not a safetensors file, or is cut off" in told()
+    assert "not a safetensors file, or is cut off" in reported()
     header = b'{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
     (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(3))
-    assert "is cut off" in told()
+    assert "is cut off" in reported()
     (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
-    assert "no tokenizer.json" in told()
+    assert "no tokenizer.json" in reported()
 
 
 # Data
@@ -345,10 +345,10 @@ def test_pools_workers_deployments_and_limits_of_a_real_server_are_told(prefect_
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
 
-    def told() -> dict[str, Finding]:
+    def reported() -> dict[str, Finding]:
         return {each.what: each for each in health.prefect(CONFIG)}
 
-    before = told()
+    before = reported()
     assert before["server"].mark == "ok"
     assert before["pool reground-gpu"].value == "does not exist" and "reground up" in before["pool reground-gpu"].remedy
     assert "retrain/retrain" in before["deployments"].value
@@ -359,10 +359,10 @@ def test_pools_workers_deployments_and_limits_of_a_real_server_are_told(prefect_
             client.create_work_pool(asked)
             if kind != "process":
                 client.delete_work_pool("reground-gpu")
-        assert told()["pool reground-gpu"].value == "process, limit 1, 0 workers online"
+        assert reported()["pool reground-gpu"].value == "process, limit 1, 0 workers online"
         client.request("POST", "/work_pools/reground-gpu/workers/heartbeat", json={"name": "host"})
         try:
-            after = told()["pool reground-gpu"]
+            after = reported()["pool reground-gpu"]
             assert (after.mark, after.value) == ("ok", "process, limit 1, 1 worker online")
         finally:
             client.delete_work_pool("reground-gpu")

@@ -99,17 +99,17 @@ def test_a_pickle_that_others_left_in_the_store_is_not_run(prefect_server, tmp_p
     store = Store(tmp_path / "store")
     run(store, rows)
     (record,) = PREFECT_LOCAL_STORAGE_PATH.value().glob(f"copy-{store.match('copy').key}*")
-    told = json.loads(record.read_text())
-    told["metadata"]["serializer"] = {"type": "pickle", "picklelib": "cloudpickle"}
-    told["result"] = base64.encodebytes(pickle.dumps(Bomb())).decode()
+    fields = json.loads(record.read_text())
+    fields["metadata"]["serializer"] = {"type": "pickle", "picklelib": "cloudpickle"}
+    fields["result"] = base64.encodebytes(pickle.dumps(Bomb())).decode()
     for folder in (store.root / ".prefect", store.root, store.match("copy").folder):
         folder.mkdir(exist_ok=True)
-        (folder / record.name).write_text(json.dumps(told))
+        (folder / record.name).write_text(json.dumps(fields))
     record.unlink()
     assert run(store, rows) == "Cached"
     assert not (tmp_path / "ran").exists()
     assert record.exists() and not record.is_relative_to(store.root)
-    record.write_text(json.dumps(told))  # in Prefect's own home it would have run: only this user may write there
+    record.write_text(json.dumps(fields))  # in Prefect's own home it would have run: only this user may write there
     run(store, rows)
     assert (tmp_path / "ran").exists()
 

@@ -41,11 +41,11 @@ def gate(
     *,
     decision: str = "promote",
     again: int = 0,
-    told: dict[str, Any] | None = None,
+    verdict: dict[str, Any] | None = None,
 ) -> Artifact:
-    """What the gate said of `tuned` against `champion`; `told` if it was a real one."""
+    """What the gate said of `tuned` against `champion`; `verdict` if it was a real one."""
     against = f"{tuned.about} {champion.about if champion else ''} {decision} {again}"
-    told = told or {
+    verdict = verdict or {
         "decision": decision,
         "why": f"{decision}: token F1 (answerable) +0.20 [+0.10, +0.30]",
         "verdicts": [{**VERDICT, "outcome": {"promote": "holds", "refuse": "fails"}.get(decision, "open")}],
@@ -58,7 +58,7 @@ def gate(
         "champion_scores": origin(_scores(store, champion)) if champion else None,
         "shipped_scores": None,
     }
-    files = {"gate.json": orjson.dumps(told)}
+    files = {"gate.json": orjson.dumps(verdict)}
     return publish(store, number(f"gate {against}"), files, "gate", inputs=inputs, label="gate")
 
 

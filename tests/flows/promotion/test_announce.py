@@ -32,7 +32,7 @@ def test_the_event_is_what_the_log_says(store, decision, mode, event):
 
 def test_only_this_runs_new_entries_are_announced_and_once(prefect_server, store, monkeypatch):
     sent = []
-    monkeypatch.setattr("prefect.events.emit_event", lambda event, **told: sent.append((event, told)))
+    monkeypatch.setattr("prefect.events.emit_event", lambda event, **event_fields: sent.append((event, event_fields)))
     before = adapter(store, "before")
     Promotions(store).promote(before, why="by hand, in another process")
     new = adapter(store, "new")
@@ -46,12 +46,12 @@ def test_only_this_runs_new_entries_are_announced_and_once(prefect_server, store
 
     in_flow(job)
     assert [event for event, _ in sent] == ["adapter.promoted", "adapter.rolled-back"]
-    told = sent[0][1]
+    event_fields = sent[0][1]
     about = {"prefect.resource.id": f"reground.adapter.{new.key[:16]}", "prefect.resource.name": new.about}
-    assert told["resource"] == about
-    assert told["payload"]["why"] == "better"
-    assert told["payload"]["store"] == store.url
-    assert "@" in told["payload"]["who"]
+    assert event_fields["resource"] == about
+    assert event_fields["payload"]["why"] == "better"
+    assert event_fields["payload"]["store"] == store.url
+    assert "@" in event_fields["payload"]["who"]
 
 
 def test_an_announcement_that_fails_fails_nothing(prefect_server, store, monkeypatch):

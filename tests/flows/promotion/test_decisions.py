@@ -129,7 +129,7 @@ def test_a_champion_that_cannot_answer_leaves_no_dead_end(store, tmp_path):
     apply_decision(store, AUTO, first)
     rules = (Rule(metric="token_f1", against="base", must="better"),)
     config = GateConfig(rules=rules, resamples=500, champion_missing=f"the champion {first.adapter.about} is gone")
-    second = outcome(store, "second", told=Evaluation(tmp_path / "asked", 120).judged(poor, right, config))
+    second = outcome(store, "second", verdict=Evaluation(tmp_path / "asked", 120).judged(poor, right, config))
     assert twice(store, AUTO, second).outcome == "undecided"
     entry = Promotions(store).entries()[-1]
     assert (entry.action, entry.decision) == ("challenge", "undecided")
@@ -165,10 +165,10 @@ def test_a_retraining_ends_with_the_line_that_its_adapter_came_to_and_again_when
     place = [str(config), "-s", f"store={tmp_path / 'store'}"]
     first = terminal("retrain", *place, home=tmp_path)
     (adapter,) = Store(tmp_path / "store").all("export")
-    told = f"{adapter.about} is not promoted: the gate cannot decide"
-    assert told in first
+    sentence = f"{adapter.about} is not promoted: the gate cannot decide"
+    assert sentence in first
     again = terminal("retrain", *place, home=tmp_path)
-    assert told in again
+    assert sentence in again
     assert "Completed" not in again
     (entry,) = Promotions(Store(tmp_path / "store")).entries()
     assert (entry.action, entry.decision, entry.by["flow_run"] is not None) == ("challenge", "undecided", True)

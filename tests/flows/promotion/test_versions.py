@@ -114,20 +114,20 @@ def test_versions_tells_what_became_of_each_adapter(reground, store):
     assert shown.code == 0
     assert "rolled back" in shown.out and "it invents pump names" in shown.out and "+0.20" in shown.out
     lines = json.loads(reground("versions", "--json").raw)
-    told = {line["adapter"]: line for line in lines}
-    states = {about: line["state"] for about, line in told.items()}
+    listed = {line["adapter"]: line for line in lines}
+    states = {about: line["state"] for about, line in listed.items()}
     assert states == {
         first.about: "champion",
         second.about: "rolled back",
         third.about: "refused",
         never.about: "made",
     }
-    assert told[first.about]["why"] == "it invents pump names", "that is why it is champion again"
-    assert told[second.about]["by_hand"]
-    assert told[second.about]["decision"] == "promote"
+    assert listed[first.about]["why"] == "it invents pump names", "that is why it is champion again"
+    assert listed[second.about]["by_hand"]
+    assert listed[second.about]["decision"] == "promote"
     figure = {"metric": "token_f1", "label": "Token F1 (answerable)", "value": 0.2, "against": "base"}
-    assert told[second.about]["figures"] == [figure]
-    assert told[first.about]["size"] == first.size
+    assert listed[second.about]["figures"] == [figure]
+    assert listed[first.about]["size"] == first.size
 
 
 def test_an_alias_of_the_log_is_refused_with_the_command_that_gives_it(reground, store):
@@ -176,11 +176,11 @@ def test_compare_tells_which_metrics_differ_on_the_same_rows(reground, store):
     ):
         scored(store, of, rows, good, number=number)
     Promotions(store).promote(first, why="by hand")
-    told = json.loads(reground("compare", "champion", second.about, "--json").raw)
-    assert told["names"] == ["champion", second.about]
-    assert (told["rows"], told["documents"]) == (300, 150)
-    (entry,) = [entry for entry in told["metrics"] if entry["verdict"] == "better"]
-    assert entry["name"] == "token_f1" == told["metrics"][0]["name"]
+    listed = json.loads(reground("compare", "champion", second.about, "--json").raw)
+    assert listed["names"] == ["champion", second.about]
+    assert (listed["rows"], listed["documents"]) == (300, 150)
+    (entry,) = [entry for entry in listed["metrics"] if entry["verdict"] == "better"]
+    assert entry["name"] == "token_f1" == listed["metrics"][0]["name"]
     assert entry["difference"]["value"] == pytest.approx(0.1, abs=0.02)
     shown = reground("compare", "base", "champion")
     assert shown.code == 0

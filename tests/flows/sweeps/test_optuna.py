@@ -18,8 +18,8 @@ RANK = "train.lora.r=8,16,32"
 
 
 def search(*settings: str, trials: int | None = 12, **others) -> Search:
-    told = {"config": load(TINY), "engine": "optuna", "trials": trials}
-    return Search(**(told | others), over=values(settings))
+    asked = {"config": load(TINY), "engine": "optuna", "trials": trials}
+    return Search(**(asked | others), over=values(settings))
 
 
 def tried(asked: Search, loss) -> list[Row]:

@@ -112,9 +112,9 @@ def rows(*losses: float | None, measured_on: str = "rows") -> list[Row]:
 def test_the_best_has_the_least_held_out_loss_and_a_choice_among_many_is_told_to_be_in_part_luck():
     outcome = Outcome([*rows(0.52, 0.48, 0.5), Row(4, {"train.lora.r": 32}, error="out of | memory")])
     assert outcome.best.number == 2
-    told = markdown(outcome)
-    assert "| **best** | 16 | 0.480 |" in told and r"failed: out of \| memory" in told
-    assert "winner's curse" in told and "Nothing was promoted" in told
+    shown = markdown(outcome)
+    assert "| **best** | 16 | 0.480 |" in shown and r"failed: out of \| memory" in shown
+    assert "winner's curse" in shown and "Nothing was promoted" in shown
     drawn = ElementTree.fromstring(b64decode(image(outcome).partition("base64,")[2].removesuffix(")")))
     dots = {float(dot.get("cx")): (float(dot.get("cy")), float(dot.get("r"))) for dot in drawn.iter(f"{SVG}circle")}
     heights = [dots[across][0] for across in sorted(dots)]
@@ -141,9 +141,9 @@ class Sweeping(Project):
 
     def sweep(self, *flags: str, over: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
         words = [word for setting in (*self.words, *over) for word in ("--set", setting)]
-        told = {**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(self.scratch / "prefect")}
+        shown = {**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(self.scratch / "prefect")}
         command = [sys.executable, "-m", "flows.cli", "sweep", *words, *flags]
-        return subprocess.run(command, cwd=ROOT, env=told, capture_output=True, text=True)
+        return subprocess.run(command, cwd=ROOT, env=shown, capture_output=True, text=True)
 
     def outcome(self, *over: str, flags: tuple[str, ...] = ()) -> dict:
         done = self.sweep("--json", *flags, over=over)
