@@ -16,6 +16,7 @@ from tasks.text.tokens import (
     content_among,
     entities,
     fold,
+    sentences,
     stem,
     stems,
     stop_stems,
@@ -23,6 +24,9 @@ from tasks.text.tokens import (
     words,
     words_by_sentence,
 )
+from tasks.text.values import Value, read_values
+
+_CLAUSE = re.compile(r"[,;:–—]|\b(?:but|although|though|while|whereas|because|which|and|aber|und|mais|et|pero|y)\b")
 
 
 class Words:
@@ -68,13 +72,13 @@ class ContextView:
         return (self.content_coverage(answer) or 0) < 0.5 and is_foreign(answer, self.code)
 
     @cached_property
-    def _text(self) -> str:
+    def text(self) -> str:
         return "\n".join(self.passages)
 
     @cached_property
     def _folded(self) -> str:
         """All passages in the case of `words`, to look for single words in."""
-        text = self._text
+        text = self.text
         return text.lower() if text.isascii() and self.code == ENGLISH else fold(text, self.code)
 
     def _has(self, word: str) -> bool:
@@ -164,7 +168,38 @@ class ContextView:
 
     @cached_property
     def numbers(self) -> frozenset[str]:
-        return supported_numbers(self._text, self._said)
+        return supported_numbers(self.text, self._said)
+
+    @cached_property
+    def values(self) -> tuple[Value, ...]:
+        """The values that the context states."""
+        return read_values(self.text, self.code)
+
+    @cached_property
+    def clauses(self) -> list[list[tuple[str, frozenset[str]]]]:
+        """Of each sentence its clauses and, last, the whole of it, each with its content stems."""
+        found = []
+        for passage in self.passages:
+            for said in sentences(passage, self.code):
+                parts = [*filter(str.strip, _CLAUSE.split(said)), said]
+                found.append([(part, frozenset(content(words(part, self.code), self.code))) for part in parts])
+        return found
+
+    @cached_property
+    def sentence_stems(self) -> list[frozenset[str]]:
+        return [frozenset(said) for passage in self._stems for said in passage]
+
+    @cached_property
+    def rows(self) -> list[list[str]]:
+        """The cells of the rows of the tables in the context, in Markdown or HTML."""
+        text = self.text
+        if "|" not in text and "<tr" not in text:
+            return []
+        lines = [line for line in text.split("\n") if line.count("|") > 1]
+        cells = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
+        for row in re.findall(r"(?is)<tr.*?</tr>", text):
+            cells.append([re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"(?is)<t[dh].*?</t[dh]>", row)])
+        return [each for each in cells if len(each) > 1]
 
     def k_precision(self, answer: str) -> float | None:
         """Share of the answer's words that the context holds, each at most as often as the context does."""
@@ -244,8 +279,8 @@ class ContextView:
 
     def _states(self, number: str) -> bool:
         """Whether the context states a number; one that stands there as it is needs no reading of all the others."""
-        if stands(number, self._text) or (
-            len(number) > 3 and number.isdecimal() and stands(f"{int(number):,}", self._text)
+        if stands(number, self.text) or (
+            len(number) > 3 and number.isdecimal() and stands(f"{int(number):,}", self.text)
         ):
             return True
         if len(number) > 2 and number.isdecimal() and number not in self._folded.replace(",", ""):

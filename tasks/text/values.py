@@ -149,7 +149,7 @@ _UNIT = re.compile(r"[^\S\n]?-?(°\s?[CF]?|%|‰|[µμ]?[^\W\d_]+(?:/[^\W\d_]+)?
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b|s\b")
 _WORD = re.compile(r"[^\W\d_]+")
 _CURRENCY = re.compile(r"(US\$|[$€£¥₹₽₺₩])\s?$|\b(USD|EUR|GBP|CHF|JPY|INR)\s$")
-_SIGN = re.compile(r"(?<![\w)])([-−–])\s?$|\bminus\s$", re.IGNORECASE)
+_SIGN = re.compile(r"(?<![\w)°%])([-−–])$|\bminus\s$", re.IGNORECASE)
 _COMPARED = {"<": "<", ">": ">", "≤": "<=", "≥": ">=", "<=": "<=", ">=": ">="}
 _MARK = re.compile(r"(<=|>=|[<>≤≥])\s*$")
 _MONTH_BEHIND = re.compile(r"(?:st|nd|rd|th|\.)?\s+(?:of\s+|de\s+)?([^\W\d_]+)\.?(?:,?\s+(?:de\s+)?(\d{4}))?")

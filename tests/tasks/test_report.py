@@ -37,7 +37,7 @@ def test_a_real_gain_is_called_better(improved):
     assert called["length_ratio"] == "diagnostic"
     assert "worse" not in called.values()
     assert re.match(
-        r"Against the base: better on \d of 5 primary metrics, worse on none\. Better: ", found["summaries"]["base"]
+        r"Against the base: better on \d of 6 primary metrics, worse on none\. Better: ", found["summaries"]["base"]
     )
     assert set(found["summaries"]) == {"base"}
 

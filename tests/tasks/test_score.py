@@ -102,8 +102,8 @@ def test_the_same_input_gives_the_same_bytes(tmp_path):
 
 
 def test_the_threshold_moves_the_hallucination_rate_and_nothing_else(tmp_path):
-    _, mild = scored(tmp_path / "mild", triplets(12), poor, ScoreConfig(resamples=200, hallucination_threshold=0.1))
-    _, strict = scored(tmp_path / "strict", triplets(12), poor, ScoreConfig(resamples=200, hallucination_threshold=0.9))
+    _, mild = scored(tmp_path / "mild", triplets(12), right, ScoreConfig(resamples=200, hallucination_threshold=0.1))
+    _, strict = scored(tmp_path / "strict", triplets(12), right, ScoreConfig(resamples=200, hallucination_threshold=1))
     assert figures(mild)["hallucination"] < figures(strict)["hallucination"]
     assert figures(mild) | {"hallucination": 0} == figures(strict) | {"hallucination": 0}
 

@@ -6,8 +6,20 @@ from math import fsum
 
 from tasks.evaluation.metrics.row import Row
 from tasks.text import ContextView
+from tasks.text.checks import (
+    contradicts,
+    denied_silently,
+    foreign_word,
+    spelled_there,
+    without_absence,
+    wrong_row,
+    wrong_values,
+)
 from tasks.text.citations import without_citations
+from tasks.text.quantities import numbers
+from tasks.text.values import Value, read_values, same
 
+ALONE = 0.5  # of the threshold: one claim under it counts by itself, however well the others are supported
 ABSENT_NUMBER, ABSENT_ENTITY = 0.25, 0.15  # what an unsupported number or name in a sentence costs
 
 
@@ -15,7 +27,7 @@ def sentence_support(context: ContextView, sentence: str, query: str = "") -> fl
     """How far a context supports one sentence, S: the mean of three coverages, less a penalty for what is absent.
 
     ``(idf coverage + best two-sentence window's idf coverage + bigram coverage) / 3``, minus 0.25 if the sentence
-    states a number and minus 0.15 if it names a name that the context does not. From -0.40 to 1; None if it has no
+    states a number and minus 0.15 if it names a name that the context does not. From 0 to 1; None if it has no
     content word. Citations ("[2]") are passed over. AUROC .921 against human labels of 2,579 sentences.
     """
     sentence = without_citations(sentence, context.code)
@@ -52,7 +64,7 @@ def mean_of_lowest(supports: Iterable[float | None]) -> float | None:
 
 
 def faithfulness(row: Row) -> float | None:
-    """Support of the answer by the context: the mean S of its two least supported sentences, -0.40 to 1, up.
+    """Support of the answer by the context: the mean S of its two least supported sentences, 0 to 1, up.
 
     None for an answer that abstains, which would score low by construction. Source: AUROC .902 against human labels
     of 400 responses (sentence level .921). Blind to a number or name swapped for another one of the same context
@@ -66,21 +78,77 @@ def _support(context: ContextView, sentence: str, *, new_number: bool, new_entit
     bigrams = context.bigram_coverage(sentence)
     if idf is None or window is None or bigrams is None:
         return None
-    return (idf + window + bigrams) / 3 - ABSENT_NUMBER * new_number - ABSENT_ENTITY * new_entity
+    return max(0.0, (idf + window + bigrams) / 3 - ABSENT_NUMBER * new_number - ABSENT_ENTITY * new_entity)
 
 
 def hallucination(row: Row) -> float | None:
-    """1 if the answer's claims have a support under the threshold or state an absent number, else 0; down.
+    """1 if the answer's claims have a support under the threshold, an absent number, or fail a check; else 0; down.
+
+    Checks (`tasks.text.checks`): one claim of several with hardly any support; a negation more or less than in the
+    clause that says the same; one word that the context does not have in a sentence that is otherwise its own; a value
+    with another sign, unit, currency, magnitude or month; a number of another row of a table. Values are compared in
+    the context's notation, and a sum or difference that is called one counts as stated. What the answer says is absent,
+    and the context does not have, is no claim.
 
     Counts over all rows: an answer that abstains and says no more hallucinates nothing; one that refuses and then
     answers is judged by what it then says. At a threshold of .48, 90 % of faithful sentences pass and 26 % of
     hallucinated ones (human labels, 2,579 sentences); .38: 95 / 41; .60: 80 / 13. Blind where `faithfulness` is. None
     for an answer in another language than its context: their words cannot be compared.
     """
-    support = response_support(row)
-    if support is not None and support < row.threshold and row.is_foreign:
+    view = row.context
+    if not row.abstained and not view.stems and row.answer_words:
+        return 1.0  # nothing that it could rest on
+    if row.unsupported_numbers and not all(_is_denied(row, claim) for claim in row.claims):
+        return 1.0
+    supports = [_judged_support(row, claim) for claim in row.claims]
+    known = sorted(support for support in supports if support is not None)
+    low = bool(known) and (sum(known[:2]) / len(known[:2]) < row.threshold or known[0] < row.threshold * ALONE)
+    if low and row.is_foreign:
         return None
-    return float(bool(row.unsupported_numbers) or (support is not None and support < row.threshold))
+    return float(low or any(_fails(row, claim) for claim in row.claims))
+
+
+def _is_denied(row: Row, claim: str) -> bool:
+    """Whether the absent numbers of a claim are the question's, which it denies."""
+    absent = set(row.context.unsupported_numbers(claim))
+    return not absent or (denied_silently(row.context, claim, row.query) and absent <= set(numbers(row.query)))
+
+
+def _judged_support(row: Row, claim: str) -> float | None:
+    """S of a claim; None where words are no measure of it: a denial that rests on the context, a bounded value."""
+    view = row.context
+    said = without_absence(view, claim)
+    if said != claim and not view.unsupported_numbers(said) and not view.unsupported_entities(said, row.query):
+        return None
+    support = sentence_support(view, said, row.query)
+    if support is None or support >= row.threshold:
+        return support
+    if denied_silently(view, said, row.query):
+        return None
+    covered = view.best_window_idf_coverage(said)
+    whole = covered is not None and covered > 0.99 and len(view.read(said).content) > 1
+    if whole or spelled_there(view, said):
+        return row.threshold
+    if any(each.bound and each.unit and stated_alike(each, view.values) for each in read_values(said, view.code)):
+        return row.threshold
+    return support
+
+
+def _fails(row: Row, claim: str) -> bool:
+    view = row.context
+    if view.is_foreign(claim):
+        return False
+    return bool(
+        wrong_values(view, claim, row.query)
+        or foreign_word(view, claim, row.query)
+        or wrong_row(view, claim)
+        or contradicts(view, claim)
+    )
+
+
+def stated_alike(value: Value, others: Iterable[Value]) -> bool:
+    """Whether a value is stated with its comparison."""
+    return any(each.bound[:1] == value.bound[:1] and same(each, value) for each in others)
 
 
 def unsupported_numbers(row: Row) -> float:

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from tasks.text import ContextView, claims, is_refusal, words
 from tasks.text.cached import cached_property
+from tasks.text.checks import computed, shown
 from tasks.text.citations import cited_sentences, numbered, without_citations
 from tasks.text.refusal import without_label
-from tasks.text.values import aligned, terms
+from tasks.text.values import aligned, commensurable, read_values, stated, terms
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +59,21 @@ class Row:
 
     @cached_property
     def claims(self) -> list[str]:
-        """What of the answer can be checked: its sentences without refusals; of a clean refusal, nothing."""
-        return claims(without_citations(self.answer, self.context.code), self.refusal, self.context)
+        """What of the answer can be checked, its values spelled as in the context; of a clean refusal, nothing."""
+        view = self.context
+        said = claims(without_citations(shown(self.answer, view.code), view.code), self.refusal, view)
+        return [self._in_the_contexts_notation(each) for each in said]
+
+    def _in_the_contexts_notation(self, claim: str) -> str:
+        view = self.context
+        values = read_values(claim, view.code)
+        if not values:
+            return claim
+        for value in values:
+            if computed(value, view.values, claim, view.code) and not stated(value, view.values):
+                other = next(each for each in view.values if commensurable(each, value))
+                return claim[: value.start] + view.text[other.start : other.end] + claim[value.end :]
+        return aligned(claim, view.text, view.code, strict=False)
 
     @cached_property
     def leaks(self) -> bool:

@@ -116,4 +116,30 @@ def test_blind_spots_are_as_the_docstring_says():
     swapped = row(5, "Vessel V-301 has a design pressure of 10 bar.")
     negated = row(5, "Vessel V-301 has not a design pressure of 16 bar.")
     assert hallucination(swapped) == 0
-    assert hallucination(negated) == 0
+    assert hallucination(negated) == 1
+
+
+VALVE = ["The valve must not be opened under pressure. It closes in 90 minutes at 40 °C and costs €500."]
+TABLE = ["| Fan | Speed (rpm) |\n|---|---|\n| F-7 | 900 |\n| F-8 | 1200 |"]
+
+
+@pytest.mark.parametrize(
+    ("context", "answer", "expected"),
+    [
+        (VALVE, "The valve must be opened under pressure.", 1),
+        (VALVE, "The valve must not be opened under pressure.", 0),
+        (VALVE, "It closes in an hour and a half.", 0),
+        (VALVE, "It closes in 90 seconds.", 1),
+        (VALVE, "It costs $500.", 1),
+        (VALVE, "It costs €500. I hope this helps!", 0),
+        (VALVE, "<think>Perhaps Rome?</think>**It costs €500**.", 0),
+        (VALVE, "It costs €500 ([price list](https://shop.example/v#4)).", 0),
+        (VALVE, "The hatch must not be opened under pressure.", 1),
+        (VALVE, "It costs €500, but no colour.", 0),
+        (TABLE, "The speed of F-8 is 1200 rpm.", 0),
+        (TABLE, "The speed of F-8 is 900 rpm.", 1),
+        ([""], "Yes.", 1),
+    ],
+)
+def test_what_an_average_over_words_hides_is_checked(context, answer, expected):
+    assert hallucination(Row(query="What is known of it?", context=ContextView(context), answer=answer)) == expected

@@ -1,0 +1,202 @@
+"""Checks of one claim beside its support by words: negation, a single foreign word, a wrong value, a wrong table row.
+
+Each sees what an average over words hides in a sentence that is otherwise the context's own. None reads meaning.
+"""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+from tasks.text.language import ENGLISH, language
+from tasks.text.support import ContextView
+from tasks.text.tokens import content_stems, sentences, stem, words
+from tasks.text.values import Value, commensurable, read_values, same, stated
+
+_HIDDEN = re.compile(r"(?s)<think>.*?(?:</think>|\Z)|```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)")
+_LINK = re.compile(r"\s?\(\[[^\]]*\]\([^)]*\)\)|\s?\[\^?\d+\]\([^)]*\)|!?\[([^\]]*)\]\([^)]*\)|https?://\S+")
+_NOTE = re.compile(
+    r"\s?[\[【(](?:\^?\d{1,3}(?:†[^\]】]*)?|(?:\w+\s)?\d{1,3})(?:\s*,\s*(?:p|pp|page|S|sec|ch|§)\.?\s*\d+)[\])】]"
+    r"|\s?\[\^\d+\]|(?<=[^\W\d_]|[.,])[¹²³⁴⁵⁶⁷⁸⁹⁰]+(?![\w/])"
+)
+_MARKUP = re.compile(r"\*\*|__|`|^\s*#{1,6}\s+|^\s*>\s+", re.MULTILINE)
+_RULED = re.compile(r"(?m)^\s*\|?[\s:|-]{3,}\|?\s*$")
+_LEAD = re.compile(
+    r"(?i)^(?:(?:sure|certainly|of course|absolutely|great question|ok|okay)[!.,]\s*)?here(?:'s|’s| is| are)\b.*:$"
+)
+_NO_MORE = re.compile(r"(?:,| but| and|;)\s+(?:but\s+|and\s+)?(?:no|not the|not any)\s+([\w -]{2,40}?)(?=[.,;]|$)")
+_SUMS = frozenset(
+    ["together", "total", "altogether", "combined", "sum", "both", "difference", "remaining", "zusammen", "insgesamt"]
+)
+_SOFT = re.compile(r"(?:ed|ing|ly|ion|ions|ment|ness|ity)$")  # of words that mostly only reword
+_NOT = frozenset(("not", "no", "never", "cannot", "neither", "nor", "none", "without", "t"))
+NEARLY = 0.75  # share of a claim's content in one clause, from which its negation must agree
+MOST = 0.6  # share of a denial's own words that the context holds
+LITERAL = 0.6  # share of the pairs of words beside a foreign one that the context holds
+
+
+@lru_cache(maxsize=16)
+def shown(answer: str, code: str = ENGLISH) -> str:
+    """An answer without what claims nothing: thoughts, code, links, notes, markup, courtesies, questions back."""
+    text = answer
+    if "<think>" in text or "```" in text or "~~~" in text:
+        text = _HIDDEN.sub(" ", text)
+    if "](" in text or "http" in text:
+        text = _LINK.sub(lambda match: match[1] or "", text)
+    if "[" in text or "【" in text or "(" in text or not text.isascii():
+        text = _NOTE.sub("", text)
+    if "*" in text or "_" in text or "`" in text or "#" in text or ">" in text:
+        text = _MARKUP.sub("", text)
+    if "|" in text:
+        text = _RULED.sub("", text).replace("|", " ")
+    label = language(code).refusal.label
+    if ":" in text:
+        text = label.sub("", text)
+    for said in sentences(text, code):
+        if _says_nothing(said, code):
+            text = text.replace(said, "", 1)
+    return text
+
+
+def _says_nothing(said: str, code: str) -> bool:
+    plain = said.casefold().strip(" !.,…-*")
+    if said.endswith("?") or _LEAD.match(said.strip("-* ")):
+        return True
+    phrases = tuple(map(str.casefold, language(code).courtesies))
+    return bool(phrases) and plain.startswith(phrases) and len(plain.split()) <= 14 and not re.search(r"\d", plain)
+
+
+def is_negated(text: str, code: str) -> bool:
+    """Whether a negation stands in a text, but for one in front as an answer: "No, …"."""
+    said = words(text, code)
+    if said[:1] and said[0] in language(code).no:
+        said = said[1:]
+    return not set(said).isdisjoint(_negations(code))
+
+
+@lru_cache(maxsize=32)
+def _negations(code: str) -> frozenset[str]:
+    own = (
+        frozenset(["not", "no", "never", "cannot", "neither", "nor", "none", "without", "t"])
+        if code == ENGLISH
+        else frozenset()
+    )
+    return own | language(code).refusal.negations
+
+
+def contradicts(view: ContextView, claim: str) -> bool:
+    """Whether the clause of the context that says nearly the same says it with a negation more or less."""
+    return _agrees(view, claim) is False
+
+
+def _agrees(view: ContextView, claim: str) -> bool | None:
+    """Whether claim and the clause nearest to it are negated alike; None if no clause is near."""
+    wanted = set(content_stems(claim, view.code)) - {stem(each, view.code) for each in _negations(view.code)}
+    if len(wanted) < 2:
+        return None
+    negated, best, agrees = is_negated(claim, view.code), NEARLY, None
+    for parts in view.clauses:
+        shares = [len(wanted & held) / len(wanted) for _, held in parts]
+        share = max(shares[:-1]) if max(shares[:-1], default=0.0) >= NEARLY else shares[-1]
+        if share >= best:
+            alike = is_negated(parts[shares.index(share)][0], view.code) == negated
+            agrees = alike or (agrees is True and share == best)
+            best = share
+    return agrees
+
+
+def foreign_word(view: ContextView, claim: str, query: str) -> str | None:
+    """The one word that the context does not have in a claim that is otherwise a sentence of it; None if none is."""
+    if view.code != ENGLISH:
+        return None
+    said = words(claim, view.code)
+    content = {each: found[0] for each in said if (found := content_stems(each, view.code))}
+    asked = set(content_stems(query, view.code))
+    new = [each for each, its in content.items() if its not in view.stems and its not in asked and not each.isdigit()]
+    if len(new) != 1 or len(content) < 3 or _SOFT.search(new[0]) or new[0] in _SUMS:
+        return None
+    rest = {its for each, its in content.items() if each != new[0]} - {content[new[0]]}
+    if not any(rest <= held for held in view.sentence_stems):
+        return None
+    stems = [stem(each, view.code) for each in said]
+    own = content[new[0]]
+    pairs = [pair for pair in zip(stems, stems[1:], strict=False) if own not in pair]
+    held = sum(pair in view.bigrams for pair in pairs)
+    return new[0] if pairs and held >= LITERAL * len(pairs) else None
+
+
+def wrong_values(view: ContextView, claim: str, query: str) -> list[str]:
+    """Values of a claim that the context holds with another sign, unit, currency, magnitude, month or comparison."""
+    said = [each for each in read_values(claim, view.code) if _is_checked(each)]
+    if not said:
+        return []
+    held = view.values
+    found = []
+    denied = is_negated(claim, view.code)
+    for value in said:
+        if stated(value, held) or (denied and stated(value, read_values(query, view.code))):
+            continue
+        if not computed(value, held, claim, view.code):
+            found.append(claim[value.start : value.end])
+    return found
+
+
+def _is_checked(value: Value) -> bool:
+    return value.kind == "date" or (
+        value.kind == "number" and bool(value.unit or value.low < 0 or value.high >= 1e6 or value.bound)
+    )
+
+
+def computed(value: Value, held: Iterable[Value], claim: str, code: str) -> bool:
+    """Whether a claim speaks of a sum or difference, and the value is that of two values of the context, or of all."""
+    if value.kind != "number" or _SUMS.isdisjoint(words(claim, code)):
+        return False
+    alike = list({(each.low, each.unit): each for each in held if commensurable(each, value)}.values())[:12]
+    total = value._replace(low=sum(each.low for each in alike), high=sum(each.low for each in alike))
+    if len(alike) > 1 and len({each.unit for each in alike}) == 1 and same(total._replace(unit=alike[0].unit), value):
+        return True
+    pairs = [(a, b) for at, a in enumerate(alike) for b in alike[:at] if a.unit == b.unit]
+    results = [a._replace(low=x, high=x, bound="") for a, b in pairs for x in (a.low + b.low, abs(a.low - b.low))]
+    return any(same(each, value) for each in results)
+
+
+def wrong_row(view: ContextView, claim: str) -> bool:
+    """Whether a claim names one row of a table of the context, and a number of another row only."""
+    if not view.rows:
+        return False
+    folded = claim.casefold()
+    named = [cells for cells in view.rows if cells[0] and len(cells[0]) > 1 and cells[0].casefold() in folded]
+    if len(named) != 1:
+        return False
+    numbers = {each for each in re.findall(r"(?<![\w.-])\d+(?:[.,]\d+)*(?![\w-])", claim)}
+    own = set(named[0])
+    others = {cell for cells in view.rows if cells is not named[0] for cell in cells[1:]}
+    return any(number in others and number not in own for number in numbers)
+
+
+def denied_silently(view: ContextView, claim: str, query: str) -> bool:
+    """Whether a denial rests on the context: it denies the same, or holds most words that are not the question's."""
+    if not is_negated(claim, view.code):
+        return False
+    if _agrees(view, claim):
+        return True
+    own = set(content_stems(claim, view.code)) - set(content_stems(query, view.code))
+    own -= {stem(each, view.code) for each in _negations(view.code)}
+    return bool(own) and len(own & view.stems) >= MOST * len(own)
+
+
+def without_absence(view: ContextView, claim: str) -> str:
+    """A claim without its "but no price", where the context is indeed silent about it."""
+
+    def silent(match: re.Match[str]) -> str:
+        named = content_stems(match[1], view.code)
+        return "" if named and view.stems.isdisjoint(named) else match[0]
+
+    return _NO_MORE.sub(silent, claim) if " no" in claim else claim
+
+
+def spelled_there(view: ContextView, claim: str) -> bool:
+    """Of a script without spaces, whether nearly all characters of a claim stand in the context."""
+    if language(view.code).segmentation != "characters":
+        return False
+    letters = [each for each in claim if each.isalnum()]
+    return bool(letters) and sum(each in view.text for each in letters) >= 0.85 * len(letters)
