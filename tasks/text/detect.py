@@ -17,7 +17,7 @@ OTHERS = (  # that are told from the covered ones; not Malay, say, which is clos
     "af am az be bg bn bs ca da et eu fa fi ga gu hr hu hy is ka kk km kn ky lo lt lv mk ml mn mr my ne no pa ps si sk "
     "sl sq sr sw ta te tg tl ur uz yo zu"
 )
-_ENGLISH = (" the ", " of ", " and ", " is ", "The ")
+_ENGLISH = (" the ", " of ", " and ", " is ", " has ", " are ", " with ", " for ", "The ", "For ")
 
 
 def detect(*texts: str) -> str:
