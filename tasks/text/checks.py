@@ -94,7 +94,7 @@ def _agrees(view: ContextView, claim: str) -> bool | None:
     if len(wanted) < 2:
         return None
     negated, best, agrees = is_negated(claim, view.code), NEARLY, None
-    for parts in view.clauses:
+    for parts in view.clauses(wanted, NEARLY):
         shares = [len(wanted & held) / len(wanted) for _, held in parts]
         share = max(shares[:-1]) if max(shares[:-1], default=0.0) >= NEARLY else shares[-1]
         if share >= best:
@@ -126,7 +126,7 @@ def foreign_word(view: ContextView, claim: str, query: str) -> str | None:
 
 def wrong_values(view: ContextView, claim: str, query: str) -> list[str]:
     """Values of a claim that the context holds with another sign, unit, currency, magnitude, month or comparison."""
-    said = [each for each in read_values(claim, view.code) if _is_checked(each)]
+    said = [each for each in read_values(claim, view.code) if _is_checked(each) and not view.says(claim, each)]
     if not said:
         return []
     held = view.values
@@ -135,7 +135,7 @@ def wrong_values(view: ContextView, claim: str, query: str) -> list[str]:
     for value in said:
         if stated(value, held) or (denied and stated(value, read_values(query, view.code))):
             continue
-        if not computed(value, held, claim, view.code):
+        if not (speaks_of_a_sum(claim, view.code) and computed(value, held)):
             found.append(claim[value.start : value.end])
     return found
 
@@ -146,9 +146,14 @@ def _is_checked(value: Value) -> bool:
     )
 
 
-def computed(value: Value, held: Iterable[Value], claim: str, code: str) -> bool:
-    """Whether a claim speaks of a sum or difference, and the value is that of two values of the context, or of all."""
-    if value.kind != "number" or _SUMS.isdisjoint(words(claim, code)):
+def speaks_of_a_sum(claim: str, code: str) -> bool:
+    """Whether a claim says that it adds or subtracts."""
+    return not _SUMS.isdisjoint(words(claim, code))
+
+
+def computed(value: Value, held: Iterable[Value]) -> bool:
+    """Whether a value is the sum of all values of its kind, or the sum or difference of two."""
+    if value.kind != "number":
         return False
     alike = list({(each.low, each.unit): each for each in held if commensurable(each, value)}.values())[:12]
     total = value._replace(low=sum(each.low for each in alike), high=sum(each.low for each in alike))

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, pairwise
 from math import log
@@ -27,6 +27,10 @@ from tasks.text.tokens import (
 from tasks.text.values import Value, read_values
 
 _CLAUSE = re.compile(r"[,;:–—]|\b(?:but|although|though|while|whereas|because|which|and|aber|und|mais|et|pero|y)\b")
+
+_BEFORE = frozenset("-−–.,:/$€£¥")  # what changes a number that it stands before
+_AFTER = frozenset((" m", " b", " t"))  # perhaps a million
+_UNIT_MARK = re.compile(r"\s?[%‰]")
 
 
 class Words:
@@ -175,15 +179,27 @@ class ContextView:
         """The values that the context states."""
         return read_values(self.text, self.code)
 
-    @cached_property
-    def clauses(self) -> list[list[tuple[str, frozenset[str]]]]:
-        """Of each sentence its clauses and, last, the whole of it, each with its content stems."""
-        found = []
-        for passage in self.passages:
-            for said in sentences(passage, self.code):
+    def clauses(self, wanted: set[str], least: float) -> Iterator[list[tuple[str, frozenset[str]]]]:
+        """Of each sentence that holds this share of some stems: its clauses and, last, the whole, with their stems."""
+        for passage, stemmed in zip(self.passages, self._stems, strict=True):
+            near = [at for at, said in enumerate(stemmed) if len(wanted.intersection(said)) >= least * len(wanted)]
+            texts = sentences(passage, self.code) if near else []
+            for said in [texts[at] for at in near] if len(texts) == len(stemmed) else texts:
                 parts = [*filter(str.strip, _CLAUSE.split(said)), said]
-                found.append([(part, frozenset(content(words(part, self.code), self.code))) for part in parts])
-        return found
+                yield [(part, frozenset(content(words(part, self.code), self.code))) for part in parts]
+
+    def says(self, claim: str, value: Value) -> bool:
+        """Whether a value surely stands in the passages as a claim spells it; False means "look closer"."""
+        spelled = claim[value.start : value.end]
+        at = -1 if value.bound else self.text.find(spelled)
+        while at >= 0:
+            before, after = self.text[max(0, at - 2) : at], self.text[at + len(spelled) : at + len(spelled) + 2]
+            if not (before[-1:].isalnum() or before[-1:] in _BEFORE or after[:1].isalnum() or after in _AFTER):
+                joined = after[:1] in (".", ",", ":") and after[1:].isdigit()
+                if not joined and (value.unit or not _UNIT_MARK.match(self.text, at + len(spelled))):
+                    return True
+            at = self.text.find(spelled, at + 1)
+        return False
 
     @cached_property
     def sentence_stems(self) -> list[frozenset[str]]:

@@ -91,10 +91,13 @@ def _states(answer: str, values: Sequence[Value], query: str, reference: str, co
             return False
         if not wanted_negated and all(negated_before(answer, each.start, code) for each in places):
             return False
-    known = [*values, *read_values(query, code), *read_values(reference, code)]
+    more = [each for each in said if not any(same(each, own) for own in values)]
+    if not more:
+        return True
+    known = [*read_values(query, code), *read_values(reference, code)]
     others = [
         each
-        for each in said
+        for each in more
         if not any(same(each, own) for own in known)
         and any(commensurable(each, value) for value in values)
         and not negated_before(answer, each.start, code)

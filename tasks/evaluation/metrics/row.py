@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from tasks.text import ContextView, claims, is_refusal, words
 from tasks.text.cached import cached_property
-from tasks.text.checks import computed, shown
+from tasks.text.checks import computed, shown, speaks_of_a_sum
 from tasks.text.citations import cited_sentences, numbered, without_citations
 from tasks.text.refusal import without_label
 from tasks.text.values import aligned, commensurable, read_values, stated, terms
@@ -66,13 +66,14 @@ class Row:
 
     def _in_the_contexts_notation(self, claim: str) -> str:
         view = self.context
-        values = read_values(claim, view.code)
+        values = [each for each in read_values(claim, view.code) if not view.says(claim, each)]
         if not values:
             return claim
-        for value in values:
-            if computed(value, view.values, claim, view.code) and not stated(value, view.values):
-                other = next(each for each in view.values if commensurable(each, value))
-                return claim[: value.start] + view.text[other.start : other.end] + claim[value.end :]
+        if speaks_of_a_sum(claim, view.code):
+            for value in values:
+                if not stated(value, view.values) and computed(value, view.values):
+                    other = next(each for each in view.values if commensurable(each, value))
+                    return claim[: value.start] + view.text[other.start : other.end] + claim[value.end :]
         return aligned(claim, view.text, view.code, strict=False)
 
     @cached_property
