@@ -119,12 +119,14 @@ def examine_shard(raw: list[bytes], config: RowConfig) -> tuple[dict[str, bytes]
     sketch: list[tuple[int, ...]] = []
     rejected: list[bytes] = []
     forms: Counter[str] = Counter()
+    languages: Counter[str] = Counter()
     unused: Counter[str] = Counter()
     found: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(raw):
         examined = examine(line, config)
         row, findings, reason = examined.row, examined.findings, examined.reason
         forms[examined.form] += row is not None
+        languages[row.language if row else ""] += row is not None
         unused.update(examined.unused)
         for finding in [reason] if reason else findings:
             _note(found, finding, number, row.query if row else "")
@@ -143,7 +145,7 @@ def examine_shard(raw: list[bytes], config: RowConfig) -> tuple[dict[str, bytes]
     }
     if rejected:
         files["rejected"] = b"".join(rejected)
-    return files, {"read": len(raw), "forms": +forms, "unused": unused, "found": found}
+    return files, {"read": len(raw), "forms": +forms, "languages": +languages, "unused": unused, "found": found}
 
 
 SKETCH: "np.typing.DTypeLike" = [

@@ -8,6 +8,7 @@ from tasks.data.examine import EXAMPLES
 from tasks.data.names import names
 from tasks.data.pages import VALIDATION, render
 from tasks.data.rules import RULES, Finding, Rules, description, limits
+from tasks.text import language
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +27,7 @@ class Tally:
         self.rows = Counter(read=0, clean=0, rejected=0, duplicates=0, warned=0)
         self.refusals = 0
         self.forms: Counter[str] = Counter()
+        self.languages: Counter[str] = Counter()
         self.unused: Counter[str] = Counter()
         self.by_rule: dict[str, Counter[str]] = {}
         self.examples: dict[str, list[dict[str, Any]]] = {}
@@ -36,6 +38,7 @@ class Tally:
         """Add a shard's facts; `places` gives the file and line of the rows that its examples number."""
         self.rows["read"] += facts["read"]
         self.forms.update(facts["forms"])
+        self.languages.update(facts["languages"])
         for field, count in facts["unused"].items():
             if field in self.unused or len(self.unused) < MOST_NAMES:
                 self.unused[field] += count
@@ -81,6 +84,10 @@ class Tally:
             "reject_share": round(self.reject_share, 4),
             "refusals": {"rows": self.refusals, "share": share},
             "forms": dict(self.forms),
+            "languages": {
+                code: {"name": language(code).name, "rows": count, "validated": language(code).validated}
+                for code, count in self.languages.most_common()
+            },
             "rules": {
                 rule: {
                     "rejected": self.by_rule[rule]["reject"],

@@ -339,7 +339,7 @@ def test_percentiles_are_those_of_the_sorted_values() -> None:
 def test_a_report_shows_three_examples_of_a_rule_and_counts_all() -> None:
     tally = Tally()
     found = [{"number": n, "level": "reject", "value": 0.4, "query": "q", "remedy": "mend it"} for n in range(3)]
-    facts = {"read": 3, "forms": {"triplet": 3}, "unused": {"Source": 3, "score": 3}}
+    facts = {"read": 3, "forms": {"triplet": 3}, "languages": {"en": 2, "hu": 1}, "unused": {"Source": 3, "score": 3}}
     rejects = {"k_precision": {"reject": 3, "warn": 0, "examples": found[:2]}}
     tally.shard(facts | {"found": rejects}, [("a.jsonl", 1), ("a.jsonl", 2)])
     rejects = {"k_precision": {"reject": 2, "warn": 0, "examples": found[:2]}}
@@ -353,5 +353,6 @@ def test_a_report_shows_three_examples_of_a_rule_and_counts_all() -> None:
         summary
     )
     assert "5  k_precision, such as a.jsonl:1: 0.4 (limit 0.65)\n          mend it" in rejections(summary)
+    assert "English 4, hu 2 (not validated" in markdown(summary)
     assert "set `data.fields: {document: Source}`" in markdown(summary)
     assert "duplicate" not in rejections(summary)
