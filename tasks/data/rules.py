@@ -170,7 +170,11 @@ class Subject:
     @cached_property
     def is_foreign(self) -> bool:
         """Whether the answer is in another language than the context."""
-        return self.view.is_foreign(self.row.answer)
+        return (self.coverage or 0.0) < 0.5 and self.view.is_foreign(self.row.answer)
+
+    @cached_property
+    def coverage(self) -> float | None:
+        return self.view.content_coverage(self.row.answer)
 
 
 class Found(NamedTuple):
@@ -322,9 +326,9 @@ def _k_precision(subject: Subject, limits: Floor) -> Found | None:
 
 
 def _content_coverage(subject: Subject, limits: Floor) -> Found | None:
-    if subject.view.content_coverage(subject.row.answer) is None:  # "Yes." cannot be looked for in a context
+    if subject.coverage is None:  # "Yes." cannot be looked for in a context
         return Found("no content word to look for", warns=True)
-    return _grounding(subject, limits, ContextView.content_coverage)
+    return _grounding(subject, limits, lambda view, answer: subject.coverage)
 
 
 def _bigram_coverage(subject: Subject, limits: Floor) -> Found | None:
@@ -334,7 +338,7 @@ def _bigram_coverage(subject: Subject, limits: Floor) -> Found | None:
 def _grounding(subject: Subject, limits: Floor, measure: Callable[[ContextView, str], float | None]) -> Found | None:
     answer, view, code = subject.row.answer, subject.view, subject.code
     said = answer.split() if code == ENGLISH else view.read(answer).words
-    if len(said) < limits.from_words or view.content_coverage(answer) is None:
+    if len(said) < limits.from_words or subject.coverage is None:
         return None
     share = measure(view, answer)
     if share is None or share >= max(limits.reject_below, limits.warn_below) or subject.is_foreign:
@@ -346,7 +350,7 @@ def _grounding(subject: Subject, limits: Floor, measure: Callable[[ContextView, 
     known = language(code)
     # Another order or other forms of the context's words are worth a look, and no reason by themselves to lose a row.
     # Without a stemmer and stop words, other forms count as missing.
-    held = (view.content_coverage(answer) or 0) >= known.floor
+    held = (subject.coverage or 0) >= known.floor
     return Found(round(share, 3), share >= limits.reject_below or held or not known.validated, remedy)
 
 
