@@ -15,7 +15,7 @@ from tasks.text.values import Value, commensurable, read_values, same, stated
 _HIDDEN = re.compile(r"(?s)<think>.*?(?:</think>|\Z)|```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)")
 _LINK = re.compile(r"\s?\(\[[^\]]*\]\([^)]*\)\)|\s?\[\^?\d+\]\([^)]*\)|!?\[([^\]]*)\]\([^)]*\)|https?://\S+")
 _NOTE = re.compile(
-    r"\s?[\[【(](?:\^?\d{1,3}(?:†[^\]】]*)?|(?:\w+\s)?\d{1,3})(?:\s*,\s*(?:p|pp|page|S|sec|ch|§)\.?\s*\d+)[\])】]"
+    r"\s?【[^】]*†[^】]*】|\s?[\[【(](?:\^?\d{1,3}(?:†[^\]】]*)?|(?:\w+\s)?\d{1,3})(?:\s*,\s*(?:p|pp|page|S|sec|ch|§)\.?\s*\d+)[\])】]"
     r"|\s?\[\^\d+\]|(?<=[^\W\d_]|[.,])[¹²³⁴⁵⁶⁷⁸⁹⁰]+(?![\w/])"
 )
 _MARKUP = re.compile(r"\*\*|__|`|^\s*#{1,6}\s+|^\s*>\s+", re.MULTILINE)
@@ -200,8 +200,14 @@ def without_absence(view: ContextView, claim: str) -> str:
 
 
 def spelled_there(view: ContextView, claim: str) -> bool:
-    """Of a script without spaces, whether nearly all characters of a claim stand in the context."""
-    if language(view.code).segmentation != "characters":
+    """Whether a sentence of the context has a claim's longer words, or of a script without spaces its characters.
+
+    Not of English, whose function words are known.
+    """
+    if view.code == ENGLISH:
         return False
+    if language(view.code).segmentation != "characters":
+        long = {each for each in content_stems(claim, view.code) if len(each) > 3}  # its stop words may be few
+        return len(long) > 1 and any(long <= held for held in view.sentence_stems)
     letters = [each for each in claim if each.isalnum()]
     return bool(letters) and sum(each in view.text for each in letters) >= 0.85 * len(letters)

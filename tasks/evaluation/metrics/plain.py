@@ -19,7 +19,7 @@ Context = str | Sequence[str]
 
 
 def faithfulness(query: str, context: Context, answer: str) -> float | None:
-    """Support of an answer by its context, from -0.40 (none) to 1: the mean S of its two least supported claims.
+    """Support of an answer by its context, from 0 (none) to 1: the mean S of its two least supported claims.
 
     Claims are its sentences without refusals and caveats. An answer that claims nothing, as a clean refusal does, is
     measured by its sentences as they stand, and scores low: ask `is_abstention` first to leave those out. None only
@@ -33,7 +33,7 @@ def faithfulness(query: str, context: Context, answer: str) -> float | None:
 
 
 def sentence_faithfulness(query: str, context: Context, sentence: str) -> float | None:
-    """Support S of one sentence of an answer, from -0.40 to 1. None only for one without a word.
+    """Support S of one sentence of an answer, from 0 to 1. None only for one without a word.
 
     Where it has no content word ("It is."), the share of its words that the context holds.
     """
