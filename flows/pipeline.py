@@ -85,7 +85,7 @@ def pipeline(config: Retrain, run: Run[OutputT]) -> Outcome[OutputT]:
 
     # The adapter in service answers the same questions, from its own base and by its own template.
     served = incumbent(run.store, exported, base, prompt)
-    champion_scores = None
+    by_champion = champion_scores = None
     if served and served.inputs:
         by_champion = run(answer, config.answer, label="answer champion", rows=questions, **served.inputs)
         champion_scores = run(score, config.score, label="score champion", rows=questions, answers=by_champion)
@@ -119,6 +119,8 @@ def pipeline(config: Retrain, run: Run[OutputT]) -> Outcome[OutputT]:
         tuned_answers=tuned_answers,
         base_scores=base_scores,
         tuned_scores=tuned_scores,
+        champion_answers=by_champion,
+        champion_scores=champion_scores,
         gate=decided,
         training=trained,
         adapter=exported,

@@ -1,33 +1,33 @@
 """report: what the gate decided and all that speaks for it; as a page, as Markdown, as JSON, and in the model card."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 from pydantic import Field
 
-from tasks.data.triplets import Triplet
 from tasks.engine import Config, step
 from tasks.engine.errors import UserError
-from tasks.evaluation.answers import Answer, answered, first_refusal
+from tasks.evaluation.answers import answered, first_refusal
 from tasks.evaluation.gating.compare import require_same_rows
 from tasks.evaluation.gating.decision import Decision
 from tasks.evaluation.metrics.scores import Scores
-from tasks.reporting.examples import choose, describe, failures, quality
 from tasks.reporting.feedback import Failure, doubtful, learnt_from
-from tasks.reporting.figures import summary
+from tasks.reporting.outcomes import OUTCOMES, counted, outcomes, reading_order
 from tasks.reporting.page import evaluation_section, html, markdown
-from tasks.reporting.rendering import templates
-from tasks.reporting.sections import abstention, areas, histogram, read_training, refusals
+from tasks.reporting.rendering import render, templates
+from tasks.reporting.sections import abstention, read_training
 from tasks.reporting.slices import by_slice
-from tasks.text import LANGUAGE_FILES, TEXT_LIBRARIES, words
+from tasks.text import LANGUAGE_FILES, TEXT_LIBRARIES
 
 
 class ReportConfig(Config):
     """How the comparison of base and tuned is shown."""
 
-    examples: int = Field(10, ge=0, description="How many of the worst and of the best answers to show.")
+    examples: int = Field(10, ge=0, description="How many of the answers that are not good to show with their context.")
+    answers: int = Field(
+        2_000, ge=0, description="How many answers the page's table holds, those that are not good first."
+    )
     reference_support: float = Field(
         0.48, ge=0, le=1, description="Support under which an evaluation row's own reference answer is in doubt."
     )
@@ -47,6 +47,8 @@ def report(
     tuned_answers: Path,
     base_scores: Path,
     tuned_scores: Path,
+    champion_answers: Path | None = None,
+    champion_scores: Path | None = None,
     gate: Path,
     slices: Path | None = None,
     base_slices: Path | None = None,
@@ -60,38 +62,40 @@ def report(
     """Show two systems' answers and scores on the same rows, and the gate's decision.
 
     All inputs are the steps' output folders; `source` has the validated training rows, `base_slices` and `tuned_slices`
-    the scores on the rows of `slices`. Writes report.json (everything, for machines), report.html (self-contained),
-    report.md, and model-card.md: the card of the exported `adapter` with a section on this evaluation. Raises UserError
-    if rows, answers and scores do not belong together.
+    the scores on the rows of `slices`. The champion's answers and scores come together, or neither. Writes report.json
+    (everything, for machines), report.html (self-contained), report.md, and model-card.md: the card of the exported
+    `adapter` with a section on this evaluation. Raises UserError if rows, answers and scores do not belong together.
     """
     inputs = {name: folder for name, folder in locals().items() if isinstance(folder, Path) and name != "out"}
-    base, tuned = Scores.read(base_scores / "scores.arrow"), Scores.read(tuned_scores / "scores.arrow")
-    require_same_rows(base, tuned, (base_scores, tuned_scores))
+    systems = {name: inputs[f"{name}_scores"] for name in ("base", "champion", "tuned") if f"{name}_scores" in inputs}
+    scores = {name: Scores.read(folder / "scores.arrow") for name, folder in systems.items()}
+    for name in scores:
+        require_same_rows(scores["base"], scores[name], (base_scores, systems[name]))
+    base, tuned = scores["base"], scores["tuned"]
     gated = Decision.read(gate / "gate.json").model_dump(mode="json")
     compared = gated["comparisons"]["base"]
-    found_areas = areas(compared, base, tuned)
+    unanswerable = base.columns["should_abstain"]
     content = {
+        "about": _about(adapter, source, gate),
         "headline": gated["why"],
         "decision": gated["decision"],
+        "outcomes": counted(scores),
         "verdicts": gated["verdicts"],
         "comparisons": gated["comparisons"],
-        "summaries": {
-            against: summary(metrics, against) for against, metrics in gated["comparisons"].items() if metrics
-        },
         "rows": len(base.ids),
         "documents": len(set(base.documents)),
         "refusal": first_refusal(rows),
-        "unanswerable": int(base.columns["should_abstain"].sum()),
-        "abstention": abstention(compared, share=float(base.columns["should_abstain"].mean())),
-        "refusals": refusals({"base": base, "tuned": tuned}),
+        "unanswerable": int(unanswerable.sum()),
+        "abstention": abstention(compared, share=float(unanswerable.mean())),
         "training": read_training(training),
         "slices": _slices(config, base, tuned, slices, base_slices, tuned_slices),
         "judge": orjson.loads((judge / "judge.json").read_bytes()) if judge else None,
         "doubtful": doubtful(rows, threshold=config.reference_support, most=config.examples),
         "settings": config.model_dump() | {"gate": gated["settings"]},
         "made_from": {name.replace("_", " "): _artifact_name(folder) for name, folder in inputs.items()},
-        **_read_answers(config, found_areas, _joined(rows, base_answers, tuned_answers), base, tuned, source),
+        **_read_answers(config, rows, {name: inputs[f"{name}_answers"] for name in systems}, scores, source),
     }
+    content["sentence"] = render("report/sentence.md.jinja", report=content).strip()
     (out / "report.json").write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
     (out / "report.md").write_text(markdown(content), encoding="utf-8")
     (out / "report.html").write_text(html(content), encoding="utf-8")
@@ -118,42 +122,64 @@ def _slices(
 
 
 def _read_answers(
-    config: ReportConfig,
-    areas: list[dict[str, Any]],
-    joined: Iterator[tuple[Triplet, Answer, Answer]],
-    base: Scores,
-    tuned: Scores,
-    source: Path | None,
+    config: ReportConfig, rows: Path, answers: dict[str, Path], scores: dict[str, Scores], source: Path | None
 ) -> dict[str, Any]:
-    """One pass over the texts: the lengths of all answers, the rows shown in full, and the failures' training rows."""
-    worst, best = choose(base, tuned, config.examples)
-    failed = failures(tuned, config.examples) if source else []
-    gain = quality(tuned) - quality(base)
-    wanted = {*worst, *best, *failed, *(area["row"] for area in areas)}
-    lengths: dict[str, list[int]] = {"base": [], "tuned": [], "reference": []}
-    examples: dict[int | None, dict[str, Any]] = {}
-    texts: dict[int, Failure] = {}
-    for number, (row, by_base, by_tuned) in enumerate(joined):
-        for name, text in (("base", by_base.text), ("tuned", by_tuned.text), ("reference", row.answer)):
-            lengths[name].append(len(words(text, row.language)))
-        if number in wanted:
-            examples[number] = describe(row, number, (by_base.text, base), (by_tuned.text, tuned)) | {
-                "gain": round(float(gain[number]), 6)
-            }
-            texts[number] = Failure(row, by_tuned.text)
+    """One pass over the texts: the answers to show in the order to read them, and the failures' training rows.
+
+    `answers` lists {id, document, query, reference, language, unanswerable, lost}, and for each system {answer,
+    outcome, support}; the first `mistakes.shown` of them have their context besides. `lost`: `mistakes.against`, the
+    champion or else the base, had it right, or rightly refused.
+    """
+    against = "champion" if "champion" in scores else "base"
+    order, lost, bad = reading_order(scores[against], scores["tuned"])
+    in_full = min(config.examples, bad)
+    place = {number: at for at, number in enumerate(order[: max(config.answers, in_full)])}
+    became = {name: outcomes(each) for name, each in scores.items()}
+    shown: list[dict[str, Any]] = [{} for _ in place]
+    failed: dict[int, Failure] = {}
+    given = [answered(rows, folder / "answers.arrow") for folder in answers.values()]
+    for number, each in enumerate(zip(*given, strict=True)):
+        at = place.get(number)
+        if at is None:
+            continue
+        row = each[0][0]
+        shown[at] = {
+            **{"id": row.id, "document": row.document, "query": row.query, "reference": row.answer},
+            **{"language": row.language, "unanswerable": row.refusal, "lost": at < lost},
+            **({"context": list(row.context)} if at < in_full else {}),
+            **{
+                name: {
+                    "answer": said.text,
+                    "outcome": OUTCOMES[became[name][number]],
+                    "support": _known(scores[name].columns["faithfulness"][number]),
+                }
+                for name, (_, said) in zip(scores, each, strict=True)
+            },
+        }
+        if at < in_full:
+            failed[at] = Failure(row, shown[at]["tuned"]["answer"])
     return {
-        "lengths": histogram(lengths),
-        "worst": [examples[number] for number in worst],
-        "best": [examples[number] for number in best],
-        "areas": [{**area, "example": examples.get(area["row"])} for area in areas],
-        "learnt_from": learnt_from([texts[number] for number in failed], source) if source else None,
+        "answers": shown,
+        "mistakes": {"against": against, "lost": lost, "bad": bad, "shown": in_full},
+        "learnt_from": learnt_from([failed[at] for at in sorted(failed)], source) if source else None,
     }
 
 
-def _joined(rows: Path, base: Path, tuned: Path) -> Iterator[tuple[Triplet, Answer, Answer]]:
-    by_base, by_tuned = (answered(rows, each / "answers.arrow") for each in (base, tuned))
-    for (row, first), (_, second) in zip(by_base, by_tuned, strict=True):
-        yield row, first, second
+def _known(value: float) -> float | None:
+    return None if value != value else round(float(value), 6)
+
+
+def _about(adapter: Path, source: Path | None, gate: Path) -> dict[str, str | None]:
+    """Which adapter, base and data this is about, and the day of the decision, by the artifacts' records."""
+    exported, decided, validated = (_record(folder) if folder else {} for folder in (adapter, gate, source))
+    config = exported.get("config", {})
+    data = (validated.get("inputs") or {}).get("rows") or {}
+    return {
+        "adapter": _artifact_name(adapter),
+        "base": " ".join(filter(None, (config.get("base_model"), config.get("base_revision")))) or None,
+        "data": data.get("about") or None,
+        "day": decided.get("made_at", "")[:10] or None,
+    }
 
 
 def _card(adapter: Path) -> str:
@@ -166,8 +192,13 @@ def _card(adapter: Path) -> str:
 
 def _artifact_name(folder: Path) -> str | None:
     """The artifact in a folder, as the store names it (`score/3f2a…`); None if the folder is not in a store."""
+    record = _record(folder)
+    return f"{record['step']}/{record['key'][:16]}" if record else None
+
+
+def _record(folder: Path) -> dict[str, Any]:
     for file in (folder / "record.json", folder.parent / "record.json"):  # the folder may be a part of an artifact
         if file.is_file():
-            record = orjson.loads(file.read_bytes())
-            return f"{record['step']}/{record['key'][:16]}"
-    return None
+            found: dict[str, Any] = orjson.loads(file.read_bytes())
+            return found
+    return {}

@@ -1,6 +1,5 @@
 """Which adapter is in service: put it into service, take it out, list and compare."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -72,7 +71,7 @@ def versions(
     `champion` is in service, `previous` comes back on a rollback, a `challenger` waits for a decision. Figures are
     changes against the champion at the time. `reground artifacts` lists everything else.
     """
-    from flows.promotion import log, view
+    from flows.promotion import view
     from flows.promotion.versions import versions as known
 
     store = open_store(config, overrides)
@@ -80,8 +79,7 @@ def versions(
     if html:
         from tasks.reporting import history
 
-        entries = log.read(store.objects).entries
-        html.write_text(history.html([asdict(each) for each in entries]), encoding="utf-8")
+        html.write_text(history.html(view.history_entries(store)), encoding="utf-8")
     if json:
         write_json([each.model_dump() for each in lines])
     else:

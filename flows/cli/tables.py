@@ -127,12 +127,12 @@ def step_done(console: Console, step: Planned) -> None:
 
 
 def comparison(console: Console, report: dict[str, Any], folder: Path) -> None:
-    """Base against tuned, the headline, and where the rest of the report is."""
+    """Base against tuned, what it means, and where the rest of the report is."""
     from tasks.reporting.terminal import table
 
     console.print()
     console.print(table(report))
-    console.print(f"\n[bold]{escape(report['headline'])}[/]", highlight=False)
+    console.print(f"\n[bold]{escape(report['sentence'])}[/]\n{escape(report['headline'])}", highlight=False)
     console.print(f"[dim]report: {folder / 'report.html'}[/]", highlight=False, soft_wrap=True)
 
 

@@ -1,7 +1,6 @@
 """What the flow of a retraining does: name its run, make what is stale, show it, decide about the adapter."""
 
 from contextvars import ContextVar
-from dataclasses import asdict
 from io import StringIO
 from typing import Any
 
@@ -20,9 +19,8 @@ from flows.orchestration.mappers import Runner
 from flows.orchestration.task_runner import OnStep, TaskRunner, no_display, retry_transient
 from flows.pipeline import Outcome, pipeline, planned
 from flows.promote import announced, apply_and_ask
-from flows.promotion.promotions import Promotions
 from flows.promotion.versions import versions
-from flows.promotion.view import sentence, versions_markdown
+from flows.promotion.view import history_entries, sentence, versions_markdown
 from flows.settings import refuse_outside
 from flows.wording import mermaid, run_name
 from tasks.engine.errors import UserError, WiringError
@@ -57,8 +55,7 @@ def _run(config: Retrain, because: str, planner: Planner | None) -> State[Retrai
     ui_artifacts.markdown(_origins(outcome.report), key="lineage", description="What the report was made from")
     with announced(store):
         decision = apply_and_ask(store, config.promotion, outcome, cache=config.cache)
-    entries = [asdict(entry) for entry in Promotions(store).entries()]
-    served = f"{versions_markdown(versions(store))}\n{history.markdown(entries)}"
+    served = f"{versions_markdown(versions(store))}\n{history.markdown(history_entries(store))}"
     ui_artifacts.markdown(served, key="versions", description="Adapters by what became of them")
     became = sentence(decision)
     result: Retrained = {"report": str(outcome.report.folder), "promotion": became}

@@ -1,17 +1,20 @@
 """Promotion in words, for the terminal and Prefect: what became of an adapter, the versions, a comparison."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from flows import wording
 from flows.promotion.candidates import gate_decision, gate_of
 from flows.promotion.compare import SideBySide
 from flows.promotion.decisions import AdapterOutcome
-from flows.promotion.log import read_state
+from flows.promotion.log import Version, read, read_state
 from flows.promotion.registry import Mirrored
 from flows.promotion.versions import Figure, Line
+from tasks.engine.lineage import Cause, why
 from tasks.engine.storage.artifact import Artifact
 from tasks.engine.storage.store import Store
+from tasks.evaluation.gating.decision import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,6 +73,34 @@ def approval_form(store: Store, adapter: Artifact) -> str:
     return "\n".join(lines + [f"- {each.label} against {each.against}: {each.reason}" for each in verdicts])
 
 
+def history_entries(store: Store) -> list[dict[str, Any]]:
+    """The promotion log's entries for the history page, with what their gates measured and what was changed."""
+    return [
+        asdict(entry) | {"comparisons": _comparisons(store, entry.gate), "changed": _changed(store, entry.version)}
+        for entry in read(store.objects).entries
+    ]
+
+
+def _comparisons(store: Store, gate: str | None) -> list[dict[str, Any]]:
+    """The gate's comparison with the base; empty if there was no gate or the store no longer has it."""
+    artifact = store.open(*gate.split("/")) if gate else None
+    return plain(gate_decision(artifact).comparisons.get("base") or ()) if artifact else []
+
+
+def _changed(store: Store, version: Version) -> list[str]:
+    """What of data, recipe or code changed, from the training on back to the user's files."""
+    artifact = store.open(version.step, version.key)
+    return list(dict.fromkeys(_leaves(why(artifact)))) if artifact else []
+
+
+def _leaves(cause: Cause) -> list[str]:
+    found = []
+    for change in cause.why.changes:
+        behind = cause.inputs.get(change.name) if change.kind == "input" else None
+        found += _leaves(behind) if behind else [wording.change(change)]
+    return found
+
+
 def versions_table(console: "Console", lines: Sequence[Line]) -> None:
     """One adapter a row, the newest decision first, each with its reason below."""
     from rich.markup import escape
@@ -104,29 +135,10 @@ def versions_markdown(lines: Sequence[Line]) -> str:
 
 def comparison_table(console: "Console", compared: SideBySide) -> None:
     """The metrics that differ come first; a difference is the second figure less the first."""
-    from rich.markup import escape
-    from rich.table import Table
+    from tasks.reporting.figures import count
+    from tasks.reporting.terminal import comparison
 
-    from tasks.reporting.figures import count, interval, share, signed
-    from tasks.reporting.terminal import STYLES
-
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("metric", no_wrap=True)
-    for name in (*compared.names, "difference [95 %]"):
-        table.add_column(escape(name), justify="right")
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("n", justify="right")
-    for metric in compared.metrics:
-        change = metric.difference
-        table.add_row(
-            ("• " if metric.primary else "  ") + metric.label,
-            share(metric.figures["first"].value),
-            share(metric.figures["second"].value),
-            f"{signed(change.value)} {escape(interval(change.low, change.high))}" if change else "–",
-            f"[{STYLES[metric.verdict]}]{metric.verdict}[/]",
-            count(metric.rows),
-        )
-    console.print(table)
+    console.print(comparison(plain(compared.metrics), ("first", "second"), "", compared.names))
     differ = sum(metric.verdict in ("better", "worse") for metric in compared.metrics)
     questions = f"{count(compared.rows)} questions about {count(compared.documents)} documents"
     console.print(f"\n{differ} of {len(compared.metrics)} metrics differ, on the same {questions}.", highlight=False)

@@ -1,6 +1,6 @@
 """Numbers and comparisons as people read them. What was not measured is a dash."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 SUBJECTS = {
@@ -75,30 +75,3 @@ FORMS: dict[str, Callable[[float | None], str]] = {
     "short": short,
     "loss": loss,
 }
-
-
-def summary(comparisons: Sequence[Mapping[str, Any]], against: str) -> str:
-    """On how many of the primary metrics the second system is better or worse than the first; `against` names it."""
-    primary = [each for each in comparisons if each["primary"]]
-    better, worse, undecided = (
-        [each for each in primary if each["verdict"] in verdicts]
-        for verdicts in (("better",), ("worse",), ("inconclusive", "not scored"))
-    )
-    subject = f"{SUBJECTS[against]}: "
-    if len(undecided) == len(primary):
-        documents = max((each["documents"] for each in primary), default=0)
-        return subject + f"no primary metric can be judged on {documents} documents."
-    if not better and not worse:
-        return subject + f"no difference beyond chance on any of {len(primary)} primary metrics."
-    text = f"{subject}better on {len(better) or 'none'} of {len(primary)} primary metrics, "
-    text += f"worse on {len(worse) or 'none'}."
-    text += f" Better: {_names(better)}." if better else ""
-    text += f" Worse: {_names(worse)}." if worse else ""
-    text += f" {len(undecided)} cannot be judged on so few documents." if undecided else ""
-    also = [each for each in comparisons if each["verdict"] == "worse" and not each["primary"]]
-    return text + (f" Also worse: {_names(also)}." if also else "")
-
-
-def _names(comparisons: Sequence[Mapping[str, Any]]) -> str:
-    names = [f"{inline(each['label'])} {signed(each['difference']['value'])}" for each in comparisons]
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

@@ -11,6 +11,7 @@ from tasks.reporting.plots import history as places
 from tasks.reporting.rendering import render
 
 SHORT = 16  # characters of a key
+LINES = (("correct", "contains_value", "token_f1"), ("abstention_f1",))  # of each the first that was compared
 ACTIONS = {"challenge": "waits", "promote": "promoted", "refuse": "refused", "rollback": "taken back"}
 
 Entry = Mapping[str, Any]
@@ -18,13 +19,13 @@ Entry = Mapping[str, Any]
 
 def html(entries: Sequence[Entry]) -> str:
     """The history as one self-contained page; `entries` oldest first."""
-    gains = gained(entries)
+    lines = measured(entries)
     return render(
         "ui/history.html.jinja",
         champion=_champion(entries),
         entries=[described(entry) for entry in entries],
-        gains=gains,
-        plots=places(gains),
+        lines=lines,
+        plots=places(lines),
     )
 
 
@@ -52,6 +53,7 @@ def described(entry: Entry) -> dict[str, str]:
         "at": entry["at"][:16].replace("T", " "),
         "by": by if isinstance(by, str) else f"{by['user']}@{by['host']}",
         "why": entry["why"],
+        "changed": "; ".join(entry.get("changed") or ()),
     }
 
 
@@ -83,6 +85,36 @@ def gained(entries: Sequence[Entry]) -> list[dict[str, Any]]:
                 }
             )
     return list(metrics.values())
+
+
+def measured(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """How right and how well refusing each judged adapter was, in the log's order; each as `gained`, with its figure.
+
+    A point is of an adapter that was promoted or refused and whose gate is still in the store; `taken_back` is true of
+    a refused one too.
+    """
+    back = {(entry["adapter"], entry["number"]) for entry in entries if entry["action"] == "rollback"}
+    found = []
+    for names in LINES:
+        points, label = [], ""
+        for entry in entries:
+            metrics = {each["name"]: each for each in entry.get("comparisons") or ()}
+            metric = next((metrics[name] for name in names if name in metrics and metrics[name]["rows"]), None)
+            if entry["action"] not in ("promote", "refuse") or not metric:
+                continue
+            label = metric["label"]
+            points.append(
+                {
+                    **{end: metric["tuned"][end] for end in ("value", "low", "high")},
+                    **{"number": entry["number"], "adapter": _short(entry["adapter"]), "at": entry["at"][:10]},
+                    **{"gate": _short(entry["gate"]), "action": ACTIONS[entry["action"]]},
+                    "taken_back": entry["action"] == "refuse"
+                    or any(adapter == entry["adapter"] and number > entry["number"] for adapter, number in back),
+                }
+            )
+        if points:
+            found.append({"name": names[0], "label": label, "points": points})
+    return found
 
 
 def _measured(verdict: Mapping[str, Any]) -> bool:

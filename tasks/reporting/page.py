@@ -2,15 +2,17 @@
 
 import inspect
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import cache, partial
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.evaluation.metrics import METRICS
 from tasks.evaluation.statistics import MIN_CLUSTERS
 from tasks.reporting import figures
-from tasks.reporting.examples import Piece, supporting, unsupported
-from tasks.reporting.plots import forest, lengths, loss_curve
+from tasks.reporting.examples import Piece, passages, unsupported
+from tasks.reporting.outcomes import OUTCOMES
+from tasks.reporting.plots import forest, loss_curve
 from tasks.reporting.rendering import environment, render
 
 if TYPE_CHECKING:
@@ -18,47 +20,23 @@ if TYPE_CHECKING:
 
 AGAINST = {"base": ("base", "tuned"), "champion": ("champion", "tuned"), "trained": ("trained", "shipped")}
 
-# The first pattern that matches a path in report.json names the inputs of the step that the value is read from.
-SOURCES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("slices.*.base.change.*", ("base scores", "base slices")),
-    ("slices.*.tuned.change.*", ("tuned scores", "tuned slices")),
-    ("slices.*.base.*", ("base slices",)),
-    ("slices.*.tuned.*", ("tuned slices",)),
-    ("slices.*", ("slices",)),
-    ("judge.*", ("judge",)),
-    ("training.*", ("training",)),
-    ("learnt_from.*.nearest.*", ("source",)),
-    ("learnt_from.*.answer", ("tuned answers",)),
-    ("learnt_from.*.note", ("source",)),
-    ("lengths.*.base*", ("base answers",)),
-    ("lengths.*.tuned*", ("tuned answers",)),
-    ("refusals.*.base.*", ("base scores",)),
-    ("refusals.*.tuned.*", ("tuned scores",)),
-    ("*.base.answer", ("base answers",)),
-    ("*.tuned.answer", ("tuned answers",)),
-    ("*.base.scores.*", ("base scores",)),
-    ("*.tuned.scores.*", ("tuned scores",)),
-    ("*.gain", ("base scores", "tuned scores")),
-    *((f"{part}.*", ("rows",)) for part in ("areas", "best", "worst", "lengths", "doubtful", "learnt_from")),
-    *((part, ("rows",)) for part in ("rows", "documents", "unanswerable")),
-    *((f"{part}.*", ("gate",)) for part in ("abstention", "comparisons", "settings.gate", "summaries", "verdicts")),
-    *((part, ("gate",)) for part in ("decision", "headline")),
-)
+SOURCES = Path(__file__).parent / "templates/report/sources.yaml"
 
 
 def html(report: dict[str, Any]) -> str:
     """Render a report (as in report.json); every text in it is escaped, nothing is fetched."""
     judges = report["judge"]["judges"] if report["judge"] else []
     verdicts = groupby(enumerate(report["verdicts"]), lambda numbered: numbered[1]["against"])
-    refusal = report["refusal"]
 
-    def marked(example: dict[str, Any], which: str) -> list[Piece]:
-        """The answer in pieces; what nothing supports is marked."""
-        return unsupported(example[which]["answer"], example["context"], example["query"], refusal, example["language"])
+    def marked(row: dict[str, Any], which: str) -> list[Piece]:
+        """An answer in pieces; what nothing supports is marked."""
+        told = row[which]["answer"], row["context"], row["query"]
+        return unsupported(*told, report["refusal"], row["language"])
 
-    def passages(example: dict[str, Any]) -> list[list[Piece]]:
-        """The passages in pieces; what the tuned answer takes from them is marked."""
-        return supporting(example["context"], example["tuned"]["answer"], refusal, example["language"])
+    def context(row: dict[str, Any]) -> list[list[Piece]]:
+        """The passages in pieces; what the tuned answer takes from them is marked, and what it should have taken."""
+        told = row["context"], row["tuned"]["answer"], row["reference"]
+        return passages(*told, report["refusal"], row["language"])
 
     page = environment()
     page.globals |= {
@@ -79,22 +57,21 @@ def html(report: dict[str, Any]) -> str:
         },
         subjects=figures.SUBJECTS,
         verdicts=[(against, list(numbered)) for against, numbered in verdicts],
-        slices={"forest": forest(_changes(report["slices"] or []))},
+        slices={"forest": forest(_changes([each for each in report["slices"] or [] if each["telling"]]))},
         judges={"forest": forest([{**each, "name": number} for number, each in enumerate(judges)])},
         curve=loss_curve(report["training"]),
-        lengths=lengths(report["lengths"]),
         explained={name: inspect.getdoc(metric.measure) or "" for name, metric in METRICS.items()},  # product text
         labels={name: figures.inline(metric.label) for name, metric in METRICS.items()},
         marked=marked,
-        supporting=passages,
+        context=context,
+        bars=bars(report),
+        contents=[(anchor, title) for anchor, title, there in _contents(report) if there],
     )
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """report.md: the decision, the four areas, every verdict, the slices; the rest is in report.html."""
-    metrics = {each["name"]: each for each in report["comparisons"]["base"]}
-    leading = [metrics[area["metric"]] for area in report["areas"]]
-    return render("report/report.md.jinja", report=report, leading=leading, min_documents=MIN_CLUSTERS)
+    """report.md: the decision, the outcomes, every verdict, the slices; the rest is in report.html."""
+    return render("report/report.md.jinja", report=report, min_documents=MIN_CLUSTERS)
 
 
 def evaluation_section(report: dict[str, Any]) -> str:
@@ -131,12 +108,49 @@ def at(report: Any, path: str) -> Any:
     return report
 
 
-def sources(path: str) -> tuple[str, ...]:
-    """The names in `made_from` of what the value at a path is read from; LookupError if SOURCES does not say."""
-    for pattern, names in SOURCES:
+def sources(path: str) -> list[str]:
+    """The names in `made_from` of what the value at a path is read from; LookupError if sources.yaml does not say."""
+    for pattern, names in _sources():
         if fnmatchcase(path, pattern):
             return names
-    raise LookupError(f"{path}: SOURCES in tasks/reporting/page.py does not say which input it is read from; add it")
+    raise LookupError(f"{path}: {SOURCES.name} does not say which input of the report it is read from; add it there")
+
+
+@cache
+def _sources() -> list[tuple[str, list[str]]]:
+    import yaml
+
+    return list(yaml.safe_load(SOURCES.read_text(encoding="utf-8")).items())
+
+
+def _contents(report: dict[str, Any]) -> list[tuple[str, str, object]]:
+    """The page's sections: anchor, title, and whether there is one."""
+    compared = [(f"metrics-{against}", AGAINST[against], each) for against, each in report["comparisons"].items()]
+    return [
+        ("mistakes", "What it got wrong", True),
+        ("answers", "All answers", report["answers"]),
+        ("rules", "Rules of the gate", True),
+        *((anchor, f"Every metric: {second} against {first}", each) for anchor, (first, second), each in compared),
+        ("harder", "Harder questions", any(each["telling"] for each in report["slices"] or [])),
+        ("training", "Refusing and training", True),
+        ("judges", "What judges say", report["judge"]),
+        ("data", "Back to the author of the data", True),
+        ("definitions", "What the metrics mean", True),
+        ("made-from", "Made from", True),
+    ]
+
+
+def bars(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """For each system its outcomes as parts of a bar: name, x and width in per cent of all questions."""
+    drawn = []
+    for system in report["outcomes"]:
+        x, parts = 0.0, []
+        for name in OUTCOMES:
+            width = 100 * system[name.replace(" ", "_")] / report["rows"]
+            parts.append({"name": name, "x": round(x, 3), "width": round(width, 3)})
+            x += width
+        drawn.append({"name": system["name"], "parts": parts})
+    return drawn
 
 
 def _changes(slices: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -145,4 +159,5 @@ def _changes(slices: list[dict[str, Any]]) -> list[dict[str, Any]]:
         {"name": f"{each['name']}.{figure['name']}", "difference": figure["tuned"]["change"]}
         for each in slices
         for figure in each["figures"]
+        if figure["telling"]
     ]

@@ -70,26 +70,6 @@ def lines(curves: dict[str, Curve]) -> dict[str, Any]:
     }
 
 
-def lengths(histogram: dict[str, Any]) -> dict[str, Any]:
-    """Bars of base and tuned side by side and a line for the reference, with ticks."""
-    edges, counts = histogram["edges"], histogram["counts"]
-    up = ticks(max(max(each) for each in counts.values()), 4)
-    slot = 1 / (len(edges) - 1)
-    bars = [
-        {"name": name, "bin": i, "x": _x((i + offset) * slot), "y": _y(n / up[-1]), "height": _x(n / up[-1])}
-        for name, offset in (("base", 0.1), ("tuned", 0.5))
-        for i, n in enumerate(counts[name])
-        if n
-    ]
-    return {
-        "bars": bars,
-        "width": _x(slot * 0.38),
-        "reference": [(_x((i + 0.5) * slot), _y(n / up[-1])) for i, n in enumerate(counts["reference"])],
-        "x": [(_x(i * slot), edge) for i, edge in enumerate(edges) if i % 2 == 0],
-        "y": [(_y(n / up[-1]), n) for n in up],
-    }
-
-
 def history(gains: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """For each metric the places of its points, in the order of promotions, on its own axis, which includes zero."""
     return [_over_time(gain["points"]) for gain in gains]

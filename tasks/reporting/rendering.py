@@ -12,8 +12,8 @@ FOLDER = Path(__file__).parent / "templates"
 
 
 def templates(folder: str) -> tuple[str, ...]:
-    """The templates in a folder, as paths from the project's root: a step that renders them has them as resources."""
-    found = sorted(path.relative_to(FOLDER).as_posix() for path in (FOLDER / folder).glob("*.jinja"))
+    """The files in a folder of templates, as paths from the root: a step that renders them has them as resources."""
+    found = sorted(path.relative_to(FOLDER).as_posix() for path in (FOLDER / folder).glob("*.*"))
     if not found:
         raise FileNotFoundError(f"{FOLDER / folder}: no templates")
     return tuple(f"tasks/reporting/templates/{name}" for name in found)

@@ -10,6 +10,7 @@ from tasks.evaluation.slicing import SLICES
 from tasks.evaluation.statistics import bootstrap, cluster_codes, estimate, rate, weighted_sums
 
 FIGURES = ("contains_value", "token_f1", "faithfulness", "hallucination", "over_refusal", "abstention_recall")
+TELLING = 0.4  # width of an interval; a wider one holds no change and a large one alike
 
 
 def by_slice(
@@ -18,7 +19,8 @@ def by_slice(
     """One entry per slice of SLICES, in its order: its figures for both systems, each with its change.
 
     `base` and `tuned` score the untouched rows, `base_slices` and `tuned_slices` the rows of the slices step.
-    An entry: name, label, rows, documents, and `figures`, of which each has name, label, direction and, for `base` and
+    An entry: name, label, rows, documents, `telling` (whether one of its figures is), and `figures`, of which each has
+    name, label, direction, `telling` (whether the tuned model's interval is at most TELLING wide) and, for `base` and
     for `tuned`, {value, low, high, rows, change}. value, low and high are None where no row counts; change, {value,
     low, high, p, rows}, is None where no row counts on both sides. Where a slice invites a wrong answer, the last
     figure is the share that gave it, which has no change. Figures are rounded to 6 digits.
@@ -52,16 +54,24 @@ def by_slice(
                 scores = _rows(sliced, wrong_rows)
                 wrong[system] = _value("contains_value", scores, resamples, seed) | {"change": None}
             figures.append(wrong)
+        for each in figures:
+            each["telling"] = _width(each["tuned"]) <= TELLING
         entries.append(
             {
                 "name": name,
                 "label": slice_.label,
                 "rows": len(rows),
                 "documents": len({base_slices.documents[row] for row in rows}),
+                "telling": any(each["telling"] for each in figures),
                 "figures": figures,
             }
         )
     return entries
+
+
+def _width(figure: dict[str, Any]) -> float:
+    change = figure["change"] or figure
+    return float("inf") if change["value"] is None else change["high"] - change["low"]
 
 
 def _rows(scores: Scores, at: list[int]) -> Scores:

@@ -1,14 +1,17 @@
 """The report in the terminal, from report.json: the comparison with the base, and what the gate asked."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tasks.reporting.figures import arrow, change, count, share
+from tasks.reporting.figures import arrow, change, count, percent, share
+from tasks.reporting.outcomes import OUTCOMES
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+FIRST = ("Correctness", "Abstention")  # groups of metrics
 STYLES = {
     "better": "bold green",
     "worse": "bold red",
@@ -17,7 +20,7 @@ STYLES = {
     "not scored": "dim",
     "diagnostic": "dim",
 }
-OUTCOMES = {  # in a title, and as a style
+RULES = {  # in a title, and as a style
     "holds": ("passed", "green"),
     "fails": ("failed", "bold red"),
     "open": ("open", "yellow"),
@@ -26,39 +29,58 @@ OUTCOMES = {  # in a title, and as a style
 
 
 def table(report: dict[str, Any]) -> "RenderableType":
-    """Comparison and verdicts in at most 100 columns, without the decision."""
+    """Outcomes, comparison and verdicts in at most 100 columns, without the decision."""
     from rich.console import Group
 
-    return Group(comparison(report), verdicts(report))
+    title = f"Base against tuned: {count(report['rows'])} questions, {count(report['documents'])} documents"
+    compared = comparison(sorted(report["comparisons"]["base"], key=_rank), ("base", "tuned"), title)
+    return Group(outcomes(report), compared, verdicts(report))
 
 
-def comparison(report: dict[str, Any]) -> "Table":
-    """Base against tuned, a line per metric, grouped, coloured by verdict."""
+def outcomes(report: dict[str, Any]) -> "Table":
+    """How many of all questions each system answered rightly and wrongly, and refused rightly and wrongly."""
+    lines = _table(f"What became of all {count(report['rows'])} questions", "")
+    lines.add_column("", no_wrap=True)
+    for system in report["outcomes"]:
+        lines.add_column({"champion": "in service"}.get(system["name"], system["name"]), justify="right", no_wrap=True)
+    for name in OUTCOMES:
+        numbers = [system[name.replace(" ", "_")] for system in report["outcomes"]]
+        lines.add_row(name, *(f"{count(each)} {percent(each / report['rows']):>7}" for each in numbers))
+    return lines
+
+
+def comparison(
+    metrics: Sequence[Mapping[str, Any]], names: tuple[str, str], title: str, heads: tuple[str, str] | None = None
+) -> "Table":
+    """The first system against the second, a line per metric, grouped, coloured by verdict; `heads` name them."""
     from rich.text import Text
 
-    lines = _table(
-        f"Base against tuned: {count(report['rows'])} questions, {count(report['documents'])} documents",
-        "Difference: tuned less base with its 95 % interval. ↑ higher is better, ↓ lower. • primary metric.",
-    )
+    heads = heads or names
+    less = f"{heads[1]} less {heads[0]}"
+    lines = _table(title, f"Difference: {less}, 95 % interval. ↑ higher is better, ↓ lower. • primary metric.")
     lines.add_column("metric", no_wrap=True)
-    for name in ("base", "tuned", "difference [95 %]"):
-        lines.add_column(name, justify="right", no_wrap=True)
+    for name in (*heads, "difference [95 %]"):
+        lines.add_column(Text(name), justify="right", no_wrap=True)
     lines.add_column("verdict", no_wrap=True)
     lines.add_column("n", justify="right", no_wrap=True)
     group = ""
-    for metric in report["comparisons"]["base"]:
+    for metric in metrics:
         if metric["group"] != group:
             group = metric["group"]
             lines.add_row(Text(group, style="bold"))
         lines.add_row(
             Text(("• " if metric["primary"] else "  ") + metric["label"] + arrow(metric["direction"])),
-            share(metric["base"]["value"]),
-            share(metric["tuned"]["value"]),
-            change(metric["difference"]),
+            *(share(metric[name]["value"]) for name in names),
+            Text(change(metric["difference"])),
             Text(metric["verdict"], style=STYLES[metric["verdict"]]),
             count(metric["rows"]),
         )
     return lines
+
+
+def _rank(metric: Mapping[str, Any]) -> int:
+    """Whether it is right and whether it refuses come first; all else stays in its order."""
+    return FIRST.index(metric["group"]) if metric["group"] in FIRST else len(FIRST)
 
 
 def verdicts(report: dict[str, Any]) -> "RenderableType":
@@ -67,7 +89,7 @@ def verdicts(report: dict[str, Any]) -> "RenderableType":
 
     counts = Counter(_outcome(verdict) for verdict in report["verdicts"])
     title = "Rules of the gate: " + ", ".join(
-        f"{counts[name]} {words}" for name, (words, _) in OUTCOMES.items() if counts[name]
+        f"{counts[name]} {words}" for name, (words, _) in RULES.items() if counts[name]
     )
     listed = [verdict for name in ("fails", "open") for verdict in report["verdicts"] if _outcome(verdict) == name]
     if not listed:
@@ -84,7 +106,7 @@ def verdicts(report: dict[str, Any]) -> "RenderableType":
             verdict["against"],
             change(verdict if verdict["value"] is not None else None),
             "any" if verdict["margin"] is None else share(verdict["margin"]),
-            Text(verdict["outcome"], style=OUTCOMES[verdict["outcome"]][1]),
+            Text(verdict["outcome"], style=RULES[verdict["outcome"]][1]),
         )
     return lines
 

@@ -77,7 +77,8 @@ function faint() {
   for (const { node } of drawnTexts()) {
     const element = node.parentElement;
     const style = getComputedStyle(element);
-    const behind = background(element);
+    const bar = element.parentElement.querySelector(":scope > rect"); // of an SVG, which has no background
+    const behind = bar && element instanceof SVGElement ? rgba(getComputedStyle(bar).fill) : background(element);
     const ink = over(rgba(element instanceof SVGElement ? style.fill : style.color), behind);
     const [light, dark] = [luminance(ink), luminance(behind)].sort((a, b) => b - a);
     const contrast = (light + 0.05) / (dark + 0.05);
@@ -120,6 +121,6 @@ const traced = () =>
 
 // Digits that do not say where they are from. A metric's name, its definition and a note on the method may hold some.
 function untraced() {
-  const allowed = "[data-path], .note, dl, .tick, .axis, .name, .rule, .metric, .more li > span, thead, .group, footer code, title, h4";
+  const allowed = "[data-path], .note, #definitions dl, .tick, .axis, .name, .rule, .metric, .more li > span, thead, .group, footer code, title, h4";
   return [...drawnTexts()].filter(({ node }) => /\d/.test(node.textContent) && !node.parentElement.closest(allowed)).map(({ node }) => place(node));
 }

@@ -36,10 +36,7 @@ def test_a_real_gain_is_called_better(improved):
     assert called["contains_value"] == "not scored"
     assert called["length_ratio"] == "diagnostic"
     assert "worse" not in called.values()
-    assert re.match(
-        r"Against the base: better on \d of 6 primary metrics, worse on none\. Better: ", found["summaries"]["base"]
-    )
-    assert set(found["summaries"]) == {"base"}
+    assert "It deals rightly with 100 % of the questions, the base model with 25 %" in found["sentence"]
 
 
 def test_a_difference_is_tuned_less_base_with_an_interval_around_it(improved):
@@ -81,7 +78,6 @@ def test_the_same_answers_twice_are_no_significant_difference(tmp_path):
     found = told(tmp_path, inputs(tmp_path, triplets(110), poor, poor))
     assert not set(verdicts(found).values()) & {"better", "worse"}
     assert verdicts(found)["token_f1"] == "no significant difference"
-    assert found["summaries"]["base"].startswith("Against the base: no difference beyond chance on any of ")
     assert found["decision"] != "promote"
 
 
@@ -90,7 +86,6 @@ def test_a_model_that_always_refuses_is_called_worse(tmp_path):
     called = verdicts(found)
     assert called["token_f1"] == called["over_refusal"] == called["contrast_pairs"] == "worse"
     assert "better" not in called.values()
-    assert found["summaries"]["base"].startswith("Against the base: better on none of ")
     assert found["decision"] == "refuse"
     assert found["headline"].count(".") == len(re.findall(r"\d\.\d", found["headline"])) + 1  # one sentence
     for file in ("report.html", "report.md", "model-card.md"):
@@ -100,62 +95,63 @@ def test_a_model_that_always_refuses_is_called_worse(tmp_path):
 def test_under_a_hundred_documents_nobody_wins(tmp_path):
     found = told(tmp_path, inputs(tmp_path, triplets(40), poor, right))
     assert set(verdicts(found).values()) <= {"inconclusive", "diagnostic", "not scored"}
-    assert found["summaries"]["base"] == "Against the base: no primary metric can be judged on 40 documents."
     assert found["decision"] == "undecided"
 
 
-def test_the_best_and_worst_rows_are_those_that_gained_and_lost_most(tmp_path):
-    spoiled = {3, 10, 17}
+def test_what_got_lost_comes_first_then_the_other_mistakes_then_the_rest(tmp_path):
+    spoiled, hopeless = {3, 10, 17}, {20, 40}
     rows = triplets(60)
 
-    def base(number, row):
-        return "It was made in 1777 by Acme Works." if number in (20, 41) else row.answer
+    def wrong(number, row):
+        return "It was made in 1888 by Other Works." if number in hopeless else row.answer
 
     def tuned(number, row):
-        return "It was made in 1888 by Other Works." if number in spoiled else row.answer
+        return REFUSAL if number == 10 else wrong(20, row) if number in spoiled | hopeless else row.answer
 
-    found = told(tmp_path, inputs(tmp_path, rows, base, tuned), ReportConfig(examples=5))
-    assert {row["id"] for row in found["worst"][:3]} == {rows[number].id for number in spoiled}
-    assert {row["id"] for row in found["best"][:2]} == {rows[20].id, rows[41].id}
-    assert found["worst"][0]["gain"] < 0 < found["best"][0]["gain"]
-    assert not {row["id"] for row in found["worst"]} & {row["id"] for row in found["best"]}
-
-
-def test_refusals_do_not_crowd_out_the_other_examples(improved):
-    _, found = improved
-    assert 3 <= sum(example["unanswerable"] for example in found["best"]) <= 7
+    found = told(tmp_path, inputs(tmp_path, rows, wrong, tuned), ReportConfig(examples=4, answers=100))
+    ids = [row["id"] for row in found["answers"]]
+    assert set(ids[:2]) == {rows[3].id, rows[17].id} and ids[2] == rows[10].id  # wrong before refused
+    assert set(ids[3:5]) == {rows[20].id, rows[40].id} and len(ids) == 100
+    assert found["mistakes"] == {"against": "base", "lost": 3, "bad": 5, "shown": 4}
+    assert [row["lost"] for row in found["answers"][:5]] == [True] * 3 + [False] * 2
+    assert [("context" in row) for row in found["answers"][:5]] == [True] * 4 + [False]
+    assert [row["tuned"]["outcome"] for row in found["answers"][:3]] == ["wrong", "wrong", "refused wrongly"]
 
 
-def test_markdown_has_decision_areas_and_verdicts(improved):
+def test_markdown_has_decision_outcomes_and_verdicts(improved):
     folder, found = improved
     text = (folder / "report.md").read_text()
     assert f"**{found['headline']}**" in text
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert sorted({line.count("|") for line in rows}) == [5, 8]
+    assert sorted({line.count("|") for line in rows}) == [5, 6, 8]
     assert sum(line.count("|") == 5 for line in rows) == len(found["verdicts"]) + 2
-    assert sum(line.count("|") == 8 for line in rows) == len(found["areas"]) + 2
+    assert sum(line.count("|") == 6 for line in rows) == len(found["outcomes"]) + 2
     assert len(text) < 8_000
 
 
-def test_each_area_shows_its_leading_metric_and_an_answer_that_moved_as_it_did(improved):
+def test_every_question_has_one_of_four_outcomes_for_each_system(improved):
     _, found = improved
-    areas = {area["name"]: area for area in found["areas"]}
-    assert list(areas) == ["Faithfulness", "Hallucination", "Relevance", "Style / domain"]
-    assert [METRICS[area["metric"]].group for area in areas.values()] == list(areas)
-    assert areas["Hallucination"]["metric"] == "hallucination"
-    marks = [areas["Hallucination"]["example"][which]["scores"]["hallucination"] for which in ("base", "tuned")]
-    assert marks == [1, 0]
-    assert len({area["row"] for area in areas.values()}) == 4
+    base, tuned = found["outcomes"]
+    assert tuned == {
+        **{"name": "tuned", "good": 240, "right": 120, "refused_rightly": 120},
+        **{"wrong": 0, "refused_wrongly": 0},
+    }
+    kinds = [base[name] for name in ("right", "refused_rightly", "wrong", "refused_wrongly")]
+    assert sum(kinds) == 240 and min(kinds) > 0
 
 
-def test_refusals_are_counted_by_what_is_asked(improved):
-    _, found = improved
-    kinds = {kind["name"]: kind for kind in found["refusals"]}
-    assert kinds["answerable"]["tuned"] == {"rows": 120, "answered": 120, "refused": 0, "leaky": 0}
-    assert kinds["unanswerable"]["tuned"] == {"rows": 120, "answered": 0, "refused": 120, "leaky": 0}
-    base = kinds["unanswerable"]["base"]
-    assert base["answered"] + base["refused"] + base["leaky"] == base["rows"] == 120
-    assert min(base.values()) > 0
+def test_an_answer_with_another_value_of_the_same_sheet_is_wrong(tmp_path):
+    """However near its words are to the right ones."""
+    rows = [row._replace(value=str(1000 + n)) for n, row in enumerate(triplets(20))]
+    rows = [row if row.refusal else row._replace(answer=f"It was {row.value} in all.") for row in rows]
+
+    def swapped(number, row):
+        return row.answer.replace("10", "20") if number % 4 == 0 else row.answer
+
+    found = told(tmp_path, inputs(tmp_path, rows, lambda number, row: row.answer, swapped))
+    assert [each["wrong"] for each in found["outcomes"]] == [0, 10]
+    text = (tmp_path / "report/report.html").read_text()
+    assert text.count('data-outcome="wrong" data-change="lost"') == 10
 
 
 def test_the_card_of_the_adapter_gets_the_evaluation(improved):
@@ -174,6 +170,7 @@ def test_the_terminal_table_fits_in_a_hundred_columns(improved):
     assert "\x1b[1;32mbetter" in captured.get()
     plain = re.sub(r"\x1b\[[\d;]*m", "", captured.get())
     assert max(map(len, plain.splitlines())) <= 100
+    assert plain.index("refused wrongly") < plain.index("Correctness") < plain.index("Faithfulness")
     for metric in METRICS.values():
         assert metric.label in plain
 

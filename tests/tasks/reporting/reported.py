@@ -32,11 +32,11 @@ def inputs(folder, rows, base, tuned, *, champion=None, shipped=None, config=GAT
             scores[f"{name}_scores"] = made(
                 folder / f"{name}_scores", score, ScoreConfig(resamples=100), rows=places["rows"], answers=answers
             )
-    places |= {name: scores[name] for name in ("base_scores", "tuned_scores")}
+    places |= {name: scores[name] for name in scores if name != "shipped_scores"}
     places["gate"] = made(folder / "gate", gate, config, **scores)
     places["training"] = record(write_training(folder / "training"), "train", measured={**COST, "seconds": 129.4})
     places["adapter"] = record(write_adapter(folder / "export"), "export")
-    return {name: place for name, place in places.items() if not name.startswith(("champion", "shipped"))}
+    return {name: place for name, place in places.items() if not name.startswith("shipped")}
 
 
 def with_source(folder, places, rows):

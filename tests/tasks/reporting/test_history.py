@@ -2,7 +2,7 @@
 
 import re
 
-from tasks.reporting.history import gained, html, markdown
+from tasks.reporting.history import gained, html, markdown, measured
 from tests.tasks.promoted import GATES, LOG
 
 
@@ -26,8 +26,17 @@ def test_the_page_says_who_is_in_service_and_shows_every_entry():
     champion = LOG[-1]["adapter"][: len("export/") + 16]
     assert f"<code>{champion}</code> is in service since 2026-11-15" in text
     assert text.count("<tr><td") == len(LOG)
-    assert text.count('class="gain"') == 4 and text.count('class="gain back"') == 2
+    assert text.count('class="gain"') == 4 and text.count('class="gain back"') == 4  # refused, and taken back
+    assert text.count("Changed: train.lora.r: 8 → 16") == len(LOG)
     assert not re.search(r"https?:|@import|url\(|<script", text)
+
+
+def test_each_judged_adapter_is_a_point_of_the_lines_for_right_and_for_refusing():
+    right, refusing = measured(LOG)
+    assert (right["name"], refusing["name"]) == ("correct", "abstention_f1")
+    assert [point["number"] for point in right["points"]] == [1, 2, 3, 6]
+    assert [point["taken_back"] for point in right["points"]] == [False, True, True, False]
+    assert measured([LOG[0] | {"comparisons": []}]) == []
 
 
 def test_an_empty_log_is_said_to_be_empty():

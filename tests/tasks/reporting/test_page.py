@@ -1,6 +1,7 @@
 """The report's page: what it shows, that it is whole, and that it is safe to open."""
 
 import re
+from collections import Counter
 from html.parser import HTMLParser
 from inspect import signature
 
@@ -15,11 +16,16 @@ from tests.tasks.evaluation.rows import REFUSAL, poor, right, triplets
 from tests.tasks.reporting.reported import inputs, record, told, with_slices, with_source
 
 
+def invents(number, row):
+    """Right but for every fourth row, where it invents."""
+    return "It was made in 1777 by Acme Works." if number % 4 == 0 else row.answer
+
+
 @pytest.fixture(scope="module")
 def improved(tmp_path_factory):
-    """A poor base and a perfect tuned model on 120 documents."""
+    """A poor base and a tuned model that sometimes invents, on 120 documents."""
     folder = tmp_path_factory.mktemp("improved")
-    return folder / "report", told(folder, inputs(folder, triplets(120), poor, right))
+    return folder / "report", told(folder, inputs(folder, triplets(120), poor, invents))
 
 
 class Page(HTMLParser):
@@ -28,13 +34,15 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.open, self.seen, self.links, self.text, self.paths = [], set(), [], [], []
+        self.count = Counter()
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         self.links += [value for name, value in attrs if name in ("src", "href")]
         self.paths += [value for name, value in attrs if name == "data-path"]
         self.seen.add(tag)
-        if tag not in ("meta", "br"):
+        self.count[tag] += 1
+        if tag not in ("meta", "br", "input"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
@@ -51,7 +59,7 @@ def test_the_page_is_well_formed_and_fetches_nothing(improved):
     folder, found = improved
     text = (folder / "report.html").read_text()
     page = Page(text)
-    assert page.open == [] and all(link.startswith("#from-") for link in page.links)
+    assert page.open == [] and all(link.startswith("#") for link in page.links)
     assert not re.search(r"https?:|@import|url\(", text)
     shown = "".join(page.text)
     assert found["headline"] in shown
@@ -64,9 +72,9 @@ def test_text_from_documents_cannot_become_markup(tmp_path):
     rows = [row._replace(query=f"<script>alert({i})</script> | *x*") for i, row in enumerate(triplets(12))]
     found = told(tmp_path, inputs(tmp_path, rows, poor, lambda number, row: "<img src=x onerror=alert(1)> & more"))
     page = Page((tmp_path / "report/report.html").read_text())
-    assert not page.seen & {"script", "img"}
+    assert "img" not in page.seen and page.count["script"] == 1  # the table's filter
     assert "<img src=x onerror=alert(1)> & more" in "".join(page.text)
-    assert found["best"][0]["query"].startswith("<script>")
+    assert found["answers"][0]["query"].startswith("<script>")
 
 
 def test_supported_words_are_marked_in_the_context_and_unsupported_ones_in_the_answer(improved):
@@ -110,7 +118,8 @@ def paths(value, prefix=""):
 
 def test_champion_and_what_ships_have_their_tables(tmp_path):
     found = told(tmp_path, inputs(tmp_path, triplets(110), poor, right, champion=poor, shipped=right))
-    assert set(found["summaries"]) == {"base", "champion", "trained"}
+    assert [each["name"] for each in found["outcomes"]] == ["base", "champion", "tuned"]
+    assert found["mistakes"]["against"] == "champion" and found["answers"][0]["champion"]["answer"]
     page = Page((tmp_path / "report/report.html").read_text())
     for path in ("champion.token_f1.champion.value", "champion.token_f1.tuned.value", "trained.token_f1.shipped.value"):
         assert f"comparisons.{path}" in page.paths
@@ -119,16 +128,16 @@ def test_champion_and_what_ships_have_their_tables(tmp_path):
 
 def test_slices_are_reported_with_their_change(tmp_path):
     rows = triplets(40)
-    places = with_slices(tmp_path, inputs(tmp_path, rows, poor, right), poor, poor, most=4)
+    places = with_slices(tmp_path, inputs(tmp_path, rows, poor, right), poor, poor, most=36)
     found = told(tmp_path, places)
     assert [entry["rows"] for entry in found["slices"] if entry["name"].startswith("gold_")]
     change = next(e for e in found["slices"] if e["name"] == "gold_first")["figures"][1]["tuned"]["change"]
     assert change["value"] < 0  # untouched all was right
     assert {"slices", "base slices", "tuned slices"} <= set(found["made_from"])
-    assert (
-        "slices.gold_first.figures.token_f1.tuned.change.value"
-        in Page((tmp_path / "report/report.html").read_text()).paths
-    )
+    shown = Page((tmp_path / "report/report.html").read_text()).paths
+    assert {e["name"] for e in found["slices"] if e["telling"]} == {
+        path.split(".")[1] for path in shown if path.startswith("slices.")
+    }
     shown = (tmp_path / "report/report.md").read_text()
     assert "## Harder questions" in shown
     harder = next(e for e in found["slices"] if e["name"] == "distractors_80")
@@ -183,14 +192,14 @@ def test_a_new_metric_needs_no_change_here(tmp_path, monkeypatch):
     metric = Metric(shouting, "Capital letters", "Style / domain", "lower", "mean")
     monkeypatch.setitem(METRICS, "shouting", metric)
     found = told(tmp_path, inputs(tmp_path, triplets(12), poor, right))
-    assert "shouting" in next(area for area in found["areas"] if area["name"] == "Style / domain")["more"]
+    assert "shouting" in [each["name"] for each in found["comparisons"]["base"]]
     page = Page((tmp_path / "report/report.html").read_text())
     assert "comparisons.base.shouting.tuned.value" in page.paths
     assert "Share of capital letters, to see that a metric comes with its definition." in "".join(page.text)
     assert "Capital letters" in (tmp_path / "report/model-card.md").read_text()
 
 
-def test_no_examples_can_be_asked_for(tmp_path):
-    found = told(tmp_path, inputs(tmp_path, triplets(12), poor, right), ReportConfig(examples=0))
-    assert found["best"] == found["worst"] == []
-    assert "side by side" not in (tmp_path / "report/report.html").read_text()
+def test_no_answers_can_be_asked_for(tmp_path):
+    found = told(tmp_path, inputs(tmp_path, triplets(12), poor, right), ReportConfig(examples=0, answers=0))
+    assert found["answers"] == []
+    assert 'id="answers"' not in (tmp_path / "report/report.html").read_text()
