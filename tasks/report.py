@@ -13,7 +13,7 @@ from tasks.evaluation.gating.compare import require_same_rows
 from tasks.evaluation.gating.decision import Decision
 from tasks.evaluation.metrics.scores import Scores
 from tasks.reporting.feedback import Failure, doubtful, learnt_from
-from tasks.reporting.outcomes import OUTCOMES, counted, outcomes, reading_order
+from tasks.reporting.outcomes import OUTCOMES, UNKNOWN, counted, outcomes, reading_order
 from tasks.reporting.page import evaluation_section, html, markdown
 from tasks.reporting.rendering import render, templates
 from tasks.reporting.sections import abstention, read_training
@@ -150,7 +150,7 @@ def _read_answers(
             **{
                 name: {
                     "answer": said.text,
-                    "outcome": OUTCOMES[became[name][number]],
+                    "outcome": (*OUTCOMES, UNKNOWN)[became[name][number]],
                     "support": _known(scores[name].columns["faithfulness"][number]),
                 }
                 for name, (_, said) in zip(scores, each, strict=True)

@@ -100,7 +100,7 @@ def measured(entries: Sequence[Entry]) -> list[dict[str, Any]]:
         for entry in entries:
             metrics = {each["name"]: each for each in entry.get("comparisons") or ()}
             metric = next((metrics[name] for name in names if name in metrics and metrics[name]["rows"]), None)
-            if entry["action"] not in ("promote", "refuse") or not metric:
+            if entry["action"] not in ("promote", "refuse") or not entry["gate"] or not metric:
                 continue
             label = metric["label"]
             points.append(

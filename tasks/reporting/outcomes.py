@@ -3,30 +3,23 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from tasks.evaluation.metrics.correctness import Outcome
 from tasks.evaluation.metrics.scores import Scores
 
 if TYPE_CHECKING:
     from tasks.evaluation.statistics import Codes
 
-OUTCOMES = ("right", "refused rightly", "wrong", "refused wrongly")
+OUTCOMES = tuple(map(str, (Outcome.RIGHT, Outcome.REFUSED_RIGHTLY, Outcome.WRONG, Outcome.REFUSED_WRONGLY)))
 GOOD = 2  # the first two are as they should be
-SIMILAR = 0.5  # token F1 from which an answer without a known value counts as right
+UNKNOWN = "not known"  # answered, and there is no reference
 
 
 def outcomes(scores: Scores) -> "Codes":
-    """Of each row the index of its outcome in OUTCOMES; int64, (rows,).
-
-    An answer to a question that the context does not answer is wrong, and so is a refusal of it that answers after all.
-    """
+    """Of each row the index of its outcome in OUTCOMES, or behind them if it is not known; int64, (rows,)."""
     import numpy as np
 
-    columns = scores.columns
-    unanswerable, refused = columns["should_abstain"] == 1, columns["abstained"] == 1
-    clean = refused & (np.nan_to_num(columns["leaky_abstention"]) == 0)
-    value = columns["contains_value"]
-    right = columns["correct"] if "correct" in columns else np.where(np.isnan(value), columns["token_f1"], value)
-    answered = np.where(np.nan_to_num(right) >= SIMILAR, 0, 2)
-    return np.where(unanswerable, np.where(clean, 1, 2), np.where(refused, 3, answered)).astype(np.int64)
+    places = {name: at for at, name in enumerate(OUTCOMES)}
+    return np.array([len(OUTCOMES) if each is None else places[each] for each in scores.outcomes()], dtype=np.int64)
 
 
 def counted(systems: Mapping[str, Scores]) -> list[dict[str, Any]]:
@@ -35,7 +28,7 @@ def counted(systems: Mapping[str, Scores]) -> list[dict[str, Any]]:
 
     found = []
     for name, scores in systems.items():
-        numbers = np.bincount(outcomes(scores), minlength=len(OUTCOMES)).tolist()
+        numbers = np.bincount(outcomes(scores), minlength=len(OUTCOMES) + 1).tolist()[: len(OUTCOMES)]
         named = {outcome.replace(" ", "_"): number for outcome, number in zip(OUTCOMES, numbers, strict=True)}
         found.append({"name": name, "good": sum(numbers[:GOOD]), **named})
     return found
@@ -50,7 +43,7 @@ def reading_order(before: Scores, tuned: Scores) -> tuple[list[int], int, int]:
     import numpy as np
 
     was, now = outcomes(before), outcomes(tuned)
-    bad = now >= GOOD
+    bad = (now >= GOOD) & (now < len(OUTCOMES))
     lost = bad & (was < GOOD)
     support = np.nan_to_num(tuned.columns["faithfulness"], nan=1.0)
     order = np.lexsort((np.arange(len(now)), np.where(bad, support, 0), np.where(bad, now, 0), ~lost, ~bad))
