@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
 HEAD = 400  # characters that are looked at; more change no verdict on 1,800 passages, questions and answers
-SURE = 0.9  # probability from which a text is in another language than is expected of it
+SURE = 0.9  # probability of other languages from which a text is not taken to be English
+HARDLY = 0.001  # probability of the expected language under which a text is in another
 FEW = 4  # words under which no language is told from another
 OWN = 0.2  # share of a language's stop words in its texts; in others it is half of that
 OTHERS = (  # that are told from the covered ones; not Malay, say, which is close to Indonesian
@@ -47,7 +48,7 @@ def is_foreign(text: str, code: str) -> bool:
     said = words(text, code)
     if len(said) < FEW or sum(map(language(code).stop_words.__contains__, said)) >= OWN * len(said):
         return False
-    return bool(dict(_identifier().rank(text[:HEAD])).get(code, 0.0) <= 1 - SURE)
+    return bool(dict(_identifier().rank(text[:HEAD])).get(code, 0.0) < HARDLY)
 
 
 @cache
