@@ -9,6 +9,7 @@ from tasks.engine import Config, Text
 from tasks.evaluation.metrics import METRICS
 
 PRIMARY = tuple(name for name, metric in METRICS.items() if metric.primary)
+DECIDING = ("correct", "abstention_f1")  # right answers, and refusing where and only where it must
 MARGIN = 0.05  # one answer in twenty
 
 
@@ -56,8 +57,9 @@ def _judged() -> str:
 
 
 def default_rules() -> tuple[Rule, ...]:
-    """Better on one primary metric; on none of them, and in over-refusal, worse by more than one answer in twenty."""
-    better = (Rule(metric=name, must="better") for name in PRIMARY)
+    """Better in right answers or in refusing; on no primary metric, and in over-refusal, worse by more than one answer
+    in twenty. Fluency and closeness to the context promote nothing by themselves."""
+    better = (Rule(metric=name, must="better") for name in DECIDING)
     not_worse = (Rule(metric=name, must="not_worse", margin=MARGIN) for name in (*PRIMARY, "over_refusal"))
     return (*better, *not_worse)
 

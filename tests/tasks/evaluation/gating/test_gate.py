@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from tasks.engine.errors import UserError
 from tasks.evaluation.gating.compare import compare
 from tasks.evaluation.gating.decision import Decision
-from tasks.evaluation.gating.rules import PRIMARY, Rule
+from tasks.evaluation.gating.rules import DECIDING, PRIMARY, Rule
 from tasks.evaluation.gating.verdicts import judge
 from tasks.evaluation.metrics import METRICS
 from tasks.evaluation.metrics.scores import Scores
@@ -155,7 +155,7 @@ def test_one_gain_is_enough_for_any_and_not_for_all(evaluation):
 
 def test_by_default_one_primary_metric_must_gain_and_no_primary_one_nor_over_refusal_may_lose():
     rules = GateConfig().rules
-    assert {rule.metric for rule in rules if rule.must == "better"} == set(PRIMARY)
+    assert {rule.metric for rule in rules if rule.must == "better"} == set(DECIDING)
     assert {rule.metric for rule in rules if rule.must == "not_worse"} == {*PRIMARY, "over_refusal"}
     assert {rule.against for rule in rules} == {"both"}
 

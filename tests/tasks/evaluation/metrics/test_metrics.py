@@ -5,7 +5,7 @@ import inspect
 import numpy as np
 import pytest
 
-from tasks.evaluation.gating.rules import PRIMARY, default_rules, parity_rules
+from tasks.evaluation.gating.rules import DECIDING, PRIMARY, default_rules, parity_rules
 from tasks.evaluation.metrics import METRICS, Metric, Row
 from tasks.evaluation.metrics.abstention import abstention_f1_weight, baselines, contrast_pairs, handled
 from tasks.evaluation.metrics.scores import Scores
@@ -196,6 +196,6 @@ def test_the_primary_metrics_are_these_six_and_each_adds_two_rules_and_a_test_to
     """Whoever makes another metric primary changes what promotes: see `Metric`."""
     assert PRIMARY == ("correct", "faithfulness", "hallucination", "relevance", "token_f1", "abstention_f1")
     claims = [rule for rule in default_rules() if rule.must == "better"]
-    assert len(claims) == len(PRIMARY)  # so many p-values are corrected by Holm
-    assert len(default_rules()) == 2 * len(PRIMARY) + 1  # and over-refusal
+    assert tuple(rule.metric for rule in claims) == DECIDING  # so many p-values are corrected by Holm
+    assert len(default_rules()) == len(DECIDING) + len(PRIMARY) + 1  # and over-refusal
     assert len(parity_rules(0.05)) == len(PRIMARY)
