@@ -31,7 +31,11 @@ def _why(decision: Decision) -> str:
     if not any(each.against != "trained" for each in decision.verdicts):
         return "Undecided because the rules ask for nothing against the base, and there is no champion."
     if failed:
-        worst = max(failed, key=lambda each: (each.must == "not_worse", _excess(each)))  # a margin says more
+        floor = next((each for each in failed if each.must == "at_least"), None)
+        if floor:
+            more = _more(len(failed) - 1, "rule fails", "rules fail")
+            return f"Refused because {inline(floor.label)} of the tuned model {_under(floor)}{more}."
+        worst = max(failed, key=lambda each: (each.metric == "correct", each.must == "not_worse", _excess(each)))
         margin = f", which is more than the margin of {share(worst.margin)}" if worst.must == "not_worse" else ""
         sentence = f"Refused because {_change(worst)} is worse than {AGAINST[worst.against]}{margin}"
         return f"{sentence}{_more(len(failed) - 1, 'rule fails', 'rules fail')}."
@@ -87,6 +91,12 @@ def _reason(verdict: Verdict, champion_missing: str | None) -> str:
             return f"{moved}, worse by more than the margin of {share(verdict.margin)}."
         case "margin not shown":
             return f"{moved}: {_why_not_shown(verdict)}."
+        case "reaches the level":
+            return f"{verdict.label} {_level(verdict)}, which reaches {share(verdict.level)}."
+        case "under the level":
+            return f"{verdict.label} {_under(verdict)}."
+        case "level not shown":
+            return f"{verdict.label} {_level(verdict)}: so few documents cannot tell it from {share(verdict.level)}."
         case _:
             assert_never(verdict.finding)
 
@@ -101,6 +111,15 @@ def _why_not_shown(verdict: Verdict) -> str:
         f"{verdict.documents} documents such as these show a margin of {share(least)}, not of {share(margin)}, "
         f"which takes {wanted}"
     )
+
+
+def _under(verdict: Verdict) -> str:
+    return f"{_level(verdict)} does not reach {share(verdict.level)}"
+
+
+def _level(verdict: Verdict) -> str:
+    """A system's own figure: `0.63 [0.58, 0.67]`."""
+    return f"{share(verdict.value)} [{share(verdict.low)}, {share(verdict.high)}]"
 
 
 def _moved(verdict: Verdict) -> str:

@@ -19,6 +19,9 @@ Finding = Literal[  # what an outcome rests on
     "within the margin",
     "beyond the margin",
     "margin not shown",
+    "reaches the level",
+    "under the level",
+    "level not shown",
     "not scored",
     "few documents",
     "not compared",
@@ -93,8 +96,9 @@ class Verdict(_Model):
     against: Against
     metric: str
     label: str
-    must: Literal["better", "not_worse"]
+    must: Literal["better", "not_worse", "at_least"]
     margin: float | None
+    level: float | None = None  # of at_least; then value, low and high are the system's own figure
     outcome: Outcome
     finding: Finding | None = None  # None if read from schema 1
     needed: bool = True  # the decision depends on it; of gains of which one is enough, only the shown ones are

@@ -11,6 +11,7 @@ from tasks.evaluation.metrics import METRICS
 PRIMARY = tuple(name for name, metric in METRICS.items() if metric.primary)
 DECIDING = ("correct", "abstention_f1")  # right answers, and refusing where and only where it must
 MARGIN = 0.05  # one answer in twenty
+FLOOR = 0.1  # right answers of all answerable questions; what is wrong nearly everywhere is no gain over any base
 
 
 class Rule(Config):
@@ -20,8 +21,9 @@ class Rule(Config):
     against: Literal["base", "champion", "both"] = Field(
         "both", description="The base model, the adapter in service, or each of them."
     )
-    must: Literal["better", "not_worse"] = Field(
-        description="better: a gain beyond chance. not_worse: the whole interval of the change within the margin."
+    must: Literal["better", "not_worse", "at_least"] = Field(
+        description="better: a gain beyond chance. not_worse: the whole interval of the change within the margin. "
+        "at_least: the whole interval of the new adapter's own figure on the good side of `level`."
     )
     margin: float | None = Field(
         None,
@@ -29,6 +31,8 @@ class Rule(Config):
         le=1,
         description="For not_worse: the loss that is still tolerable, in the metric's own units, stated beforehand.",
     )
+
+    level: float | None = Field(None, description="For at_least: the least figure, or the most of one that is down.")
 
     @field_validator("metric")
     @classmethod
@@ -46,6 +50,10 @@ class Rule(Config):
             raise ValueError("not_worse needs a margin: how much worse would still be tolerable")
         if self.must == "better" and self.margin is not None:
             raise ValueError("a margin is for not_worse; better asks for any gain beyond chance")
+        if (self.must == "at_least") != (self.level is not None):
+            raise ValueError("at_least and a level belong together: the figure that the adapter itself must reach")
+        if self.must == "at_least" and self.margin is not None:
+            raise ValueError("a margin is for not_worse; at_least takes a level")
         return self
 
     def judges(self, against: str) -> bool:
@@ -61,7 +69,8 @@ def default_rules() -> tuple[Rule, ...]:
     in twenty. Fluency and closeness to the context promote nothing by themselves."""
     better = (Rule(metric=name, must="better") for name in DECIDING)
     not_worse = (Rule(metric=name, must="not_worse", margin=MARGIN) for name in (*PRIMARY, "over_refusal"))
-    return (*better, *not_worse)
+    floor = Rule(metric="correct", against="base", must="at_least", level=FLOOR)
+    return (*better, floor, *not_worse)
 
 
 def parity_rules(margin: float) -> tuple[Rule, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal, assert_never
 
 from tasks.evaluation.gating.compare import detectable, uncertainty
-from tasks.evaluation.gating.decision import Against, Comparison, Finding, Outcome, Verdict
+from tasks.evaluation.gating.decision import Against, Change, Comparison, Figure, Finding, Outcome, Verdict
 from tasks.evaluation.gating.rules import Rule
 from tasks.evaluation.metrics import METRICS
 from tasks.evaluation.statistics import MIN_CLUSTERS, SIGNIFICANT, detectable_mean, holm
@@ -30,6 +30,7 @@ def judge(
     for rule in rules:
         compared = by_metric[rule.metric]
         change = compared.difference
+        said: Change | Figure | None = change
         match rule.must:
             case "better":
                 p = change and round(corrected[rule.metric], 6)
@@ -40,6 +41,9 @@ def judge(
                 # The least margin that would be kept to four times in five if nothing had changed in truth.
                 least = change and round(detectable_mean(uncertainty(change), compared.documents), 6)
                 outcome, finding = _unknown(compared) or _not_worse(compared, rule.margin or 0.0)
+            case "at_least":
+                said, p, least = tuple(compared.figures.values())[1], None, None
+                outcome, finding = _at_least(compared, said, rule.level or 0.0)
             case _:
                 assert_never(rule.must)
         verdicts.append(
@@ -49,11 +53,12 @@ def judge(
                 label=compared.label,
                 must=rule.must,
                 margin=rule.margin,
+                level=rule.level,
                 outcome=outcome,
                 finding=finding,
-                value=change and change.value,
-                low=change and change.low,
-                high=change and change.high,
+                value=said and said.value,
+                low=said and said.low,
+                high=said and said.high,
                 p=p,
                 detectable=least,
                 rows=compared.rows,
@@ -120,6 +125,19 @@ def _better(compared: Comparison, p: float) -> Ruling:
     if (change.low <= 0 <= change.high) or p >= SIGNIFICANT:
         return "open", "no gain shown"
     return ("holds", "gain") if (change.value > 0) == (compared.direction == "higher") else ("fails", "loss")
+
+
+def _at_least(compared: Comparison, figure: Figure, level: float) -> Ruling:
+    """Of the second system's own figure, whatever the first one's is."""
+    if figure.value is None or figure.low is None or figure.high is None:
+        return "open", "not scored"
+    if compared.documents < MIN_CLUSTERS:
+        return "open", "few documents"
+    sign = -1 if compared.direction == "lower" else 1
+    worst, best = sorted((sign * figure.low, sign * figure.high))
+    if worst >= sign * level:
+        return "holds", "reaches the level"
+    return ("fails", "under the level") if best < sign * level else ("open", "level not shown")
 
 
 def _not_worse(compared: Comparison, margin: float) -> Ruling:

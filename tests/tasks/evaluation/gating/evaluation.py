@@ -10,8 +10,9 @@ from tests.tasks.evaluation.rows import triplets, write_answers, write_rows
 class Evaluation:
     """Systems that answer the same questions; each is scored once."""
 
-    def __init__(self, folder, documents):
-        self.folder, self.triplets = folder, triplets(documents)
+    def __init__(self, folder, rows):
+        """`rows`: triplets, or how many documents of made-up ones."""
+        self.folder, self.triplets = folder, triplets(rows) if isinstance(rows, int) else rows
         self.rows = write_rows(folder / "rows", self.triplets)
 
     def scores(self, say):

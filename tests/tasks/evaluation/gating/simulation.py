@@ -12,6 +12,7 @@ from scipy.special import ndtr, ndtri
 from tasks.evaluation.metrics.scores import Scores
 
 MEAN_F1 = 0.702  # of a million simulated rows; and so gains in it can be made to measure
+MEAN_CORRECT = 0.657  # the same
 METRICS = ("correct", "faithfulness", "hallucination", "relevance", "token_f1", "abstention_f1", "over_refusal")
 
 
@@ -62,6 +63,8 @@ class World:
         if gain := gains.get("token_f1"):
             end, room = (1.0, 1 - MEAN_F1) if gain > 0 else (0.0, MEAN_F1)
             f1 = np.where(rng.random(count) < abs(gain) / room, end, f1)
+        if gain := gains.get("correct"):
+            f1 = np.where(rng.random(count) < gain / (1 - MEAN_CORRECT), 1.0, f1)
         columns = {
             "correct": np.where(answerable, (f1 == 1).astype(float), np.nan),
             "faithfulness": np.where(answers, faithfulness, np.nan),

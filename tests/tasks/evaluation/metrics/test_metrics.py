@@ -197,5 +197,5 @@ def test_the_primary_metrics_are_these_six_and_each_adds_two_rules_and_a_test_to
     assert PRIMARY == ("correct", "faithfulness", "hallucination", "relevance", "token_f1", "abstention_f1")
     claims = [rule for rule in default_rules() if rule.must == "better"]
     assert tuple(rule.metric for rule in claims) == DECIDING  # so many p-values are corrected by Holm
-    assert len(default_rules()) == len(DECIDING) + len(PRIMARY) + 1  # and over-refusal
+    assert len(default_rules()) == len(DECIDING) + len(PRIMARY) + 2  # and over-refusal, and a floor under right answers
     assert len(parity_rules(0.05)) == len(PRIMARY)
