@@ -31,14 +31,15 @@ def _why(decision: Decision) -> str:
     if not any(each.against != "trained" for each in decision.verdicts):
         return "Undecided because the rules ask for nothing against the base, and there is no champion."
     if failed:
-        floor = next((each for each in failed if each.must == "at_least"), None)
-        if floor:
-            more = _more(len(failed) - 1, "rule fails", "rules fail")
-            return f"Refused because {inline(floor.label)} of the tuned model {_under(floor)}{more}."
-        worst = max(failed, key=lambda each: (each.metric == "correct", each.must == "not_worse", _excess(each)))
+        more = _more(len(failed) - 1, "rule fails", "rules fail")
+        # Right answers say most; a loss says more than a floor, and a margin more than no gain.
+        importance = {"at_least": 0, "better": 1, "not_worse": 2}
+        worst = max(failed, key=lambda each: (each.metric == "correct", importance[each.must], _excess(each)))
+        if worst.must == "at_least":
+            return f"Refused because {inline(worst.label)} of the tuned model are {_under(worst)}{more}."
         margin = f", which is more than the margin of {share(worst.margin)}" if worst.must == "not_worse" else ""
         sentence = f"Refused because {_change(worst)} is worse than {AGAINST[worst.against]}{margin}"
-        return f"{sentence}{_more(len(failed) - 1, 'rule fails', 'rules fail')}."
+        return f"{sentence}{more}."
     if decision.champion_missing:
         return f"Undecided against the champion: {decision.champion_missing}; {INSTEAD}."
     if undecided:
@@ -92,11 +93,11 @@ def _reason(verdict: Verdict, champion_missing: str | None) -> str:
         case "margin not shown":
             return f"{moved}: {_why_not_shown(verdict)}."
         case "reaches the level":
-            return f"{verdict.label} {_level(verdict)}, which reaches {share(verdict.level)}."
+            return f"{verdict.label}: {_level(verdict)}, which reaches {share(verdict.level)}."
         case "under the level":
-            return f"{verdict.label} {_under(verdict)}."
+            return f"{verdict.label}: {_under(verdict)}."
         case "level not shown":
-            return f"{verdict.label} {_level(verdict)}: so few documents cannot tell it from {share(verdict.level)}."
+            return f"{verdict.label}: {_level(verdict)}; so few documents cannot tell it from {share(verdict.level)}."
         case _:
             assert_never(verdict.finding)
 
@@ -114,7 +115,7 @@ def _why_not_shown(verdict: Verdict) -> str:
 
 
 def _under(verdict: Verdict) -> str:
-    return f"{_level(verdict)} does not reach {share(verdict.level)}"
+    return f"{_level(verdict)}, which does not reach {share(verdict.level)}"
 
 
 def _level(verdict: Verdict) -> str:

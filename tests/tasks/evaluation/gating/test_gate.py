@@ -157,7 +157,8 @@ def test_by_default_one_primary_metric_must_gain_and_no_primary_one_nor_over_ref
     rules = GateConfig().rules
     assert {rule.metric for rule in rules if rule.must == "better"} == set(DECIDING)
     assert {rule.metric for rule in rules if rule.must == "not_worse"} == {*PRIMARY, "over_refusal"}
-    assert {rule.against for rule in rules} == {"both"}
+    assert {rule.against for rule in rules if rule.must != "at_least"} == {"both"}
+    assert [(rule.metric, rule.level) for rule in rules if rule.must == "at_least"] == [("correct", 0.1)]
 
 
 @pytest.mark.parametrize(
