@@ -73,7 +73,7 @@ METRICS = {
     "hallucination": Metric(hallucination, "Hallucination rate", "Hallucination", "lower", "rate", primary=True),
     "unsupported_numbers": Metric(unsupported_numbers, "Absent number stated", "Hallucination", "lower", "rate"),
     "unsupported_entities": Metric(unsupported_entities, "Absent name stated", "Hallucination", "lower", "rate"),
-    "relevance": Metric(relevance, "Coverage of the question", "Relevance", "higher", "mean", primary=True),
+    "relevance": Metric(relevance, "Coverage of the question", "Relevance", "higher", "mean"),
     "rouge_l": Metric(rouge_l, "ROUGE-L to the reference", "Style / domain", "higher", "mean"),
     "chrf": Metric(chrf, "chrF to the reference", "Style / domain", "higher", "mean", taken=texts, together=chrf_of),
     "form": Metric(form, "Form of the reference", "Style / domain", "higher", "mean"),
@@ -84,7 +84,7 @@ METRICS = {
     ),
     "contains_value": Metric(contains_value, "Holds the right value", "Correctness", "higher", "rate"),
     "exact_match": Metric(exact_match, "Exact match (answerable)", "Correctness", "higher", "rate"),
-    "token_f1": Metric(token_f1, "Token F1 (answerable)", "Correctness", "higher", "mean", primary=True),
+    "token_f1": Metric(token_f1, "Token F1 (answerable)", "Correctness", "higher", "mean"),
     "abstention_f1": Metric(
         abstention_f1,
         "Abstention F1",

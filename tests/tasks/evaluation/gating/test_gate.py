@@ -60,7 +60,7 @@ def test_a_model_that_always_refuses_is_refused_and_the_sentence_says_over_refus
     found = evaluation.judged(right, refusing)
     assert found["decision"] == "refuse"
     assert "is worse than the base, which is more than the margin of 0.05" in found["why"]
-    assert outcomes(found)["over_refusal", "not_worse"] == outcomes(found)["token_f1", "not_worse"] == "fails"
+    assert outcomes(found)["over_refusal", "not_worse"] == outcomes(found)["correct", "not_worse"] == "fails"
     over_refusal = next(each for each in found["verdicts"] if each["metric"] == "over_refusal")
     assert "+1.00" in over_refusal["reason"] and "margin of 0.05" in over_refusal["reason"]
 

@@ -192,9 +192,9 @@ def test_a_mean_that_is_declared_a_rate_is_an_error_and_gets_no_false_interval(m
                 summarise(ScoreConfig(resamples=100), scores)
 
 
-def test_the_primary_metrics_are_these_six_and_each_adds_two_rules_and_a_test_to_the_gate():
+def test_the_primary_metrics_are_these_four_and_each_adds_two_rules_and_a_test_to_the_gate():
     """Whoever makes another metric primary changes what promotes: see `Metric`."""
-    assert PRIMARY == ("correct", "faithfulness", "hallucination", "relevance", "token_f1", "abstention_f1")
+    assert PRIMARY == ("correct", "faithfulness", "hallucination", "abstention_f1")
     claims = [rule for rule in default_rules() if rule.must == "better"]
     assert tuple(rule.metric for rule in claims) == DECIDING  # so many p-values are corrected by Holm
     assert len(default_rules()) == len(DECIDING) + len(PRIMARY) + 2  # and over-refusal, and a floor under right answers
