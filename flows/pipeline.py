@@ -108,7 +108,7 @@ def pipeline(config: Retrain, run: Run[OutputT]) -> Outcome[OutputT]:
         by_tuned = run(answer, config.answer, label="answer slices tuned", **answer_inputs, adapter=trained["adapter"])
         base_sliced = run(score, config.score, label="score slices base", rows=sliced["rows"], answers=by_base)
         tuned_sliced = run(score, config.score, label="score slices tuned", rows=sliced["rows"], answers=by_tuned)
-    judged_inputs = {"rows": questions, "base_answers": base_answers, "tuned_answers": tuned_answers}
+    judged_inputs: dict[str, Input] = {"rows": questions, "base_answers": base_answers, "tuned_answers": tuned_answers}
     judged = _judge(config, run, **judged_inputs, base=base if config.judge.base.enabled else None)
 
     compared = run(

@@ -7,7 +7,7 @@ judges' scores are compared, only how well each tells the two kinds apart.
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -56,10 +56,10 @@ class Agreement(BaseModel):
 
 
 @cache
-def _entries() -> list[dict[str, object]]:
+def _entries() -> list[dict[str, Any]]:
     import yaml
 
-    entries: list[dict[str, object]] = yaml.safe_load((Path(__file__).parents[2] / LABELLED).read_text("utf-8"))
+    entries: list[dict[str, Any]] = yaml.safe_load((Path(__file__).parents[2] / LABELLED).read_text("utf-8"))
     return entries
 
 
@@ -69,10 +69,10 @@ def labelled() -> tuple[tuple[Case, ...], tuple[Stratum | None, ...]]:
     cases: list[Case] = []
     strata: list[Stratum | None] = []
     for number, entry in enumerate(_entries()):
-        context = tuple(entry["context"])  # type: ignore[call-overload]
+        context = tuple(entry["context"])
         view = ContextView(context)
-        known: list[tuple[Stratum | None, str]] = [(None, answer) for answer in entry["supported"]]  # type: ignore[attr-defined]
-        known += [(stratum, entry["unsupported"][stratum]) for stratum in STRATA]  # type: ignore[index]
+        known: list[tuple[Stratum | None, str]] = [(None, answer) for answer in entry["supported"]]
+        known += [(stratum, entry["unsupported"][stratum]) for stratum in STRATA]
         for stratum, answer in known:
             strata.append(stratum)
             cases.append(

@@ -1,7 +1,7 @@
 """Entailment: does the context entail each sentence, by an NLI model or one that scores consistency (HHEM)?"""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from tasks.judges.cases import Case, Judgement, JudgeResult, Memory
 from tasks.judges.local import Loaded, LocalModelConfig, by_length, load, recipe
 from tasks.models.model import inference
 
+Entails = Callable[[Sequence[tuple[str, str]]], list[float | None]]  # of each (context, sentence)
 ENTAILS = ("entailment", "entailed", "entails", "supported", "consistent", "factual", "faithful")
 
 
@@ -101,7 +102,7 @@ def label_of(model: Any, config: EntailmentConfig, folder: Path) -> int:
     return found[0]
 
 
-def faithfulness(entails: Entailment, answer: str, cases: Sequence[Case]) -> list[Judgement]:
+def faithfulness(entails: Entails, answer: str, cases: Sequence[Case]) -> list[Judgement]:
     """Entailment of the answer's sentences by the context, 0 to 1, up: the least or the mean of them (`answer`).
 
     None if the answer declines or claims nothing. Sees negation and a number swapped for another one of the same
