@@ -54,6 +54,8 @@ class World:
         right, grounded, cautious = rows.shared + own
         answerable = ~rows.unanswerable
         refused = cautious < np.where(answerable, ndtri(self.refuses_answerable), ndtri(self.refuses_unanswerable))
+        if gain := gains.get("refusing"):  # so much more of what cannot be answered
+            refused |= rows.unanswerable & (rng.random(count) < gain / (1 - self.refuses_unanswerable))
         answers = ~refused
         faithfulness = np.clip(ndtr(1.2 * grounded + 1.5) + 0.05, 0, 1)
         hallucinated = answers & (grounded < ndtri(self.hallucinated))
@@ -64,7 +66,9 @@ class World:
             end, room = (1.0, 1 - MEAN_F1) if gain > 0 else (0.0, MEAN_F1)
             f1 = np.where(rng.random(count) < abs(gain) / room, end, f1)
         if gain := gains.get("correct"):
-            f1 = np.where(rng.random(count) < gain / (1 - MEAN_CORRECT), 1.0, f1)
+            end, room = (1.0, 1 - MEAN_CORRECT) if gain > 0 else (0.0, MEAN_CORRECT)
+            changed = (f1 < 1) if gain > 0 else (f1 == 1)
+            f1 = np.where(changed & (rng.random(count) < abs(gain) / room), end, f1)
         columns = {
             "correct": np.where(answerable, (f1 == 1).astype(float), np.nan),
             "faithfulness": np.where(answers, faithfulness, np.nan),

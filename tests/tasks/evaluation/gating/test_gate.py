@@ -153,7 +153,7 @@ def test_one_gain_is_enough_for_any_and_not_for_all(evaluation):
     assert ends["any"][2] == pytest.approx(2 * ends["all"][2], abs=2e-6)  # Holm, of two
 
 
-def test_by_default_one_primary_metric_must_gain_and_no_primary_one_nor_over_refusal_may_lose():
+def test_by_default_right_answers_or_refusing_must_gain_and_no_primary_metric_nor_over_refusal_may_lose():
     rules = GateConfig().rules
     assert {rule.metric for rule in rules if rule.must == "better"} == set(DECIDING)
     assert {rule.metric for rule in rules if rule.must == "not_worse"} == {*PRIMARY, "over_refusal"}

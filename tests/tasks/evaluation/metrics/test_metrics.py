@@ -192,7 +192,7 @@ def test_a_mean_that_is_declared_a_rate_is_an_error_and_gets_no_false_interval(m
                 summarise(ScoreConfig(resamples=100), scores)
 
 
-def test_the_primary_metrics_are_these_four_and_each_adds_two_rules_and_a_test_to_the_gate():
+def test_the_primary_metrics_are_these_four_and_each_adds_a_rule_to_the_gate():
     """Whoever makes another metric primary changes what promotes: see `Metric`."""
     assert PRIMARY == ("correct", "faithfulness", "hallucination", "abstention_f1")
     claims = [rule for rule in default_rules() if rule.must == "better"]
