@@ -200,8 +200,11 @@ def _write(
             if shard in repeated_rows:
                 quoted = next(quotes)
                 parts.link_into(quoted, rows=f"repeated/{shard:05}.jsonl")
-                texts = quoted.files["rows"].read_bytes().splitlines()
-                for (number, finding), text in zip(repeated_rows[shard], texts, strict=True):
+                lines = quoted.files["rows"].read_bytes().splitlines()
+                # A row may be repeated by its text and by its id, and is quoted once.
+                texts = dict(zip(sorted({each.number for each in repeated_rows[shard]}), lines, strict=True))
+                for number, finding in repeated_rows[shard]:
+                    text = texts[number]
                     at = int(sketch["number"][number])
                     tally.across(finding, orjson.loads(text)["query"], source.place(shard, at))
                     sketch["warned"][number] = True

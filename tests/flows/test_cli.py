@@ -79,8 +79,9 @@ def test_validate_for_machines_gives_each_row_a_verdict_as_the_step_reaches_it(r
     printed = [json.loads(line) for line in out.splitlines()]
     assert [row["line"] for row in printed] == list(range(1, 14)) and {row["file"] for row in printed} == {"rows.jsonl"}
     assert [row["id"] for row in printed[:9]] == [str(number) for number in range(9)]
-    (repeat,) = printed[9]["findings"]
+    repeat, same_id = sorted(printed[9]["findings"], key=lambda each: each["rule"])
     assert (repeat["rule"], repeat["value"]) == ("duplicate", "as rows.jsonl:1") and repeat["remedy"]
+    assert (same_id["rule"], same_id["level"]) == ("repeated_id", "warn")
     (quarantine,) = (tmp_path / "store/validate").glob("*/quarantine.jsonl")
     entries = {entry["line"]: entry for entry in map(json.loads, quarantine.read_text().splitlines())}
     assert {row["line"] for row in printed if row["verdict"] == "rejected"} == entries.keys() >= {12, 13}

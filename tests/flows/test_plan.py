@@ -144,12 +144,14 @@ CHANGES: dict[str, tuple[Callable[[Project], object], Stale]] = {
     ),
     "code of a helper two modules away": (
         lambda p: p.edit(
-            "tasks/text/refusal.py", "def _refuses(said: str", "FEW = 3\n\n\ndef _refuses(said: str, few: int = FEW"
+            "tasks/text/refusal.py",
+            "def _opens_with(answer: str, sentence: str, code: str)",
+            "FEW = 3\n\n\ndef _opens_with(answer: str, sentence: str, code: str, few: int = FEW)",
         ),
         {
             **dict.fromkeys(
                 ("validate", "validate evaluation", "score base", "score tuned", "gate", "report"),
-                [code("tasks/text/refusal.py", changed=("_refuses",), added=("FEW",))],
+                [code("tasks/text/refusal.py", changed=("_opens_with",), added=("FEW",))],
             ),
         },
     ),

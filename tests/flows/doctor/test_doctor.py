@@ -246,7 +246,7 @@ def test_pickled_cut_off_and_tokenizerless_models_are_told(tmp_path):
         (ROW, "1 file, 0.0 MiB; the first row is a triplet row"),
         ("", "the file is empty"),
         ("\n\n", "only blank lines"),
-        ("query,answer\n", "rows.jsonl:1: not JSON"),
+        ("query and answer\n", "rows.jsonl:1: not JSON"),
         ('\n{"query": "q", "context": [], "answer": "a"}\n', "rows.jsonl:2: context: an empty list"),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.config import load
+from flows.config import TINY, load
 from tasks.data.triplets import Triplet
 from tasks.gate import GateConfig, GateRules
 from tests.tasks.evaluation.gating.evaluation import Evaluation
@@ -90,7 +90,7 @@ def evaluation(tmp_path_factory):
 RULES = {
     "default": GateConfig(resamples=500),
     "sample": GateConfig(
-        **{name: getattr(load(None, []).gate, name) for name in GateRules.model_fields if name != "resamples"},
+        **{name: getattr(load(TINY, []).gate, name) for name in GateRules.model_fields if name != "resamples"},
         resamples=500,
     ),
 }
