@@ -26,6 +26,8 @@ def job(folder, inputs, how="", **settings):
     return made
 
 
+@pytest.mark.slow
+@pytest.mark.nightly
 def test_after_a_lost_gpu_a_new_process_goes_on_from_the_checkpoint_to_the_same_bytes(inputs, tmp_path, capsys):
     lost = job(tmp_path / "lost", inputs, "once", **ON_A_CPU)
     run_child(lost, module=lost_gpu.__name__)

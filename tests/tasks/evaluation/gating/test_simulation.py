@@ -21,7 +21,7 @@ def evaluation(world, seed, **gains):
     rng = np.random.default_rng(seed)
     rows = world.rows(rng)
     first, second = world.answers(rows, rng), world.answers(rows, rng, **gains)
-    entries = compare(first, second, ("base", "tuned"), resamples=1000, seed=seed, metrics=METRICS)
+    entries = compare(first, second, ("base", "tuned"), resamples=500, seed=seed, metrics=METRICS)
     verdicts = judge_all(CONFIG, {"base": entries})
     return {entry.name: entry.difference for entry in entries}, verdicts, decide(verdicts, None)
 
@@ -33,7 +33,7 @@ def against_both(world, seed, **gains):
     base, champion = world.answers(rows, rng, token_f1=-0.1), world.answers(rows, rng)
     tuned = world.answers(rows, rng, **gains)
     comparisons = {
-        name: compare(other, tuned, (name, "tuned"), resamples=1000, seed=seed, metrics=METRICS)
+        name: compare(other, tuned, (name, "tuned"), resamples=500, seed=seed, metrics=METRICS)
         for name, other in (("base", base), ("champion", champion))
     }
     verdicts = judge_all(CONFIG, comparisons)
