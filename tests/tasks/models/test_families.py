@@ -194,7 +194,8 @@ QUICK |= {"Qwen 3.5, text", "Mamba", "Seed-OSS", "Mistral Small 3.1"}  # one of 
 
 
 @pytest.mark.parametrize(
-    "family", [each if each in QUICK else pytest.param(each, marks=pytest.mark.slow) for each in FAMILIES]
+    "family",
+    [each if each in QUICK else pytest.param(each, marks=[pytest.mark.slow, pytest.mark.nightly]) for each in FAMILIES],
 )
 def test_a_family_trains_as_plain_transformers_computes_it(family, inputs, tmp_path):
     kind, more, off = FAMILIES[family]
