@@ -69,7 +69,8 @@ def versions(
     """List the adapters by what became of them: which is in service, since when, by whose decision and why.
 
     `champion` is in service, `previous` comes back on a rollback, a `challenger` waits for a decision. Figures are
-    changes against the champion at the time. `reground artifacts` lists everything else.
+    changes against the champion at the time, on the questions that are named; those of other lines may be others.
+    `reground artifacts` lists everything else.
     """
     from flows.promotion import view
     from flows.promotion.versions import versions as known
@@ -95,8 +96,8 @@ def compare(
 ) -> None:
     """Show which metrics differ between two adapters, e.g. `reground compare previous champion`.
 
-    From scores that are in the store, on the same questions; nothing is answered or scored for it. Exits with 2 if
-    the two were never scored on the same questions.
+    From scores that are in the store, on the evaluation questions that both answered, and says on which; nothing is
+    answered or scored for it. Exits with 2 if there are none, or several sets of them: `score/KEY score/KEY` names one.
     """
     from flows.promotion import view
     from flows.promotion.compare import compare as compared

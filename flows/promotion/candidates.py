@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from flows.promotion import log
 from tasks.engine.errors import UserError
+from tasks.engine.record import Origin
 from tasks.engine.storage.artifact import Artifact
 from tasks.engine.storage.references import Alias
 from tasks.engine.storage.store import SHORT, Store
@@ -77,6 +78,13 @@ def scored_weights(scores: Artifact) -> tuple[bool, str | None]:
         return False, None
     adapter = answers.input_artifact("adapter")
     return (True, weights(adapter)) if adapter else (answers.record.inputs.get("adapter") is None, None)
+
+
+def asked(scores: Artifact) -> Origin:
+    """The questions that the scores are about: a part of `build`, say, of which `about` is the name."""
+    origin = scores.record.inputs.get("rows") or Origin()
+    known = f"{origin.step}/{origin.key[:SHORT]}" if origin.step and origin.key else (origin.digest or "")[:SHORT]
+    return origin if origin.about else origin.model_copy(update={"about": known})
 
 
 def gate_of(store: Store, adapter: Artifact) -> Artifact | None:

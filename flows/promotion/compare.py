@@ -5,14 +5,15 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from flows.promotion.candidates import find, scored_weights, weights
+from flows.promotion.candidates import asked, find, scored_weights, weights
 from tasks.engine.errors import UserError
-from tasks.engine.record import Origin
-from tasks.engine.storage.artifact import SHORT, Artifact
+from tasks.engine.record import Origin, Record
+from tasks.engine.storage.artifact import Artifact
 from tasks.engine.storage.store import Store
 from tasks.evaluation.gating.decision import Comparison
 
 BASE = "base"  # the base model, instead of an adapter
+SLICES = "slices"  # the step that makes harder questions of the evaluation's
 RESAMPLES, SEED = 10_000, 0
 
 
@@ -23,6 +24,7 @@ class SideBySide(BaseModel):
 
     names: tuple[str, str]
     scores: tuple[str, str]
+    questions: str  # the evaluation set, such as build/7f032c7350a1900b/evaluation
     rows: int
     documents: int
     metrics: list[Comparison]
@@ -31,7 +33,8 @@ class SideBySide(BaseModel):
 def compare(store: Store, first: str, second: str) -> SideBySide:
     """Each of the two is an adapter, a gate, a report or scores, by key or alias, or `base`.
 
-    UserError if the store has no scores of both on the same rows by the same metrics.
+    On evaluation questions, unless scores of others are named. UserError if the store has no scores of both on the
+    same questions, answered and measured alike, or has them on several evaluation sets.
     """
     from tasks.evaluation.gating.compare import compare as compare_scores
     from tasks.evaluation.metrics.scores import Scores
@@ -42,6 +45,7 @@ def compare(store: Store, first: str, second: str) -> SideBySide:
     return SideBySide(
         names=(first, second),
         scores=(pair[0].about, pair[1].about),
+        questions=asked(pair[0]).about,
         rows=len(one.ids),
         documents=len(set(one.documents)),
         metrics=sorted(metrics, key=lambda metric: metric.verdict not in ("better", "worse")),
@@ -49,41 +53,57 @@ def compare(store: Store, first: str, second: str) -> SideBySide:
 
 
 def _common(store: Store, first: str, second: str) -> tuple[Artifact, Artifact]:
-    """The newest scores of both that can be compared."""
-    found = {name: list(_scores(store, name)) for name in (first, second)}
-    for name, scores in found.items():
+    """The scores of both that can be compared: the newest, as trained rather than as shipped."""
+    found = {name: _scores(store, name) for name in (first, second)}
+    named = any(exact for exact, _ in found.values())
+    usable = {
+        name: [each for each in scores if named or asked(each).step != SLICES] for name, (_, scores) in found.items()
+    }
+    for name, scores in usable.items():
         if not scores:
-            raise UserError(f"{name}: the store has no scores of it", "score it: `reground retrain` with its config")
-    pairs = [(one, other) for one in found[first] for other in found[second]]
-    same_rows = [(one, other) for one, other in pairs if _rows(one).digest == _rows(other).digest]
+            raise UserError(
+                f"{name}: the store has no scores of it on evaluation questions",
+                "score it: `reground retrain` with its config",
+            )
+    pairs = [(one, other) for one in usable[first] for other in usable[second]]
+    same_rows = [(one, other) for one, other in pairs if asked(one).digest == asked(other).digest]
     if not same_rows:
-        rows = " and ".join(f"{name} on {' or '.join(sorted(map(_rows_name, found[name])))}" for name in found)
+        sets = " and ".join(
+            f"{name} on {' or '.join(sorted({asked(each).about for each in usable[name]}))}" for name in usable
+        )
         raise UserError(
-            f"{first} and {second} were scored on different rows: {rows}",
+            f"{first} and {second} were scored on different rows: {sets}",
             "run `reground retrain`: it has the champion answer the same questions as the new adapter",
         )
-    comparable = [(one, other) for one, other in same_rows if _settings(one) == _settings(other)]
-    if not comparable:
+    alike = [pair for pair in same_rows if _alike(*pair, one_base=BASE in (first, second))]
+    if not alike:
         raise UserError(
-            f"{first} and {second} were scored on the same rows, but not by the same metrics or settings",
-            "run `reground retrain`: it scores both again; no answer is generated again",
+            f"{first} and {second} were scored on the same rows, but answered or measured by other settings",
+            "run `reground retrain`: it scores both again, and has them answer again only if it must",
         )
-    return comparable[0]
+    alike.sort(key=lambda pair: bool(_answers(pair[0])["config"].get("merge")))
+    by_rows = {asked(pair[0]).digest: pair for pair in reversed(alike)}
+    if len(by_rows) > 1:
+        sets = ", ".join(asked(one).about for one, _ in by_rows.values())
+        one, other = alike[0]
+        raise UserError(
+            f"{first} and {second} were both scored on {len(by_rows)} evaluation sets: {sets}",
+            f"name the scores on one; on the newest: `reground compare {one.about} {other.about}`",
+        )
+    return alike[0]
 
 
-def _scores(store: Store, name: str) -> Iterator[Artifact]:
-    """Every score artifact of what the name means, newest first."""
+def _scores(store: Store, name: str) -> tuple[bool, list[Artifact]]:
+    """The scores of what the name means, newest first, and whether it means just these."""
     if name == BASE:
-        yield from _scores_of(store, None)
-        return
+        return False, list(_scores_of(store, None))
     named = find(store, name)
     if named.step == "score":
-        yield named
-    elif named.step in ("gate", "report"):
+        return True, [named]
+    if named.step in ("gate", "report"):
         scores = named.input_artifact("tuned_scores")
-        yield from [scores] if scores and store.find(scores.step, scores.key) else []
-    else:
-        yield from _scores_of(store, weights(named))
+        return True, [scores] if scores and store.find(scores.step, scores.key) else []
+    return False, list(_scores_of(store, weights(named)))
 
 
 def _scores_of(store: Store, wanted: str | None) -> Iterator[Artifact]:
@@ -92,15 +112,22 @@ def _scores_of(store: Store, wanted: str | None) -> Iterator[Artifact]:
             yield scores
 
 
-def _rows(scores: Artifact) -> Origin:
-    return scores.record.inputs["rows"] or Origin()
-
-
-def _rows_name(scores: Artifact) -> str:
-    rows = _rows(scores)
-    return f"{rows.step}/{rows.key[:SHORT]}" if rows.step and rows.key else str(rows.digest)[:SHORT]
+def _alike(one: Artifact, other: Artifact, *, one_base: bool) -> bool:
+    """Whether both were answered and measured by the same settings; with `one_base` from the same base model, too."""
+    same_settings = _settings(one) == _settings(other)
+    answers, others = _answers(one), _answers(other)
+    same_base = answers["from"] == others["from"] or not one_base
+    return same_settings and same_base and answers["config"] == others["config"]
 
 
 def _settings(scores: Artifact) -> dict[str, Any]:
     """All of the key but the inputs: the metrics and how they were computed."""
     return {name: each for name, each in scores.record.payload.items() if name != "inputs"}
+
+
+def _answers(scores: Artifact) -> dict[str, Any]:
+    """How the answers were made, as their key tells it: the config, and by digest the base model and the template."""
+    answers = scores.input_artifact("answers")
+    record = answers.record if answers else Record()
+    made_from = [(record.inputs.get(name) or Origin()).digest for name in ("base", "template")]
+    return {"config": record.payload.get("config", {}), "from": made_from}

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from flows import wording
 from flows.promotion import log as promotion_log
-from flows.promotion.candidates import ADAPTERS, version
+from flows.promotion.candidates import ADAPTERS, asked, version
 from flows.promotion.log import Entry, Log, same
 from tasks.engine.storage.artifact import Artifact
 from tasks.engine.storage.store import SHORT, Store
@@ -31,8 +31,8 @@ class Line(BaseModel):
     """One adapter: what it is now, since when and by whose decision, and its key figures.
 
     `state` is champion, previous or challenger, or what became of it. `decision` is the gate's, None if none judged it;
-    `figures` are changes against the champion, or the base if there was none. `size` is in bytes, None if the store no
-    longer has it.
+    `figures` are changes against the champion, or the base if there was none, on `questions`: the evaluation set, None
+    if the store no longer has the gate. `size` is in bytes, None if the store no longer has it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -45,6 +45,7 @@ class Line(BaseModel):
     by_hand: bool = False
     decision: str | None = None
     figures: list[Figure] = []
+    questions: str | None = None
     size: int | None
     gate: str | None = None
     report: str | None = None
@@ -60,11 +61,11 @@ def versions(store: Store) -> list[Line]:
             newest.append(entry)
     known = [entry.version for entry in newest]
     rest = [each for each in exported.values() if not any(same(version(each), one) for one in known)]
-    lines = [_line(log, entry, exported.get(entry.adapter)) for entry in newest]
+    lines = [_line(store, log, entry, exported.get(entry.adapter)) for entry in newest]
     return lines + [_without_entry(adapter) for adapter in reversed(rest)]
 
 
-def _line(log: Log, entry: Entry, artifact: Artifact | None) -> Line:
+def _line(store: Store, log: Log, entry: Entry, artifact: Artifact | None) -> Line:
     role = next((name for name, each in log.state.roles().items() if same(each, entry.version)), None)
     judged = log.last_with_gate(entry.version)
     since = log.entries[log.state.roles()[role].since - 1] if role else entry
@@ -77,6 +78,7 @@ def _line(log: Log, entry: Entry, artifact: Artifact | None) -> Line:
         by_hand=since.by_hand,
         decision=judged.decision if judged else None,
         figures=_figures(judged.verdicts) if judged else [],
+        questions=_questions(store, judged.gate) if judged else None,
         size=artifact.size if artifact else None,
         gate=_short(judged.gate) if judged else None,
         report=_short(judged.report) if judged else None,
@@ -91,11 +93,18 @@ def _without_entry(adapter: Artifact) -> Line:
 
 
 def _figures(verdicts: Sequence[dict[str, Any]]) -> list[Figure]:
-    """What had to be better first, and against the champion before the base."""
-    order = {"champion": 0, "base": 1, "trained": 2}
-    known = [each for each in verdicts if each.get("value") is not None]
-    known.sort(key=lambda each: (order[each["against"]], each["must"] != "better"))
-    return [Figure(**{name: each[name] for name in Figure.model_fields}) for each in known[:FIGURES]]
+    """One a metric, what had to be better first, and against the champion before the base."""
+    known = [each for each in verdicts if each.get("value") is not None and each["must"] != "at_least"]
+    known.sort(key=lambda each: (each["against"] == "trained", each["against"] != "champion", each["must"] != "better"))
+    one_each = {each["metric"]: each for each in reversed(known)}
+    first = [each for each in known if one_each[each["metric"]] is each][:FIGURES]
+    return [Figure(**{name: each[name] for name in Figure.model_fields}) for each in first]
+
+
+def _questions(store: Store, gate: str | None) -> str | None:
+    judged = store.open(*gate.split("/")) if gate else None
+    scores = judged.input_artifact("tuned_scores") if judged else None
+    return asked(scores).about if scores else None
 
 
 def _short(name: str | None) -> str | None:

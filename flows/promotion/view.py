@@ -10,7 +10,7 @@ from flows.promotion.compare import SideBySide
 from flows.promotion.decisions import AdapterOutcome
 from flows.promotion.log import Version, read, read_state
 from flows.promotion.registry import Mirrored
-from flows.promotion.versions import Figure, Line
+from flows.promotion.versions import Line
 from tasks.engine.lineage import Cause, why
 from tasks.engine.storage.artifact import Artifact
 from tasks.engine.storage.store import Store
@@ -115,7 +115,7 @@ def versions_table(console: "Console", lines: Sequence[Line]) -> None:
     table.add_column("why")
     for each in lines:
         gate = (each.decision or "–") + (" (by hand)" if each.by_hand else "")
-        figures = "".join(f"\n[dim]{escape(_figure(figure))}[/]" for figure in each.figures)
+        figures = "".join(f"\n[dim]{escape(line)}[/]" for line in _figures(each))
         state = f"[{COLOURS.get(each.state, 'default')}]{each.state}[/]"
         size = "gone" if each.size is None else wording.size(each.size)
         table.add_row(each.adapter, state, _minute(each.at), escape(each.by), gate, size, escape(each.why) + figures)
@@ -128,7 +128,7 @@ def versions_markdown(lines: Sequence[Line]) -> str:
     head = "| adapter | state | since | by | gate | figures | why |\n|---|---|---|---|---|---|---|\n"
     return head + "".join(
         f"| {each.adapter} | {each.state} | {_minute(each.at)} | {each.by} | {each.decision or ''} "
-        f"| {'; '.join(map(_figure, each.figures))} | {cell(each.why)} |\n"
+        f"| {'; '.join(_figures(each))} | {cell(each.why)} |\n"
         for each in lines
     )
 
@@ -142,11 +142,14 @@ def comparison_table(console: "Console", compared: SideBySide) -> None:
     differ = sum(metric.verdict in ("better", "worse") for metric in compared.metrics)
     questions = f"{count(compared.rows)} questions about {count(compared.documents)} documents"
     console.print(f"\n{differ} of {len(compared.metrics)} metrics differ, on the same {questions}.", highlight=False)
-    console.print("• primary metric. better, worse: the second than the first.", style="dim", highlight=False)
+    which = f"{compared.questions}, as {' and '.join(compared.scores)} scored them"
+    console.print(f"They are {which}.", style="dim", highlight=False)
 
 
-def _figure(figure: Figure) -> str:
-    return f"{figure.label} {figure.value:+.2f} on {figure.against}"
+def _figures(line: Line) -> list[str]:
+    """The changes that the gate saw, and on which questions: those of other lines may be others."""
+    figures = [f"{each.label} {each.value:+.2f} on {each.against}" for each in line.figures]
+    return [*figures, f"questions: {line.questions}"] if figures and line.questions else figures
 
 
 def _minute(at: str) -> str:

@@ -59,9 +59,10 @@ def comparison(
     less = f"{heads[1]} less {heads[0]}"
     lines = _table(title, f"Difference: {less}, 95 % interval. ↑ higher is better, ↓ lower. • primary metric.")
     lines.add_column("metric", no_wrap=True)
-    for name in (*heads, "difference [95 %]"):
-        lines.add_column(Text(name), justify="right", no_wrap=True)
-    lines.add_column("verdict", no_wrap=True)
+    for name in heads:  # a key is folded, a figure never
+        lines.add_column(Text(name), justify="right", min_width=5, max_width=10, overflow="fold")
+    lines.add_column("difference [95 %]", justify="right", no_wrap=True)
+    lines.add_column("verdict", min_width=14)
     lines.add_column("n", justify="right", no_wrap=True)
     group = ""
     for metric in metrics:

@@ -145,7 +145,7 @@ def test_artifacts_lists_all_there_is(reground, store):
     assert made.key[:16] not in reground("artifacts", "train").out
 
 
-def scored(store, of, rows: str, good: float, *, number: int, documents: int = 150) -> None:
+def scored(store, of, rows: str, good: float, *, number: int, documents: int = 150, step=None, merge=False) -> None:
     """Scores of an adapter, None for the base, on so many documents of two rows; token F1 is about `good`."""
     chance = np.random.default_rng(number)
     count = 2 * documents
@@ -157,11 +157,12 @@ def scored(store, of, rows: str, good: float, *, number: int, documents: int = 1
     answers = publish(
         store,
         1000 + number,
-        {"a": f"{about} {rows}".encode()},
+        {"a": f"{about} {rows} {merge}".encode()},
         "answer",
         inputs={"adapter": of and origin(of["adapter"])},
+        payload={"config": {"merge": merge}},
     )
-    given = {"answers": origin(answers), "rows": {"digest": rows, "step": None, "key": None, "part": None}}
+    given = {"answers": origin(answers), "rows": {"digest": rows, "step": step, "key": rows}}
     with store.blobs.staging() as out:
         table.write(out / "scores.arrow")
         key = key_of(2000 + number)
@@ -197,3 +198,31 @@ def test_compare_refuses_scores_of_different_rows_and_what_was_never_scored(regr
     assert "remedy: run `reground retrain`" in refused.err
     refused = reground("compare", first.about, third.about)
     assert (refused.code, f"{third.about}: the store has no scores of it" in refused.err) == (2, True)
+
+
+def test_compare_takes_the_evaluation_questions_and_what_was_trained_and_says_so(reground, store):
+    first = adapter(store, "first")
+    scored(store, None, "all", 0.2, number=1, step="build")
+    scored(store, first, "all", 0.5, number=2, step="build")
+    scored(store, first, "all", 0.4, number=3, step="build", merge=True)
+    scored(store, None, "harder", 0.2, number=4, step="slices")
+    scored(store, first, "harder", 0.2, number=5, step="slices")
+    listed = json.loads(reground("compare", "base", first.about, "--json").raw)
+    assert listed["questions"] == "build/all"
+    (entry,) = [entry for entry in listed["metrics"] if entry["verdict"] == "better"]
+    assert entry["difference"]["value"] == pytest.approx(0.3, abs=0.02)
+    named = json.loads(reground("compare", f"score/{key_of(2004)[:16]}", first.about, "--json").raw)
+    assert named["questions"] == "slices/harder", "who names the scores of the slices means these"
+
+
+def test_compare_does_not_guess_which_of_two_evaluation_sets_is_meant(reground, store):
+    first = adapter(store, "first")
+    for number, rows in enumerate(("may", "june")):
+        scored(store, None, rows, 0.2, number=10 * number, step="build")
+        scored(store, first, rows, 0.5, number=10 * number + 1, step="build")
+    refused = reground("compare", "base", first.about)
+    assert refused.code == 2
+    assert "both scored on 2 evaluation sets: build/may, build/june" in refused.err
+    newest = [f"score/{key_of(number)[:16]}" for number in (2010, 2011)]
+    assert f"`reground compare {' '.join(newest)}`" in refused.err
+    assert json.loads(reground("compare", *newest, "--json").raw)["questions"] == "build/june"
