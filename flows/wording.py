@@ -8,6 +8,9 @@ from flows.config import Retrain
 from tasks.engine.lineage import Lineage
 from tasks.engine.plan import Planned, Planner
 from tasks.engine.record import Adoption, Change, Reason
+from tasks.evaluation.gating.power import Power
+from tasks.evaluation.metrics import METRICS
+from tasks.evaluation.statistics import MIN_CLUSTERS, POWER
 
 MOST_IN_NAME = 3  # changes in a run's name
 LONGEST_IN_NAME = 40  # characters of one
@@ -93,6 +96,35 @@ def _input(change: Change) -> str:
 
 def adopted(adoption: Adoption) -> str:
     return f"adopted from {adoption.source} by {adoption.by} on {moment(adoption.at)}: {adoption.because}"
+
+
+def power(found: Power, against: str) -> tuple[str, str]:
+    """How often the gate would promote a true gain on the evaluation set that there is; and what to change, or ""."""
+    what = f"what is as good as the {against}"
+    if found.metric:
+        what = f"a true gain of {found.gain:.2f} in {_metric(found.metric)} over the {against}"
+    wanted = f"about {found.needed:,} documents ({found.needed_rows:,} questions)" if found.needed else "no number"
+    enough = f"four times in five from {wanted}" + (", as is usual before there are scores" if found.assumed else "")
+    if found.chance is None:
+        return f"{what} is promoted {enough}", "the first run counts what there is"
+    often = f"{round(100 * found.chance)} times in 100" if found.chance else "never"
+    value = f"{found.documents:,} documents, {found.rows:,} questions: {what} is promoted {often}"
+    if found.chance >= POWER:
+        return value, ""
+    worst = found.limits[0]
+    held = _metric(worst.rule.metric) + (f" within {worst.rule.margin:.2f}" if worst.rule.must == "not_worse" else "")
+    shown = (
+        f"{round(100 * worst.chance)} times in 100" if worst.chance else f"counted in under {MIN_CLUSTERS} documents"
+    )
+    margins = [f"{each.rule.metric} {each.rule.margin:.2f} → {each.margin:.2f}" for each in found.limits if each.margin]
+    remedy = "more evaluation documents" + (f", or in gate.rules the margins {', '.join(margins)}" if margins else "")
+    return f"{value}; {enough}. Least is shown: {held}, {shown}", remedy
+
+
+def _metric(name: str) -> str:
+    from tasks.reporting.figures import inline
+
+    return inline(METRICS[name].label)
 
 
 def mermaid(lineage: Lineage) -> str:

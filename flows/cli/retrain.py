@@ -84,15 +84,21 @@ def plan(
     """Say what would run, why, and what it will take by earlier records; run nothing.
 
     `fresh`: the artifact is there and intact. `stale`: the step will run. `waits`: an earlier step will run first;
-    should that write the same bytes as before, and no other reason be named, this one stays as it is.
+    should that write the same bytes as before, and no other reason be named, this one stays as it is. Below: how often
+    the gate would promote a true gain on the evaluation set that there is, and what to change if that is seldom.
 
     Exits with 0, or with 2 for a mistake such as a misspelt setting; with `--exit-code` also with 1.
     """
-    planner = _planned(load(config, overrides or ()))
+    tree = load(config, overrides or ())
+    planner = _planned(tree)
     if json:
         write_json([each.line for each in planner.steps])
     else:
-        display.plan(console, planner.steps)
+        from flows import wording
+        from flows.doctor.evaluation import planned_power
+
+        against, found = planned_power(tree, planner)
+        display.plan(console, planner.steps, wording.power(found, against))
     if exit_code and not planner.fresh:
         raise typer.Exit(1)
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 COLOURS = {"fresh": "green", "stale": "yellow", "waits": "cyan"}
 
 
-def plan(console: Console, steps: list[Planned]) -> None:
-    """One row per step: what would happen, why, and what it will cost by earlier records; then the total."""
+def plan(console: Console, steps: list[Planned], power: tuple[str, str]) -> None:
+    """One row per step: what would happen, why, and what it will cost by earlier records; then the total and power."""
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("step", no_wrap=True)
     table.add_column("status", no_wrap=True)
@@ -36,6 +36,9 @@ def plan(console: Console, steps: list[Planned]) -> None:
         table.add_row(step.label, status, cost(step.seconds, step.gpu_seconds), escape(why))
     console.print(table)
     console.print(f"\n{_total(steps)}", highlight=False)
+    console.print(f"Evaluation: {power[0]}.", highlight=False)
+    if power[1]:
+        console.print(f"[dim]→[/] {power[1]}", highlight=False)
 
 
 def _total(steps: list[Planned]) -> str:

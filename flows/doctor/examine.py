@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from flows.config import Retrain
-from flows.doctor import machine, training
+from flows.doctor import evaluation, machine, training
 from flows.doctor.findings import Check, Finding, bad
 from flows.orchestration.service import health
 from tasks.engine.errors import UserError
@@ -15,6 +15,7 @@ CHECKS: dict[str, Check] = {
     "memory": training.memory,
     "base model": training.base_and_template,
     "data": training.data,
+    "evaluation": evaluation.evaluation,
     "store": machine.store,
     "Prefect": health.prefect,
 }

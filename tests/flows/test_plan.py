@@ -1,5 +1,6 @@
 """What a plan says of each kind of change, as facts; and a few of them as text."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from flows import wording
+from flows.doctor.evaluation import planned_power
 from flows.wording import run_name
 from tasks.engine.errors import UserError
 from tasks.engine.plan import _cost, _share
@@ -296,6 +298,18 @@ def test_a_plan_says_what_it_will_cost_by_what_it_cost_before(project, made):
     assert statuses["report"].seconds == took["report"]
     assert statuses["build"].seconds == 0  # fresh
     assert all(step.gpu_seconds == 0 for step in statuses.values())  # on a CPU
+
+
+def test_a_plan_says_how_often_a_true_gain_would_be_promoted_on_the_evaluation_set_that_there_is(project, made):
+    against, found = planned_power(project.config, project.plan())
+    counted = json.loads((made.used["build"].folder / "report.json").read_text())
+    assert (against, found.documents, found.rows) == ("base", counted["documents"]["evaluation"], 24)
+    assert found.chance == 0, "of so few documents"
+    value, remedy = wording.power(found, against)
+    assert "24 questions: a true gain of 0.10 in right answers" in value
+    assert remedy.startswith("more evaluation documents")
+    project.lines("evaluation.jsonl", lambda lines: lines[:-4])
+    assert planned_power(project.config, project.plan())[1].rows == 24, "of the dataset before, until there is another"
 
 
 @pytest.mark.parametrize(
