@@ -109,6 +109,7 @@ def test_it_prints_base_against_tuned_and_again_every_step_is_cached(trained):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_an_edited_training_row_leaves_the_evaluation_alone(project):
     path = project.folder / "data/plant/train.jsonl"
     lines = path.read_text().splitlines()

@@ -110,6 +110,7 @@ def test_what_the_form_does_not_allow_is_refused_at_submit(page, service, shots)
     assert len(service.runs()) == before
 
 
+@pytest.mark.nightly
 def test_of_two_runs_on_one_place_the_second_waits_and_takes_what_the_first_made(service):
     config = service.tree(seed=11)
     first, second = (service.start(config=config) for _ in range(2))

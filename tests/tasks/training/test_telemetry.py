@@ -127,7 +127,17 @@ def test_an_observer_that_fails_is_reported_once_and_ends_nothing():
     assert (said, calls) == (["telemetry is off, the training goes on: ZeroDivisionError: division by zero"], [1])
 
 
-@pytest.mark.parametrize("broken", ["flops_of", "peak_mib", "figures", "Meter.count", "Meter.sums", "Meter.stop"])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "flops_of",
+        "Meter.count",
+        *(
+            pytest.param(name, marks=[pytest.mark.slow, pytest.mark.nightly])
+            for name in ("peak_mib", "figures", "Meter.sums", "Meter.stop")
+        ),
+    ],
+)
 def test_a_training_goes_on_without_telemetry_that_fails(broken, inputs, tmp_path, monkeypatch):
     from tasks.training import telemetry, trainer
 
