@@ -5,7 +5,6 @@ from functools import cache, partial
 from pathlib import Path
 
 import orjson
-from pydantic import Field
 
 from tasks.engine import Config, step
 from tasks.engine.errors import UserError
@@ -39,8 +38,6 @@ class JudgeConfig(Config):
     embedding: EmbeddingConfig = EmbeddingConfig()
     entailment: EntailmentConfig = EntailmentConfig()
     llm: LlmConfig = LlmConfig()
-    resamples: int = Field(10_000, ge=100, description="Bootstrap resamples of the source documents.")
-    seed: int = Field(0, description="Seed of the bootstrap.")
 
     @property
     def on(self) -> bool:
@@ -122,10 +119,7 @@ def judge(
     write_judgements(out / KNOWN_ANSWERS, judged.known, judged.of_known)
     summary = {
         "rows": len(cases) // 2,
-        "judges": [
-            {"judge": each.judge, **each.about, **figures(cases, each, resamples=config.resamples, seed=config.seed)}
-            for each in judged.found
-        ],
+        "judges": [{"judge": each.judge, **each.about, **figures(cases, each)} for each in judged.found],
         "agreement": [each.model_dump() for each in judged.agreements()],
         "base_beats_lexical": judged.base_beats_lexical,
         "cost": cost,

@@ -34,8 +34,6 @@ class ScoreConfig(Config):
         description="Support under which an answer counts as hallucinated. Of faithful and of hallucinated sentences "
         "pass: 95 and 41 % at .38, 90 and 26 % at .48, 80 and 13 % at .60.",
     )
-    resamples: int = Field(10_000, ge=100, description="Bootstrap resamples of the source documents.")
-    seed: int = Field(0, description="Seed of the bootstrap.")
 
 
 @step(
@@ -160,22 +158,16 @@ def summarise(config: ScoreConfig, scores: Scores) -> dict[str, Any]:
     """One system's figures, and those of two systems that need no model, to read the abstention figures against."""
     import numpy as np
 
-    from tasks.evaluation.statistics import bootstrap, cluster_codes, estimate, rate, weighted_sums
+    from tasks.evaluation.statistics import cluster_codes, estimate, span_of, weighted_sums
 
     for name, metric in METRICS.items():
         if metric.kind == "rate" and not np.isin(np.nan_to_num(scores.columns[name]), (0, 1)).all():
             raise ValueError(f"{name} is a rate, and a row counts neither 0 nor 1: declare it a mean in METRICS")
     codes = cluster_codes(scores.documents)
-    sums = {name: weighted_sums(scores.columns[name], scores.weights(name), codes) for name in METRICS}
-    means = [name for name in sums if METRICS[name].kind == "mean"]
-    drawn = bootstrap(
-        np.concatenate([sums[name] for name in means], axis=1), resamples=config.resamples, seed=config.seed
-    )
-    figures = {name: rate(sums[name], odds=METRICS[name].odds) for name in sums if METRICS[name].kind == "rate"}
-    figures |= {name: estimate(sums[name], drawn[:, 2 * at : 2 * at + 2]) for at, name in enumerate(means)}
     metrics: dict[str, Any] = {}
-    for name in METRICS:
-        figure = figures[name]
+    for name, metric in METRICS.items():
+        span = span_of(scores.columns[name]) if metric.kind == "mean" else (0.0, 1.0)
+        figure = estimate(weighted_sums(scores.columns[name], scores.weights(name), codes), span=span, odds=metric.odds)
         counted = ~np.isnan(scores.columns[name])
         metrics[name] = {
             "value": figure and round(figure.value, 6),

@@ -167,7 +167,7 @@ def write_judgements(path: Path, cases: Sequence[Case], judged: Sequence[JudgeRe
     write_table(path, {name: (kinds.get(name, "string"), each) for name, each in zip(names, columns, strict=True)})
 
 
-def figures(cases: Sequence[Case], judged: JudgeResult, *, resamples: int, seed: int) -> dict[str, Any]:
+def figures(cases: Sequence[Case], judged: JudgeResult) -> dict[str, Any]:
     """{"base": …, "tuned": …, "difference": …}, over source documents, rounded to 6 digits.
 
     A system has value, low and high (95 %), rows and documents that count, inapplicable (how many), missing (how many),
@@ -176,7 +176,7 @@ def figures(cases: Sequence[Case], judged: JudgeResult, *, resamples: int, seed:
     """
     import numpy as np
 
-    from tasks.evaluation.statistics import bootstrap, cluster_codes, estimate, weighted_sums
+    from tasks.evaluation.statistics import cluster_codes, estimate, span_of, weighted_sums
 
     half = len(cases) // 2  # base and tuned, the same rows in the same order
     codes = cluster_codes([case.document for case in cases[:half]])
@@ -184,8 +184,9 @@ def figures(cases: Sequence[Case], judged: JudgeResult, *, resamples: int, seed:
     values = {system: _values(each) for system, each in judgements.items()}
     change = values["tuned"] - values["base"]  # NaN where one of them is
     sums = [weighted_sums(column, np.ones(half), codes) for column in (*values.values(), change)]
-    drawn = np.split(bootstrap(np.concatenate(sums, axis=1), resamples=resamples, seed=seed), len(sums), axis=1)
-    means = [_mean(estimate(*each)) for each in zip(sums, drawn, strict=True)]
+    low, high = span_of(np.concatenate([*values.values()]))
+    spans = ((low, high), (low, high), (low - high, high - low))
+    means = [_mean(estimate(each, span=span)) for each, span in zip(sums, spans, strict=True)]
     systems: dict[str, Any] = {
         system: mean | _counted(values[system], codes) | _reasons(judgements[system])
         for system, mean in zip(SYSTEMS, means[:2], strict=True)

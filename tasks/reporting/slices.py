@@ -7,7 +7,7 @@ from tasks.evaluation.gating.compare import compare, require_same_rows
 from tasks.evaluation.metrics import METRICS
 from tasks.evaluation.metrics.scores import Scores
 from tasks.evaluation.slicing import SLICES
-from tasks.evaluation.statistics import bootstrap, cluster_codes, estimate, rate, weighted_sums
+from tasks.evaluation.statistics import cluster_codes, estimate, span_of, weighted_sums
 
 FIGURES = ("contains_value", "token_f1", "faithfulness", "hallucination", "over_refusal", "abstention_recall")
 TELLING = 0.4  # width of an interval; a wider one holds no change and a large one alike
@@ -52,7 +52,7 @@ def by_slice(
             wrong: dict[str, Any] = {"name": slice_.wrong.name, "label": slice_.wrong.label, "direction": "lower"}
             for system, sliced in (("base", base_slices), ("tuned", tuned_slices)):
                 scores = _rows(sliced, wrong_rows)
-                wrong[system] = _value("contains_value", scores, resamples, seed) | {"change": None}
+                wrong[system] = _value("contains_value", scores) | {"change": None}
             figures.append(wrong)
         for each in figures:
             each["telling"] = _width(each["tuned"]) <= TELLING
@@ -88,13 +88,13 @@ def _figures(pairs: dict[str, tuple[Scores, Scores]], resamples: int, seed: int)
     for system, (before, now) in pairs.items():
         for compared in compare(before, now, ("before", "now"), resamples=resamples, seed=seed, metrics=FIGURES):
             change = compared.difference
-            figures[compared.name][system] = _value(compared.name, now, resamples, seed) | {
+            figures[compared.name][system] = _value(compared.name, now) | {
                 "change": change and change.model_dump(include={"value", "low", "high", "p"}) | {"rows": compared.rows}
             }
     return list(figures.values())
 
 
-def _value(name: str, scores: Scores, resamples: int, seed: int) -> dict[str, Any]:
+def _value(name: str, scores: Scores) -> dict[str, Any]:
     """A figure on all rows that it counts."""
     import numpy as np
 
@@ -103,8 +103,5 @@ def _value(name: str, scores: Scores, resamples: int, seed: int) -> dict[str, An
     if not counted:
         return {"value": None, "low": None, "high": None, "rows": 0}
     sums = weighted_sums(values, scores.weights(name), cluster_codes(scores.documents))
-    if METRICS[name].kind == "rate":
-        figure = rate(sums, odds=METRICS[name].odds)
-    else:
-        figure = estimate(sums, bootstrap(sums, resamples=resamples, seed=seed))
+    figure = estimate(sums, span=span_of(values), odds=METRICS[name].odds)
     return {each: figure and round(getattr(figure, each), 6) for each in ("value", "low", "high")} | {"rows": counted}

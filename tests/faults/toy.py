@@ -21,7 +21,6 @@ SETTINGS = {
         "learning_rate": 0.05,  # or the tuned model would answer as the base does
     },
     "answer": {"max_new_tokens": 4, "batch_tokens": 2_000},
-    "score": {"resamples": 100},
     "parity": {"enabled": False},
     "slices": {"enabled": False},
     "gate": {"resamples": 100},

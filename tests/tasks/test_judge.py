@@ -62,11 +62,11 @@ def llm(server, *, endpoint=None, others=None, **settings):
     """A config with the stand-in as judge of faithfulness, and with `others`: the sections of further judges."""
     where = {"url": server.url, "key_variable": "JUDGE_API_KEY", "retries": 0} | (endpoint or {})
     asked = {"model": "stand-in", "relevance": False, "endpoint": where} | settings
-    return JudgeConfig.model_validate({"resamples": 200, "llm": asked} | (others or {}))
+    return JudgeConfig.model_validate({"llm": asked} | (others or {}))
 
 
 def by_entailment(folder, **settings):
-    return JudgeConfig.model_validate({"resamples": 200, "entailment": {"model": str(folder)} | settings})
+    return JudgeConfig.model_validate({"entailment": {"model": str(folder)} | settings})
 
 
 def told(artifact):

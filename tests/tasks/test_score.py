@@ -11,11 +11,11 @@ from tasks.data.triplets import Triplet
 from tasks.engine.errors import UserError
 from tasks.evaluation.metrics import METRICS
 from tasks.evaluation.metrics.scores import Scores
-from tasks.evaluation.statistics import rate
+from tasks.evaluation.statistics import estimate
 from tasks.score import ScoreConfig, score
 from tests.tasks.evaluation.rows import REFUSAL, poor, right, triplets, write_answers, write_rows
 
-CONFIG = ScoreConfig(resamples=200)
+CONFIG = ScoreConfig()
 
 
 def scored(folder, rows, say, config=CONFIG):
@@ -88,7 +88,7 @@ def test_a_rate_of_which_no_row_is_left_in_doubt_has_an_interval_all_the_same(tm
     """A bootstrap draws nothing but ones from ones; Wilson knows that there are only so many documents."""
     _, summary = scored(tmp_path, triplets(24), right)
     told = summary["metrics"]["abstention_recall"]
-    of_all = rate(np.stack([np.ones(24), np.ones(24)], axis=1))
+    of_all = estimate(np.stack([np.ones(24), np.ones(24)], axis=1))
     assert (told["value"], told["rows"]) == (1, 24)
     assert (told["low"], told["high"]) == (round(of_all.low, 6), 1)
     assert 0.8 < told["low"] < 0.9
@@ -102,8 +102,8 @@ def test_the_same_input_gives_the_same_bytes(tmp_path):
 
 
 def test_the_threshold_moves_the_hallucination_rate_and_nothing_else(tmp_path):
-    _, mild = scored(tmp_path / "mild", triplets(12), right, ScoreConfig(resamples=200, hallucination_threshold=0.1))
-    _, strict = scored(tmp_path / "strict", triplets(12), right, ScoreConfig(resamples=200, hallucination_threshold=1))
+    _, mild = scored(tmp_path / "mild", triplets(12), right, ScoreConfig(hallucination_threshold=0.1))
+    _, strict = scored(tmp_path / "strict", triplets(12), right, ScoreConfig(hallucination_threshold=1))
     assert figures(mild)["hallucination"] < figures(strict)["hallucination"]
     assert figures(mild) | {"hallucination": 0} == figures(strict) | {"hallucination": 0}
 

@@ -269,7 +269,7 @@ def test_slices_are_answered_and_scored_as_any_rows_and_reported_beside_the_unto
         told = answered(tmp_path / name, rows, base)
         assert told["rows_generated"] == len(prompts(rows))
         (tmp_path / name / "scores").mkdir()
-        score(ScoreConfig(resamples=100), rows=rows, answers=tmp_path / name / "out", out=tmp_path / name / "scores")
+        score(ScoreConfig(), rows=rows, answers=tmp_path / name / "out", out=tmp_path / name / "scores")
         scores.append(Scores.read(tmp_path / name / "scores/scores.arrow"))
     whole, sliced = scores
     entries = by_slice(whole, whole, sliced, sliced, resamples=100, seed=0)

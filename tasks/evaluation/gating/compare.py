@@ -12,9 +12,12 @@ from tasks.evaluation.metrics.scores import Scores
 from tasks.evaluation.statistics import (
     FEW_CHANGED,
     MIN_CLUSTERS,
+    NEXT_TO_NONE,
     SIGNIFICANT,
+    UNSEEN,
     Difference,
     Estimate,
+    Span,
     bootstrap,
     cluster_codes,
     detectable_mean,
@@ -23,8 +26,8 @@ from tasks.evaluation.statistics import (
     holm,
     mcnemar,
     mean_change,
-    rate,
     rate_change,
+    span_of,
     weighted_sums,
     with_squares,
 )
@@ -75,7 +78,7 @@ def compare(
     for pair in pairs:
         draws, drawn = drawn[:, : pair.sums.shape[1]], drawn[:, pair.sums.shape[1] :]
         difference = pair.change(draws)
-        differences.append((pair.figures(draws), difference and _change(difference, pair)))
+        differences.append((pair.figures(), difference and _change(difference, pair)))
     changes = _corrected([(pair.metric, change) for pair, (_, change) in zip(pairs, differences, strict=True)])
     return [
         Comparison(
@@ -217,13 +220,8 @@ class _Pair:
 
     @cached_property
     def sums(self) -> "Floats":
-        """The sums that are resampled: of a mean both systems' and the change's, (documents, 9); of a rate none."""
-        import numpy as np
-
-        first, second = self.of_each
-        if not self.is_mean:
-            return first[:, :0]
-        return np.concatenate([first, second, with_squares(self.differences)], axis=1)
+        """What is resampled: of a mean the sums of its change, (documents, 5); of a rate nothing."""
+        return with_squares(self.differences) if self.is_mean else self.of_each[0][:, :0]
 
     @property
     def differences(self) -> "Floats":
@@ -233,25 +231,22 @@ class _Pair:
         first, second = self.of_each
         return np.stack([second[:, 0] - first[:, 0], first[:, 1]], axis=1)
 
-    @property
-    def most(self) -> float:
-        """The most that a row can lose or gain, by the values there are; at least 1."""
+    @cached_property
+    def span(self) -> Span:
         import numpy as np
 
-        values = np.concatenate([values[rows] for values, rows in zip(self.values, self.counted, strict=True)])
-        return float(values.max(initial=1.0) - values.min(initial=0.0))
+        return span_of(np.concatenate(self.values)) if self.metric.kind == "mean" else (0.0, 1.0)
 
-    def figures(self, draws: "Floats") -> list[Estimate | None]:
-        if self.is_mean:
-            return [estimate(sums, draws[:, at : at + 2]) for sums, at in zip(self.of_each, (0, 2), strict=True)]
-        return [rate(sums, odds=self.metric.odds) for sums in self.of_each]
+    def figures(self) -> list[Estimate | None]:
+        return [estimate(sums, span=self.span, odds=self.metric.odds) for sums in self.of_each]
 
     def change(self, draws: "Floats") -> Difference | None:
         if self.is_mean and (self.differences[:, 0] != 0).sum() >= FEW_CHANGED:
-            return mean_change(self.differences, draws[:, 4:])
+            return mean_change(self.differences, draws)
+        unseen = NEXT_TO_NONE if self.metric.kind == "rate" else UNSEEN
         if self.metric.same_rows and not self.metric.weight:
-            return rate_change(self.losses_and_gains, span=(0.0, self.most))
-        return rate_change(self.of_each, odds=self.metric.odds)
+            return rate_change(self.losses_and_gains, span=(0.0, self.span[1] - self.span[0]), unseen=unseen)
+        return rate_change(self.of_each, span=self.span, odds=self.metric.odds, unseen=unseen)
 
     @property
     def jump(self) -> float:

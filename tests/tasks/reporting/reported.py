@@ -30,7 +30,7 @@ def inputs(folder, rows, base, tuned, *, champion=None, shipped=None, config=GAT
         if say:
             answers = places[f"{name}_answers"] = record(write_answers(folder / f"{name}_answers", rows, say), "answer")
             scores[f"{name}_scores"] = made(
-                folder / f"{name}_scores", score, ScoreConfig(resamples=100), rows=places["rows"], answers=answers
+                folder / f"{name}_scores", score, ScoreConfig(), rows=places["rows"], answers=answers
             )
     places |= {name: scores[name] for name in scores if name != "shipped_scores"}
     places["gate"] = made(folder / "gate", gate, config, **scores)
@@ -54,7 +54,7 @@ def with_slices(folder, places, base, tuned, most=12):
     for name, say in (("base", base), ("tuned", tuned)):
         answers = record(write_answers(folder / f"{name}_sliced_answers", rows, say), "answer")
         scores = folder / f"{name}_slices"
-        found[f"{name}_slices"] = made(scores, score, ScoreConfig(resamples=100), rows=harder, answers=answers)
+        found[f"{name}_slices"] = made(scores, score, ScoreConfig(), rows=harder, answers=answers)
     return found
 
 

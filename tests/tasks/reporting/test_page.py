@@ -173,7 +173,7 @@ def test_judges_are_shown_and_decide_nothing(tmp_path):
     for name, said in {"faithfulness": [missing, scored], "relevance": [missing, missing]}.items():
         about = {"label": f"{name} by a model", "model": "some/judge", "prompt": "0123456789abcdef"}
         judged = JudgeResult(name, about, [(said[at % 2], None) for at in range(len(cases))])
-        judges.append({"judge": name, **about, **figures(cases, judged, resamples=100, seed=0)})
+        judges.append({"judge": name, **about, **figures(cases, judged)})
     (tmp_path / "judge").mkdir()
     (tmp_path / "judge" / "judge.json").write_bytes(orjson.dumps({"rows": 24, "judges": judges, "cost": {}}))
     found = told(tmp_path, places | {"judge": record(tmp_path / "judge", "judge")})

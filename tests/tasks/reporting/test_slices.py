@@ -45,7 +45,7 @@ def scored(tmp_path_factory):
             answers = write_answers(place / "answers", rows, says)
             (place / "scores").mkdir()
             given = folder / "rows" if what == "whole" else folder / "out/rows"
-            score(ScoreConfig(resamples=100), rows=given, answers=answers, out=place / "scores")
+            score(ScoreConfig(), rows=given, answers=answers, out=place / "scores")
             scores[who, what] = Scores.read(place / "scores/scores.arrow")
     return scores
 

@@ -19,7 +19,7 @@ class Evaluation:
         folder = self.folder / say.__name__
         if not folder.exists():
             answers = write_answers(folder / "answers", self.triplets, say)
-            score(ScoreConfig(resamples=100), rows=self.rows, answers=answers, out=folder)
+            score(ScoreConfig(), rows=self.rows, answers=answers, out=folder)
         return folder
 
     def judged(self, base, tuned, config=None, **others):

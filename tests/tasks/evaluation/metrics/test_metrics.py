@@ -186,10 +186,10 @@ def test_a_mean_that_is_declared_a_rate_is_an_error_and_gets_no_false_interval(m
     for kind in ("mean", "rate"):
         monkeypatch.setitem(METRICS, "shouting", Metric(lambda row: 1.4, "Shouting", "Correctness", "higher", kind))
         if kind == "mean":
-            assert summarise(ScoreConfig(resamples=100), scores)["metrics"]["shouting"]["high"] == 1.4
+            assert summarise(ScoreConfig(), scores)["metrics"]["shouting"]["high"] == 1.4
         else:
             with pytest.raises(ValueError, match="shouting is a rate"):
-                summarise(ScoreConfig(resamples=100), scores)
+                summarise(ScoreConfig(), scores)
 
 
 def test_the_primary_metrics_are_these_four_and_each_adds_a_rule_to_the_gate():
