@@ -15,6 +15,7 @@ from tasks.data.forms import RowFormat
 from tasks.engine import NOT_A_PATH, RUNTIME, Config, PathSetting, Text
 from tasks.engine.code.source import ROOT
 from tasks.engine.errors import UserError, did_you_mean, redacted
+from tasks.export import ExportSettings
 from tasks.gate import GateRules
 from tasks.judge import JudgeConfig
 from tasks.report import ReportConfig
@@ -99,6 +100,7 @@ class Retrain(StoreConfig):
     validation: ValidateSettings = Field(ValidateSettings(), alias="validate", description="Rules for the rows.")
     build: BuildConfig = BuildConfig()
     train: TrainConfig = TrainConfig()
+    export: ExportSettings = ExportSettings()
     answer: AnswerConfig = AnswerConfig()
     score: ScoreConfig = ScoreConfig()
     parity: ParityConfig = ParityConfig()

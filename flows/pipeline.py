@@ -5,6 +5,7 @@ step would run. The wiring is the same, so a plan cannot disagree with a run.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, Protocol, TypedDict, TypeVar
 
 from flows.config import Retrain
@@ -68,7 +69,7 @@ def pipeline(config: Retrain, run: Run[OutputT]) -> Outcome[OutputT]:
         held_back = asked["rows"]
     sources: TrainingInputs = {"rows": valid["rows"], "evaluation": held_back, "base": base, "template": prompt}
     dataset, trained = _trained(config, run, sources, _warm_start(config, run, sources))
-    exported = run(export, _export(config), training=trained, base=base, template=prompt)
+    exported = run(export, _export(config, base), training=trained, rows=valid["rows"], base=base, template=prompt)
 
     # One artifact each, so that a new adapter never has the base answer again.
     questions = dataset["evaluation"]
@@ -164,8 +165,17 @@ def _warm_start(config: Retrain, run: Run[OutputT], sources: TrainingInputs) -> 
     return served
 
 
-def _export(config: Retrain) -> ExportConfig:
-    return ExportConfig(base_model=config.base.model, base_revision=config.base.revision)
+def _export(config: Retrain, base: Local | HubModel) -> ExportConfig:
+    """The base by a name that means the same on every machine: where its folder is here is not in the key."""
+    folder = "" if isinstance(base, HubModel) else str(base.path.resolve())
+    name, commit = (base.name, base.commit) if isinstance(base, HubModel) else (Path(folder).name, None)
+    return ExportConfig(
+        base=config.export.base or name,
+        commit=commit,
+        base_folder=folder,
+        license=config.export.license,
+        max_new_tokens=config.answer.max_new_tokens,
+    )
 
 
 def _shipped(config: Retrain) -> AnswerConfig:

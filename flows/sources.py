@@ -164,7 +164,7 @@ def _base_of(record: Record, base: Local | HubModel) -> Local | HubModel | None:
     name, at, commit = digest.rpartition("@")
     if at and COMMIT.fullmatch(commit):
         return HubModel(name, commit)
-    folder = Local(Path(record.config["base_model"]))
+    folder = Local(Path(record.config.get("base_folder") or record.config.get("base_model", "")))
     return folder if folder.path.is_dir() and folder.digest == digest else None
 
 

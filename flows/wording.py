@@ -148,7 +148,7 @@ class RunName(NamedTuple):
 
 def run_name(config: Retrain, planner: Planner) -> RunName:
     """`retrain tiny · 3 shards changed · r=16`."""
-    tags, changes = _changes(planner)
+    tags, changes = _changes(config, planner)
     shown = [_cut(each) for each in changes[:MOST_IN_NAME]]
     shown += [f"{len(changes) - MOST_IN_NAME} more"] if len(changes) > MOST_IN_NAME else []
     rank = f"r={config.train.lora.r}"
@@ -158,7 +158,12 @@ def run_name(config: Retrain, planner: Planner) -> RunName:
     return RunName(" · ".join([f"retrain {config.name}", *shown]), list(dict.fromkeys(tags)))
 
 
-def _changes(planner: Planner) -> tuple[list[str], list[str]]:
+def _is_setting(config: Retrain, step: str, change: Change) -> bool:
+    section = {field.alias or name: name for name, field in Retrain.model_fields.items()}.get(step, "")
+    return change.kind == "config" and hasattr(getattr(config, section, None), change.name.partition(".")[0])
+
+
+def _changes(config: Retrain, planner: Planner) -> tuple[list[str], list[str]]:
     """Tags, and what changed in a few words each: the user's data first, then settings, code, and what is missing.
 
     For steps that wait, only settings and code of their own count: their inputs follow from the steps before them.
@@ -168,6 +173,8 @@ def _changes(planner: Planner) -> tuple[list[str], list[str]]:
     if not any(step.before or step.artifact for step in planner.steps):
         return ["first-run"], ["first run"]
     data, others, settings, libraries, code = Counter[str](), [], [], [], []
+    changed = [(step.request.step.name, each) for step in planner.steps for each in step.changes]
+    own = [each for name, each in changed if _is_setting(config, name, each)]
     for step in planner.steps:
         name = step.request.step.name
         for each in step.changes:
@@ -176,6 +183,8 @@ def _changes(planner: Planner) -> tuple[list[str], list[str]]:
                     data[name] += each.shards.changed or each.shards.removed
                 case "input" if step.status == "stale":
                     others.append(f"{each.name} changed")
+                case "config" if each in own and not _is_setting(config, name, each):
+                    pass  # the flow handed it on to this step, too
                 case "config":
                     settings.append(f"{name}.{each.name} {_value(each.before)} → {_value(each.after)}")
                 case "library":

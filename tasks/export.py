@@ -1,58 +1,135 @@
-"""export: the adapter as a folder that anyone can load: weights, tokenizer, prompt template and model card."""
+"""export: the adapter as a bundle, a folder that any server loads."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
-from tasks.engine import Config, step
+from tasks.data.triplets import refusal_of
+from tasks.engine import NOT_A_PATH, RUNTIME, Config, Text, progress, step
 from tasks.engine.record import Record
+from tasks.models import bundle
 from tasks.reporting.rendering import render, templates
+from tasks.text import LANGUAGE_FILES
 
 
-class ExportConfig(Config):
-    """Filled in by the flow: the base model as its user named it."""
+class ExportSettings(Config):
+    """How the adapter is given on."""
 
-    base_model: str = Field("", description="Folder or hub name of the base model.")
-    base_revision: str = Field("main", description="Revision on the hub.")
+    base: Annotated[str | None, NOT_A_PATH] = Field(
+        None,
+        description="What servers know the base model by: a hub name, or a path on them. Without it base.model's hub "
+        "name, or the name of its folder.",
+    )
+    license: Text | None = Field(
+        None, description="The adapter's licence, as the hub spells it, such as apache-2.0; without it the base's."
+    )
 
 
-@step(libraries=("jinja2", "transformers"), resources=templates("export"), parts=("adapter",))
-def export(config: ExportConfig, *, training: Path, base: Path, template: Path, out: Path) -> None:
+class ExportConfig(ExportSettings):
+    """Filled in by the flow: the base model by name, and what was asked of its answers."""
+
+    base: Text = "base"
+    commit: Text | None = None  # of a base from the hub
+    base_folder: Annotated[str, RUNTIME] = ""  # where the base was; the champion's is looked for there
+    max_new_tokens: PositiveInt = 64
+
+
+@step(
+    libraries=("jinja2", "pyarrow", "tokenizers", "transformers"),
+    resources=(*templates("export"), *LANGUAGE_FILES),
+    parts=("adapter",),
+)
+def export(config: ExportConfig, *, training: Path, rows: Path, base: Path, template: Path, out: Path) -> None:
     """Gather what serving needs from the `training` artifact, the `base` model's tokenizer and the `template`.
 
-    Writes out/adapter/: adapter_model.safetensors, adapter_config.json (naming the base model), tokenizer files,
-    prompt.jinja and README.md, the model card.
+    Writes out/adapter/, the bundle: adapter_model.safetensors and adapter_config.json as PEFT reads them, naming the
+    base model as servers know it; tokenizer files; generation_config.json (greedy, the tokens that end an answer, the
+    length that was evaluated); prompt.jinja; README.md, the model card; MANIFEST.json. The `rows` tell the refusal
+    sentence. Says what keeps a server from serving the adapter as it is.
     """
     import shutil
 
     from tasks.models.model import load_tokenizer
+    from tasks.prompts import Prompt
 
     folder = out / "adapter"
     shutil.copytree(training / "adapter", folder)
     adapter = orjson.loads((folder / "adapter_config.json").read_bytes())
-    adapter["base_model_name_or_path"] = config.base_model
-    adapter["revision"] = config.base_revision
+    adapter |= {"base_model_name_or_path": config.base, "revision": config.commit}
     (folder / "adapter_config.json").write_bytes(orjson.dumps(adapter, option=orjson.OPT_INDENT_2))
-    load_tokenizer(base).save_pretrained(str(folder))
+    tokenizer, refusal = load_tokenizer(base), refusal_of(rows)
+    tokenizer.save_pretrained(str(folder))
     shutil.copyfile(template, folder / "prompt.jinja")
-    (folder / "README.md").write_text(_card(config, training), encoding="utf-8")
-
-
-def _card(config: ExportConfig, training: Path) -> str:
+    stops = Prompt.load(template, tokenizer, refusal).stop_ids
+    generation = {
+        "do_sample": False,
+        "temperature": 0.0,  # servers read no do_sample, and would sample at 1
+        "eos_token_id": list(stops),
+        "pad_token_id": tokenizer.pad_token_id,
+        "max_new_tokens": config.max_new_tokens,
+    }
+    (folder / "generation_config.json").write_bytes(orjson.dumps(generation, option=orjson.OPT_INDENT_2))
     record = Record.model_validate_json((training / "record.json").read_bytes())
-    data = record.inputs.get("train")
+    manifest = _manifest(config, training, record, base, folder, refusal)
+    (folder / "README.md").write_text(_card(config, manifest, record, training), encoding="utf-8")
+    bundle.seal(folder, manifest)
+    for obstacle in manifest.obstacles:
+        progress.say(
+            f"export: vLLM does not serve this adapter beside its base ({obstacle.kind.replace('_', ' ')}: "
+            f"{obstacle.value}); `reground merge` makes a model that it serves"
+        )
+
+
+def _manifest(
+    config: ExportConfig, training: Path, record: Record, base: Path, folder: Path, refusal: str | None
+) -> bundle.Manifest:
+    from tasks.text.language import LANGUAGES, refusal_sentence
+
     report = orjson.loads((training / "report.json").read_bytes())
+    origin, rank = record.inputs.get("base"), bundle.rank_of(folder)
+    own = _license(base)
+    return bundle.Manifest(
+        key=record.key,
+        base=bundle.Base(
+            name=config.base,
+            commit=config.commit,
+            digest=origin.digest if origin and not config.commit else None,
+            license=own,
+        ),
+        quantization=record.payload["config"]["model"]["quantization"],
+        data=record.payload["inputs"]["train"],
+        license=config.license or own,
+        refusal={"*": refusal} if refusal else {code: refusal_sentence(code) for code in sorted(LANGUAGES)},
+        scores=bundle.Scores(**{name: report[name] for name in bundle.Scores.model_fields}),
+        rank=rank,
+        max_lora_rank=bundle.max_lora_rank(rank),
+        obstacles=bundle.obstacles(folder),
+    )
+
+
+def _license(base: Path) -> str | None:
+    """As the base model's card states it."""
+    from huggingface_hub import ModelCard
+
+    try:
+        found = ModelCard.load(base / "README.md", ignore_metadata_errors=True).data.to_dict().get("license")
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, str) else None
+
+
+def _card(config: ExportConfig, manifest: bundle.Manifest, record: Record, training: Path) -> str:
+    data, report = record.inputs.get("train"), orjson.loads((training / "report.json").read_bytes())
     return render(
         "export/card.md.jinja",
-        base=config.base_model,
-        key=record.key[:16],
+        manifest=manifest,
+        served_as=record.key[:16],
+        max_new_tokens=config.max_new_tokens,
         examples=report["examples"],
         data=data.about if data else "",
         recipe=_flat(record.payload["config"]),
-        before=report["held_out_loss_before"],
-        after=report["held_out_loss_after"],
         steps=report["steps"],
         libraries=record.payload["libraries"],
     )

@@ -20,7 +20,6 @@ from tasks.engine.key import Request
 from tasks.engine.make import make
 from tasks.engine.plan import Planner
 from tasks.engine.storage.store import Artifact, Store
-from tasks.export import ExportConfig
 from tests.loaded import loaded
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -157,8 +156,6 @@ def project(made, workplace, tmp_path, monkeypatch):
     folder = workplace
     restore(made.folder, folder)
     read_code_in(folder, monkeypatch)
-    # `export` writes the base's name into the adapter, and this copy has another path.
-    monkeypatch.setattr("flows.pipeline._export", lambda config: exported(config, folder, made.folder))
     return Project(folder, made.folder / "store", tmp_path)
 
 
@@ -185,9 +182,3 @@ def install(monkeypatch):
 
     yield install
     key._version.cache_clear()
-
-
-def exported(config, folder, made):
-    return ExportConfig(
-        base_model=config.base.model.replace(str(folder), str(made)), base_revision=config.base.revision
-    )

@@ -21,7 +21,7 @@ NEEDS = {
     "validate evaluation": [],
     "build": ["validate", "validate evaluation"],
     "train": ["build"],
-    "export": ["train"],
+    "export": ["train", "validate"],
     "answer base": ["build"],
     "answer tuned": ["build", "train"],
     "score base": ["build", "answer base"],
@@ -72,7 +72,7 @@ CHANGES: dict[str, tuple[Callable[[Project], object], Stale]] = {
     ),
     "field of answer": (
         lambda p: p.set("answer.max_new_tokens=9"),
-        dict.fromkeys(("answer base", "answer tuned"), [config("max_new_tokens", 8, 9)]),
+        dict.fromkeys(("answer base", "answer tuned", "export"), [config("max_new_tokens", 8, 9)]),
     ),
     "field of score": (
         lambda p: p.set("score.hallucination_threshold=0.5"),
@@ -80,7 +80,7 @@ CHANGES: dict[str, tuple[Callable[[Project], object], Stale]] = {
     ),
     "field of gate": (lambda p: p.set("gate.better=all"), {"gate": [config("better", "any", "all")]}),
     "field of report": (lambda p: p.set("report.examples=5"), {"report": [config("examples", 10, 5)]}),
-    "field of export": (lambda p: p.set("base.revision=v2"), {"export": [config("base_revision", "main", "v2")]}),
+    "field of export": (lambda p: p.set("export.license=mit"), {"export": [config("license", None, "mit")]}),
     "fields of two steps": (
         lambda p: p.set("build.seed=1", "train.seed=1"),
         {"build": [config("seed", 42, 1)], "train": [config("seed", 42, 1)]},
