@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
 from flows.promotion.decisions import PromotionConfig
-from flows.settings import Address, StoreConfig
+from flows.settings import Address, StoreConfig, slug
 from tasks.answer import AnswerConfig
 from tasks.build import BuildConfig
 from tasks.data.forms import RowFormat
@@ -115,6 +115,15 @@ class Retrain(StoreConfig):
         """What `validate` is asked: the rules, and how the rows are read."""
         form = RowFormat(format=self.data.format, fields=self.data.fields)
         return ValidateConfig(**dict(self.validation), form=form)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_a_project(cls, given: Any) -> Any:
+        """That of the config's name, unless it says another."""
+        if not isinstance(given, dict) or given.get("project"):
+            return given
+        name = given.get("name", cls.model_fields["name"].default)
+        return given | {"project": slug(name)} if isinstance(name, str) else given
 
     @model_validator(mode="after")
     def _nothing_is_ignored(self) -> "Retrain":

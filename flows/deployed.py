@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from flows import settings
 from flows.config import TINY, Retrain, load
-from flows.settings import Address, StoreConfig
+from flows.settings import Address, Project, StoreConfig
 from tasks.engine import RUNTIME
 
 CONFIG = load(settings.config_file() or TINY)  # what the run form begins with
@@ -23,6 +23,9 @@ class Request(StoreConfig):
     store: Annotated[Address, RUNTIME] = Field(CONFIG.store, description=StoreConfig.model_fields["store"].description)
     cache: Annotated[str | None, RUNTIME] = Field(
         CONFIG.cache, description=StoreConfig.model_fields["cache"].description
+    )
+    project: Annotated[Project, RUNTIME] = Field(
+        CONFIG.project, description=StoreConfig.model_fields["project"].description
     )
 
 

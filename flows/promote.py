@@ -156,11 +156,12 @@ def apply_and_ask(
         request = Promote(
             store=store.url,
             cache=str(Path(cache).resolve()) if cache else None,
+            project=store.project,
             adapter=f"{result.adapter.step}/{result.adapter.key}",
             approval=True,
             mlflow=config.mlflow,
         )
-        _start(config.deployment, request, once=f"{result.adapter.key}-{result.gate.key}")
+        _start(config.deployment, request, once=f"{store.project}-{result.adapter.key}-{result.gate.key}")
     return decision
 
 
@@ -204,5 +205,5 @@ def _emit(store: Store, entry: Entry, event: str) -> None:
             "prefect.resource.id": f"reground.adapter.{entry.version.key[:SHORT]}",
             "prefect.resource.name": entry.about,
         },
-        payload={"why": entry.why, "store": store.url, "who": entry.who},
+        payload={"why": entry.why, "project": store.project, "store": store.url, "who": entry.who},
     )

@@ -4,7 +4,6 @@ The event says which content was found (`digest`), so that a run can say what it
 whatever is newest when it starts.
 """
 
-import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple, Self
 from uuid import uuid4
@@ -22,26 +21,23 @@ from flows.config import DataConfig, Retrain
 from flows.deployed import CONFIG, Request, completed
 from flows.settings import refuse_outside
 from flows.sources import triplets
-from tasks.engine import Text
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import sha256_json
 from tasks.engine.storage.store import SHORT
 
 EVENT = "dataset.refreshed"
-RESOURCE = "reground.dataset."  # and the name
+RESOURCE = "reground.dataset."  # and the project
 
 
 class Refresh(Request):
-    """Whose data to look at; `name`, `data`, `store` and `cache` of a retraining."""
+    """Whose data to look at; the event is of the resource reground.dataset.PROJECT."""
 
-    name: Text = Field("tiny", pattern=r"^[\w.-]+$", description="The event is of the resource reground.dataset.NAME.")
     data: DataConfig = DataConfig()
     force: bool = Field(False, description="Announce the data even if it has not changed.")
 
     @classmethod
     def of(cls, config: Retrain, *, force: bool = False) -> Self:
-        name = re.sub(r"[^\w.-]", "-", config.name)
-        return cls(name=name, data=config.data, store=config.store, cache=config.cache, force=force)
+        return cls(data=config.data, store=config.store, cache=config.cache, project=config.project, force=force)
 
 
 class Announced(NamedTuple):
@@ -54,7 +50,7 @@ class Announced(NamedTuple):
 DEFAULT = Refresh.of(CONFIG)
 
 
-@flow(name="refresh", flow_run_name="refresh {request.name}", validate_parameters=True)
+@flow(name="refresh", flow_run_name="refresh {request.project}", validate_parameters=True)
 def refresh(
     request: Annotated[Refresh, BeforeValidator(lambda given: completed(given, DEFAULT))] = DEFAULT,
 ) -> State[str]:
@@ -70,21 +66,21 @@ def announce(request: Refresh) -> Announced:
     The store notes it only once the server has taken the event: asked again after a failure, it is emitted again.
     Raises UserError if the data cannot be read or the server cannot be reached.
     """
-    objects, place = request.open_store().objects, f".refreshed/{request.name}.json"
+    objects, place = request.open_store().objects, f".refreshed/{request.project}.json"
     sources = {"train": request.data.train, "evaluation": request.data.evaluation}
     parts = {name: triplets(source).digest if source else None for name, source in sources.items()}
     digest = sha256_json(parts)
     content = objects.read(place)
     before: dict[str, Any] = orjson.loads(content) if content else {}
     if before.get("digest") == digest and not request.force:
-        return Announced(None, f"{request.name}: unchanged since {before['at']} ({digest[:SHORT]}); no event")
+        return Announced(None, f"{request.project}: unchanged since {before['at']} ({digest[:SHORT]}); no event")
     changed = [name for name, part in parts.items() if part != before.get("parts", {}).get(name)]
     payload = {"digest": digest, "before": before.get("digest"), "changed": changed, **sources}
-    _emit(request.name, payload)
+    _emit(request.project, payload)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     objects.write(place, orjson.dumps({"digest": digest, "parts": parts, "at": now}))
     what = f"{' and '.join(changed) or 'nothing'} changed" if before else "announced for the first time"
-    return Announced(payload, f"{request.name}: {what} ({digest[:SHORT]}); {EVENT} emitted")
+    return Announced(payload, f"{request.project}: {what} ({digest[:SHORT]}); {EVENT} emitted")
 
 
 def _emit(name: str, payload: dict[str, Any]) -> None:

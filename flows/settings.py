@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from tasks.engine import RUNTIME, Config, PathSetting
+from tasks.engine import RUNTIME, Config, PathSetting, Text
 from tasks.engine.errors import CREDENTIALS, UserError
 from tasks.engine.storage.store import Store
 from tasks.training.launch import SHORT_SPIN
@@ -62,8 +62,22 @@ def without_secrets(url: str) -> str:
 Address = Annotated[str, AfterValidator(without_secrets)]
 
 
+def slug(name: str) -> str:
+    """The name as part of a path: small letters and digits of any script, `-`, `_` and `.`."""
+    return re.sub(r"[^\w.-]+", "-", name.lower())[:60].strip("-._") or "project"
+
+
+def _is_slug(project: str) -> str:
+    if project and project != slug(project):
+        raise ValueError(f"write it in small letters, digits, `-`, `_` and `.`, such as {slug(project)}")
+    return project
+
+
+Project = Annotated[Text, AfterValidator(_is_slug)]
+
+
 class StoreConfig(Config):
-    """Where artifacts are."""
+    """Where artifacts are, and whose champion, promotion log, names and runs are meant."""
 
     store: Annotated[Address, RUNTIME] = Field(
         "artifacts", description="Where artifacts are kept: a folder, s3://bucket/prefix or gs://bucket/prefix."
@@ -72,8 +86,14 @@ class StoreConfig(Config):
         None, description="The folder for what is fetched from a bucket; without it ~/.cache/reground."
     )
 
+    project: Annotated[Project, RUNTIME] = Field(
+        "",
+        description="The answerer that this is about. Its champion, promotion log, aliases and runs are its own; "
+        "artifacts are every project's. Without it, as `name` says.",
+    )
+
     def open_store(self) -> Store:
-        return Store(self.store, cache=Path(self.cache) if self.cache else None)
+        return Store(self.store, cache=Path(self.cache) if self.cache else None, project=self.project)
 
 
 class Place(NamedTuple):

@@ -62,11 +62,13 @@ def _run_flow(tree: Retrain) -> tuple[Path, str]:
     """
     settings.for_terminal()
     from flows.orchestration.run import ON_STEP
+    from flows.orchestration.stopping import in_terminal
     from flows.retrain import retrain as flow
 
     ON_STEP.set(display.on_step(console))
-    state: Any = flow(tree, return_state=True)
-    result = state.result()
+    with in_terminal():
+        state: Any = flow(tree, return_state=True)
+        result = state.result()
     return Path(result["report"]), result["promotion"]
 
 

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +16,14 @@ if TYPE_CHECKING:
 
 
 def up(
-    config: ConfigFile = TINY,
+    configs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="YAML files, see deployments/configs/: a project each. Without one: the tiny sample.",
+            show_default=False,
+        ),
+    ] = None,
+    add: Annotated[bool, typer.Option("--add", help="Serve them beside the projects that are served.")] = False,
     port: Annotated[int, typer.Option(help="Of the Prefect server, on 127.0.0.1.", min=1, max=65535)] = 4200,
     database: Annotated[
         str | None,
@@ -34,16 +42,16 @@ def up(
 ) -> None:
     """Start Reground as a service: a Prefect server with its pools, deployments and automations, and two workers.
 
-    What runs already stays; what `deployments/` says is applied again. CONFIG is what scheduled runs read and the run
-    form begins with. State is kept in .reground (or in REGROUND_STATE); `reground down` ends it all.
+    What runs already stays; what `deployments/` says is applied again. A config is what scheduled runs read and the run
+    form begins with. Several projects share server, workers and the GPU's place; each has its own deployments,
+    schedules and events. State is kept in .reground (or in REGROUND_STATE); `reground down` ends it all.
     """
     from flows.orchestration.service import state
     from flows.orchestration.service.up import up as start
 
-    load(config)  # its mistakes are reported now, and not by the first run
     auth = _password(state.read()) if production else None
-    asked = state.Asked(port=port, config=config.resolve(), database=database, notify=notify, auth=auth)
-    url = start(asked, _say).url
+    asked = state.Asked(port=port, configs=_projects(configs or [TINY]), database=database, notify=notify, auth=auth)
+    url = start(asked, _say, add=add).url
     console.print(f"\n[bold]{url}[/]  the UI; start a run by its form: Deployments → retrain → Run", highlight=False)
     console.print(f"export PREFECT_API_URL={url}/api  # for `prefect …`", style="dim", highlight=False)
     if auth:
@@ -82,6 +90,25 @@ def refresh(
         write_json(announced.payload)
     else:
         console.print(announced.text, highlight=False)
+
+
+def _projects(configs: list[Path]) -> dict[str, Path]:
+    """The configs by their projects. Their mistakes are reported now, and not by the first run."""
+    found: dict[str, Path] = {}
+    models: dict[str, Path] = {}
+    for path in configs:
+        config = load(path)
+        if config.project in found:
+            problem = f"{path} and {found[config.project]} are both of the project {config.project}"
+            raise UserError(problem, "give one of them another `project`")
+        model = config.promotion.mlflow
+        if model and model in models:
+            raise UserError(
+                f"promotion.mlflow: {path} and {models[model]} both name {model}", "give each its own model"
+            )
+        found[config.project] = path.resolve()
+        models |= {model: path} if model else {}
+    return found
 
 
 def _password(running: "Running | None") -> str:

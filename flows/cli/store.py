@@ -1,4 +1,4 @@
-"""What the store holds: artifacts, their names, what may go and what is damaged."""
+"""What the store holds: artifacts, their names, its projects, what may go and what is damaged."""
 
 import sys
 from typing import Annotated
@@ -54,6 +54,42 @@ def alias(
         store.point(name, found.step, found.key)
     names = store.aliases() | roles(store)
     console.print(display.aliases([each for known, each in sorted(names.items()) if name in (None, known)]))
+
+
+def projects(
+    config: WhichStore = TINY,
+    overrides: Overrides = None,
+    json: Annotated[bool, typer.Option("--json", help="The same for machines.")] = False,
+    migrate: Annotated[
+        bool, typer.Option("--migrate", help="Show what would move in a store that is older than projects.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --migrate: move it.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Take a migration back.")] = False,
+) -> None:
+    """List the projects of a store: what each has in service, what waits, and its runs.
+
+    A project is one answerer, by `project` in its config, else by its `name`. Champion, promotion log, aliases, runs,
+    events and deployments are its own; artifacts are shared by all. A store that is older than projects works as it is,
+    unless several configs promoted into its one log: `--migrate` shows how it would be parted, and `--migrate --yes`
+    parts it. Nothing is deleted, and `--undo` takes it back until something is promoted.
+    """
+    from flows.promotion import projects as known
+
+    store = open_store(config, overrides)
+    if undo:
+        console.print(f"taken back: {known.undo(store)} objects are where they were", highlight=False)
+    elif migrate:
+        moves = known.migration(store)
+        for target, sources in moves.items() if not yes else ():
+            console.print(f"{', '.join(sources)} → {target}", highlight=False, soft_wrap=True)
+        if moves and yes:
+            known.migrate(store)
+        hint = "moved; `--undo` takes it back" if yes else "would be written; `--migrate --yes` does it"
+        console.print(f"{len(moves)} objects {hint}" if moves else "nothing here is older than projects")
+    elif json:
+        write_json([each.model_dump() for each in known.projects(store)])
+    else:
+        display.projects(console, known.projects(store))
 
 
 def gc(

@@ -65,14 +65,16 @@ def sweep(
         return
     settings.for_terminal()
     from flows.orchestration.run import ON_STEP
+    from flows.orchestration.stopping import in_terminal
     from flows.sweep import Sweep
     from flows.sweep import sweep as flow
     from flows.sweeps.outcome import Outcome
 
     if not json:
         ON_STEP.set(display.on_step(console))
-    state: Any = flow(Sweep(**dict(search)), return_state=True)
-    plain = state.result()
+    with in_terminal():
+        state: Any = flow(Sweep(**dict(search)), return_state=True)
+        plain = state.result()
     write_json(plain) if json else _show(Outcome.of(plain))
 
 

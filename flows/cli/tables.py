@@ -17,6 +17,7 @@ from tasks.engine.storage.references import Alias
 from tasks.engine.storage.store import SHORT, Artifact
 
 if TYPE_CHECKING:
+    from flows.promotion.projects import Project
     from tasks.engine.storage.fsck import Finding
     from tasks.engine.storage.gc import Collected
 
@@ -177,6 +178,19 @@ def aliases(known: list[Alias]) -> Table:
     for each in known:
         table.add_row(each.name, f"{each.step}/{each.key[:SHORT]}", moment(each.at), each.by)
     return table
+
+
+def projects(console: Console, known: "list[Project]") -> None:
+    if not known:
+        console.print("There is no project yet: `reground retrain` makes one.")
+        return
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for name in ("project", "champion", "since", "waits", "runs", "last run"):
+        table.add_column(name, justify="right" if name == "runs" else "left", no_wrap=True)
+    for each in known:
+        since, last = (moment(at[:16]) if at else "" for at in (each.since, each.last_run))
+        table.add_row(each.project, each.champion or "–", since, each.challenger or "–", str(each.runs), last)
+    console.print(table)
 
 
 def collected(console: Console, found: "Collected", *, deleted: bool) -> None:

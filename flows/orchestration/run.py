@@ -16,6 +16,7 @@ from flows.cli import tables as display
 from flows.config import Retrain
 from flows.orchestration import ui_artifacts
 from flows.orchestration.mappers import Runner
+from flows.orchestration.stopping import as_its_state_says
 from flows.orchestration.task_runner import OnStep, TaskRunner, no_display, retry_transient
 from flows.pipeline import Outcome, pipeline, planned
 from flows.promote import announced, apply_and_ask
@@ -40,7 +41,7 @@ def run(config: Retrain, because: str = "") -> State[Retrained]:
         get_run_logger().info("started because %s", because)
     refuse_outside(config)
     planner = _planned(config)
-    with ui_artifacts.in_background(), watched_by(ui_artifacts.PrefectWatcher()):
+    with as_its_state_says(), ui_artifacts.in_background(), watched_by(ui_artifacts.PrefectWatcher()):
         if planner:
             _name(config, planner)
         return retry_transient(lambda: _run(config, because, planner))

@@ -10,6 +10,7 @@ from prefect.states import Completed
 from flows.config import Retrain
 from flows.orchestration import ui_artifacts
 from flows.orchestration.run import ON_STEP, run_pipeline
+from flows.orchestration.stopping import as_its_state_says
 from flows.orchestration.task_runner import retry_transient
 from flows.settings import refuse_outside
 from flows.sweeps.outcome import Outcome, Row, markdown
@@ -22,6 +23,11 @@ from tasks.evaluation.gating.decision import Decision
 
 def run(search: Search) -> State[dict[str, Any]]:
     """All mistakes in the settings are reported before the first trial begins."""
+    with as_its_state_says():
+        return _run(search)
+
+
+def _run(search: Search) -> State[dict[str, Any]]:
     for group in distinct(search):
         for each in group:
             refuse_outside(each.config)

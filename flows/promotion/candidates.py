@@ -18,8 +18,8 @@ ROLES = ("champion", "previous", "challenger")
 def roles(store: Store) -> dict[str, Alias]:
     """What champion, previous and challenger mean, by the newest entry of the promotion log."""
     found = {}
-    for name, version in log.read_state(store.objects).roles().items():
-        entry = log.read_entry(store.objects, version.since)
+    for name, version in log.read_state(store).roles().items():
+        entry = log.read_entry(store, version.since)
         found[name] = Alias(name, version.step, version.key, entry.at, entry.who)
     return found
 
@@ -92,7 +92,7 @@ def gate_of(store: Store, adapter: Artifact) -> Artifact | None:
 
     After a rollback an older gate may be the one that counts: a run that finds it fresh makes no newer one.
     """
-    champion = log.read_state(store.objects).champion
+    champion = log.read_state(store).champion
     wanted = Subject(weights(adapter), champion.weights if champion else None)
     newest = None
     for gate in store.recent("gate", most=50):

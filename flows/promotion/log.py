@@ -1,21 +1,28 @@
-"""The promotion log: `promotions/00000001.json` and so on, one entry each, written once and never changed.
+"""The promotion log of a project: `projects/tiny/promotions/00000001.json` and so on, an entry each, never changed.
 
 An entry holds what happened and the whole state after it. Creating it is the only write of a promotion, so a process
 that is killed leaves the state before it or the state after it. Each entry names the digest of the entry before it: a
 missing, damaged or foreign entry is noticed, and a damaged log is refused, never repaired by guessing.
+
+A store that is older than projects has one log, `promotions/` at its top. It is the beginning of the log of the project
+whose runs made its adapters; `flows.promotion.projects` moves it there, and parts it where it is several projects'.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 import orjson
 
+from flows.settings import slug
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import sha256_json
 from tasks.engine.storage.artifact import SHORT
 from tasks.engine.storage.objects import Info, Objects
+from tasks.engine.storage.references import Run, read_runs
+from tasks.engine.storage.store import Store
 
 FOLDER = "promotions"
 DAMAGED = "has other content than was written"
@@ -216,62 +223,104 @@ def _without(stack: list[Version], adapter: Version) -> list[Version]:
     return [each for each in stack if not same(each, adapter)]
 
 
-def read(objects: Objects) -> Log:
-    """Every entry. UserError if the log is damaged."""
+def read(store: Store) -> Log:
+    """Every entry of the store's project. UserError if the log is damaged."""
     entries: list[Entry] = []
-    for name, entry, problem in check(objects):
+    for name, entry, problem in check(store):
         if problem or entry is None:
             raise _refused(f"{name} {problem}")
         entries.append(entry)
     return Log(entries)
 
 
-def check(objects: Objects) -> Iterator[tuple[str, Entry | None, str | None]]:
+def check(store: Store) -> Iterator[tuple[str, Entry | None, str | None]]:
     """Each entry's name, the entry, and what is wrong with it. Entries cut off at the end cannot be noticed."""
-    names = list(listed(objects))
-    contents = dict(zip(names, objects.read_all(names), strict=True))
-    last = int(names[-1].removeprefix(f"{FOLDER}/").removesuffix(".json")) if names else 0
+    names = {_number(name): name for name in listed(store)}
+    contents = dict(zip(names, store.objects.read_all(names.values()), strict=True))
     before: Entry | None = None
-    for number in range(1, last + 1):
-        name = name_of(number)
-        found = Entry.from_content(contents.get(name) or b"")
+    for number in range(1, max(names, default=0) + 1):
+        found = Entry.from_content(contents.get(number) or b"")
         problem = None
-        if name not in contents:
+        if number not in names:
             problem = "is missing"
         elif not found or found.number != number:
             problem = DAMAGED
         elif (before or number == 1) and found.before != (before.digest if before else ""):
             problem = "does not follow from the entry before it"
-        yield name, found, problem
+        yield names.get(number) or name_of(store, number), found, problem
         before = found
 
 
-def read_state(objects: Objects) -> State:
+def read_state(store: Store) -> State:
     """The state after the newest entry, the only one that is read. UserError if an entry before it is missing."""
-    names = list(listed(objects))
+    names = list(listed(store))
     for number, name in enumerate(names, 1):
-        if name != name_of(number):
-            raise _refused(f"{name_of(number)} is missing")
-    return read_entry(objects, len(names)).state if names else State()
+        if _number(name) != number:
+            raise _refused(f"{name_of(store, number)} is missing")
+    return _entry(store, names[-1]).state if names else State()
 
 
-def read_entry(objects: Objects, number: int) -> Entry:
+def read_entry(store: Store, number: int) -> Entry:
     """UserError if it is missing or damaged."""
-    name = name_of(number)
-    found = Entry.from_content(objects.read(name) or b"")
-    if not found or found.number != number:
+    return _entry(store, next((name for name in listed(store) if _number(name) == number), name_of(store, number)))
+
+
+def _entry(store: Store, name: str) -> Entry:
+    found = Entry.from_content(store.objects.read(name) or b"")
+    if not found or found.number != _number(name):
         raise _refused(f"{name} {DAMAGED}")
     return found
 
 
-def name_of(number: int) -> str:
-    return f"{FOLDER}/{number:08}.json"
+def name_of(store: Store, number: int) -> str:
+    """Where an entry is written."""
+    return f"{store.home}{FOLDER}/{number:08}.json"
 
 
-def listed(objects: Objects) -> dict[str, Info]:
+def _number(name: str) -> int:
+    return int(name.rpartition("/")[2].removesuffix(".json"))
+
+
+def listed(store: Store) -> dict[str, Info]:
     """The entries that are there, in order."""
-    found = objects.glob(f"{FOLDER}/*.json")
-    return {name: info for name, info in found.items() if re.fullmatch(FOLDER + r"/\d{8}\.json", name)}
+    own = in_folder(store.objects, store.home)
+    if not store.project or name_of(store, 1) in own:
+        return own
+    old = in_folder(store.objects, "")
+    projects = {project for _, project in of_old(store.objects)} - {""} if old else set()
+    if len(projects) > 1:
+        raise UserError(
+            f"{store.url} has one promotion log of several projects: {', '.join(sorted(projects))}",
+            "`reground projects --migrate` shows how it would be parted, a log for each",
+        )
+    return own if projects - {store.project} else old | own
+
+
+def in_folder(objects: Objects, home: str) -> dict[str, Info]:
+    found = objects.glob(f"{home}{FOLDER}/*.json")
+    return {name: info for name, info in found.items() if re.fullmatch(r"\d{8}\.json", name.rpartition("/")[2])}
+
+
+@lru_cache(maxsize=8)
+def of_old(objects: Objects) -> list[tuple[Entry, str]]:
+    """The entries of a log that is older than projects, each with its project: that of the run which had the adapter.
+
+    Empty if no log of a run tells. An entry that is damaged is left out.
+    """
+    names = list(in_folder(objects, ""))
+    entries = [entry for content in objects.read_all(names) if (entry := Entry.from_content(content or b""))]
+    runs = [(run, run.steps["export"]) for run in read_runs(objects) if "export" in run.steps]
+    found = []
+    for entry in entries:
+        made = [run for run, adapter in runs if f"{adapter['step']}/{adapter['key']}" == entry.adapter]
+        run = next((run for run in made if run.started <= entry.at), made[0] if made else None)
+        found.append((entry, project_of(run) if run else ""))
+    return found
+
+
+def project_of(run: Run) -> str:
+    """The project of a run that is logged at the top of a store, by its config's name."""
+    return slug(run.name.removesuffix(" sweep"))
 
 
 def _refused(problem: str) -> UserError:

@@ -37,7 +37,7 @@ class Outdated(UserError):
 
 
 class Promotions:
-    """The promotions of one store. Every method that writes may be called again: nothing is entered twice.
+    """The promotions of a store's project. Every method that writes may be called again: nothing is entered twice.
 
     Any number of processes may write at once; one that finds its number taken reads the new entries and decides again.
     """
@@ -46,7 +46,7 @@ class Promotions:
         self.store = store
 
     def log(self) -> Log:
-        return promotion_log.read(self.store.objects)
+        return promotion_log.read(self.store)
 
     def entries(self) -> list[Entry]:
         """The whole log, oldest first."""
@@ -54,7 +54,7 @@ class Promotions:
 
     @property
     def state(self) -> State:
-        return promotion_log.read_state(self.store.objects)
+        return promotion_log.read_state(self.store)
 
     # Writing
 
@@ -220,7 +220,9 @@ class Promotions:
                 return log.champion_entry()
             entry = decide(log, case)
             new = entry.number == log.next_number
-            if not new or objects.create(promotion_log.name_of(entry.number), entry.content(), durable=True):
+            if not new or objects.create(
+                promotion_log.name_of(self.store, entry.number), entry.content(), durable=True
+            ):
                 return entry
             time.sleep(random.uniform(0, objects.patience))  # another took the number
 

@@ -34,7 +34,10 @@ class Mirrored(BaseModel):
 def update_registry(store: Store, model: str) -> Mirrored | None:
     """Bring the registry up to date if it is not; None if it was. A registry that cannot be reached is no failure."""
     roles = _served(store)
-    mark, wanted = f".mirrored/{model}", "\n".join(f"{name} {version.adapter}" for name, version in roles.items())
+    mark, wanted = (
+        f"{store.home}.mirrored/{model}",
+        "\n".join(f"{name} {version.adapter}" for name, version in roles.items()),
+    )
     if (store.objects.read(mark) or b"").decode() == wanted:
         return None
     try:
@@ -59,7 +62,7 @@ def mirror(store: Store, model: str) -> Mirrored:
 
 
 def _served(store: Store) -> dict[str, Version]:
-    roles = read_state(store.objects).roles()
+    roles = read_state(store).roles()
     return {name: roles[name] for name in ROLES if name in roles}
 
 
@@ -88,7 +91,7 @@ def _version(client: "MlflowClient", store: Store, model: str, version: Version)
     known = client.search_model_versions(f"name = '{model}' and tag.`{TAG}` = '{version.adapter}'")
     if known:
         return str(known[0].version)
-    adapter, entry = store.require(version.step, version.key), read(store.objects).last(version, "promote")
+    adapter, entry = store.require(version.step, version.key), read(store).last(version, "promote")
     assert entry  # a champion was promoted
     tags = {TAG: version.adapter, WEIGHTS: version.weights, "reground.why": entry.why, "reground.by": entry.who}
     run: Any = client.create_run(_experiment(client, model), tags=tags, run_name=adapter.about)

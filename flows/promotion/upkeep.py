@@ -22,8 +22,11 @@ FILLING = 60.0  # seconds that a writer may take between creating its entry and 
 def collect(
     store: Store, *, older_than: float = gc.DAY, keep_runs: int = gc.KEEP_RUNS, delete: bool = False
 ) -> gc.Collected:
-    """`gc.collect` that keeps what the promotion log needs."""
-    kept = lambda: roots(log.read(store.objects))  # noqa: E731  read under the collection's lease
+    """`gc.collect` that keeps what the promotion logs of all projects need; they are read under its lease."""
+
+    def kept() -> dict[str, str]:
+        return {about: why for one in store.projects() for about, why in roots(log.read(one)).items()}
+
     return gc.collect(store, kept, older_than=older_than, keep_runs=keep_runs, delete=delete)
 
 
@@ -43,15 +46,20 @@ def roots(entries: Log) -> dict[str, str]:
 
 
 def check(store: Store, on_read: Callable[[int], None] = lambda _: None) -> Iterator[fsck.Finding]:
-    """`fsck.check`, then the promotion log, which is only checked: a lost entry cannot be guessed."""
+    """`fsck.check`, then the projects' promotion logs, which are only checked: a lost entry cannot be guessed."""
     yield from fsck.check(store, on_read)
+    for one in store.projects():
+        yield from _check_log(one)
+
+
+def _check_log(store: Store) -> Iterator[fsck.Finding]:
     objects = store.objects
-    newest = list(log.listed(objects).items())[-1:]
+    newest = list(log.listed(store).items())[-1:]
     for name, info in newest:  # without hard links a writer may die between creating its entry and filling it
         if not info.size and time.time() - info.modified > FILLING:
             objects.delete(name)
             yield fsck.Finding(name, "is empty", "removed: its writer died before it wrote a byte")
-    problems = [(name, problem) for name, _, problem in log.check(objects) if problem]
+    problems = [(name, problem) for name, _, problem in log.check(store) if problem]
     for name, problem in problems:
         yield fsck.Finding(name, problem, "restore it from a backup: nothing is promoted until then", mended=False)
     if not problems:

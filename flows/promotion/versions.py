@@ -53,7 +53,7 @@ class Line(BaseModel):
 
 def versions(store: Store) -> list[Line]:
     """The newest entry of each adapter first; then the adapters in the store that have no entry."""
-    log = promotion_log.read(store.objects)
+    log = promotion_log.read(store)
     exported = {f"{each.step}/{each.key}": each for each in store.all(ADAPTERS)}
     newest: list[Entry] = []
     for entry in reversed(log.entries):

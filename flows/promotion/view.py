@@ -65,7 +65,7 @@ def mirrored(update: Mirrored) -> str:
 
 def approval_form(store: Store, adapter: Artifact) -> str:
     """Markdown for the person who is asked: what would be promoted, what it replaces, and what the gate found."""
-    gate, champion = gate_of(store, adapter), read_state(store.objects).champion
+    gate, champion = gate_of(store, adapter), read_state(store).champion
     decision = gate_decision(gate) if gate else None
     lines = [f"Promote **{adapter.about}**{f' in place of **{champion.about}**' if champion else ''}?", ""]
     lines += [f"The gate says {decision.decision}: {decision.why}", ""] if decision else ["No gate judged it.", ""]
@@ -77,7 +77,7 @@ def history_entries(store: Store) -> list[dict[str, Any]]:
     """The promotion log's entries for the history page, with what their gates measured and what was changed."""
     return [
         asdict(entry) | {"comparisons": _comparisons(store, entry.gate), "changed": _changed(store, entry.version)}
-        for entry in read(store.objects).entries
+        for entry in read(store).entries
     ]
 
 

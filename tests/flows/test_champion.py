@@ -101,7 +101,7 @@ def test_a_champion_that_is_flawed_leaves_the_gate_undecided(served, made):
 
 def test_a_promotion_log_that_is_harmed_stops_the_run_instead_of_passing_for_a_champion_that_cannot_answer(served):
     """The gate would be undecided, and say so of an adapter that is whole; `fsck` and a backup are the remedy."""
-    entry = served.store / "promotions/00000001.json"
+    entry = served.store / "projects/tiny/promotions/00000001.json"
     entry.write_text(entry.read_text().replace("to try it", "to test it"))
     with pytest.raises(UserError, match="the promotion log is damaged"):
         now(served)

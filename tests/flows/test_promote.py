@@ -29,7 +29,7 @@ serve(promote.to_deployment("ask"), rollback.to_deployment("now"), query_seconds
 
 @pytest.fixture
 def store(tmp_path):
-    return Store(tmp_path / "store")
+    return Store(tmp_path / "store", project="tiny")
 
 
 @pytest.fixture(scope="module")

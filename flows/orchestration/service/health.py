@@ -31,10 +31,10 @@ def prefect(config: Retrain) -> Iterator[Finding]:
     if is_remote and not (api.auth_string or api.key):
         remedy = "set PREFECT_SERVER_API_AUTH_STRING on it, and PREFECT_API_AUTH_STRING here"
         yield note("authentication", "none is configured for a server on another machine", remedy)
-    yield from _server(url)
+    yield from _server(url, config.project)
 
 
-def _server(url: str) -> Iterator[Finding]:
+def _server(url: str, project: str) -> Iterator[Finding]:
     import httpx
     from packaging.version import Version
     from prefect import __version__ as ours
@@ -58,7 +58,7 @@ def _server(url: str) -> Iterator[Finding]:
         else:
             yield ok("server", value)
         yield from _pools(client)
-        yield from _deployments(client)
+        yield from _deployments(client, project)
         limits = client.read_global_concurrency_limits(limit=50)
         value = ", ".join(f"{each.name} {each.active_slots}/{each.limit}" for each in limits)
         yield ok("concurrency limits", value or "none but the pools' own")
@@ -82,12 +82,12 @@ def _pools(client: "SyncPrefectClient") -> Iterator[Finding]:
             yield ok_if(bool(online), what, value, remedy)
 
 
-def _deployments(client: "SyncPrefectClient") -> Iterator[Finding]:
+def _deployments(client: "SyncPrefectClient", project: str) -> Iterator[Finding]:
     from flows.orchestration.service.apply import deployments
 
     flows = {flow.id: flow.name for flow in client.read_flows()}
     found = {f"{flows.get(each.flow_id)}/{each.name}": each for each in client.read_deployments()}
-    missing = [name for name in deployments() if name not in found]
+    missing = [flow for flow in deployments() if not found.keys() & {f"{flow}/{flow}", f"{flow}/{project}"}]
     value = f"missing: {', '.join(missing)}" if missing else ", ".join(deployments())
     yield ok_if(not missing, "deployments", value, UP)
     limited = [name for name, each in found.items() if each.global_concurrency_limit]

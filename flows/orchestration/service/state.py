@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from flows import settings
+from flows.config import load
 from tasks.engine.code.source import ROOT
 from tasks.engine.errors import UserError
 from tasks.engine.storage.process import Process
@@ -26,10 +27,18 @@ class Asked(BaseModel, frozen=True):
     """What `reground up` was asked for; a second `up` that asks for something else is refused while it runs."""
 
     port: int = 4200
-    config: Path
+    configs: dict[str, Path]  # by project, in the order in which they were given
     database: str | None = None
     auth: str | None = None  # user:password; with it the server also wants CSRF tokens
     notify: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_config(cls, given: Any) -> Any:
+        """As `up` wrote it before there were projects."""
+        if isinstance(given, dict) and (path := given.get("config")):
+            return given | {"configs": {load(Path(path)).project: path}}
+        return given
 
 
 class Running(BaseModel, frozen=True):
@@ -93,12 +102,15 @@ def client_settings(running: Running) -> dict[str, str]:
 
 
 def worker_settings(running: Running) -> dict[str, str]:
-    """The environment of the workers, and so of every run. How threads wait is as the caller has set it, if it has."""
+    """The environment of the workers, and so of every run. How threads wait is as the caller has set it, if it has.
+
+    The config of a run is its deployment's; the first project's is for runs that have none.
+    """
     return {
         **client_settings(running),
         **stated()["worker"],
         **{name: os.environ.get(name, value) for name, value in SHORT_SPIN.items()},
-        settings.CONFIG: str(running.asked.config),
+        settings.CONFIG: str(next(iter(running.asked.configs.values()))),
     }
 
 

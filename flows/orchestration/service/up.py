@@ -28,13 +28,15 @@ GRACE = 30.0  # seconds to end after SIGTERM; a worker first ends its run, and t
 Say = Callable[[str], None]
 
 
-def up(asked: Asked, say: Say) -> Running:
-    """Start server and workers unless they run, and apply `deployments/`; may be repeated.
+def up(asked: Asked, say: Say, *, add: bool = False) -> Running:
+    """Start server and workers unless they run, and apply `deployments/` for each project; may be repeated.
 
-    Raises UserError if a service with other settings runs, the port is taken, or the server does not start.
+    With `add` the projects are served beside those that are. Raises UserError if a service with other settings runs,
+    the port is taken, or the server does not start.
     """
     with _exclusive():
-        running = _known(asked)
+        running = _known(asked, add=add)
+        asked = running.asked
         if not running.is_alive("server"):
             _refuse_taken(asked.port)
         running = _start(running, "server", [*PREFECT, "server", "start"], state.server_settings(running), say)
@@ -42,7 +44,7 @@ def up(asked: Asked, say: Say) -> Running:
         os.environ.update(state.worker_settings(running))  # the deployments' default is the workers' config
         from flows.orchestration.service import apply  # here, because Prefect reads its settings when it is imported
 
-        for line in apply.apply(asked.notify):
+        for line in apply.apply(asked.configs, asked.notify):
             say(line)
         for pool in state.stated()["pools"]:
             name = f"{socket.gethostname()}-{pool}"
@@ -71,16 +73,23 @@ def down(say: Say) -> bool:
         return bool(alive)
 
 
-def _known(asked: Asked) -> Running:
+def _known(asked: Asked, *, add: bool) -> Running:
     """What still runs of an earlier `up`: all of it, or the workers whose server died."""
     before = state.read()
     alive = {name: tag for name, tag in before.processes.items() if before.is_alive(name)} if before else {}
-    for name, value in before.asked.model_dump(exclude={"notify"}).items() if before and alive else ():
+    if not before or not (alive or add):
+        return Running(asked=asked, processes=alive)
+    for name, value in before.asked.model_dump(exclude={"notify", "configs"}).items():
         now = getattr(asked, name)
         if value != now:
             what = "another one" if name in ("auth", "database") else f"{value}, not {now}"
             raise UserError(f"the service that runs has {what} as its {name}", "end it first: `reground down`")
-    return Running(asked=asked, processes=alive)
+    served = before.asked.configs
+    if not add and not asked.configs.items() <= served.items():
+        given, runs = (", ".join(f"{each.configs[name]}" for name in each.configs) for each in (asked, before.asked))
+        remedy = "serve it as well: `reground up --add`, or end that first: `reground down`"
+        raise UserError(f"the service that runs is for {runs}, not for {given}", remedy)
+    return Running(asked=asked.model_copy(update={"configs": served | asked.configs}), processes=alive)
 
 
 def _start(running: Running, name: str, command: list[str], environment: dict[str, str], say: Say) -> Running:

@@ -5,7 +5,6 @@ A damaged file is restored from the blob on this machine where that is intact. W
 """
 
 import hashlib
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -53,13 +52,13 @@ def check(store: Store, on_read: OnRead = lambda _: None) -> Iterator[Finding]:
                 store.digests.forget(store.root / name)
                 place.delete(name)
                 yield Finding(f"blob {digest[:SHORT]}…", "has other content than its name says", "removed")
-    yield from missing(store, store.aliases().values())
+    yield from missing(store, {alias for one in store.projects() for alias in one.aliases().values()})
     store.digests.commit()
 
 
 def missing(store: Store, names: Iterable[Alias]) -> Iterator[Finding]:
     """The names whose artifact is gone."""
-    for alias in names:
+    for alias in sorted(names, key=lambda alias: alias.name):
         if store.open(alias.step, alias.key) is None:
             problem = f"means {alias.about}, which is gone or damaged"
             yield Finding(f"alias {alias.name}", problem, "make that again, or point it elsewhere", mended=False)
@@ -93,9 +92,7 @@ def _artifacts(store: Store, reader: "_Reader") -> Iterator[Finding]:
 
 def _copies(store: Store, reader: "_Reader") -> Iterator[Finding]:
     """The folders on this machine: of a bucket what was fetched, else those that have no manifest."""
-    for path in sorted(store.root.glob("[!.]*/*")):
-        if not re.fullmatch("[0-9a-f]{16}", path.name):
-            continue
+    for path in store.artifact_folders():
         folder = f"{path.parent.name}/{path.name}"
         artifact = _artifact(store, store.local, folder)
         problems = [] if artifact else [f"{MANIFEST} is missing or damaged"]

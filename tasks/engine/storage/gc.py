@@ -6,7 +6,6 @@ young, and blobs are removed only while nobody publishes (see `tasks.engine.stor
 """
 
 import os
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext, suppress
@@ -56,8 +55,8 @@ def collect(
     """Find what may go, and with `delete` remove it.
 
     `roots` gives what must stay besides, and why; it is called while no other collection runs. Whatever is younger than
-    `older_than` seconds stays. `keep_runs` is how many of the newest runs count; runs that used the same artifacts are
-    one, and a run that has not ended counts in addition.
+    `older_than` seconds stays. `keep_runs` is how many of a project's newest runs count; runs that used the same
+    artifacts are one, and a run that has not ended counts in addition.
     """
     with lease.held(store.objects, "gc", store.lease_seconds, progress.say) if delete else nullcontext():
         busy = lease.live(store.objects)  # first of all: whoever publishes later sees that we collect, and waits
@@ -84,12 +83,13 @@ def _needed(
     store: Store, artifacts: list[Artifact], needed: dict[str, str], older_than: float, keep_runs: int
 ) -> dict[str, str]:
     """The artifacts that must stay, and why."""
-    for alias in store.aliases().values():
-        needed.setdefault(alias.about, f"alias {alias.name}")
-    for run in _runs_that_count(store.runs(), keep_runs):
-        for each in run.steps.values():
-            minute = run.started[:16].replace("T", " ")
-            needed.setdefault(folder_name(each["step"], each["key"]), f"run {run.name}, {minute}")
+    for one in store.projects():
+        for alias in one.aliases().values():
+            needed.setdefault(alias.about, f"alias {alias.name}")
+        for run in _runs_that_count(one.runs(), keep_runs):
+            for each in run.steps.values():
+                minute = run.started[:16].replace("T", " ")
+                needed.setdefault(folder_name(each["step"], each["key"]), f"run {run.name}, {minute}")
     for artifact in artifacts:
         if time.time() - artifact.made_ns / 1e9 < older_than:
             needed.setdefault(artifact.about, "young")
@@ -128,8 +128,7 @@ def _item(artifact: Artifact, needed: dict[str, str], busy: dict[str, str]) -> I
 def _litter(store: Store, artifacts: list[Artifact], busy: dict[str, str], older_than: float) -> Iterator[Item]:
     """What killed and failed runs left behind, and what turned out damaged."""
     there = {artifact.about for artifact in artifacts}
-    folders = (path for path in store.root.glob("[!.]*/*") if re.fullmatch("[0-9a-f]{16}", path.name))
-    damaged = [path for path in folders if f"{path.parent.name}/{path.name}" not in there]
+    damaged = [path for path in store.artifact_folders() if f"{path.parent.name}/{path.name}" not in there]
     for kind, paths in {
         "flawed": [*damaged, *store.root.glob(".flawed/*/*")],
         "failed": [*store.root.glob(".failed/*")],

@@ -47,6 +47,9 @@ class Objects(Protocol):
     patience: float  # seconds between two looks at the same object: a request may cost money
     url: str
 
+    def __hash__(self) -> int:
+        """By identity."""
+
     def read(self, name: str) -> bytes | None:
         """The object's content; None if there is none."""
 

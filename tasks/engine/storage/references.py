@@ -1,7 +1,10 @@
-"""What refers to artifacts: names that people gave them, and what each run used.
+"""What refers to artifacts: names that people gave them, and what each run used; of each project its own.
 
-aliases/serving.json                               which artifact the name means; replaced at once
-runs/20261019T203505123456Z-9f31c2ab.json          a run, updated as its steps finish
+projects/tiny/aliases/serving.json                        which artifact the name means; replaced at once
+projects/tiny/runs/20261019T203505123456Z-9f31c2ab.json   a run, updated as its steps finish
+
+A store without a project, and one that is older than projects, has `aliases` and `runs` at its top. Every project reads
+those as well, after its own.
 """
 
 import re
@@ -17,6 +20,7 @@ from tasks.engine.storage.artifact import Artifact, folder_name
 from tasks.engine.storage.objects import Objects
 from tasks.engine.storage.process import Process
 
+PROJECTS = "projects"
 ALIASES = "aliases"
 RUNS = "runs"
 Status = Literal["running", "completed", "failed"]
@@ -37,12 +41,26 @@ class Alias:
         return folder_name(self.step, self.key)
 
 
-def read_aliases(objects: Objects) -> dict[str, Alias]:
+def home(project: str) -> str:
+    """What the names of a project's own objects begin with."""
+    return f"{PROJECTS}/{project}/" if project else ""
+
+
+def read_projects(objects: Objects) -> list[str]:
+    """The projects that have made a run, named an artifact or promoted one."""
+    return sorted({name.split("/")[1] for name in objects.glob(f"{PROJECTS}/*/*/*.json")})
+
+
+def _own_last(objects: Objects, project: str, folder: str) -> list[str]:
+    return [name for start in dict.fromkeys(("", home(project))) for name in objects.glob(f"{start}{folder}/*.json")]
+
+
+def read_aliases(objects: Objects, project: str = "") -> dict[str, Alias]:
     """UserError if one is damaged: what it protected from `gc` must not be guessed."""
-    paths = list(objects.glob(f"{ALIASES}/*.json"))
+    paths = _own_last(objects, project, ALIASES)
     found = {}
     for path, content in zip(paths, objects.read_all(paths), strict=True):
-        name = path.removeprefix(f"{ALIASES}/").removesuffix(".json")
+        name = path.rpartition("/")[2].removesuffix(".json")
         try:
             found[name] = Alias(**orjson.loads(content or b""))
         except (orjson.JSONDecodeError, TypeError):
@@ -50,11 +68,11 @@ def read_aliases(objects: Objects) -> dict[str, Alias]:
     return found
 
 
-def write_alias(objects: Objects, name: str, step: str, key: str) -> Alias:
+def write_alias(objects: Objects, name: str, step: str, key: str, project: str = "") -> Alias:
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
         raise UserError(f"{name!r} is not a valid name", "use small letters, digits, `-`, `_` and `.`")
     alias = Alias(name, step, key, datetime.now(UTC).isoformat(timespec="seconds"), str(Process.this()))
-    objects.write(f"{ALIASES}/{name}.json", orjson.dumps(alias, option=orjson.OPT_INDENT_2))
+    objects.write(f"{home(project)}{ALIASES}/{name}.json", orjson.dumps(alias, option=orjson.OPT_INDENT_2))
     return alias
 
 
@@ -73,11 +91,11 @@ class Run:
 class RunLog:
     """What a run used so far, written as its steps finish; see `Store.log_run`."""
 
-    def __init__(self, objects: Objects, name: str) -> None:
+    def __init__(self, objects: Objects, name: str, project: str = "") -> None:
         self._objects = objects
         self._name = name
         self._started = datetime.now(UTC)
-        self._at = f"{RUNS}/{self._started:%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}.json"
+        self._at = f"{home(project)}{RUNS}/{self._started:%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}.json"
         self._steps: dict[str, dict[str, str]] = {}
         self._written = False
 
@@ -101,13 +119,14 @@ class RunLog:
         self._written = True
 
 
-def read_runs(objects: Objects, most: int | None = None) -> list[Run]:
+def read_runs(objects: Objects, most: int | None = None, project: str = "") -> list[Run]:
     """Newest first."""
     found = []
-    names = list(reversed(objects.glob(f"{RUNS}/*.json")))[:most]
+    files = _own_last(objects, project, RUNS)
+    names = sorted(files, key=lambda name: name.rpartition("/")[2], reverse=True)[:most]
     for name, content in zip(names, objects.read_all(names), strict=True):
         try:
-            found.append(Run(**orjson.loads(content or b""), id=name.removeprefix(f"{RUNS}/")))
+            found.append(Run(**orjson.loads(content or b""), id=name.rpartition("/")[2]))
         except (orjson.JSONDecodeError, TypeError):  # a power cut can leave a log of no bytes
             continue
     return found

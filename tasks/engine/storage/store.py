@@ -2,7 +2,7 @@
 
     artifacts/
       train/3f2a9c01b7e4d582/     an artifact: its files, record.json and, written last, manifest.json
-      aliases/  runs/             names for artifacts, and what each run used
+      projects/tiny/              names for artifacts, and what each run used, of one project
       .blobs/                     every file by its content; an artifact's files are links to these
       .leases/                    who computes what just now
       .work/train/3f2a…/          what a step keeps across a crash, such as checkpoints
@@ -15,11 +15,13 @@ above, holds what was fetched from it. Steps only ever see folders.
 """
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
+from copy import copy
 from fnmatch import fnmatch
 from hashlib import sha256
 from itertools import islice
@@ -49,7 +51,7 @@ from tasks.engine.storage.blobs import Blobs
 from tasks.engine.storage.copies import InPlace, Mirror
 from tasks.engine.storage.objects import STAGING, Folder, Objects, apply_umask, flush, remove
 from tasks.engine.storage.process import Process
-from tasks.engine.storage.references import Alias, Run, RunLog
+from tasks.engine.storage.references import PROJECTS, Alias, Run, RunLog
 
 THREADS = 8  # hashing and flushing wait for the disk
 
@@ -61,10 +63,18 @@ class Store:
 
     `root` is always a folder of this machine: the store itself, or for a bucket what was fetched from it, in a folder
     of its own below `cache` (default: ~/.cache/reground). `lease_seconds` is how long a holder of a key on another
-    machine is waited for without a sign of life.
+    machine is waited for without a sign of life. Artifacts are every project's; aliases and runs are `project`'s own.
     """
 
-    def __init__(self, url: str | Path, *, cache: Path | None = None, lease_seconds: float = lease.SECONDS) -> None:
+    def __init__(
+        self,
+        url: str | Path,
+        *,
+        cache: Path | None = None,
+        lease_seconds: float = lease.SECONDS,
+        project: str = "",
+    ) -> None:
+        self.project = project
         self.url = str(url).removeprefix("file://").rstrip("/") or "/"
         self.lease_seconds = lease_seconds
         self.digests = digests()
@@ -87,6 +97,11 @@ class Store:
     def work(self, step: str, key: str) -> Path:
         """A folder for this key alone that outlives a crash; emptied when the artifact is published."""
         return self.root / ".work" / folder_name(step, key)
+
+    def artifact_folders(self) -> list[Path]:
+        """The folders on this machine that are an artifact's by their names, whole or not."""
+        found = sorted(self.root.glob("[!.]*/*"))
+        return [path for path in found if re.fullmatch("[0-9a-f]{16}", path.name) and path.parent.name != PROJECTS]
 
     # What is there
 
@@ -213,13 +228,28 @@ class Store:
 
     # Names and history
 
+    @property
+    def home(self) -> str:
+        """What the names of the project's own objects begin with."""
+        return references.home(self.project)
+
+    def of(self, project: str) -> "Store":
+        """The store as another of its projects has it."""
+        other = copy(self)
+        other.project = project
+        return other
+
+    def projects(self) -> "list[Store]":
+        """The store as each of its projects has it; first as one that is older than projects."""
+        return [self.of(name) for name in ("", *references.read_projects(self.objects))]
+
     def aliases(self) -> dict[str, Alias]:
         """The names that people gave to artifacts."""
-        return references.read_aliases(self.objects)
+        return references.read_aliases(self.objects, self.project)
 
     def point(self, name: str, step: str, key: str) -> Alias:
         """Have the alias mean this artifact from now on; readers see the old one or the new one, never neither."""
-        return references.write_alias(self.objects, name, step, key)
+        return references.write_alias(self.objects, name, step, key, self.project)
 
     @contextmanager
     def log_run(self, name: str) -> Iterator[RunLog]:
@@ -228,7 +258,7 @@ class Store:
         with store.log_run("tiny") as run:
             run.step_done("train", artifact)
         """
-        run = RunLog(self.objects, name)
+        run = RunLog(self.objects, name, self.project)
         run.write("running")
         try:
             yield run
@@ -239,14 +269,14 @@ class Store:
 
     def log_fresh_run(self, name: str, steps: Mapping[str, Artifact]) -> None:
         """Log a run that found everything fresh and is over."""
-        run = RunLog(self.objects, name)
+        run = RunLog(self.objects, name, self.project)
         for label, artifact in steps.items():
             run.step_done(label, artifact, at_once=False)
         run.write("completed")
 
     def runs(self, most: int | None = None) -> list[Run]:
         """The logged runs, or the newest of them, newest first."""
-        return references.read_runs(self.objects, most)
+        return references.read_runs(self.objects, most, self.project)
 
     def _problem(self, artifact: Artifact) -> Problem | None:
         damage = self.copies.damage(artifact)

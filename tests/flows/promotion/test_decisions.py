@@ -170,7 +170,7 @@ def test_a_retraining_ends_with_the_line_that_its_adapter_came_to_and_again_when
     again = terminal("retrain", *place, home=tmp_path)
     assert sentence in again
     assert "Completed" not in again
-    (entry,) = Promotions(Store(tmp_path / "store")).entries()
+    (entry,) = Promotions(Store(tmp_path / "store", project=load(config).project)).entries()
     assert (entry.action, entry.decision, entry.by["flow_run"] is not None) == ("challenge", "undecided", True)
     store = ["--config", str(config), "-s", f"store={tmp_path / 'store'}", "--json"]
     (line,) = json.loads(terminal("versions", *store, home=tmp_path))
@@ -178,7 +178,7 @@ def test_a_retraining_ends_with_the_line_that_its_adapter_came_to_and_again_when
     compared = json.loads(terminal("compare", "base", "challenger", *store, home=tmp_path))
     assert compared["rows"] == 8
     terminal("promote", "--force", "--because", "to see it served", *store[:-1], home=tmp_path)
-    assert roles(Store(tmp_path / "store"))["champion"].key == adapter.key
+    assert roles(Store(tmp_path / "store", project=load(config).project))["champion"].key == adapter.key
     fresh = terminal("plan", *place, home=tmp_path)
     assert "steps are fresh: nothing would run" in fresh, "its own promotion changes nothing that it is made from"
 

@@ -35,7 +35,7 @@ def reground(monkeypatch, capsys, tmp_path):
 
 @pytest.fixture
 def store(tmp_path):
-    return Store(tmp_path / "store")
+    return Store(tmp_path / "store", project="tiny")
 
 
 @pytest.mark.parametrize("command", ["promote", "rollback", "versions", "compare", "artifacts", "alias"])
