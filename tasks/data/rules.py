@@ -4,6 +4,7 @@ To add a rule: a field of `Rules` (its default and what it judges), a check, and
 Percentiles are of answers that people wrote to Wikipedia passages; relax the limits where answers are abstractive.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,11 @@ from tasks.data.traces import control_tokens, misdecoded, thoughts
 from tasks.data.triplets import Triplet
 from tasks.engine.step import Config
 from tasks.text import ENGLISH, ContextView, is_refusal, language, leaks, words
+from tasks.text.checks import in_notation, shown, without_yes_or_no, wrong_values
+from tasks.text.citations import without_citations
+from tasks.text.support import stands_in
 from tasks.text.tokens import content
+from tasks.text.values import identifiers
 
 Level = Literal["reject", "warn", "off"]  # of a rule with two limits, "warn" makes its rejects warnings
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -173,8 +178,20 @@ class Subject:
         return (self.coverage or 0.0) < 0.5 and self.view.is_foreign(self.row.answer)
 
     @cached_property
+    def claim(self) -> str:
+        """What the answer says on its own: its values as the context spells them, no citation, courtesy, yes or no."""
+        said = without_citations(shown(self.row.answer, self.code), self.code)
+        said = in_notation(self.view, without_yes_or_no(said, self.code))
+        return self.view.without_stated(said) if any(map(str.isdigit, said)) else said
+
+    @cached_property
+    def judged(self) -> str:
+        """The answer as the measures of grounding see it: as it stands, if the context has all of its words."""
+        return self.row.answer if self.view.content_coverage(self.row.answer) == 1.0 else self.claim
+
+    @cached_property
     def coverage(self) -> float | None:
-        return self.view.content_coverage(self.row.answer)
+        return self.view.content_coverage(self.judged)
 
 
 class Found(NamedTuple):
@@ -312,12 +329,21 @@ def _answer_language(subject: Subject, level: Level) -> Found | None:
 
 
 def _absent_number(subject: Subject, level: Level) -> Found | None:
-    numbers = subject.view.unsupported_numbers(subject.row.answer)
-    return Found(", ".join(dict.fromkeys(numbers))) if numbers else None
+    row, view = subject.row, subject.view
+    if view.spells(row.answer):
+        return None
+    claim = without_citations(shown(row.answer, subject.code), subject.code)
+    found = view.absent_values(claim) + wrong_values(view, claim, row.query)
+    beside = f"{view.text} {row.query}".casefold()
+    for name in identifiers(claim, subject.code):
+        spelled = [re.sub(r"(?<=[^\W\d])[-‐‑ ]?(?=\d)", joint, name.casefold()) for joint in ("-", "", " ")]
+        found += [] if any(stands_in(each, beside) for each in (name.casefold(), *spelled)) else [name]
+    return Found(", ".join(dict.fromkeys(found))) if found else None
 
 
 def _absent_entity(subject: Subject, level: Level) -> Found | None:
-    names = subject.view.unsupported_entities(subject.row.answer, query=subject.row.query)
+    view, row = subject.view, subject.row
+    names = view.unsupported_entities(row.answer, row.query) and view.unsupported_entities(subject.claim, row.query)
     return Found(", ".join(dict.fromkeys(names))) if names else None
 
 
@@ -326,8 +352,9 @@ def _k_precision(subject: Subject, limits: Floor) -> Found | None:
 
 
 def _content_coverage(subject: Subject, limits: Floor) -> Found | None:
-    if subject.coverage is None:  # "Yes." cannot be looked for in a context
-        return Found("no content word to look for", warns=True)
+    if subject.coverage is None:
+        is_yes_or_no = not subject.claim.strip() and any(map(str.isalnum, subject.row.answer))
+        return None if is_yes_or_no else Found("no content word to look for", warns=True)
     return _grounding(subject, limits, lambda view, answer: subject.coverage)
 
 
@@ -336,7 +363,7 @@ def _bigram_coverage(subject: Subject, limits: Floor) -> Found | None:
 
 
 def _grounding(subject: Subject, limits: Floor, measure: Callable[[ContextView, str], float | None]) -> Found | None:
-    answer, view, code = subject.row.answer, subject.view, subject.code
+    answer, view, code = subject.judged, subject.view, subject.code
     said = answer.split() if code == ENGLISH else view.read(answer).words
     if len(said) < limits.from_words or subject.coverage is None:
         return None
@@ -350,7 +377,9 @@ def _grounding(subject: Subject, limits: Floor, measure: Callable[[ContextView, 
     known = language(code)
     # Another order or other forms of the context's words are worth a look, and no reason by themselves to lose a row.
     # Without a stemmer and stop words, other forms count as missing.
-    held = (subject.coverage or 0) >= known.floor
+    asked = set(view.read(subject.row.query).content)
+    content_stems = view.read(answer).content
+    held = sum(each in asked or each in view.stems for each in content_stems) >= known.floor * len(content_stems)
     return Found(round(share, 3), share >= limits.reject_below or held or not known.validated, remedy)
 
 

@@ -9,8 +9,8 @@ from functools import lru_cache
 
 from tasks.text.language import ENGLISH, language
 from tasks.text.support import ContextView
-from tasks.text.tokens import content_stems, sentences, stem, words
-from tasks.text.values import Value, commensurable, read_values, same, stated
+from tasks.text.tokens import content_stems, fold, sentences, stem, words
+from tasks.text.values import Value, aligned, commensurable, read_values, same, stated
 
 _HIDDEN = re.compile(r"(?s)<think>.*?(?:</think>|\Z)|```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)")
 _LINK = re.compile(r"\s?\(\[[^\]]*\]\([^)]*\)\)|\s?\[\^?\d+\]\([^)]*\)|!?\[([^\]]*)\]\([^)]*\)|https?://\S+")
@@ -18,7 +18,8 @@ _NOTE = re.compile(
     r"\s?【[^】]*†[^】]*】|\s?[\[【(](?:\^?\d{1,3}(?:†[^\]】]*)?|(?:\w+\s)?\d{1,3})(?:\s*,\s*(?:p|pp|page|S|sec|ch|§)\.?\s*\d+)[\])】]"
     r"|\s?\[\^\d+\]|(?<=[^\W\d_]|[.,])[¹²³⁴⁵⁶⁷⁸⁹⁰]+(?![\w/])"
 )
-_MARKUP = re.compile(r"\*\*|__|`|^\s*#{1,6}\s+|^\s*>\s+", re.MULTILINE)
+_MARKUP = re.compile(r"##(?:begin|end)_quote##|\*\*|__|`|^\s*#{1,6}\s+|^\s*>\s+", re.MULTILINE)
+_OPENING = re.compile(r"[\s\"'«„“¡¿]*([^\s.,;:!?。，、！।؟،–—-]+)(?:\s?[.,;:!?。，、！।؟،–—-]+\s*|$)")
 _RULED = re.compile(r"(?m)^\s*\|?[\s:|-]{3,}\|?\s*$")
 _LEAD = re.compile(
     r"(?i)^(?:(?:sure|certainly|of course|absolutely|great question|ok|okay)[!.,]\s*)?here(?:'s|’s| is| are)\b.*:$"
@@ -63,6 +64,26 @@ def _says_nothing(said: str, code: str) -> bool:
         return True
     phrases = tuple(map(str.casefold, language(code).courtesies))
     return bool(phrases) and plain.startswith(phrases) and len(plain.split()) <= 14 and not re.search(r"\d", plain)
+
+
+def without_yes_or_no(text: str, code: str) -> str:
+    """A text without the yes or no that it begins with or is."""
+    word = _OPENING.match(text)
+    known = language(code)
+    return text[word.end() :] if word and fold(word[1], code) in known.yes | known.no else text
+
+
+def in_notation(view: ContextView, claim: str) -> str:
+    """A claim with its values spelled as in the context; a sum that it calls one as one of the context's values."""
+    values = [each for each in read_values(claim, view.code) if not view.says(claim, each)]
+    if not values:
+        return claim
+    if speaks_of_a_sum(claim, view.code):
+        for value in values:
+            if not stated(value, view.values) and computed(value, view.values):
+                other = next(each for each in view.values if commensurable(each, value))
+                return claim[: value.start] + view.text[other.start : other.end] + claim[value.end :]
+    return aligned(claim, view.text, view.code, strict=False)
 
 
 def is_negated(text: str, code: str) -> bool:

@@ -16,7 +16,13 @@ _MARK = re.compile(r"[\[【(]\s*(?:[a-z]+ )?\d", re.IGNORECASE)
 def _bracketed(code: str) -> re.Pattern[str]:
     names = _names(code, "marked")
     numbers = r"(\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*)"
-    return re.compile(rf"\s*[\[【]\s*(?:(?:{names}) )?{numbers}\s*[\]】]", re.IGNORECASE)
+    return re.compile(rf"\s*[\[【]\s*(?:(?:{names}|docs?|src|ref|[sdp])[ _-]?)?{numbers}\s*[\]】]", re.IGNORECASE)
+
+
+@cache
+def _named(code: str) -> re.Pattern[str]:
+    """A source in brackets: "(Source: timetable, p. 4)"."""
+    return re.compile(rf"\s*[(\[](?:{_names(code, 'marked')}|src|ref)\s?:[^()\[\]]*[)\]]", re.IGNORECASE)
 
 
 def _names(code: str, where: str) -> str:
@@ -26,6 +32,8 @@ def _names(code: str, where: str) -> str:
 
 def without_citations(text: str, code: str = ENGLISH) -> str:
     """The text without the marks of its citations in square brackets, which say nothing that a context could hold."""
+    if "(" in text or "[" in text:
+        text = _named(code).sub("", text) if ":" in text else text
     return _bracketed(code).sub("", text) if "[" in text or "【" in text else text
 
 

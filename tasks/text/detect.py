@@ -2,6 +2,7 @@
 
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
+from unicodedata import name
 
 from tasks.text.language import ENGLISH, LANGUAGES, language
 from tasks.text.tokens import words
@@ -46,9 +47,18 @@ def _told(text: str) -> str:
 def is_foreign(text: str, code: str) -> bool:
     """Whether a text is surely in another language; of few words, or with the language's function words, it is not."""
     said = words(text, code)
+    script = _script(text)
+    if script != "LATIN" and script != _script(language(code).refusal_sentence or text):
+        return True  # however short
     if len(said) < FEW or sum(map(language(code).stop_words.__contains__, said)) >= OWN * len(said):
         return False
     return bool(dict(_identifier().rank(text[:HEAD])).get(code, 0.0) < HARDLY)
+
+
+def _script(text: str) -> str:
+    """Of the first letter of a text, by its name in Unicode: LATIN, CYRILLIC, CJK …"""
+    found = next((name(each, "").split(" ")[0] for each in text if each.isalpha()), "LATIN")
+    return "CJK" if found in ("HIRAGANA", "KATAKANA") else found
 
 
 @cache

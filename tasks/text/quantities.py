@@ -25,6 +25,23 @@ def numbers(text: str) -> list[str]:
     return canonical(_NUMBER.findall(_MARKER.sub(" ", text))) if _DIGIT.search(text) else []
 
 
+def without_markers(text: str) -> str:
+    """Text of the same length without list markers and citations."""
+    return _MARKER.sub(lambda match: " " * len(match.group()), text)
+
+
+def numerals(number: int) -> list[str]:
+    """A whole number in Roman numerals of more than one letter, up to 39, and in Chinese ones, up to 9999."""
+    found = []
+    if 0 < number < 40:
+        found = ["X" * (number // 10) + ["", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX"][number % 10]]
+    if 0 < number < 10_000:
+        digits = [(int(each), unit) for each, unit in zip(f"{number:04}", "千百十", strict=False)] + [(number % 10, "")]
+        said = "".join(f"{'零一二三四五六七八九'[digit]}{unit}" for digit, unit in digits if digit)
+        found += [said, *(said[1:],) * said.startswith("一十"), *("两",) * (number == 2)]
+    return [each for each in found if len(each) > 1 or not each.isascii()]
+
+
 def supported_numbers(text: str, tokens: Iterable[str]) -> frozenset[str]:
     """Every number that a context may be said to state: list markers, parts of times, numbers in words too.
 

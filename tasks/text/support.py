@@ -9,8 +9,8 @@ from math import log
 
 from tasks.text.cached import cached_property
 from tasks.text.detect import is_foreign
-from tasks.text.language import ENGLISH
-from tasks.text.quantities import numbers, stands, supported_numbers
+from tasks.text.language import ENGLISH, language
+from tasks.text.quantities import numbers, numerals, stands, supported_numbers, without_markers
 from tasks.text.tokens import (
     content,
     content_among,
@@ -24,12 +24,13 @@ from tasks.text.tokens import (
     words,
     words_by_sentence,
 )
-from tasks.text.values import Value, read_values
+from tasks.text.values import Value, read_values, stated
 
 _CLAUSE = re.compile(r"[,;:–—]|\b(?:but|although|though|while|whereas|because|which|and|aber|und|mais|et|pero|y)\b")
 
 _BEFORE = frozenset("-−–.,:/$€£¥")  # what changes a number that it stands before
 _AFTER = frozenset((" m", " b", " t"))  # perhaps a million
+_SPELLED = re.compile(r"[^\s\d]*\d\S*(?:(?<![.,;:!?])[^\S\n]+[^\s\d]+)?")  # a number with what belongs to it
 _UNIT_MARK = re.compile(r"\s?[%‰]")
 
 
@@ -291,7 +292,49 @@ class ContextView:
 
     def unsupported_numbers(self, answer: str) -> list[str]:
         """Numbers in the answer that the context states neither in digits nor in words."""
-        return [number for number in numbers(answer) if not self._states(number)]
+        if self.code == ENGLISH:
+            return [number for number in numbers(answer) if not self._states(number)]
+        return self.absent_values(answer)
+
+    def absent_values(self, answer: str) -> list[str]:
+        """The same by value: numbers, quantities, dates and times in digits that the context states in no notation."""
+        text = without_markers(answer)
+        said = [each for each in read_values(text, self.code) if each.kind != "name" and not each.spelled]
+        return [text[each.start : each.end] for each in said if not self._holds(text, each)]
+
+    def without_stated(self, text: str) -> str:
+        """A text without the values in digits that the context states in a notation that is no word of it."""
+        for each in reversed(read_values(text, self.code)):
+            name = text[each.start : each.end]
+            if self._holds(text, each) or (each.kind == "name" and name in self.text):
+                text = f"{text[: each.start]} {text[each.end :]}" if not self._has(fold(name, self.code)) else text
+        return text
+
+    def spells(self, answer: str) -> bool:
+        """Whether each number of the answer, with the word behind it, surely stands in the passages as it is spelt."""
+        pieces = [each.rstrip(" .,;:!?") for each in _SPELLED.findall(answer)]
+        return all(stands_in(f" {each}", self._spaced) for each in pieces)
+
+    @cached_property
+    def _spaced(self) -> str:
+        return f" {self.text}".replace("\n", " ")
+
+    def _holds(self, text: str, value: Value) -> bool:
+        """Whether the context states a value in any notation of its language, in words too; of a range, both ends."""
+        if self.says(text, value) or stated(value, self.values):
+            return True
+        if value.kind != "number":
+            return False
+        if value.low != value.high:
+            ends = [value._replace(low=each, high=each) for each in (value.low, value.high)]
+            return all(stated(each, self.values) for each in ends)
+        if not value.unit and value.low % 1 == 0 and any(each in self.text for each in numerals(int(value.low))):
+            return True
+        if 10 <= value.low < 100 and (text[value.start - 1 : value.start] in "'’" or text[value.end - 1] == "s"):
+            years = [each.words[0] if each.kind == "date" else each.low for each in self.values]  # '21, the 90s
+            return any(1000 < year < 2100 and year % 100 == value.low for year in years)
+        known = language(self.code).numbers.all
+        return not value.unit and any(known[each] == value.low for each in self._said & known.keys())
 
     def _states(self, number: str) -> bool:
         """Whether the context states a number; one that stands there as it is needs no reading of all the others."""
@@ -316,6 +359,17 @@ class ContextView:
             return False
         each = stem(word, self.code)
         return each not in self.stems and each not in self.read(query).stems
+
+
+def stands_in(piece: str, text: str) -> bool:
+    """Whether a piece of text, or what begins with a blank, stands in a text and no letter or digit behind it."""
+    end = -1
+    while (at := text.find(piece, end + 1)) >= 0:
+        end = at + len(piece)
+        behind = text[end : end + 2]
+        if not behind[:1].isalnum() and not (behind[:1] in ".,:" and behind[1:].isdigit()):
+            return True
+    return False
 
 
 @lru_cache

@@ -27,20 +27,18 @@ _UNSEEN = re.compile(  # joiners, and the points of Hebrew and Arabic
 
 
 def normalise(text: str) -> str:
-    """Text in Unicode's compatibility form (NFKC), with ligatures apart, and digits of any script as 0 to 9."""
+    """Text in Unicode's compatibility form (NFKC), without joiners and points, digits of any script as 0 to 9."""
     if text.isascii():
         return text
-    text = unicodedata.normalize("NFKC", text)
+    text = _UNSEEN.sub("", unicodedata.normalize("NFKC", text))
     return text.translate(_DIGITS) if _OWN_DIGIT.search(text) else text
 
 
 def fold(text: str, code: str = ENGLISH) -> str:
-    """Text without case, and but in English without joiners, Arabic and Hebrew points, and variants of letters."""
+    """Text without case and, but in English, without variants of letters."""
     text = normalise(text)
     if code == ENGLISH:
         return text.casefold()
-    if not text.isascii():
-        text = _UNSEEN.sub("", text)
     if folded := _folded(code):
         text = text.translate(folded)
     return text.casefold()

@@ -11,10 +11,12 @@ from functools import cache, cached_property, lru_cache
 from math import isclose
 from pathlib import Path
 from typing import Any, NamedTuple
+from unicodedata import numeric
 
 from tasks.text.language import ENGLISH, language
 from tasks.text.tokens import normalise, stem, words
 
+_GLUED = re.compile("[\u0900-\u0dff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 CONVERTED = 5e-4  # relative: how exactly a converted value is told
 
 
@@ -49,7 +51,10 @@ class _Table:
         self.decimal, self.group = (",", ".") if language(code).decimal == "," else (".", ",")
         self.day_first = code != ENGLISH
         self.magnitudes: dict[str, float] = {**own.get("magnitudes", {})}
+        self.magnitudes |= {normalise(name): times for name, times in self.magnitudes.items()}
+        self.glued = [each for each in self.magnitudes if _GLUED.search(each)]  # that no end of a word is looked for
         self.halves: dict[str, float] = own.get("halves", {})
+        self.clock = own.get("clock", "\0")  # behind a time of the day
         self.articles = frozenset(own.get("articles", "").split())
         self.per = frozenset(own.get("per", "").split())
         self.to = frozenset(own.get("to", "-").split())
@@ -142,9 +147,15 @@ _CANDIDATE = re.compile(
     r")"
 )
 _POWER = re.compile(r"\s?[×x·*]\s?10\^?([-−]?\d+)")
-_RAISED = re.compile("(?<=[^\\W\\dm10]|[.,])[⁰¹²³⁴⁵⁶⁷⁸⁹]|(?<=[^cdkmµ\\s]m)[⁰¹²³⁴⁵⁶⁷⁸⁹]")  # a note's number; not of m²
+_POWER_OF_TEN = re.compile("(?<![\\d.,×x·*])(?<![×x·*] )10([⁰¹²³⁴⁵⁶⁷⁸⁹]+)")  # as long as 1e6
+_CARET = re.compile(r"\^(?:\{(\d+)\}|(\d+))")
+_FRACTION = re.compile(r"(\d*)\s?([¼-¾⅐-⅞])")
+_RAISED = re.compile("(?<=[^\\Wm10]|[.,])[⁰¹²³⁴⁵⁶⁷⁸⁹]|(?<=[^cdkmµ\\s]m)[⁰¹²³⁴⁵⁶⁷⁸⁹]")  # a note's number; not of m²
+_CJK_DATE = re.compile(r"(\d{4})[年년]\s?(?:(\d{1,2})[月월]\s?(?:(\d{1,2})[日号號일])?)?")
 _IDENTIFIER = re.compile(r"[\w.]*(?:-\w+)*")
-_LEFT_NAME = re.compile(r"[^\W\d_][\w.]*(?:[-‐‑–]\w*)?$|[^\W\d_]+[-‐‑]$")
+_SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u9fff\uac00-\ud7af"
+_LETTER = rf"[^\W\d_{_SPACELESS}]"
+_LEFT_NAME = re.compile(rf"{_LETTER}[\w.]*(?:[-‐‑–]\w*)?$|{_LETTER}+[-‐‑]$")
 _UNIT = re.compile(r"[^\S\n]?-?(°\s?[CF]?|%|‰|[µμ]?[^\W\d_]+(?:/[^\W\d_]+)?[23]?)")
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b|s\b")
 _WORD = re.compile(r"[^\W\d_]+")
@@ -153,6 +164,7 @@ _SIGN = re.compile(r"(?<![\w)°%])([-−–])$|\bminus\s$", re.IGNORECASE)
 _COMPARED = {"<": "<", ">": ">", "≤": "<=", "≥": ">=", "<=": "<=", ">=": ">="}
 _MARK = re.compile(r"(<=|>=|[<>≤≥])\s*$")
 _MONTH_BEHIND = re.compile(r"(?:st|nd|rd|th|\.)?\s+(?:of\s+|de\s+)?([^\W\d_]+)\.?(?:,?\s+(?:de\s+)?(\d{4}))?")
+_CLOCK = re.compile(r"(\d{1,2})\.(\d\d)")
 _MERIDIEM = re.compile(r"\s?([ap])\.?\s?m\b\.?", re.IGNORECASE)
 
 
@@ -170,6 +182,10 @@ def read_values(text: str, code: str = ENGLISH) -> tuple[Value, ...]:
         if value is not None:
             found.append(value)
             end = value.end
+    if not text.isascii() and (fractions := list(_FRACTION.finditer(text))):
+        found = [each for each in found if not any(half.start() <= each.start < half.end() for half in fractions)]
+        found += [_fraction(text, each, table) for each in fractions]
+        found.sort(key=lambda value: value.start)
     if not table.spelled.isdisjoint(words(text, code)):
         taken = [(each.start, each.end) for each in found]
         found += [v for v in _spelled(text, table) if not any(s < v.end and v.start < e for s, e in taken)]
@@ -177,11 +193,17 @@ def read_values(text: str, code: str = ENGLISH) -> tuple[Value, ...]:
     return tuple(found)
 
 
+def _fraction(text: str, match: re.Match[str], table: _Table) -> Value:
+    number = float(match[1] or 0) + numeric(match[2])
+    number, end, unit = _with_unit(text, match.end(), number, "", table)
+    return Value("number", match.start(), end, number, number, unit)
+
+
 def _prepared(text: str) -> str:
     """Text of the same length with plain digits and marks."""
     if text.isascii():
         return text
-    text = _RAISED.sub(" ", text)
+    text = _RAISED.sub(" ", _POWER_OF_TEN.sub(lambda match: f"1e{normalise(match[1])}", text))
     plain = normalise(text)
     if len(plain) != len(text):
         plain = "".join(each if len(each) == 1 else char for char in text for each in [normalise(char)])
@@ -204,6 +226,9 @@ def _read(text: str, match: re.Match[str], table: _Table, left: int) -> Value | 
                     stop -= 1
                 said = text[start - len(name.group()) : stop].casefold().replace("–", "-")
                 return Value("name", start - len(name.group()), stop, words=(said,))
+    if dated := _CJK_DATE.match(text, start):
+        year, month, day = (int(each or 0) for each in dated.groups())
+        return Value("date", start, dated.end(), words=(year, month, day))
     if match["iso"]:
         year, month, day = map(int, match.group().split("-"))
         return _date(start, end, year, month, day)
@@ -220,6 +245,8 @@ def _read(text: str, match: re.Match[str], table: _Table, left: int) -> Value | 
                 hours, end = hours % 12 + 12 * (meridiem[1] in "pP"), meridiem.end()
             return Value("time", start, end, words=(60 * hours + minutes,))
     said = match.group()
+    if (behind := _CLOCK.fullmatch(said)) and text.startswith((table.clock, f" {table.clock}"), end):
+        return Value("time", start, end, words=(60 * int(behind[1]) + int(behind[2]),))
     if ":" in said or (said.count(".") > 1 and not _grouped(said, ".")):
         return Value("name", start, end, words=(said,))
     number, sure = _number(said, table)
@@ -275,7 +302,9 @@ def _month_date(text: str, start: int, end: int, number: int, table: _Table) -> 
 
 def _quantity(text: str, start: int, end: int, number: float, table: _Table, left: int) -> Value:
     """A number with all that belongs to it: sign, comparison, range, magnitude, unit, currency."""
-    if power := _POWER.match(text, end):
+    if number == 10 and (power := _CARET.match(text, end)):
+        number, end = 10.0 ** int(power[1] or power[2]), power.end()
+    elif power := _POWER.match(text, end):
         number, end = number * 10 ** int(power[1].replace("−", "-")), power.end()
     before = text[max(left, start - 30) : start]
     currency = _CURRENCY.search(before)
@@ -307,8 +336,15 @@ def _digit(text: str, at: int) -> int:
 
 
 def _with_unit(text: str, end: int, number: float, unit: str, table: _Table) -> tuple[float, int, str]:
+    behind = end + text.startswith(" ", end)
+    if glued := next((each for each in table.glued if text.startswith(each, behind)), None):  # 1800万
+        number, end = number * table.magnitudes[glued], behind + len(glued)
     word = re.compile(r"[^\S\n]?([^\W\d_]+)\b\.?").match(text, end)
-    if word and (times := table.magnitudes.get(word[1].casefold())) and (unit or word[1].casefold() != "k"):
+    if (
+        word
+        and (times := table.magnitudes.get(word[1].casefold()))
+        and (unit or word[1].casefold() != "k" or word.start(1) == end)
+    ):
         number, end = number * times, word.end(1)
     elif unit and (short := re.compile(r"(m|M|k|K|bn|B)\b").match(text, end)):
         number, end = number * {"m": 1e6, "k": 1e3, "b": 1e9}[short[1][0].lower()], short.end()
@@ -561,6 +597,11 @@ def terms(text: str, code: str = ENGLISH, *, articles: bool = True) -> list[str]
             else:
                 found.append(word)
     return found
+
+
+def identifiers(text: str, code: str = ENGLISH) -> list[str]:
+    """Letters and digits that stand together in a text, such as ``P-101`` or ``v2.1``."""
+    return [text[each.start : each.end] for each in read_values(text, code) if each.kind == "name"]
 
 
 def holds(text: str, value: str, code: str = ENGLISH) -> bool:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from tasks.text import ContextView, claims, is_refusal, words
 from tasks.text.cached import cached_property
-from tasks.text.checks import computed, shown, speaks_of_a_sum
+from tasks.text.checks import in_notation, shown
 from tasks.text.citations import cited_sentences, numbered, without_citations
 from tasks.text.refusal import without_label
-from tasks.text.values import aligned, commensurable, read_values, stated, terms
+from tasks.text.values import aligned, terms
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,19 +62,7 @@ class Row:
         """What of the answer can be checked, its values spelled as in the context; of a clean refusal, nothing."""
         view = self.context
         said = claims(without_citations(shown(self.answer, view.code), view.code), self.refusal, view)
-        return [self._in_the_contexts_notation(each) for each in said]
-
-    def _in_the_contexts_notation(self, claim: str) -> str:
-        view = self.context
-        values = [each for each in read_values(claim, view.code) if not view.says(claim, each)]
-        if not values:
-            return claim
-        if speaks_of_a_sum(claim, view.code):
-            for value in values:
-                if not stated(value, view.values) and computed(value, view.values):
-                    other = next(each for each in view.values if commensurable(each, value))
-                    return claim[: value.start] + view.text[other.start : other.end] + claim[value.end :]
-        return aligned(claim, view.text, view.code, strict=False)
+        return [in_notation(view, each) for each in said]
 
     @cached_property
     def leaks(self) -> bool:
