@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_valid
 
 from flows.promotion.decisions import PromotionConfig
 from flows.settings import Address, StoreConfig, slug
-from tasks.answer import AnswerConfig
+from tasks.answer import AnswerConfig, AnswerSettings
 from tasks.build import BuildConfig
 from tasks.data.forms import RowFormat
 from tasks.engine import NOT_A_PATH, RUNTIME, Config, PathSetting, Text
@@ -101,7 +101,7 @@ class Retrain(StoreConfig):
     build: BuildConfig = BuildConfig()
     train: TrainConfig = TrainConfig()
     export: ExportSettings = ExportSettings()
-    answer: AnswerConfig = AnswerConfig()
+    answer: AnswerSettings = AnswerSettings()
     score: ScoreConfig = ScoreConfig()
     parity: ParityConfig = ParityConfig()
     gate: GateRules = GateRules()
@@ -115,6 +115,11 @@ class Retrain(StoreConfig):
         """What `validate` is asked: the rules, and how the rows are read."""
         form = RowFormat(format=self.data.format, fields=self.data.fields)
         return ValidateConfig(**dict(self.validation), form=form)
+
+    @property
+    def answering(self) -> AnswerConfig:
+        """What `answer` is asked, with examples before the questions or without."""
+        return AnswerConfig(**{name: getattr(self.answer, name) for name in AnswerConfig.model_fields})
 
     @model_validator(mode="before")
     @classmethod
@@ -131,6 +136,8 @@ class Retrain(StoreConfig):
             raise ValueError(
                 f"runner_address is for dask and ray, and runner is {self.runner}; leave it out, or set runner"
             )
+        if not self.answer.shots and any(rule.against == "base_shots" for rule in self.gate.rules):
+            raise ValueError("a rule of the gate is against base_shots, and answer.shots is 0; set it to 4, say")
         return self
 
 
@@ -211,6 +218,8 @@ def _explained(error: ValidationError, path: Path | None) -> UserError:
         if each["type"] == "extra_forbidden":
             known = _fields_at(each["loc"][:-1])
             lines.append(f"{name}: no such setting; {did_you_mean(str(each['loc'][-1]), known)}")
+        elif not name:  # of settings that do not go together
+            lines.append(redacted(each["msg"].removeprefix("Value error, ")))
         else:
             lines.append(redacted(f"{name}: {each['msg']}, not {each['input']!r}"))
     where = f"{path}: " if path else ""

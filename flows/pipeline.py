@@ -22,6 +22,7 @@ from tasks.gate import GateConfig, GateRules, gate
 from tasks.judge import judge
 from tasks.report import report
 from tasks.score import score
+from tasks.shots import ShotsConfig, shots
 from tasks.slices import SlicesConfig, slices
 from tasks.train import train
 from tasks.validate import validate
@@ -74,8 +75,8 @@ def pipeline(config: Retrain, run: Run[OutputT]) -> Outcome[OutputT]:
     # One artifact each, so that a new adapter never has the base answer again.
     questions = dataset["evaluation"]
     answer_inputs: dict[str, Input] = {"rows": questions, "base": base, "template": prompt}
-    base_answers = run(answer, config.answer, label="answer base", **answer_inputs, adapter=None)
-    tuned_answers = run(answer, config.answer, label="answer tuned", **answer_inputs, adapter=trained["adapter"])
+    base_answers = run(answer, config.answering, label="answer base", **answer_inputs, adapter=None)
+    tuned_answers = run(answer, config.answering, label="answer tuned", **answer_inputs, adapter=trained["adapter"])
     base_scores = run(score, config.score, label="score base", rows=questions, answers=base_answers)
     tuned_scores = run(score, config.score, label="score tuned", rows=questions, answers=tuned_answers)
 
@@ -88,14 +89,22 @@ def pipeline(config: Retrain, run: Run[OutputT]) -> Outcome[OutputT]:
     served = incumbent(run.store, exported, base, prompt)
     by_champion = champion_scores = None
     if served and served.inputs:
-        by_champion = run(answer, config.answer, label="answer champion", rows=questions, **served.inputs)
+        by_champion = run(answer, config.answering, label="answer champion", rows=questions, **served.inputs)
         champion_scores = run(score, config.score, label="score champion", rows=questions, answers=by_champion)
+
+    # A fair opponent: the base with solved examples in its prompt.
+    by_shots = shots_scores = None
+    if config.answer.shots:
+        solved = run(shots, ShotsConfig(shots=config.answer.shots), rows=questions, examples=valid["rows"])
+        by_shots = run(answer, config.answering, label="answer base shots", **answer_inputs, adapter=None, shots=solved)
+        shots_scores = run(score, config.score, label="score base shots", rows=questions, answers=by_shots)
 
     decided = run(
         gate,
         _gate(config, served.missing if served else None),
         base_scores=base_scores,
         tuned_scores=tuned_scores,
+        base_shots_scores=shots_scores,
         champion_scores=champion_scores,
         shipped_scores=shipped_scores,
     )
@@ -105,8 +114,10 @@ def pipeline(config: Retrain, run: Run[OutputT]) -> Outcome[OutputT]:
     if config.slices.enabled:
         sliced = run(slices, _slices(config), rows=questions, base=base, template=prompt)
         answer_inputs |= {"rows": sliced["rows"]}
-        by_base = run(answer, config.answer, label="answer slices base", **answer_inputs, adapter=None)
-        by_tuned = run(answer, config.answer, label="answer slices tuned", **answer_inputs, adapter=trained["adapter"])
+        by_base = run(answer, config.answering, label="answer slices base", **answer_inputs, adapter=None)
+        by_tuned = run(
+            answer, config.answering, label="answer slices tuned", **answer_inputs, adapter=trained["adapter"]
+        )
         base_sliced = run(score, config.score, label="score slices base", rows=sliced["rows"], answers=by_base)
         tuned_sliced = run(score, config.score, label="score slices tuned", rows=sliced["rows"], answers=by_tuned)
     judged_inputs: dict[str, Input] = {"rows": questions, "base_answers": base_answers, "tuned_answers": tuned_answers}
@@ -120,6 +131,8 @@ def pipeline(config: Retrain, run: Run[OutputT]) -> Outcome[OutputT]:
         tuned_answers=tuned_answers,
         base_scores=base_scores,
         tuned_scores=tuned_scores,
+        base_shots_answers=by_shots,
+        base_shots_scores=shots_scores,
         champion_answers=by_champion,
         champion_scores=champion_scores,
         gate=decided,
@@ -182,7 +195,7 @@ def _shipped(config: Retrain) -> AnswerConfig:
     """Answered as it is served: the adapter merged into whole weights."""
     merged = {"quantization": "none", "compute_dtype": config.parity.compute_dtype}
     model = config.answer.model.model_copy(update=merged)
-    return config.answer.model_copy(update={"merge": True, "model": model})
+    return config.answering.model_copy(update={"merge": True, "model": model})
 
 
 def _slices(config: Retrain) -> SlicesConfig:

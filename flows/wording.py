@@ -116,7 +116,11 @@ def power(found: Power, against: str) -> tuple[str, str]:
     shown = (
         f"{round(100 * worst.chance)} times in 100" if worst.chance else f"counted in under {MIN_CLUSTERS} documents"
     )
-    margins = [f"{each.rule.metric} {each.rule.margin:.2f} → {each.margin:.2f}" for each in found.limits if each.margin]
+    margins = [
+        f"{each.rule.metric} {each.rule.margin:.2f} → {each.margin:.2f}"
+        for each in found.limits
+        if each.margin and each.margin > (each.rule.margin or 0)
+    ]
     remedy = "more evaluation documents" + (f", or in gate.rules the margins {', '.join(margins)}" if margins else "")
     return f"{value}; {enough}. Least is shown: {held}, {shown}", remedy
 

@@ -6,15 +6,24 @@ from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
+from tasks.data.solved import read_shots, with_examples
 from tasks.data.triplets import read_triplets, refusal_of
 from tasks.engine import Config, step
 from tasks.engine.errors import UserError
 from tasks.engine.parts import Journal
 from tasks.engine.progress import Progress
 from tasks.evaluation.tables import read_table, write_table
-from tasks.models.model import ModelConfig, attach_adapter, inference, load_base, load_tokenizer, merge_adapter
+from tasks.models.model import (
+    ModelConfig,
+    attach_adapter,
+    inference,
+    load_base,
+    load_tokenizer,
+    merge_adapter,
+    window_of,
+)
 from tasks.prompts import Prompt
 from tasks.text import LANGUAGE_FILES
 
@@ -45,6 +54,16 @@ class AnswerConfig(Config):
         return self
 
 
+class AnswerSettings(AnswerConfig):
+    """How questions are answered, and by whom besides base and tuned."""
+
+    shots: NonNegativeInt = Field(
+        0,
+        description="Have the base answer once more with so many solved examples of the training set in its prompt, "
+        "as far as they fit its window: whether a better prompt does as well as a training. 0: not.",
+    )
+
+
 class Answer(NamedTuple):
     """A generated answer, stripped; its tokens without the one that ends it; and whether there was none to end it."""
 
@@ -56,7 +75,7 @@ class Answer(NamedTuple):
 @step(
     libraries=("bitsandbytes", "jinja2", "peft", "pyarrow", "tokenizers", "torch", "transformers"),
     resources=LANGUAGE_FILES,
-    rowwise=("rows",),
+    rowwise=("rows", "shots"),
 )
 def answer(
     config: AnswerConfig,
@@ -65,12 +84,13 @@ def answer(
     base: Path,
     template: Path,
     adapter: Path | None = None,
+    shots: Path | None = None,
     work: Path,
     earlier: Sequence[Path] = (),
     out: Path,
 ) -> dict[str, float]:
     """Answer every row of the folder `rows` with `base`, or with `adapter` on it: beside its weights, as in training,
-    or merged into them, as in service.
+    or merged into them, as in service. With `shots`, each question stands behind its solved examples.
 
     A prompt that is in `earlier` answers keeps its answer; the model answers only the others. A killed run continues
     after its last complete batch, with the same batches as without the interruption.
@@ -86,6 +106,8 @@ def answer(
     if not ids:
         raise UserError("there is no row to answer", "add evaluation rows")
     encoded = list(prompt.encode_prompts(questions))
+    if shots:
+        encoded = list(with_examples(prompt, encoded, read_shots(shots), window_of(base) - config.max_new_tokens))
     digests = [_digest(each) for each in encoded]
     taken = _taken_over(earlier, set(digests))
     new = {digest: each for digest, each in zip(digests, encoded, strict=True) if digest not in taken}

@@ -48,6 +48,7 @@ def gate(
     *,
     base_scores: Path,
     tuned_scores: Path,
+    base_shots_scores: Path | None = None,
     champion_scores: Path | None = None,
     shipped_scores: Path | None = None,
     out: Path,
@@ -59,7 +60,12 @@ def gate(
     rows or documents.
     """
     tuned = Scores.read(tuned_scores / "scores.arrow")
-    others: dict[Against, Path | None] = {"base": base_scores, "champion": champion_scores, "trained": shipped_scores}
+    others: dict[Against, Path | None] = {
+        "base": base_scores,
+        "base_shots": base_shots_scores,
+        "champion": champion_scores,
+        "trained": shipped_scores,
+    }
     comparisons: dict[Against, tuple[Comparison, ...] | None] = dict.fromkeys(others)
     for against, folder in others.items():
         if folder:

@@ -47,6 +47,8 @@ def report(
     tuned_answers: Path,
     base_scores: Path,
     tuned_scores: Path,
+    base_shots_answers: Path | None = None,
+    base_shots_scores: Path | None = None,
     champion_answers: Path | None = None,
     champion_scores: Path | None = None,
     gate: Path,
@@ -62,12 +64,14 @@ def report(
     """Show two systems' answers and scores on the same rows, and the gate's decision.
 
     All inputs are the steps' output folders; `source` has the validated training rows, `base_slices` and `tuned_slices`
-    the scores on the rows of `slices`. The champion's answers and scores come together, or neither. Writes report.json
+    the scores on the rows of `slices`. Answers and scores of the champion, and of the base with examples
+    in its prompt, come together, or neither. Writes report.json
     (everything, for machines), report.html (self-contained), report.md, and model-card.md: the card of the exported
     `adapter` with a section on this evaluation. Raises UserError if rows, answers and scores do not belong together.
     """
     inputs = {name: folder for name, folder in locals().items() if isinstance(folder, Path) and name != "out"}
-    systems = {name: inputs[f"{name}_scores"] for name in ("base", "champion", "tuned") if f"{name}_scores" in inputs}
+    known = ("base", "base_shots", "champion", "tuned")
+    systems = {name: inputs[f"{name}_scores"] for name in known if f"{name}_scores" in inputs}
     scores = {name: Scores.read(folder / "scores.arrow") for name, folder in systems.items()}
     for name in scores:
         require_same_rows(scores["base"], scores[name], (base_scores, systems[name]))

@@ -88,7 +88,9 @@ def versions(
 
 
 def compare(
-    first: Annotated[str, typer.Argument(help="An adapter, gate, report or scores, by key or alias; or `base`.")],
+    first: Annotated[
+        str, typer.Argument(help="An adapter, gate, report or scores, by key or alias; or `base`, `base_shots`.")
+    ],
     second: Annotated[str, typer.Argument(help="Another one.")],
     config: WhichStore = TINY,
     overrides: Overrides = None,

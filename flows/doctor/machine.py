@@ -75,6 +75,7 @@ def _asked(config: Retrain) -> dict[str, str | None]:
     return {
         "runner": {"dask": "prefect-dask", "ray": "prefect-ray"}.get(config.runner),
         "judge.llm.model": "openai" if config.judge.llm.model else None,
+        "answer.shots": "bm25s" if config.answer.shots else None,
         "promotion.mlflow": "mlflow-skinny" if config.promotion.mlflow else None,
         "model.attention": "flash-attn" if flash else None,
         **{f"train.report_to: {tracker}": tracker for tracker in config.train.report_to},

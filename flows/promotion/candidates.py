@@ -72,7 +72,8 @@ class Subject:
 
 
 def scored_weights(scores: Artifact) -> tuple[bool, str | None]:
-    """Whether the records still show whose scores these are, and the weights' SHA-256: None for the base model."""
+    """Whether the records still show whose scores these are, and the weights' SHA-256: None for the base model, with
+    examples in its prompt or without."""
     answers = scores.input_artifact("answers")
     if not answers:
         return False, None

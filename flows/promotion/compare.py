@@ -12,7 +12,7 @@ from tasks.engine.storage.artifact import Artifact
 from tasks.engine.storage.store import Store
 from tasks.evaluation.gating.decision import Comparison
 
-BASE = "base"  # the base model, instead of an adapter
+BASE, SHOTS = "base", "base_shots"  # the base model, instead of an adapter, and with examples in its prompt
 SLICES = "slices"  # the step that makes harder questions of the evaluation's
 RESAMPLES, SEED = 10_000, 0
 
@@ -31,7 +31,8 @@ class SideBySide(BaseModel):
 
 
 def compare(store: Store, first: str, second: str) -> SideBySide:
-    """Each of the two is an adapter, a gate, a report or scores, by key or alias, or `base`.
+    """Each of the two is an adapter, a gate, a report or scores, by key or alias, or `base`
+    (`base_shots`: with the examples of answer.shots).
 
     On evaluation questions, unless scores of others are named. UserError if the store has no scores of both on the
     same questions, answered and measured alike, or has them on several evaluation sets.
@@ -75,7 +76,7 @@ def _common(store: Store, first: str, second: str) -> tuple[Artifact, Artifact]:
             f"{first} and {second} were scored on different rows: {sets}",
             "run `reground retrain`: it has the champion answer the same questions as the new adapter",
         )
-    alike = [pair for pair in same_rows if _alike(*pair, one_base=BASE in (first, second))]
+    alike = [pair for pair in same_rows if _alike(*pair, one_base=bool({BASE, SHOTS} & {first, second}))]
     if not alike:
         raise UserError(
             f"{first} and {second} were scored on the same rows, but answered or measured by other settings",
@@ -95,8 +96,8 @@ def _common(store: Store, first: str, second: str) -> tuple[Artifact, Artifact]:
 
 def _scores(store: Store, name: str) -> tuple[bool, list[Artifact]]:
     """The scores of what the name means, newest first, and whether it means just these."""
-    if name == BASE:
-        return False, list(_scores_of(store, None))
+    if name in (BASE, SHOTS):
+        return False, [each for each in _scores_of(store, None) if _answers(each)["shots"] == (name == SHOTS)]
     named = find(store, name)
     if named.step == "score":
         return True, [named]
@@ -130,4 +131,5 @@ def _answers(scores: Artifact) -> dict[str, Any]:
     answers = scores.input_artifact("answers")
     record = answers.record if answers else Record()
     made_from = [(record.inputs.get(name) or Origin()).digest for name in ("base", "template")]
-    return {"config": record.payload.get("config", {}), "from": made_from}
+    shots = record.inputs.get("shots") is not None
+    return {"config": record.payload.get("config", {}), "from": made_from, "shots": shots}

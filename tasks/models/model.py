@@ -146,6 +146,14 @@ def auto_class(base: Path) -> Any:
     return AutoModelForImageTextToText
 
 
+def window_of(base: Path) -> int:
+    """The most tokens that the base in this folder can see at once."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(str(base)).get_text_config()
+    return getattr(config, "max_position_embeddings", None) or sys.maxsize
+
+
 def _quantization(base: Path, config: ModelConfig, dtype: "torch.dtype", storage: "torch.dtype") -> Any:
     """What transformers is told about 4-bit weights, or about weights that come in 8 or 4 bits of another kind."""
     from transformers.utils.quantization_config import BitsAndBytesConfig, FineGrainedFP8Config, Mxfp4Config

@@ -11,7 +11,12 @@ from tasks.evaluation.statistics import MIN_CLUSTERS
 from tasks.reporting.figures import inline, interval, share, signed
 
 INSTEAD = "take it out of service, `reground rollback`, or promote by hand, `reground promote --force --because …`"
-AGAINST = {"base": "the base", "champion": "the champion", "trained": "what was trained"}
+AGAINST = {
+    "base": "the base",
+    "base_shots": "the base with examples",
+    "champion": "the champion",
+    "trained": "what was trained",
+}
 
 
 def explained(decision: Decision) -> Decision:

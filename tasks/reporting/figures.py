@@ -3,8 +3,17 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+SYSTEMS = {  # by their names in report.json: at the head of a column, and within a sentence
+    "base": ("Base model", "the base model"),
+    "base_shots": ("Base with examples", "the base model with solved examples in its prompt"),
+    "champion": ("In service", "the adapter in service"),
+    "tuned": ("New adapter", "the new adapter"),
+    "trained": ("Trained", "what was trained"),
+    "shipped": ("Shipped", "what ships"),
+}
 SUBJECTS = {
     "base": "Against the base",
+    "base_shots": "Against the base with solved examples in its prompt",
     "champion": "Against the champion",
     "trained": "What ships, against what was trained",
 }
@@ -66,6 +75,14 @@ def inline(label: str) -> str:
 def arrow(direction: str) -> str:
     """Which direction is better, as a suffix of a label."""
     return {"higher": " ↑", "lower": " ↓"}.get(direction, "")
+
+
+def system(name: str) -> str:
+    return SYSTEMS[name][0]
+
+
+def the_system(name: str) -> str:
+    return SYSTEMS[name][1]
 
 
 FORMS: dict[str, Callable[[float | None], str]] = {

@@ -18,7 +18,7 @@ from tasks.reporting.rendering import environment, render
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-AGAINST = {"base": ("base", "tuned"), "champion": ("champion", "tuned"), "trained": ("trained", "shipped")}
+AGAINST = {name: (name, "tuned") for name in ("base", "base_shots", "champion")} | {"trained": ("trained", "shipped")}
 
 SOURCES = Path(__file__).parent / "templates/report/sources.yaml"
 
@@ -49,6 +49,7 @@ def html(report: dict[str, Any]) -> str:
         compared={
             against: {
                 "names": AGAINST[against],
+                "title": _compared(against),
                 "groups": [(name, list(group)) for name, group in groupby(metrics, lambda each: each["group"])],
                 "forest": forest(metrics),
             }
@@ -125,12 +126,13 @@ def _sources() -> list[tuple[str, list[str]]]:
 
 def _contents(report: dict[str, Any]) -> list[tuple[str, str, object]]:
     """The page's sections: anchor, title, and whether there is one."""
-    compared = [(f"metrics-{against}", AGAINST[against], each) for against, each in report["comparisons"].items()]
+    metrics = report["comparisons"]
+    compared = [(f"metrics-{name}", f"Every metric: {_compared(name)}", each) for name, each in metrics.items()]
     return [
         ("mistakes", "What it got wrong", True),
         ("answers", "All answers", report["answers"]),
         ("rules", "Rules of the gate", True),
-        *((anchor, f"Every metric: {second} against {first}", each) for anchor, (first, second), each in compared),
+        *compared,
         ("harder", "Harder questions", any(each["telling"] for each in report["slices"] or [])),
         ("training", "Refusing and training", True),
         ("judges", "What judges say", report["judge"]),
@@ -138,6 +140,12 @@ def _contents(report: dict[str, Any]) -> list[tuple[str, str, object]]:
         ("definitions", "What the metrics mean", True),
         ("made-from", "Made from", True),
     ]
+
+
+def _compared(against: str) -> str:
+    """`the new adapter against the base model`."""
+    first, second = AGAINST[against]
+    return f"{figures.the_system(second)} against {figures.the_system(first)}"
 
 
 def bars(report: dict[str, Any]) -> list[dict[str, Any]]:

@@ -35,8 +35,8 @@ def environment() -> "Environment":
         lstrip_blocks=True,
     )
     made.filters |= figures.FORMS
-    made.filters |= {each.__name__: each for each in (figures.arrow, figures.change, figures.estimate)}
-    made.filters |= {each.__name__: each for each in (figures.inline, figures.percent, cell)}
+    made.filters |= {each.__name__: each for each in (figures.arrow, figures.change, figures.estimate, figures.system)}
+    made.filters |= {each.__name__: each for each in (figures.inline, figures.percent, figures.the_system, cell)}
     made.filters["points"] = lambda points: " ".join(f"{x},{y}" for x, y in points)
     return made
 

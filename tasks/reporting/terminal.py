@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tasks.reporting.figures import arrow, change, count, percent, share
+from tasks.reporting.figures import arrow, change, count, estimate, percent, share
 from tasks.reporting.outcomes import OUTCOMES
 
 if TYPE_CHECKING:
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 FIRST = ("Correctness", "Abstention")  # groups of metrics
+COLUMNS = {"champion": "in service", "base_shots": "with examples"}
 STYLES = {
     "better": "bold green",
     "worse": "bold red",
@@ -42,7 +43,7 @@ def outcomes(report: dict[str, Any]) -> "Table":
     lines = _table(f"What became of all {count(report['rows'])} questions", "")
     lines.add_column("", no_wrap=True)
     for system in report["outcomes"]:
-        lines.add_column({"champion": "in service"}.get(system["name"], system["name"]), justify="right", no_wrap=True)
+        lines.add_column(COLUMNS.get(system["name"], system["name"]), justify="right", no_wrap=True)
     for name in OUTCOMES:
         numbers = [system[name.replace(" ", "_")] for system in report["outcomes"]]
         lines.add_row(name, *(f"{count(each)} {percent(each / report['rows']):>7}" for each in numbers))
@@ -105,8 +106,8 @@ def verdicts(report: dict[str, Any]) -> "RenderableType":
         lines.add_row(
             Text(f"{verdict['label']} {verdict['must'].replace('_', ' ')}"),
             verdict["against"],
-            change(verdict if verdict["value"] is not None else None),
-            "any" if verdict["margin"] is None else share(verdict["margin"]),
+            (estimate if verdict["must"] == "at_least" else change)(verdict) if verdict["value"] is not None else "–",
+            {"better": "any", "at_least": share(verdict["level"])}.get(verdict["must"]) or share(verdict["margin"]),
             Text(verdict["outcome"], style=RULES[verdict["outcome"]][1]),
         )
     return lines

@@ -36,6 +36,10 @@ def test_an_override_reads_as_yaml():
         ("train:\n  lora:\n    rank: 8\n", "train.lora.rank: no such setting; there are r, alpha"),
         ("train:\n  lora:\n    r: -1\n", "train.lora.r: Input should be greater than 0, not -1"),
         ("train:\n  epochs: many\n", "train.epochs: Input should be a valid number"),
+        (
+            "gate:\n  rules: [{metric: correct, against: base_shots, must: better}]\n",
+            "config.yaml: a rule of the gate is against base_shots, and answer.shots is 0; set it to 4, say",
+        ),
         ("train: [\n", "config.yaml:2: not YAML"),
         ("just words\n", "expected sections such as `train:`"),
     ],

@@ -54,6 +54,10 @@ def test_branches_that_are_off_by_default_are_wired_as_well(tmp_path):
     from flows.config import load
     from flows.pipeline import planned
 
-    planner, _ = planned(load(None, [f"store={tmp_path}", "judge.llm.model=any", "data.evaluation=null"]))
+    planner, _ = planned(
+        load(None, [f"store={tmp_path}", "judge.llm.model=any", "data.evaluation=null", "answer.shots=4"])
+    )
     labels = [step.label for step in planner.steps]
-    assert {"judge", "answer shipped", "slices", "report"} <= {*labels} and "validate evaluation" not in labels
+    assert {"judge", "answer shipped", "shots", "answer base shots", "score base shots", "slices", "report"} <= {
+        *labels
+    } and "validate evaluation" not in labels

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, model_serializer, model_validator
 
 SCHEMA = 2  # of gate.json; 1 had no `schema_version`, no `champion_missing`, and verdicts without `finding`
 
-Against = Literal["base", "champion", "trained"]  # trained: what ships is compared with what was trained
+# base_shots: the base with solved examples in its prompt; trained: what ships is compared with what was trained
+Against = Literal["base", "base_shots", "champion", "trained"]
 Called = Literal["better", "worse", "no significant difference", "inconclusive", "not scored", "diagnostic"]
 Outcome = Literal["holds", "fails", "open"]
 Finding = Literal[  # what an outcome rests on

@@ -18,8 +18,10 @@ class Rule(Config):
     """What one metric must show; which way is better, the table of metrics says."""
 
     metric: Text = Field(description="A metric of tasks/evaluation/metrics, such as token_f1.")
-    against: Literal["base", "champion", "both"] = Field(
-        "both", description="The base model, the adapter in service, or each of them."
+    against: Literal["base", "base_shots", "champion", "both"] = Field(
+        "both",
+        description="The base model, the adapter in service, or both of them; base_shots: the base with the solved "
+        "examples of answer.shots in its prompt.",
     )
     must: Literal["better", "not_worse", "at_least"] = Field(
         description="better: a gain beyond chance. not_worse: the whole interval of the change within the margin. "
@@ -57,7 +59,7 @@ class Rule(Config):
         return self
 
     def judges(self, against: str) -> bool:
-        return self.against in (against, "both")
+        return self.against == against or (self.against == "both" and against in ("base", "champion"))
 
 
 def _judged() -> str:

@@ -21,10 +21,10 @@ COST |= {"peak_mib": 20123, "predicted_mib": 20500}
 GATE = GateConfig(resamples=300)
 
 
-def inputs(folder, rows, base, tuned, *, champion=None, shipped=None, config=GATE):
-    """The report step's inputs; base, tuned, champion and shipped say the answer to a row."""
+def inputs(folder, rows, base, tuned, *, base_shots=None, champion=None, shipped=None, config=GATE):
+    """The report step's inputs; each system says the answer to a row."""
     places = {"rows": record(write_rows(folder / "rows", rows), "build")}
-    systems = {"base": base, "tuned": tuned, "champion": champion, "shipped": shipped}
+    systems = {"base": base, "base_shots": base_shots, "tuned": tuned, "champion": champion, "shipped": shipped}
     scores = {}
     for name, say in systems.items():
         if say:

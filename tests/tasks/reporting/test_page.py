@@ -126,6 +126,15 @@ def test_champion_and_what_ships_have_their_tables(tmp_path):
     assert found["comparisons"]["champion"][0]["difference"] == found["comparisons"]["base"][0]["difference"]
 
 
+def test_the_base_with_examples_in_its_prompt_is_on_the_first_screen(tmp_path):
+    found = told(tmp_path, inputs(tmp_path, triplets(110), poor, invents, base_shots=right))
+    assert [each["name"] for each in found["outcomes"]] == ["base", "base_shots", "tuned"]
+    assert found["mistakes"]["against"] == "base"
+    assert found["sentence"].endswith("more right answers than a better prompt would is not shown.")
+    page = Page((tmp_path / "report/report.html").read_text())
+    assert {"outcomes.base_shots.right", "comparisons.base_shots.correct.base_shots.value"} <= set(page.paths)
+
+
 def test_slices_are_reported_with_their_change(tmp_path):
     rows = triplets(40)
     places = with_slices(tmp_path, inputs(tmp_path, rows, poor, right), poor, poor, most=36)

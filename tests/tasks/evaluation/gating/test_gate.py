@@ -107,6 +107,17 @@ def test_the_champion_is_to_be_beaten_as_well(evaluation):
     assert {"champion", "tuned"} <= set(found["comparisons"]["champion"][0])
 
 
+def test_a_rule_may_ask_for_more_than_a_better_prompt_gives_and_no_other_rule_asks_it(evaluation):
+    fair = GateConfig(rules=(*SHORT.rules, Rule(metric="token_f1", against="base_shots", must="better")), resamples=500)
+    found = evaluation.judged(poor, slightly_spoiled, fair, base_shots=right)
+    assert set(outcomes(found).values()) == {"holds"} and outcomes(found, "base_shots") == {
+        ("token_f1", "better"): "fails"
+    }
+    assert "worse than the base with examples" in found["why"]
+    assert evaluation.judged(poor, right, fair, base_shots=poor)["decision"] == "promote"
+    assert evaluation.judged(poor, slightly_spoiled, SHORT, base_shots=right)["decision"] == "promote"
+
+
 def test_rules_against_a_champion_that_there_is_not_promote_nothing(evaluation):
     config = GateConfig(rules=better_and_not_worse("champion"), resamples=500)
     found = evaluation.judged(poor, right, config, shipped=right)
