@@ -30,7 +30,7 @@ def planned_power(config: Retrain, planner: "Planner | None") -> tuple[Against, 
         counted = orjson.loads((dataset.store.fetch(dataset, ["report.json"]) / "report.json").read_bytes())
         size = counted["documents"]["evaluation"], counted["rows"]["evaluation"]
     comparisons = Decision.read(gate.store.fetch(gate, ["gate.json"]) / "gate.json").comparisons if gate else {}
-    against: Against = "champion" if planner and read_state(planner.store.objects).champion else "base"
+    against: Against = "champion" if planner and read_state(planner.store).champion else "base"
     rules = [rule for rule in config.gate.rules if rule.judges(against)]
     compared, measured = comparisons.get(against) or comparisons.get("base"), bool(comparisons.get(against))
     return against, power(rules, config.gate.better, compared, measured=measured, size=size)
