@@ -5,11 +5,12 @@ Each sees what an average over words hides in a sentence that is otherwise the c
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
+from itertools import pairwise
 
 from tasks.text.language import ENGLISH, language
-from tasks.text.support import ContextView
-from tasks.text.tokens import content_stems, fold, sentences, stem, words
+from tasks.text.support import ContextView, read
+from tasks.text.tokens import content_stems, fold, sentences, stems
 from tasks.text.values import Value, aligned, commensurable, read_values, same, stated
 
 _HIDDEN = re.compile(r"(?s)<think>.*?(?:</think>|\Z)|```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)")
@@ -88,20 +89,18 @@ def in_notation(view: ContextView, claim: str) -> str:
 
 def is_negated(text: str, code: str) -> bool:
     """Whether a negation stands in a text, but for one in front as an answer: "No, …"."""
-    said = words(text, code)
-    if said[:1] and said[0] in language(code).no:
-        said = said[1:]
-    return not set(said).isdisjoint(_negations(code))
+    said = read(text, code).words
+    return not _negations(code).isdisjoint(said[1:] if said[:1] and said[0] in language(code).no else said)
 
 
-@lru_cache(maxsize=32)
+@cache
 def _negations(code: str) -> frozenset[str]:
-    own = (
-        frozenset(["not", "no", "never", "cannot", "neither", "nor", "none", "without", "t"])
-        if code == ENGLISH
-        else frozenset()
-    )
-    return own | language(code).refusal.negations
+    return language(code).refusal.negations | (_NOT if code == ENGLISH else frozenset())
+
+
+@cache
+def _negating_stems(code: str) -> frozenset[str]:
+    return frozenset(stems(_negations(code), code))
 
 
 def contradicts(view: ContextView, claim: str) -> bool:
@@ -111,7 +110,7 @@ def contradicts(view: ContextView, claim: str) -> bool:
 
 def _agrees(view: ContextView, claim: str) -> bool | None:
     """Whether claim and the clause nearest to it are negated alike; None if no clause is near."""
-    wanted = set(content_stems(claim, view.code)) - {stem(each, view.code) for each in _negations(view.code)}
+    wanted = set(view.read(claim).content) - _negating_stems(view.code)
     if len(wanted) < 2:
         return None
     negated, best, agrees = is_negated(claim, view.code), NEARLY, None
@@ -129,18 +128,17 @@ def foreign_word(view: ContextView, claim: str, query: str) -> str | None:
     """The one word that the context does not have in a claim that is otherwise a sentence of it; None if none is."""
     if view.code != ENGLISH:
         return None
-    said = words(claim, view.code)
-    content = {each: found[0] for each in said if (found := content_stems(each, view.code))}
-    asked = set(content_stems(query, view.code))
-    new = [each for each, its in content.items() if its not in view.stems and its not in asked and not each.isdigit()]
+    said = view.read(claim)
+    content = {each: its for each, its in zip(said.words, said.kept, strict=True) if its}
+    absent = set(content.values()).difference(view.stems, view.read(query).content)
+    new = [each for each, its in content.items() if its in absent and not each.isdigit()]
     if len(new) != 1 or len(content) < 3 or _SOFT.search(new[0]) or new[0] in _SUMS:
         return None
     rest = {its for each, its in content.items() if each != new[0]} - {content[new[0]]}
     if not any(rest <= held for held in view.sentence_stems):
         return None
-    stems = [stem(each, view.code) for each in said]
     own = content[new[0]]
-    pairs = [pair for pair in zip(stems, stems[1:], strict=False) if own not in pair]
+    pairs = [pair for pair in pairwise(said.stems) if own not in pair]
     held = sum(pair in view.bigrams for pair in pairs)
     return new[0] if pairs and held >= LITERAL * len(pairs) else None
 
@@ -169,7 +167,7 @@ def _is_checked(value: Value) -> bool:
 
 def speaks_of_a_sum(claim: str, code: str) -> bool:
     """Whether a claim says that it adds or subtracts."""
-    return not _SUMS.isdisjoint(words(claim, code))
+    return not _SUMS.isdisjoint(read(claim, code).words)
 
 
 def computed(value: Value, held: Iterable[Value]) -> bool:
@@ -205,8 +203,7 @@ def denied_silently(view: ContextView, claim: str, query: str) -> bool:
         return False
     if _agrees(view, claim):
         return True
-    own = set(content_stems(claim, view.code)) - set(content_stems(query, view.code))
-    own -= {stem(each, view.code) for each in _negations(view.code)}
+    own = set(view.read(claim).content).difference(view.read(query).content, _negating_stems(view.code))
     return bool(own) and len(own & view.stems) >= MOST * len(own)
 
 

@@ -92,8 +92,10 @@ class _Reading:
 
     def refuse(self, answer: str) -> bool:
         """Whether an answer opens with a refusal, but for what says nothing on the question."""
+        if not self.cued(answer, None):
+            return False
         parts = [part for said in sentences(answer, self.code) for part in said.split(";")]
-        if not any([self.cued(part, position) for position, part in enumerate(parts)]):
+        if not any([self.cued(part, 2 * bool(position)) for position, part in enumerate(parts)]):
             return False
         for position, said in enumerate(parts):
             plain = _plain(said, self.code)
@@ -147,10 +149,10 @@ class _Reading:
         )
         return [said] if across else clauses
 
-    def cued(self, said: str, position: int) -> bool:
-        """Whether a part of an answer has the words that some pattern needs; other answers are not read further."""
+    def cued(self, said: str, opening: int | None) -> bool:
+        """Whether a text has the words that some pattern needs, a pronoun among the first ones spelt out."""
         cues, known = _cues(said, self.code), self.known
-        if position and not known.pronouns.isdisjoint(read(said, self.code).words[:2]):
+        if not known.pronouns.isdisjoint(read(said, self.code).words[:opening]):
             cues |= set(words(known.pronoun_stands_for, self.code)) & known.cues
         return bool(_possible(cues, self.code))
 

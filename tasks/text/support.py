@@ -16,6 +16,7 @@ from tasks.text.tokens import (
     content_among,
     entities,
     fold,
+    kept_stems,
     sentences,
     stem,
     stems,
@@ -35,17 +36,18 @@ _UNIT_MARK = re.compile(r"\s?[%‰]")
 
 
 class Words:
-    """Words in their order, their stems, and the stems of those that are not stop words."""
+    """Words in their order, their stems, and the stems of those that are not stop words; `kept`: "" for these."""
 
-    __slots__ = ("content", "stems", "words")
+    __slots__ = ("content", "kept", "stems", "words")
 
     def __init__(self, said: list[str], code: str) -> None:
         self.words = said
         self.stems = stems(said, code)
-        self.content = content(said, code)
+        self.kept = kept_stems(said, code)
+        self.content = list(filter(None, self.kept))
 
 
-@lru_cache(maxsize=32)  # an answer, its sentences and its query, for as long as their row is being read
+@lru_cache(maxsize=64)  # an answer, its sentences and its query, for as long as their row is being read
 def read(text: str, code: str = ENGLISH) -> Words:
     return Words(words(text, code), code)
 
@@ -74,7 +76,7 @@ class ContextView:
 
     def is_foreign(self, answer: str) -> bool:
         """Whether an answer is in another language than the passages, so that comparing their words says nothing."""
-        return (self.content_coverage(answer) or 0) < 0.5 and is_foreign(answer, self.code)
+        return is_foreign(answer, self.code) and (self.content_coverage(answer) or 0) < 0.5
 
     @cached_property
     def text(self) -> str:
@@ -131,6 +133,7 @@ class ContextView:
         new = frozenset(wanted).difference(self._windows)
         if not new:
             return
+        doubtful = new & stop_stems(self.code)  # perhaps only a stop word's
         windows: dict[str, list[int]] = {each: [] for each in new}
         frequency = dict.fromkeys(new, 0)  # passages that hold it
         window = 0
@@ -138,7 +141,7 @@ class ContextView:
             first = window
             for said, its_stems in zip(passage, stemmed, strict=True):
                 found = new.intersection(its_stems)
-                if not found.isdisjoint(stop_stems(self.code)):  # perhaps only a stop word's
+                if doubtful and not found.isdisjoint(doubtful):
                     found = content_among(new, said, self.code)
                 for each in found:
                     held = windows[each]

@@ -162,9 +162,14 @@ def stop_stems(code: str = ENGLISH) -> frozenset[str]:
     return frozenset(stems(stop_words(code), code))
 
 
-def content(said: list[str], code: str = ENGLISH) -> list[str]:
+def kept_stems(said: Iterable[str], code: str = ENGLISH) -> list[str]:
+    """The stem of each word, "" for a stop word."""
+    return list(map(_content_stems(code).__getitem__, said))
+
+
+def content(said: Iterable[str], code: str = ENGLISH) -> list[str]:
     """The stem of each word that is not a stop word, in order, repeats kept."""
-    return list(filter(None, map(_content_stems(code).__getitem__, said)))
+    return list(filter(None, kept_stems(said, code)))
 
 
 def content_among(wanted: frozenset[str], said: Iterable[str], code: str = ENGLISH) -> frozenset[str]:

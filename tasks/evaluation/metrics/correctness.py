@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import lru_cache
 
 from tasks.evaluation.metrics.row import Row
 from tasks.text import content_stems, language
@@ -37,6 +38,7 @@ def outcome(row: Row) -> Outcome | None:
     return None if right is None else Outcome.RIGHT if right else Outcome.WRONG
 
 
+@lru_cache(maxsize=1)  # asked again for the same row
 def correct(row: Row) -> float | None:
     """1 if the answer states what the reference states, and no other value for the same thing, else 0; up.
 

@@ -1,6 +1,6 @@
 """The form of an answer: its likeness to the reference's form, its length, what is copied, whether it was cut off."""
 
-from functools import lru_cache
+from functools import cache
 
 from tasks.evaluation.metrics.row import Row
 from tasks.text.tokens import stop_words
@@ -20,15 +20,27 @@ def form(row: Row) -> float | None:
 
     if row.abstained or row.should_abstain or not row.reference_words:
         return None
-    answer, reference = [
-        [_kind(word, row.context.code) for word in said] for said in (row.answer_words, row.reference_words)
-    ]
+    kinds = _kinds(row.context.code)
+    answer, reference = [list(map(kinds.__getitem__, said)) for said in (row.answer_words, row.reference_words)]
     return 2 * LCSseq.similarity(answer, reference) / (len(answer) + len(reference))
 
 
-@lru_cache(maxsize=1 << 14)
-def _kind(word: str, code: str) -> str:
-    return word if word in stop_words(code) else "0" if word[0].isdigit() else "w"
+class _Kinds(dict[str, str]):
+    """What a word counts as, by word: itself, "0" or "w"; emptied when it has more than a language uses."""
+
+    def __init__(self, kept: frozenset[str]) -> None:
+        self.kept = kept
+
+    def __missing__(self, word: str) -> str:
+        if len(self) >= 1 << 16:
+            self.clear()
+        self[word] = found = word if word in self.kept else "0" if word[0].isdigit() else "w"
+        return found
+
+
+@cache
+def _kinds(code: str) -> _Kinds:
+    return _Kinds(stop_words(code))
 
 
 def length_ratio(row: Row) -> float | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import repeat
 from math import fsum
 
 from tasks.evaluation.metrics.row import Row
@@ -40,12 +41,12 @@ def sentence_support(context: ContextView, sentence: str, query: str = "") -> fl
 
 
 @lru_cache(maxsize=1)  # hallucination asks again for the same row
-def response_support(row: Row) -> float | None:
-    """S of an answer: the mean of its two least supported claims. None if it claims nothing."""
+def claim_supports(row: Row) -> list[float | None]:
+    """S of each claim of an answer."""
     view = row.context
     if row.claims:
         view.expect(row.answer, row.query)
-    supports = [
+    return [
         _support(
             view,
             claim,
@@ -54,7 +55,11 @@ def response_support(row: Row) -> float | None:
         )
         for claim in row.claims
     ]
-    return mean_of_lowest(supports)
+
+
+def response_support(row: Row) -> float | None:
+    """S of an answer: the mean of its two least supported claims. None if it claims nothing."""
+    return mean_of_lowest(claim_supports(row))
 
 
 def mean_of_lowest(supports: Iterable[float | None]) -> float | None:
@@ -100,7 +105,7 @@ def hallucination(row: Row) -> float | None:
         return 1.0  # nothing that it could rest on
     if row.unsupported_numbers and not all(_is_denied(row, claim) for claim in row.claims):
         return 1.0
-    supports = [_judged_support(row, claim) for claim in row.claims]
+    supports = list(map(_judged_support, repeat(row), row.claims, claim_supports(row)))
     known = sorted(support for support in supports if support is not None)
     low = bool(known) and (sum(known[:2]) / len(known[:2]) < row.threshold or known[0] < row.threshold * ALONE)
     if low and row.is_foreign:
@@ -114,13 +119,14 @@ def _is_denied(row: Row, claim: str) -> bool:
     return not absent or (denied_silently(row.context, claim, row.query) and absent <= set(numbers(row.query)))
 
 
-def _judged_support(row: Row, claim: str) -> float | None:
-    """S of a claim; None where words are no measure of it: a denial that rests on the context, a bounded value."""
+def _judged_support(row: Row, claim: str, support: float | None) -> float | None:
+    """S of a claim, or None where words are no measure of it: a denial that rests on the context, a bounded value."""
     view = row.context
     said = without_absence(view, claim)
-    if said != claim and not view.unsupported_numbers(said) and not view.unsupported_entities(said, row.query):
-        return None
-    support = sentence_support(view, said, row.query)
+    if said != claim:
+        if not view.unsupported_numbers(said) and not view.unsupported_entities(said, row.query):
+            return None
+        support = sentence_support(view, said, row.query)
     if support is None or support >= row.threshold:
         return support
     if denied_silently(view, said, row.query):

@@ -39,7 +39,7 @@ class Row:
         return tuple(filter(str.strip, (self.reference, *self.aliases)))
 
     @cached_property
-    def compared(self) -> list[tuple[list[str], list[str]]]:
+    def compared(self) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
         """The terms of the answer, its values spelled as in the reference, and those of each reference."""
         code = self.context.code
         answer = without_label(self.answer, code)

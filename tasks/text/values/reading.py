@@ -1,0 +1,254 @@
+"""The values of a text: numbers in digits with what belongs to them, dates, times, identifiers, numbers in words."""
+
+import re
+from functools import lru_cache
+from unicodedata import numeric
+
+from tasks.text.language import ENGLISH
+from tasks.text.tokens import normalise, words
+from tasks.text.values.spelled import read_spelled
+from tasks.text.values.units import bound_of, unit_at
+from tasks.text.values.value import CURRENCY_MARKS, SPACELESS, Notation, Value, data, notation
+
+_CANDIDATE = re.compile(
+    r"\d(?:"
+    r"(?<!\w\d)(?P<iso>(?<=\d)\d{3}-\d{1,2}-\d{1,2}(?!\d))"
+    r"|(?<!\w\d)(?P<date>\d?(?P<mark>[./-])\d{1,2}(?P=mark)(?:\d{4}|\d{2})(?![\d.,]*\d))"
+    r"|(?<!\w\d)(?P<time>\d?:\d\d(?::\d\d)?(?!\d))"
+    r"|(?P<number>(?:\d{0,2}(?:[  ]\d{3})+(?:[.,]\d+)?(?!\d)|\d*(?:[.,:'’]\d+)*)(?:[eE][-+]?\d+(?!\w))?)"
+    r")"
+)
+_POWER = re.compile(r"\s?[×x·*]\s?10\^?([-−]?\d+)")
+_POWER_OF_TEN = re.compile("(?<![\\d.,×x·*])(?<![×x·*] )10([⁰¹²³⁴⁵⁶⁷⁸⁹]+)")  # as long as 1e6
+_CARET = re.compile(r"\^(?:\{(\d+)\}|(\d+))")
+_FRACTION = re.compile(r"(\d*)\s?([¼-¾⅐-⅞])")
+_RAISED = re.compile("(?<=[^\\Wm10]|[.,])[⁰¹²³⁴⁵⁶⁷⁸⁹]|(?<=[^cdkmµ\\s]m)[⁰¹²³⁴⁵⁶⁷⁸⁹]")  # a note's number; not of m²
+_IDENTIFIER = re.compile(r"[\w.]*(?:-\w+)*")
+_LETTER = rf"[^\W\d_{SPACELESS}]"
+_LEFT_NAME = re.compile(rf"{_LETTER}[\w.]*(?:[-‐‑–]\w*)?$|{_LETTER}+[-‐‑]$")
+_CJK_DATE = re.compile(r"(\d{4})[年년]\s?(?:(\d{1,2})[月월]\s?(?:(\d{1,2})[日号號일])?)?")
+_CLOCK = re.compile(r"(\d{1,2})\.(\d\d)")
+_ORDINAL = re.compile(r"(?:st|nd|rd|th)\b|s\b")
+_CURRENCY = re.compile(rf"(US\$|[{CURRENCY_MARKS}])\s?$|\b(USD|EUR|GBP|CHF|JPY|INR)\s$")
+_SIGN = re.compile(r"(?<![\w)°%])([-−–])$|\bminus\s$", re.IGNORECASE)
+_MONTH_BEFORE = re.compile(r"([^\W\d_]+)\.?\s+(?:the\s+)?$")
+_MONTH_BEHIND = re.compile(r"(?:st|nd|rd|th|\.)?\s+(?:of\s+|de\s+)?([^\W\d_]+)\.?(?:,?\s+(?:de\s+)?(\d{4}))?")
+_YEAR_BEHIND = re.compile(r"(?:st|nd|rd|th)?(?:,?\s+(\d{4}))?\b")
+_MERIDIEM = re.compile(r"\s?([ap])\.?\s?m\b\.?", re.IGNORECASE)
+_MAGNITUDE = re.compile(r"[^\S\n]?([^\W\d_]+)\b\.?")
+_SHORT_MAGNITUDE = re.compile(r"(m|M|k|K|bn|B)\b")
+_HERALDS = frozenset(f"{CURRENCY_MARKS}-−–<>≤≥=.")  # before a number, what may change it
+_QUIET = frozenset(",;:)!?]\"'”’")  # behind a number, what ends it
+_NEXT = re.compile(r"\.?\s+([^\W\d_]+|.)?")
+GLUED = "glued"  # something that no blank separates from the number
+_LAST_WORD = re.compile(r"[^\W\d_]+$")
+_BETWEEN_DIGITS = str.maketrans("", "", "  '’")
+
+
+@lru_cache(maxsize=1 << 10)  # contexts repeat between rows, base and tuned
+def read_values(text: str, code: str = ENGLISH) -> tuple[Value, ...]:
+    """The values of a text, in order. Numbers in words are marked `spelled`."""
+    known = notation(code)
+    text = prepared(text)
+    found: list[Value] = []
+    end = 0
+    for match in _CANDIDATE.finditer(text):
+        if match.start() >= end and (value := _read(text, match, known, end)):
+            found.append(value)
+            end = value.end
+    if not text.isascii() and (fractions := list(_FRACTION.finditer(text))):
+        found = [each for each in found if not any(half.start() <= each.start < half.end() for half in fractions)]
+        found += [_fraction(text, each, known) for each in fractions]
+        found.sort(key=lambda value: value.start)
+    if said := known.spelled.intersection(words(text, code)):
+        taken = [(each.start, each.end) for each in found]
+        spelled = read_spelled(text, said, known)
+        found += [each for each in spelled if not any(s < each.end and each.start < e for s, e in taken)]
+        found.sort(key=lambda value: value.start)
+    return tuple(found)
+
+
+def _fraction(text: str, match: re.Match[str], known: Notation) -> Value:
+    number = float(match[1] or 0) + numeric(match[2])
+    number, end, unit = _with_unit(text, match.end(), number, "", known)
+    return Value("number", match.start(), end, number, number, unit)
+
+
+def prepared(text: str) -> str:
+    """Text of the same length with plain digits and marks."""
+    if text.isascii():
+        return text
+    text = _RAISED.sub(" ", _POWER_OF_TEN.sub(lambda match: f"1e{normalise(match[1])}", text))
+    plain = normalise(text)
+    if len(plain) != len(text):
+        plain = "".join(each if len(each) == 1 else char for char in text for each in [normalise(char)])
+    return plain.translate({0x2011: "-", 0x2010: "-", 0x2212: "-"})
+
+
+def _read(text: str, match: re.Match[str], known: Notation, left: int) -> Value | None:
+    """The value of which a match is the digits; `left`: the end of the value before."""
+    start, end = match.span()
+    last = text[start - 1] if start > left else ""
+    if last and (last.isalpha() or last in "-_") and (name := _name(text, start, left)):
+        return name
+    if not text.isascii() and (dated := _CJK_DATE.match(text, start)):
+        return Value("date", start, dated.end(), words=tuple([int(each or 0) for each in dated.groups()]))
+    said, kind = match.group(), match.lastgroup
+    if kind == "iso":
+        year, month, day = map(int, said.split("-"))
+        return _date(start, end, year, month, day)
+    if kind == "date":
+        one, two, year = map(int, said.split(match["mark"]))
+        day, month = (two, one) if (not known.day_first and match["mark"] == "/") else (one, two)
+        if month > 12:
+            day, month = month, day
+        return _date(start, end, year + (2000 if year < 50 else 1900) * (year < 100), month, day)
+    if kind == "time":
+        hours, minutes = map(int, said.split(":")[:2])
+        if hours < 25 and minutes < 60:
+            if meridiem := _MERIDIEM.match(text, end):
+                hours, end = hours % 12 + 12 * (meridiem[1] in "pP"), meridiem.end()
+            return Value("time", start, end, words=(60 * hours + minutes,))
+    if text.startswith((known.clock, f" {known.clock}"), end) and (clock := _CLOCK.fullmatch(said)):
+        return Value("time", start, end, words=(60 * int(clock[1]) + int(clock[2]),))
+    if ":" in said or (said.count(".") > 1 and not _grouped(said, ".")):
+        return Value("name", start, end, words=(said,))
+    number = read_number(said, known)
+    before, behind = _before(text, start, known), _behind(text, end, known)
+    if not before and not behind:
+        return Value("number", start, end, number, number)
+    if behind and number <= 12 and said.isdecimal() and (meridiem := _MERIDIEM.match(text, end)):
+        return Value("time", start, meridiem.end(), words=(int(60 * (number % 12 + 12 * (meridiem[1] in "pP"))),))
+    if (before in known.dated or behind in known.dated) and (date := _month_date(text, start, end, int(number), known)):
+        return date
+    return _quantity(text, start, end, number, known, left, before, behind)
+
+
+def _name(text: str, start: int, left: int) -> Value | None:
+    """``T-554``, ``v1.2.3``; not ``EUR-500``."""
+    name = _LEFT_NAME.search(text[max(left, start - 24) : start])
+    if not name or name.group().rstrip("-").casefold() in data()["currencies"]:
+        return None
+    behind = _IDENTIFIER.match(text, start)
+    stop = start + len(behind.group().rstrip(".-")) if behind else start
+    start -= len(name.group())
+    return Value("name", start, stop, words=(text[start:stop].casefold().replace("–", "-"),))
+
+
+def _before(text: str, start: int, known: Notation) -> str:
+    """The word or mark before a number if it may change the number; before most there is none: "" """
+    before = text[start - 24 if start > 24 else 0 : start].rstrip()
+    if not before or not before[-1].isalpha():
+        return before[-1:] if before[-1:] in _HERALDS else ""
+    word = before.rsplit(None, 1)[-1]
+    if not word.isalpha() and (letters := _LAST_WORD.search(word)):
+        word = letters.group()
+    word = word.casefold()
+    return word if word in known.heralds else ""
+
+
+def _behind(text: str, end: int, known: Notation) -> str:
+    """The word or mark behind a number if it may belong to the number, else "" """
+    behind = text[end : end + 1]
+    if not behind or behind in _QUIET:
+        return ""
+    word = _NEXT.match(text, end)
+    if not word:
+        return "" if behind == "." else GLUED
+    said = (word[1] or "").casefold()
+    if said in known.to and said.isalpha():
+        return said if known.range.match(text, end) else ""
+    if known.glued and said.startswith(known.glued):
+        return said
+    return said if said in known.followers or (said and not said.isalnum() and said not in "([\"'“‘") else ""
+
+
+def _grouped(said: str, mark: str) -> bool:
+    first, *groups = said.split(mark)
+    return 0 < len(first) <= 3 and first.isdigit() and all([len(each) == 3 and each.isdigit() for each in groups])
+
+
+def read_number(said: str, known: Notation) -> float:
+    """The number that digits with marks are."""
+    if said.isdecimal():
+        return float(said)
+    mantissa, _, exponent = said.translate(_BETWEEN_DIGITS).lower().partition("e")
+    marks = [char for char in mantissa if char in ".,"]
+    if len(set(marks)) == 2:
+        mantissa = mantissa.replace(marks[0], "").replace(marks[-1], ".")
+    elif marks:
+        mark = marks[0]
+        groups = len(marks) > 1 or (mark == known.group and _grouped(mantissa, mark) and mantissa[0] != "0")
+        mantissa = mantissa.replace(mark, "" if groups else ".")
+    return float(mantissa) * 10 ** int(exponent or 0)
+
+
+def _date(start: int, end: int, year: int, month: int, day: int) -> Value | None:
+    return Value("date", start, end, words=(year, month, day)) if 0 < month < 13 and 0 < day < 32 else None
+
+
+def _month_date(text: str, start: int, end: int, number: int, known: Notation) -> Value | None:
+    """``3 May 2024``, ``May 3, 2024``, ``May 2024``, ``3 May``."""
+    before = _MONTH_BEFORE.search(text[max(0, start - 20) : start])
+    if before and (month := known.months.get(before[1].casefold())):
+        begin = start - len(before.group())
+        if number > 31:
+            return Value("date", begin, end, words=(number, month, 0))
+        rest = _YEAR_BEHIND.match(text, end)
+        year = int(rest[1]) if rest and rest[1] else 0
+        return Value("date", begin, rest.end() if rest and year else end, words=(year, month, number))
+    after = _MONTH_BEHIND.match(text, end) if 0 < number < 32 else None
+    if after and (month := known.months.get(after[1].casefold())):
+        return Value("date", start, after.end(), words=(int(after[2] or 0), month, number))
+    return None
+
+
+def _quantity(
+    text: str, start: int, end: int, number: float, known: Notation, left: int, herald: str, behind: str
+) -> Value:
+    """A number with all that belongs to it: sign, comparison, range, magnitude, unit, currency."""
+    if number == 10 and (power := _CARET.match(text, end)):
+        number, end = 10.0 ** int(power[1] or power[2]), power.end()
+    elif behind and (power := _POWER.match(text, end)):
+        number, end = number * 10 ** int(power[1].replace("−", "-")), power.end()
+    before, unit = text[max(left, start - 30) : start], ""
+    if herald and (currency := _CURRENCY.search(before)):
+        unit = data()["currencies"].get(currency[1] or currency[2], "")
+        start, before = start - len(currency.group()), before[: currency.start()]
+    if herald and (sign := _SIGN.search(before)):
+        number, start, before = -number, start - len(sign.group()), before[: sign.start()]
+    if behind:
+        number, end, unit = _with_unit(text, end, number, unit, known)
+    low = high = number
+    joint = known.range.match(text, end) if behind else None
+    second = _CANDIDATE.match(text, _digit(text, joint.end())) if joint else None
+    if joint and second and second["number"] is not None:
+        other, stop, its_unit = _with_unit(text, second.end(), read_number(second.group(), known), unit, known)
+        opened = joint[1] not in known.listing or before.rstrip().endswith(known.opening)
+        if other > abs(low) and opened and (not unit or unit == its_unit):
+            high, end, unit = other, stop, its_unit or unit
+    bound = bound_of(text, before, start, end, known)
+    if behind and (ordinal := _ORDINAL.match(text, end)):
+        end = ordinal.end()
+    return Value("number", start, end, low, high, unit, bound)
+
+
+def _digit(text: str, at: int) -> int:
+    while at < len(text) and not text[at].isdigit():
+        at += 1
+    return at
+
+
+def _with_unit(text: str, end: int, number: float, unit: str, known: Notation) -> tuple[float, int, str]:
+    start = end + text.startswith(" ", end)
+    if glued := next((each for each in known.glued if text.startswith(each, start)), None):  # 1800万
+        number, end = number * known.magnitudes[glued], start + len(glued)
+    word = _MAGNITUDE.match(text, end)
+    name = word[1].casefold() if word else ""
+    if word and name in known.magnitudes and (unit or name != "k" or word.start(1) == end):
+        number, end = number * known.magnitudes[name], word.end(1)
+    elif unit and (short := _SHORT_MAGNITUDE.match(text, end)):
+        number, end = number * {"m": 1e6, "k": 1e3, "b": 1e9}[short[1][0].lower()], short.end()
+    if not unit and (found := unit_at(text, end, known)):
+        end, unit = found
+    return number, end, unit

@@ -1,0 +1,55 @@
+"""What stands around a number and belongs to it: the unit behind it, the comparison before or behind it."""
+
+import re
+
+from tasks.text.values.value import ALPHABETIC, Notation, data
+
+_UNIT = re.compile(r"[^\S\n]?-?(°\s?[CF]?|%|‰|[µμ]?[^\W\d_]+(?:/[^\W\d_]+)?[23]?)")
+_SECOND = re.compile(r"[ .-]([^\W\d_]+)")
+_PER = re.compile(r"\s?/\s?|\s+([^\W\d_]+)\s+")
+_COMPARED = re.compile(r"(<=|>=|[<>≤≥])\s*$")
+_OR_MORE = re.compile(r"\s+(?:or|oder)\s+([^\W\d_]+)")
+_SENTENCE_END = re.compile(r"[.;!?]\s")
+MARKS = {"<": "<", ">": ">", "≤": "<=", "≥": ">=", "<=": "<=", ">=": ">="}
+_OPPOSITE = {">": "<=", ">=": "<", "<": ">=", "<=": ">"}
+
+
+def unit_at(text: str, at: int, known: Notation) -> tuple[int, str] | None:
+    """The unit behind a number and where it ends: ``litres per minute``."""
+    found = _unit(text, at, known)
+    if found is None:
+        return None
+    end, unit = found
+    per = _PER.match(text, end)
+    if per and (per[1] is None or per[1].casefold() in known.per) and (under := _unit(text, per.end(), known)):
+        return under[0], f"{unit}/{under[1]}"
+    return end, unit
+
+
+def _unit(text: str, at: int, known: Notation) -> tuple[int, str] | None:
+    word = _UNIT.match(text, at)
+    if not word or word.group() == "s":  # "the 1990s"
+        return None
+    said, end, units = word[1], word.end(), known.units
+    if second := _SECOND.match(text, end):
+        both = f"{said} {second[1]}"
+        if unit := units.get(both.casefold()) or units.get(both):
+            return second.end(), unit
+    unit = units.get(said) or (units.get(said.casefold()) if len(said) > 2 else None) or data()["currencies"].get(said)
+    return (end, unit) if unit else None
+
+
+def bound_of(text: str, before: str, start: int, end: int, known: Notation) -> str:
+    """The comparison of a number: ``more than 5``, ``5 or more``, ``no more than 5``."""
+    if mark := _COMPARED.search(before):
+        return MARKS[mark[1]]
+    said = before.rstrip().casefold()
+    for phrase, bound in known.bounds.get(last[-1], ()) if (last := ALPHABETIC.findall(said[-12:])) else ():
+        if said.endswith(phrase) and not said[: -len(phrase)][-1:].isalpha():
+            ahead = text[max(0, start - 70) : start].casefold()
+            ahead = _SENTENCE_END.split(ahead)[-1].removesuffix(phrase)
+            if phrase[:2] != "no" and not known.negations.isdisjoint(ALPHABETIC.findall(ahead)):
+                return _OPPOSITE[bound]
+            return bound
+    behind = _OR_MORE.match(text, end)
+    return known.behind.get(behind[1].casefold(), "") if behind else ""
