@@ -2,6 +2,8 @@
 
 import re
 
+from tasks.text.cached import pattern
+
 CONTROL_TOKENS = (  # of Llama 2, Mistral, Gemma, Qwen and T5; those between bars are matched by their form
     "<s>", "</s>", "<bos>", "<eos>", "<pad>", "<unk>",
     "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>",
@@ -10,18 +12,18 @@ CONTROL_TOKENS = (  # of Llama 2, Mistral, Gemma, Qwen and T5; those between bar
     "<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<end_of_image>",
     "<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>",
 )  # fmt: skip
-_CONTROL = re.compile(
+_CONTROL = pattern(
     "|".join(map(re.escape, CONTROL_TOKENS))
     + r"|<[|｜][^<>|｜\s]{1,40}[|｜]>"  # <|eot_id|> of Llama 3, ChatML, Phi; <｜User｜> of DeepSeek
     + r"|<(?:unused|extra_id_|reserved_)\w{1,20}>"
 )
-_STRUCK = re.compile(r"(?<=\S)(\s*)<s>(?!\s*\[INST\])[^<>]*</s>|<s>[^<>]*</s>(?=\s*[^\s<])")  # HTML: struck out
-_THOUGHT = re.compile(r"</?(?:thinking|thoughts?|reasoning|reflection|scratchpad|analysis)>", re.I)
+_STRUCK = pattern(r"(?<=\S)(\s*)<s>(?!\s*\[INST\])[^<>]*</s>|<s>[^<>]*</s>(?=\s*[^\s<])")  # HTML: struck out
+_THOUGHT = pattern(r"</?(?:thinking|thoughts?|reasoning|reflection|scratchpad|analysis)>", re.I)
 # The first bytes of UTF-8 read as Windows-1252, Windows-1251, Mac Roman or code page 437, and what may follow them.
-_SUSPECT = re.compile(
+_SUSPECT = pattern(
     "[\u00c2-\u00f4√├┬Γ¬‚РСвГ][\u0080-\u00bf–—‘-„†‡•…‰‹›€™Œœ\u0160\u0161\u0178\u017d\u017e\u0192ˆ˜©Ä\u0402-\u040f\u0452-\u045fҐґ]"
 )
-_OTHER_SCRIPT = re.compile("[\u0530-\u1fff\u2c80-\ud7ff\uf900-\ufffc]")  # letters that no byte is read as
+_OTHER_SCRIPT = pattern("[\u0530-\u1fff\u2c80-\ud7ff\uf900-\ufffc]")  # letters that no byte is read as
 
 
 def control_tokens(text: str) -> list[str]:

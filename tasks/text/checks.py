@@ -8,28 +8,29 @@ from collections.abc import Iterable
 from functools import cache, lru_cache
 from itertools import pairwise
 
+from tasks.text.cached import pattern
 from tasks.text.language import ENGLISH, language
 from tasks.text.support import ContextView, read
 from tasks.text.tokens import content_stems, fold, sentences, stems
 from tasks.text.values import Value, aligned, commensurable, read_values, same, stated
 
-_HIDDEN = re.compile(r"(?s)<think>.*?(?:</think>|\Z)|```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)")
-_LINK = re.compile(r"\s?\(\[[^\]]*\]\([^)]*\)\)|\s?\[\^?\d+\]\([^)]*\)|!?\[([^\]]*)\]\([^)]*\)|https?://\S+")
-_NOTE = re.compile(
+_HIDDEN = pattern(r"(?s)<think>.*?(?:</think>|\Z)|```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)")
+_LINK = pattern(r"\s?\(\[[^\]]*\]\([^)]*\)\)|\s?\[\^?\d+\]\([^)]*\)|!?\[([^\]]*)\]\([^)]*\)|https?://\S+")
+_NOTE = pattern(
     r"\s?【[^】]*†[^】]*】|\s?[\[【(](?:\^?\d{1,3}(?:†[^\]】]*)?|(?:\w+\s)?\d{1,3})(?:\s*,\s*(?:p|pp|page|S|sec|ch|§)\.?\s*\d+)[\])】]"
     r"|\s?\[\^\d+\]|(?<=[^\W\d_]|[.,])[¹²³⁴⁵⁶⁷⁸⁹⁰]+(?![\w/])"
 )
-_MARKUP = re.compile(r"##(?:begin|end)_quote##|\*\*|__|`|^\s*#{1,6}\s+|^\s*>\s+", re.MULTILINE)
-_OPENING = re.compile(r"[\s\"'«„“¡¿]*([^\s.,;:!?。，、！।؟،–—-]+)(?:\s?[.,;:!?。，、！।؟،–—-]+\s*|$)")
-_RULED = re.compile(r"(?m)^\s*\|?[\s:|-]{3,}\|?\s*$")
-_LEAD = re.compile(
+_MARKUP = pattern(r"##(?:begin|end)_quote##|\*\*|__|`|^\s*#{1,6}\s+|^\s*>\s+", re.MULTILINE)
+_OPENING = pattern(r"[\s\"'«„“¡¿]*([^\s.,;:!?。，、！।؟،–—-]+)(?:\s?[.,;:!?。，、！।؟،–—-]+\s*|$)")
+_RULED = pattern(r"(?m)^\s*\|?[\s:|-]{3,}\|?\s*$")
+_LEAD = pattern(
     r"(?i)^(?:(?:sure|certainly|of course|absolutely|great question|ok|okay)[!.,]\s*)?here(?:'s|’s| is| are)\b.*:$"
 )
-_NO_MORE = re.compile(r"(?:,| but| and|;)\s+(?:but\s+|and\s+)?(?:no|not the|not any)\s+([\w -]{2,40}?)(?=[.,;]|$)")
+_NO_MORE = pattern(r"(?:,| but| and|;)\s+(?:but\s+|and\s+)?(?:no|not the|not any)\s+([\w -]{2,40}?)(?=[.,;]|$)")
 _SUMS = frozenset(
     ["together", "total", "altogether", "combined", "sum", "both", "difference", "remaining", "zusammen", "insgesamt"]
 )
-_SOFT = re.compile(r"(?:ed|ing|ly|ion|ions|ment|ness|ity)$")  # of words that mostly only reword
+_SOFT = pattern(r"(?:ed|ing|ly|ion|ions|ment|ness|ity)$")  # of words that mostly only reword
 _NOT = frozenset(("not", "no", "never", "cannot", "neither", "nor", "none", "without", "t"))
 NEARLY = 0.75  # share of a claim's content in one clause, from which its negation must agree
 MOST = 0.6  # share of a denial's own words that the context holds

@@ -4,12 +4,13 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
+from tasks.text.cached import pattern
 from tasks.text.language import ENGLISH, language
 from tasks.text.tokens import sentences
 
-_ROUND = re.compile(r"\s*\((\d{1,2}(?:\s*,\s*\d{1,2})*)\)(?=\s*(?:[.!?,;:]|$))")
-_BEHIND = re.compile(r"([.!?])((?:\s*[\[【]\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*[\]】])+)")  # "… 1937. [2]"
-_MARK = re.compile(r"[\[【(]\s*(?:[a-z]+ )?\d", re.IGNORECASE)
+_ROUND = pattern(r"\s*\((\d{1,2}(?:\s*,\s*\d{1,2})*)\)(?=\s*(?:[.!?,;:]|$))")
+_BEHIND = pattern(r"([.!?])((?:\s*[\[【]\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*[\]】])+)")  # "… 1937. [2]"
+_MARK = pattern(r"[\[【(]\s*(?:[a-z]+ )?\d", re.IGNORECASE)
 
 
 @cache

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, model_validator
 
+from tasks.text.cached import pattern
+
 ENGLISH = "en"
 AUTO = "auto"  # in place of a code: told from the text
 LANGUAGES = (
@@ -27,7 +29,7 @@ NEVER = re.compile(r"(?!)")
 TEXT_LIBRARIES = ("Babel", "Pint", "py3langid", "PyStemmer", "regex", "sentencex")  # what text is read with
 WordList = Annotated[tuple[str, ...], BeforeValidator(str.split)]
 WordSet = Annotated[frozenset[str], BeforeValidator(str.split)]
-_PART = re.compile(r"\{([a-z_]+)(?: (\d+))?\}")
+_PART = pattern(r"\{([a-z_]+)(?: (\d+))?\}")
 
 
 class NumberWords(BaseModel, frozen=True, extra="forbid"):

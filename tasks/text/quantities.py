@@ -3,13 +3,14 @@
 import re
 from collections.abc import Iterable
 
+from tasks.text.cached import pattern
 from tasks.text.language import language
 from tasks.text.tokens import normalise
 
-_NUMBER = re.compile(r"\d(?<!\w\d)(?<!\d[.,:]\d)\d*(?:[.,:]\d+)*")  # the class in front lets the engine skip
-_DIGIT = re.compile(r"\d")
-_GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
-_MARKER = re.compile(r"(?m)^\s*\(?\d{1,2}[.)]\s|\(\d{1,2}\)|\[\d{1,3}(?:\s*[,–-]\s*\d{1,3})*\]")
+_NUMBER = pattern(r"\d(?<!\w\d)(?<!\d[.,:]\d)\d*(?:[.,:]\d+)*")  # the class in front lets the engine skip
+_DIGIT = pattern(r"\d")
+_GROUPED = pattern(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+_MARKER = pattern(r"(?m)^\s*\(?\d{1,2}[.)]\s|\(\d{1,2}\)|\[\d{1,3}(?:\s*[,–-]\s*\d{1,3})*\]")
 
 _JOINING = frozenset(".,:_")  # between digits, and before them
 

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import pairwise
 
+from tasks.text.cached import pattern
 from tasks.text.detect import detect, is_foreign
 from tasks.text.language import ENGLISH, language
 from tasks.text.support import ContextView, read
 from tasks.text.tokens import content_stems, fold, normalise, sentences, stem, stop_words, words
 
-_RUN = re.compile(r"[^\W_]+")
-_BRACKETS = re.compile(r"(?<=[\w.%°'\"]) ?\(([^()]*)\)")  # "12 kg (the passages do not say if with the motor)"
+_RUN = pattern(r"[^\W_]+")
+_BRACKETS = pattern(r"(?<=[\w.%°'\"]) ?\(([^()]*)\)")  # "12 kg (the passages do not say if with the motor)"
 
 
 def is_refusal(

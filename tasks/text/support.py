@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import chain, pairwise
 from math import log
 
-from tasks.text.cached import cached_property
+from tasks.text.cached import cached_property, pattern
 from tasks.text.detect import is_foreign
 from tasks.text.language import ENGLISH, language
 from tasks.text.quantities import numbers, numerals, stands, supported_numbers, without_markers
@@ -27,12 +27,12 @@ from tasks.text.tokens import (
 )
 from tasks.text.values import Value, read_values, stated
 
-_CLAUSE = re.compile(r"[,;:–—]|\b(?:but|although|though|while|whereas|because|which|and|aber|und|mais|et|pero|y)\b")
+_CLAUSE = pattern(r"[,;:–—]|\b(?:but|although|though|while|whereas|because|which|and|aber|und|mais|et|pero|y)\b")
 
 _BEFORE = frozenset("-−–.,:/$€£¥")  # what changes a number that it stands before
 _AFTER = frozenset((" m", " b", " t"))  # perhaps a million
-_SPELLED = re.compile(r"[^\s\d]*\d\S*(?:(?<![.,;:!?])[^\S\n]+[^\s\d]+)?")  # a number with what belongs to it
-_UNIT_MARK = re.compile(r"\s?[%‰]")
+_SPELLED = pattern(r"[^\s\d]*\d\S*(?:(?<![.,;:!?])[^\S\n]+[^\s\d]+)?")  # a number with what belongs to it
+_UNIT_MARK = pattern(r"\s?[%‰]")
 
 
 class Words:

@@ -8,20 +8,21 @@ from itertools import pairwise
 
 from Stemmer import Stemmer
 
+from tasks.text.cached import pattern
 from tasks.text.language import ENGLISH, Affixes, language
 
-_WORD = re.compile(r"[^\W_]+")
+_WORD = pattern(r"[^\W_]+")
 # The same for ASCII, in 40 % of the time: letters in small, blanks for all that is neither letter nor digit.
 _ASCII = bytes(code if chr(code).isalnum() else ord(" ") for code in range(128)).lower().ljust(256)
-_SENTENCE_END = re.compile(  # one character class in front, so that the engine skips to it: 4 times as fast
+_SENTENCE_END = pattern(  # one character class in front, so that the engine skips to it: 4 times as fast
     r"[.!?\n](?:(?<!\n)[.!?]*[\"'”’)\]]*\s+(?=[\"'“‘(\[`]*[^\W_a-z])"  # an end, then anything but a small letter
     r"|(?<=\n)(?:\s*\n|(?=\s*(?:[-*•–]\s|\(?\d{1,2}[.)]\s|[A-Z]))))"  # a blank line, a list item, a new line
 )
 # Of scripts that write words with digits of their own: Arabic, Persian, Devanagari, Bengali, Thai, Lao, Khmer, Burmese.
 _ZEROS = (0x660, 0x6F0, 0x966, 0x9E6, 0xE50, 0xED0, 0x17E0, 0x1040)
 _DIGITS = {zero + digit: ord("0") + digit for zero in _ZEROS for digit in range(10)}
-_OWN_DIGIT = re.compile(f"[{''.join(map(chr, _DIGITS))}]")
-_UNSEEN = re.compile(  # joiners, and the points of Hebrew and Arabic
+_OWN_DIGIT = pattern(f"[{''.join(map(chr, _DIGITS))}]")
+_UNSEEN = pattern(  # joiners, and the points of Hebrew and Arabic
     "[\u00ad\u0640\u200b-\u200f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4-\u05c7\u064b-\u065f\u0670]"
 )
 
@@ -230,7 +231,7 @@ def _is_short(end: str) -> bool:
     return may_be and language().short_form.search(end) is not None
 
 
-_NAME_TOKEN = re.compile(r"[^\W_]+(?:[.&'’/-][^\W_]+)*")
+_NAME_TOKEN = pattern(r"[^\W_]+(?:[.&'’/-][^\W_]+)*")
 
 
 def entities(text: str, code: str = ENGLISH) -> list[str]:

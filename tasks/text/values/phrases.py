@@ -1,9 +1,9 @@
 """Short texts compared by their values and words: in one spelling, as a list, one inside the other."""
 
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 
+from tasks.text.cached import pattern
 from tasks.text.language import ENGLISH, language
 from tasks.text.tokens import stem, words
 from tasks.text.values.comparing import same
@@ -11,9 +11,9 @@ from tasks.text.values.reading import prepared, read_number, read_values
 from tasks.text.values.units import MARKS
 from tasks.text.values.value import ALPHABETIC, Value, notation
 
-_TERM = re.compile(r"(?<![\w)])-(?=\d)|\d+(?:[.,:]\d+)*|[^\W\d_]+|[$€£¥₹%<>≤≥]")
+_TERM = pattern(r"(?<![\w)])-(?=\d)|\d+(?:[.,:]\d+)*|[^\W\d_]+|[$€£¥₹%<>≤≥]")
 _ARTICLES = frozenset({"a", "an", "the"})
-_ITEMS = re.compile(r"\s*[,;]\s*(?:(?:and|or|und|oder|et|ou|y|o)\s+)?|\s+(?:and|or|und|oder|et|y)\s+|\n\s*[-*•]?\s*")
+_ITEMS = pattern(r"\s*[,;]\s*(?:(?:and|or|und|oder|et|ou|y|o)\s+)?|\s+(?:and|or|und|oder|et|y)\s+|\n\s*[-*•]?\s*")
 _TO_VALUE = frozenset(["a", "an", "the", "at", "about", "exactly", "only", "just", "approximately", "around", "of"])
 _NOT = (["rather", "than"], ["isn", "t"], ["wasn", "t"], ["aren", "t"])
 

@@ -4,13 +4,14 @@ import re
 from functools import lru_cache
 from unicodedata import numeric
 
+from tasks.text.cached import pattern
 from tasks.text.language import ENGLISH
 from tasks.text.tokens import normalise, words
 from tasks.text.values.spelled import read_spelled
 from tasks.text.values.units import bound_of, unit_at
 from tasks.text.values.value import CURRENCY_MARKS, SPACELESS, Notation, Value, data, notation
 
-_CANDIDATE = re.compile(
+_CANDIDATE = pattern(
     r"\d(?:"
     r"(?<!\w\d)(?P<iso>(?<=\d)\d{3}-\d{1,2}-\d{1,2}(?!\d))"
     r"|(?<!\w\d)(?P<date>\d?(?P<mark>[./-])\d{1,2}(?P=mark)(?:\d{4}|\d{2})(?![\d.,]*\d))"
@@ -18,30 +19,30 @@ _CANDIDATE = re.compile(
     r"|(?P<number>(?:\d{0,2}(?:[  ]\d{3})+(?:[.,]\d+)?(?!\d)|\d*(?:[.,:'’]\d+)*)(?:[eE][-+]?\d+(?!\w))?)"
     r")"
 )
-_POWER = re.compile(r"\s?[×x·*]\s?10\^?([-−]?\d+)")
-_POWER_OF_TEN = re.compile("(?<![\\d.,×x·*])(?<![×x·*] )10([⁰¹²³⁴⁵⁶⁷⁸⁹]+)")  # as long as 1e6
-_CARET = re.compile(r"\^(?:\{(\d+)\}|(\d+))")
-_FRACTION = re.compile(r"(\d*)\s?([¼-¾⅐-⅞])")
-_RAISED = re.compile("(?<=[^\\Wm10]|[.,])[⁰¹²³⁴⁵⁶⁷⁸⁹]|(?<=[^cdkmµ\\s]m)[⁰¹²³⁴⁵⁶⁷⁸⁹]")  # a note's number; not of m²
-_IDENTIFIER = re.compile(r"[\w.]*(?:-\w+)*")
+_POWER = pattern(r"\s?[×x·*]\s?10\^?([-−]?\d+)")
+_POWER_OF_TEN = pattern("(?<![\\d.,×x·*])(?<![×x·*] )10([⁰¹²³⁴⁵⁶⁷⁸⁹]+)")  # as long as 1e6
+_CARET = pattern(r"\^(?:\{(\d+)\}|(\d+))")
+_FRACTION = pattern(r"(\d*)\s?([¼-¾⅐-⅞])")
+_RAISED = pattern("(?<=[^\\Wm10]|[.,])[⁰¹²³⁴⁵⁶⁷⁸⁹]|(?<=[^cdkmµ\\s]m)[⁰¹²³⁴⁵⁶⁷⁸⁹]")  # a note's number; not of m²
+_IDENTIFIER = pattern(r"[\w.]*(?:-\w+)*")
 _LETTER = rf"[^\W\d_{SPACELESS}]"
-_LEFT_NAME = re.compile(rf"{_LETTER}[\w.]*(?:[-‐‑–]\w*)?$|{_LETTER}+[-‐‑]$")
-_CJK_DATE = re.compile(r"(\d{4})[年년]\s?(?:(\d{1,2})[月월]\s?(?:(\d{1,2})[日号號일])?)?")
-_CLOCK = re.compile(r"(\d{1,2})\.(\d\d)")
-_ORDINAL = re.compile(r"(?:st|nd|rd|th)\b|s\b")
-_CURRENCY = re.compile(rf"(US\$|[{CURRENCY_MARKS}])\s?$|\b(USD|EUR|GBP|CHF|JPY|INR)\s$")
-_SIGN = re.compile(r"(?<![\w)°%])([-−–])$|\bminus\s$", re.IGNORECASE)
-_MONTH_BEFORE = re.compile(r"([^\W\d_]+)\.?\s+(?:the\s+)?$")
-_MONTH_BEHIND = re.compile(r"(?:st|nd|rd|th|\.)?\s+(?:of\s+|de\s+)?([^\W\d_]+)\.?(?:,?\s+(?:de\s+)?(\d{4}))?")
-_YEAR_BEHIND = re.compile(r"(?:st|nd|rd|th)?(?:,?\s+(\d{4}))?\b")
-_MERIDIEM = re.compile(r"\s?([ap])\.?\s?m\b\.?", re.IGNORECASE)
-_MAGNITUDE = re.compile(r"[^\S\n]?([^\W\d_]+)\b\.?")
-_SHORT_MAGNITUDE = re.compile(r"(m|M|k|K|bn|B)\b")
+_LEFT_NAME = pattern(rf"{_LETTER}[\w.]*(?:[-‐‑–]\w*)?$|{_LETTER}+[-‐‑]$")
+_CJK_DATE = pattern(r"(\d{4})[年년]\s?(?:(\d{1,2})[月월]\s?(?:(\d{1,2})[日号號일])?)?")
+_CLOCK = pattern(r"(\d{1,2})\.(\d\d)")
+_ORDINAL = pattern(r"(?:st|nd|rd|th)\b|s\b")
+_CURRENCY = pattern(rf"(US\$|[{CURRENCY_MARKS}])\s?$|\b(USD|EUR|GBP|CHF|JPY|INR)\s$")
+_SIGN = pattern(r"(?<![\w)°%])([-−–])$|\bminus\s$", re.IGNORECASE)
+_MONTH_BEFORE = pattern(r"([^\W\d_]+)\.?\s+(?:the\s+)?$")
+_MONTH_BEHIND = pattern(r"(?:st|nd|rd|th|\.)?\s+(?:of\s+|de\s+)?([^\W\d_]+)\.?(?:,?\s+(?:de\s+)?(\d{4}))?")
+_YEAR_BEHIND = pattern(r"(?:st|nd|rd|th)?(?:,?\s+(\d{4}))?\b")
+_MERIDIEM = pattern(r"\s?([ap])\.?\s?m\b\.?", re.IGNORECASE)
+_MAGNITUDE = pattern(r"[^\S\n]?([^\W\d_]+)\b\.?")
+_SHORT_MAGNITUDE = pattern(r"(m|M|k|K|bn|B)\b")
 _HERALDS = frozenset(f"{CURRENCY_MARKS}-−–<>≤≥=.")  # before a number, what may change it
 _QUIET = frozenset(",;:)!?]\"'”’")  # behind a number, what ends it
-_NEXT = re.compile(r"\.?\s+([^\W\d_]+|.)?")
+_NEXT = pattern(r"\.?\s+([^\W\d_]+|.)?")
 GLUED = "glued"  # something that no blank separates from the number
-_LAST_WORD = re.compile(r"[^\W\d_]+$")
+_LAST_WORD = pattern(r"[^\W\d_]+$")
 _BETWEEN_DIGITS = str.maketrans("", "", "  '’")
 
 

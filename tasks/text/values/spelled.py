@@ -3,12 +3,13 @@
 import re
 from collections.abc import Iterable, Iterator
 
+from tasks.text.cached import pattern
 from tasks.text.values.units import bound_of, unit_at
 from tasks.text.values.value import ALPHABETIC, Notation, Value
 
 REACH = 60  # characters around a number word in which more of the number may stand
-_AND_A_HALF = re.compile(r"\s+and\s+(?:a\s+)?(half|quarter)\b")
-_OF_A = re.compile(r"\s+(?:of\s+)?(?:an?\s+)?")
+_AND_A_HALF = pattern(r"\s+and\s+(?:a\s+)?(half|quarter)\b")
+_OF_A = pattern(r"\s+(?:of\s+)?(?:an?\s+)?")
 
 
 def read_spelled(text: str, said: Iterable[str], known: Notation) -> Iterator[Value]:

@@ -1,15 +1,14 @@
 """What stands around a number and belongs to it: the unit behind it, the comparison before or behind it."""
 
-import re
-
+from tasks.text.cached import pattern
 from tasks.text.values.value import ALPHABETIC, Notation, data
 
-_UNIT = re.compile(r"[^\S\n]?-?(°\s?[CF]?|%|‰|[µμ]?[^\W\d_]+(?:/[^\W\d_]+)?[23]?)")
-_SECOND = re.compile(r"[ .-]([^\W\d_]+)")
-_PER = re.compile(r"\s?/\s?|\s+([^\W\d_]+)\s+")
-_COMPARED = re.compile(r"(<=|>=|[<>≤≥])\s*$")
-_OR_MORE = re.compile(r"\s+(?:or|oder)\s+([^\W\d_]+)")
-_SENTENCE_END = re.compile(r"[.;!?]\s")
+_UNIT = pattern(r"[^\S\n]?-?(°\s?[CF]?|%|‰|[µμ]?[^\W\d_]+(?:/[^\W\d_]+)?[23]?)")
+_SECOND = pattern(r"[ .-]([^\W\d_]+)")
+_PER = pattern(r"\s?/\s?|\s+([^\W\d_]+)\s+")
+_COMPARED = pattern(r"(<=|>=|[<>≤≥])\s*$")
+_OR_MORE = pattern(r"\s+(?:or|oder)\s+([^\W\d_]+)")
+_SENTENCE_END = pattern(r"[.;!?]\s")
 MARKS = {"<": "<", ">": ">", "≤": "<=", "≥": ">=", "<=": "<=", ">=": ">="}
 _OPPOSITE = {">": "<=", ">=": "<", "<": ">=", "<=": ">"}
 
