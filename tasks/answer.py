@@ -19,7 +19,7 @@ from tasks.models.model import (
     ModelConfig,
     attach_adapter,
     inference,
-    load_base,
+    load_frozen,
     load_tokenizer,
     merge_adapter,
     window_of,
@@ -116,7 +116,7 @@ def answer(
     gpu_seconds = 0.0
     if unanswered := sum(digest not in answers for digest in new):
         began = time.monotonic()
-        model: Any = load_base(base, config.model)
+        model: Any = load_frozen(base, config.model)
         if adapter:
             model = attach_adapter(model, adapter)
         if adapter and config.merge:

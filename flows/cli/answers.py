@@ -83,13 +83,13 @@ def ask(
 
     from flows.sources import base_model, template
     from tasks.answer import generate
-    from tasks.models.model import attach_adapter, load_base, load_tokenizer
+    from tasks.models.model import attach_adapter, load_frozen, load_tokenizer
     from tasks.prompts import Prompt
 
     folder = base_model(tree.base).local()
     prompt = Prompt.load(template(tree.prompt).path, load_tokenizer(folder), tree.validation.refusal)
     length = tree.answer.max_new_tokens
-    model = load_base(folder, tree.answer.model)
+    model = load_frozen(folder, tree.answer.model)
     (by_base,) = generate(model, prompt, asked, max_new_tokens=length)
     (by_tuned,) = generate(attach_adapter(model, tuned.folder / "adapter"), prompt, asked, max_new_tokens=length)
     console.print(display.side_by_side(question, by_base.text, by_tuned.text, tuned.about))

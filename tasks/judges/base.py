@@ -21,7 +21,7 @@ from tasks.engine.key import identity, installed
 from tasks.judges.cases import Case, JudgeResult, Memory
 from tasks.judges.entailment import faithfulness
 from tasks.judges.local import by_length
-from tasks.models.model import ModelConfig, inference, load_base, load_tokenizer
+from tasks.models.model import ModelConfig, inference, load_frozen, load_tokenizer
 from tasks.prompts.prompt import Defuser, control_tokens
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Base:
 
     def __init__(self, folder: Path, config: BaseConfig) -> None:
         self._tokenizer: Any = load_tokenizer(folder)
-        self._model: Any = load_base(folder, config.model)
+        self._model: Any = load_frozen(folder, config.model)
         self._batch_tokens = config.batch_tokens
         self._window = getattr(self._model.config.get_text_config(), "max_position_embeddings", None) or math.inf
         self._defuse = Defuser(control_tokens(self._tokenizer))

@@ -10,12 +10,12 @@ import orjson
 from tasks.engine.errors import UserError
 from tasks.engine.storage.objects import apply_umask
 from tasks.models.composition import composition, expert_weights
-from tasks.models.model import ModelConfig, compute_dtype, load_base
+from tasks.models.model import ModelConfig, compute_dtype, load_base, unpack
 from tasks.training.config import INITS_THAT_CHANGE_BASE, LoraConfig, TrainConfig
 from tasks.training.distributed import is_leader, shard_base, world_size
 from tasks.training.job import Job
 from tasks.training.selfcheck import is_near, model_loss
-from tasks.training.speedups import may_unpack, set_attention, unpack
+from tasks.training.speedups import may_unpack, set_attention
 
 LOFTQ_ITERATIONS = 16  # of the randomized SVD: quantization errors are almost noise, their singular values fall slowly
 OVERSAMPLING = 16
@@ -40,7 +40,7 @@ def load_with_adapter(job: Job) -> Any:
         if unpacks:
             dtype = compute_dtype(config.model, model.device.type)
             before = model_loss(model, dtype)
-            model = unpack(config, model)
+            model = unpack(model, dtype)
             if not is_near(before, model_loss(model, dtype)):
                 job.say("the self-check finds another loss; off: unpacking of 4-bit weights")
                 return load_with_adapter(job.with_config(speed="plain"))

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from math import inf
 from typing import Any
 
-from tasks.models.model import ModelConfig, compute_dtype
+from tasks.models.model import ModelConfig
 from tasks.training.config import TrainConfig
 from tasks.training.job import Job
 
@@ -205,21 +205,10 @@ def _layers(decoder: Any) -> list[Any]:
 
 
 def may_unpack(config: TrainConfig) -> bool:
-    """Whether 4-bit weights may be unpacked; LoftQ needs them packed, as its adapter is computed from them."""
-    return config.speed == "auto" and config.model.quantization != "none" and config.lora.init == "default"
+    """Whether 4-bit weights may be unpacked, once instead of in each forward and backward pass.
 
-
-def unpack(config: TrainConfig, model: Any) -> Any:
-    """The model with its 4-bit weights unpacked, once instead of in each forward and backward pass.
-
-    They are the same numbers in the compute dtype. Four bits buy memory, not speed: on a CPU the tiny base trains 1.2
-    times as fast, and its adapter has the same bytes. In 16 bits results differ in rounding: what a packed layer
-    returns is cast to float32 before SiLU.
+    Four bits buy memory, not speed: on a CPU the tiny base trains 1.2 times as fast unpacked, and its adapter has the
+    same bytes. In 16 bits results differ in rounding: what a packed layer returns is cast to float32 before SiLU. LoftQ
+    needs the weights packed, as its adapter is computed from them.
     """
-    import torch
-
-    unpacked = model.dequantize(dtype=compute_dtype(config.model, model.device.type))
-    for module in unpacked.modules():
-        if isinstance(module, torch.nn.Linear):
-            module.weight.requires_grad_(False)
-    return unpacked
+    return config.speed == "auto" and config.model.quantization != "none" and config.lora.init == "default"

@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from tasks.engine.errors import UserError
-from tasks.models.model import ModelConfig, attach_adapter, compute_dtype, inference, load_base, load_tokenizer
+from tasks.models.model import (
+    ModelConfig,
+    attach_adapter,
+    compute_dtype,
+    inference,
+    load_base,
+    load_frozen,
+    load_tokenizer,
+)
 from tests.tasks.tiny import toy_base
 
 PLAIN = ModelConfig(quantization="none", device="cpu")
@@ -33,6 +41,16 @@ def test_a_base_model_is_held_in_4_bits_or_in_full(original):
     assert quantized.get_memory_footprint() < full.get_memory_footprint()
     assert {weight.dtype for weight in full.parameters()} == {torch.float32}
     assert not quantized.training
+
+
+def test_weights_unpacked_for_answers_give_the_logits_of_packed_ones_to_the_last_bit(original):
+    from bitsandbytes.nn.modules import Linear4bit
+
+    packed, unpacked = load_base(original, NF4), load_frozen(original, NF4)
+    assert not any(isinstance(module, Linear4bit) for module in unpacked.modules())
+    ids = torch.arange(40).reshape(2, 20)
+    with torch.inference_mode():
+        assert torch.equal(packed(input_ids=ids).logits, unpacked(input_ids=ids).logits)
 
 
 def test_training_after_an_evaluation_in_4_bits_has_the_gradients_of_training_at_once(original):
