@@ -160,7 +160,7 @@ class _Reading:
     def refuses(self, said: str) -> bool:
         """Whether a sentence, as `_plain` gives it, refuses, alone or with more beside it."""
         known = self.known
-        if known.conditional.match(said):
+        if known.conditional.match(said) or (self.context and self.context.quotes(said, known.speaker)):
             return False
         for match in _wordings(said, self.code):
             concession = known.concession.match(said)

@@ -221,6 +221,13 @@ class ContextView:
             cells.append([re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"(?is)<t[dh].*?</t[dh]>", row)])
         return [each for each in cells if len(each) > 1]
 
+    def quotes(self, said: str, speaker: str) -> bool:
+        """Whether a sentence stands so in the passages; one in the first person if it is too long for chance."""
+        its = self.read(said).words
+        if len(its) > 4:
+            return f" {' '.join(its)} " in self._running
+        return speaker not in its and self._has(said.strip(" .!"))
+
     def k_precision(self, answer: str) -> float | None:
         """Share of the answer's words that the context holds, each at most as often as the context does."""
         said, held = self.read(answer).words, self.word_counts

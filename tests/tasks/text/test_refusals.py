@@ -85,6 +85,33 @@ def test_an_answer_may_say_beside_what_it_does_not_know_and_speak_of_others_who_
     assert not is_refusal(answer, None, ContextView(["The pump weighs 12 kg."]))
 
 
+KIOSK = ContextView(
+    [
+        "The kiosk is green. Its clerk said: I'm sorry, the till is empty today. Licence: n/a. Doubtful sums bear a cross."
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "refuses"),
+    [
+        ("Can you upload the price list of the kiosk?", True),
+        ("Could you send me the list? I only see the colour of the kiosk here.", True),
+        ("The full opening hours aren't part of the retrieved pages; only a heading names them [1].", True),
+        ("The owner is not contained in the attached files.", True),
+        ("It is hard to tell from the passage.", True),
+        ("I'm sorry, the till is empty today.", False),
+        ("N/A", False),
+        ('"I do not have any change," the clerk replied.', False),
+        ('The clerk said: "I cannot open the till."', False),
+        ("Hard hats are mentioned in the document.", False),
+        ("Uncertain sums are marked in the table by a cross.", False),
+    ],
+)
+def test_a_request_for_the_source_refuses_and_what_the_context_or_others_say_does_not(answer, refuses):
+    assert is_refusal(answer, None, KIOSK) is refuses
+
+
 @pytest.mark.parametrize(
     "answer", ["Answer: not stated in the passage.", 'He sang "I can\'t find my way home" in 1969.']
 )
