@@ -86,9 +86,7 @@ def test_an_answer_may_say_beside_what_it_does_not_know_and_speak_of_others_who_
 
 
 KIOSK = ContextView(
-    [
-        "The kiosk is green. Its clerk said: I'm sorry, the till is empty today. Licence: n/a. Doubtful sums bear a cross."
-    ]
+    ["The kiosk is green. Its clerk said: I'm sorry, the till is empty today. Licence: n/a. Some sums bear a cross."]
 )
 
 
