@@ -4,7 +4,8 @@ A form, a schedule or `run_deployment` may give parameters in part. The rest is 
 `reground up CONFIG` sets for its workers; without it, the sample.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field
@@ -15,6 +16,10 @@ from flows.settings import Address, Project, StoreConfig
 from tasks.engine import RUNTIME
 
 CONFIG = load(settings.config_file() or TINY)  # what the run form begins with
+FIRST = (  # what people change first: at the top of the form by these names, which a request may use as well
+    *("data.train", "data.evaluation", "base.model", "prompt.template"),
+    *("train.lora.r", "train.learning_rate", "train.epochs", "train.batch_size", "train.seed", "promotion.mode"),
+)
 
 
 class Request(StoreConfig):
@@ -38,4 +43,42 @@ def completed(given: Any, default: BaseModel) -> Any:
     return known | {name: completed(v, sections[name]) if name in sections else v for name, v in given.items()}
 
 
-Config = Annotated[Retrain, BeforeValidator(lambda given: completed(given, CONFIG))]
+def spread(given: Any) -> Any:
+    """`given` with its dotted names, such as train.lora.r, in their sections.
+
+    A form posts every field: of a setting that is given in both ways, the one that differs from the deployment's config
+    counts. ValueError if both do, and from each other.
+    """
+    if not isinstance(given, Mapping):
+        return given
+    made: dict[str, Any] = {name: deepcopy(value) for name, value in given.items() if "." not in name}
+    usual = CONFIG.model_dump(mode="json", by_alias=True)
+    for name in given.keys() - made.keys():
+        *parents, leaf = name.split(".")
+        place, standard = made, usual
+        for each in parents:
+            place, standard = place.setdefault(each, {}), standard.get(each) or {}
+        ours = standard.get(leaf)
+        if place.get(leaf, ours) not in (ours, given[name]) and given[name] != ours:
+            raise ValueError(f"{name} is {given[name]!r}, and {place[leaf]!r} in its section; give it once")
+        if given[name] != ours:
+            place[leaf] = given[name]
+    return made
+
+
+Config = Annotated[Retrain, BeforeValidator(lambda given: completed(spread(given), CONFIG))]
+
+
+def differences(config: Retrain) -> list[str]:
+    """What of a run's config is not as the deployment's, as `train.lora.r: 4, not 16`."""
+    return list(
+        _differences(config.model_dump(mode="json", by_alias=True), CONFIG.model_dump(mode="json", by_alias=True))
+    )
+
+
+def _differences(given: Any, usual: Any, name: str = "") -> Iterator[str]:
+    if isinstance(given, dict) and isinstance(usual, dict):
+        for each in {**usual, **given}:
+            yield from _differences(given.get(each), usual.get(each), f"{name}.{each}" if name else each)
+    elif given != usual:
+        yield f"{name}: {given}, not {usual}"

@@ -24,7 +24,7 @@ class Maintain(Request):
 OURS = Maintain()
 
 
-@flow(name="maintain", validate_parameters=True)
+@flow(name="maintain", flow_run_name="maintain {request.project}", validate_parameters=True)
 def maintain(request: Maintain = OURS) -> State[str]:
     """Free the space of what no alias, adapter or recent run needs, and verify the rest.
 

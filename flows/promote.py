@@ -37,7 +37,7 @@ from flows.promotion.decisions import (
 from flows.promotion.log import Entry
 from flows.promotion.promotions import Promotions
 from flows.promotion.versions import versions
-from flows.promotion.view import approval_form, sentence, versions_markdown
+from flows.promotion.view import STATES, approval_form, sentence, versions_markdown
 from flows.settings import refuse_outside
 from tasks.engine import Text
 from tasks.engine.errors import UserError
@@ -85,7 +85,7 @@ class Approval(RunInput):
 CHALLENGER = Promote()
 
 
-@flow(name="promote", validate_parameters=True)
+@flow(name="promote", flow_run_name="promote {request.project}", validate_parameters=True)
 def promote(request: Promote = CHALLENGER) -> State[str]:
     """Put an adapter into service, if its gate says so; with `approval`, only once a person has approved.
 
@@ -96,7 +96,7 @@ def promote(request: Promote = CHALLENGER) -> State[str]:
     return retry_transient(lambda: _promoted(request))
 
 
-@flow(name="rollback", validate_parameters=True)
+@flow(name="rollback", flow_run_name="rollback {request.project}", validate_parameters=True)
 def rollback(request: Rollback) -> State[str]:
     """Take the champion out of service and bring back the adapter before it. The state message gives the outcome."""
     refuse_outside(request)
@@ -144,7 +144,7 @@ def _ended(store: Store, decision: AdapterOutcome, mlflow: str | None) -> State[
     ui_artifacts.markdown(
         versions_markdown(versions(store)), key="versions", description="Adapters by what became of them"
     )
-    return Completed(message=message, data=message)
+    return Completed(name=STATES[decision.outcome], message=message, data=message)
 
 
 def apply_and_ask(

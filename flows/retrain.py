@@ -6,7 +6,7 @@ from prefect.client.schemas.objects import State
 from flows.deployed import CONFIG, Config
 
 
-@flow(name="retrain", flow_run_name="retrain {config.name}", validate_parameters=True)
+@flow(name="retrain", validate_parameters=True)
 def retrain(config: Config = CONFIG, because: str = "") -> State[dict[str, str]]:
     """Validate, build, train, export, answer, score and report; each step only if something it is made from changed.
 

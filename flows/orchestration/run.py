@@ -1,5 +1,6 @@
 """What the flow of a retraining does: name its run, make what is stale, show it, decide about the adapter."""
 
+import re
 from contextvars import ContextVar
 from io import StringIO
 from typing import Any
@@ -9,11 +10,13 @@ from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
+from prefect.runtime import deployment
 from prefect.states import Completed
 from rich.console import Console
 
 from flows.cli import tables as display
 from flows.config import Retrain
+from flows.deployed import differences
 from flows.orchestration import ui_artifacts
 from flows.orchestration.mappers import Runner
 from flows.orchestration.stopping import as_its_state_says
@@ -21,9 +24,9 @@ from flows.orchestration.task_runner import OnStep, TaskRunner, no_display, retr
 from flows.pipeline import Outcome, pipeline, planned
 from flows.promote import announced, apply_and_ask
 from flows.promotion.versions import versions
-from flows.promotion.view import history_entries, sentence, versions_markdown
+from flows.promotion.view import STATES, decided, history_entries, sentence, versions_markdown
 from flows.settings import refuse_outside
-from flows.wording import mermaid, run_name
+from flows.wording import RunName, in_short, mermaid, run_name
 from tasks.engine.errors import UserError, WiringError
 from tasks.engine.lineage import lineage
 from tasks.engine.plan import Planner
@@ -32,22 +35,28 @@ from tasks.engine.storage.store import Artifact, Store
 from tasks.reporting import history
 
 ON_STEP: ContextVar[OnStep] = ContextVar("on_step", default=no_display)  # the terminal sets it, to show the steps
+GENERATED = re.compile("[a-z]+-[a-z]+")  # such as imposing-skunk, by Prefect or its form
 Retrained = dict[str, str]  # "report", "promotion": the report's folder, and what was done with the adapter
 
 
 def run(config: Retrain, because: str = "") -> State[Retrained]:
     """It may be done again: what is finished is found in the store."""
+    if deployment.id:
+        found = in_short(differences(config), 12)
+        get_run_logger().info("differs from the deployment's config: %s", found or "in nothing")
     if because:
         get_run_logger().info("started because %s", because)
     refuse_outside(config)
     planner = _planned(config)
     with as_its_state_says(), ui_artifacts.in_background(), watched_by(ui_artifacts.PrefectWatcher()):
-        if planner:
-            _name(config, planner)
-        return retry_transient(lambda: _run(config, because, planner))
+        _name(config, planner)
+        state, decision = retry_transient(lambda: _run(config, because, planner))
+    # After all others: Prefect lists the newest first.
+    ui_artifacts.markdown(decision, key="decision", description="What became of the adapter, and why")
+    return state
 
 
-def _run(config: Retrain, because: str, planner: Planner | None) -> State[Retrained]:
+def _run(config: Retrain, because: str, planner: Planner | None) -> tuple[State[Retrained], str]:
     store = config.open_store()
     outcome = run_pipeline(config, store, name=config.name, on_step=ON_STEP.get(), because=because, planner=planner)
     report = orjson.loads((outcome.report.folder / "report.json").read_bytes())
@@ -60,7 +69,9 @@ def _run(config: Retrain, because: str, planner: Planner | None) -> State[Retrai
     ui_artifacts.markdown(served, key="versions", description="Adapters by what became of them")
     became = sentence(decision)
     result: Retrained = {"report": str(outcome.report.folder), "promotion": became}
-    return Completed(message=f"{report['headline']} → {became}", data=result)
+    name, headline = STATES[decision.outcome], report["headline"]
+    message = f"{became} {headline}" if decision.outcome == "waiting" else f"{headline} → {became}"
+    return Completed(name=name, message=message, data=result), decided(store, decision, headline)
 
 
 def run_pipeline(config: Retrain, store: Store, *, name: str, **options: Any) -> Outcome[Artifact]:
@@ -96,13 +107,16 @@ def _planned(config: Retrain) -> Planner | None:
         return None
 
 
-def _name(config: Retrain, planner: Planner) -> None:
-    """Name and tag the run by what changed."""
+def _name(config: Retrain, planner: Planner | None) -> None:
+    """Name the run by what changed, unless somebody has named it; tag it."""
     context = FlowRunContext.get()
     if not (context and context.flow_run):
         return
-    run, found = context.flow_run, run_name(config, planner)
-    run.name, run.tags = found.name, sorted({*run.tags, *found.tags})
+    run = context.flow_run
+    found = run_name(config, planner) if planner else RunName(f"retrain {config.name}", [config.name])
+    if GENERATED.fullmatch(run.name):
+        run.name = found.name
+    run.tags = sorted({*run.tags, *found.tags})
 
     def rename() -> None:
         with get_client(sync_client=True) as client:

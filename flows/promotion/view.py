@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flows import wording
 from flows.promotion.candidates import gate_decision, gate_of
 from flows.promotion.compare import SideBySide
-from flows.promotion.decisions import AdapterOutcome
+from flows.promotion.decisions import AdapterOutcome, Outcome
 from flows.promotion.log import Version, read, read_state
 from flows.promotion.registry import Mirrored
 from flows.promotion.versions import Line
@@ -20,6 +20,18 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 COLOURS = {"champion": "bold green", "previous": "green", "challenger": "yellow", "rolled back": "red"}
+
+
+STATES: dict[Outcome, str] = {  # the state's name of the run that decided, which the list of runs shows
+    "promoted": "Promoted",
+    "in service": "In service",
+    "refused": "Refused",
+    "undecided": "Undecided",
+    "waiting": "Waits for approval",
+    "outdated": "Undecided",
+    "kept out": "Refused",
+    "rolled back": "Rolled back",
+}
 
 
 def sentence(decision: AdapterOutcome) -> str:
@@ -48,7 +60,7 @@ def _outcome(decision: AdapterOutcome) -> str:
         case "outdated":
             return f"{entry.why}; the next run compares again"
         case "waiting":
-            return f"{about} may be promoted, and waits for {_waits_for(decision.waits_for or 'approval')}."
+            return f"Waits for {_waits_for(decision.waits_for or 'approval')}: {about} may be promoted."
 
 
 def _waits_for(what: str) -> str:
@@ -61,6 +73,14 @@ def mirrored(update: Mirrored) -> str:
         return f"Not mirrored to MLflow: {update.error}; `reground promote --mirror` tries again."
     aliases = ", ".join(f"{name} is version {number}" for name, number in update.versions.items())
     return f"MLflow model {update.model}: {aliases or 'no champion'}."
+
+
+def decided(store: Store, decision: AdapterOutcome, headline: str) -> str:
+    """Markdown of what became of an adapter, and of what the gate found, rule by rule."""
+    gate = store.open(*decision.entry.gate.split("/")) if decision.entry.gate else None
+    verdicts = gate_decision(gate).verdicts if gate else ()
+    rules = [f"- {each.label} against {each.against}: {each.reason}" for each in verdicts]
+    return "\n".join([f"# {STATES[decision.outcome]}", "", sentence(decision), "", headline, "", *rules])
 
 
 def approval_form(store: Store, adapter: Artifact) -> str:

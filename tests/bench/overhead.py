@@ -46,7 +46,7 @@ def _round(service: Service, seed: int) -> dict[str, float]:
     start = time.monotonic()
     run = service.ended(service.start(config=tree), 600)
     under = time.monotonic() - start
-    assert run["state_name"] == "Completed", run["state"]["message"]
+    assert run["state_type"] == "COMPLETED", run["state"]["message"]
     tasks = service.post("/task_runs/filter", {"task_runs": {"flow_run_id": {"any_": [run["id"]]}}})
     records = Path(tree["store"]).glob("*/*/record.json")
     steps = sum(json.loads(record.read_bytes())["measured"]["seconds"] for record in records)

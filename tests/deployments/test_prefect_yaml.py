@@ -18,6 +18,7 @@ from prefect.utilities.schema_tools.validation import validate
 
 from flows.orchestration.service import apply
 from flows.orchestration.service.state import stated
+from flows.promotion.view import STATES
 from tasks.engine.code.source import ROOT
 
 FILE = yaml.safe_load(apply.DEPLOYMENTS.read_text(encoding="utf-8"))
@@ -64,7 +65,8 @@ def test_a_run_is_taken_for_dead_only_after_several_signs_of_life_are_missing(na
     (watch,) = apply.read_automations(apply.AUTOMATIONS, None)
     every = int(DEPLOYMENTS[name]["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
     assert watch.trigger.within.total_seconds() >= 3 * every
-    assert {"prefect.flow-run.Suspended", "prefect.flow-run.Paused"} <= watch.trigger.expect
+    ends = {"Suspended", "Paused", "Completed", "Failed", "Crashed", "Cancelled", *STATES.values()}
+    assert {f"prefect.flow-run.{each}" for each in ends} <= watch.trigger.expect
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,19 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
+from prefect.exceptions import ParameterTypeError
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools import validate
 from pydantic import ValidationError
 
 from flows.config import TINY, Retrain, load
-from flows.deployed import CONFIG
+from flows.deployed import CONFIG, FIRST, differences
+from flows.orchestration.service.form import shaped
 from flows.promote import promote, rollback
 from flows.retrain import retrain
 from flows.sweep import sweep
@@ -74,6 +77,46 @@ def test_every_field_is_described_and_every_section_is_closed(flow):
         for field, property_ in definition["properties"].items():
             section = definitions.get(property_.get("$ref", "").rpartition("/")[2], {})
             assert property_.get("description") or section.get("description"), f"{name}.{field}"
+
+
+def test_what_people_change_first_is_at_the_top_by_its_dotted_name_and_groups_have_words(schema):
+    made = shaped(json.loads(json.dumps(schema)))
+    fields = made["definitions"]["Retrain"]["properties"]
+    top = sorted(fields, key=lambda name: fields[name].get("position", 0))[: len(FIRST)]
+    assert top == [*FIRST] == [fields[name]["title"] for name in top]
+    assert fields["train.lora.r"]["default"] == CONFIG.train.lora.r
+    titles = [definition["title"] for definition in made["definitions"].values() if "properties" in definition]
+    assert not [title for title in titles if re.search("Config|[a-z][A-Z](?!A|f)", title.replace("Retrain", ""))]
+    assert [each.message for each in validate({"confg": {}}, made)]
+    assert not validate({"config": {"train.lora.r": 4}, "because": "to see"}, made)
+    assert len(validate({"config": {"train.lora.r": 0}}, made)) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "rank"),
+    [
+        ({"train.lora.r": 4}, 4),
+        ({"train.lora.r": 16, "train": {"lora": {"r": 4}}}, 4),  # a form posts both, and one was changed
+        ({"train.lora.r": 4, "train": {"lora": {"r": 16}}}, 4),
+        ({"train.lora.r": 4, "train": {"lora": {"r": 4}}}, 4),
+        ({"train": {"lora": {"alpha": 8}}}, 16),
+    ],
+)
+def test_a_setting_by_its_dotted_name_is_that_setting(given, rank):
+    assert retrain.validate_parameters({"config": given})["config"].train.lora.r == rank
+
+
+def test_a_setting_that_is_given_twice_in_two_ways_is_refused():
+    with pytest.raises(ParameterTypeError, match="train.lora.r is 4, and 8 in its section"):
+        retrain.validate_parameters({"config": {"train.lora.r": 4, "train": {"lora": {"r": 8}}}})
+
+
+def test_a_run_tells_what_differs_from_its_deployments_config():
+    assert differences(CONFIG) == []
+    assert differences(load(TINY, ["train.lora.r=4", "data.evaluation=null"])) == [
+        "data.evaluation: None, not data/plant/evaluation.jsonl",
+        "train.lora.r: 4, not 16",
+    ]
 
 
 def test_choices_are_selects(schema):

@@ -105,7 +105,7 @@ def test_a_person_approves_in_a_form_and_the_log_says_who_and_why_then_rolls_bac
 
     whole = f"export/{first.adapter.key}"
     answer(served, asked, approve=True, reason="read forty answers", name="Anna", adapter=whole)
-    ended = in_state(served, asked, "Completed")
+    ended = in_state(served, asked, "Promoted")
     assert ended.message == f"{first.adapter.about} is promoted: read forty answers"
     entry = Promotions(store).entries()[-1]
     assert (entry.action, entry.why, entry.who) == ("promote", "read forty answers", "Anna")
@@ -113,7 +113,7 @@ def test_a_person_approves_in_a_form_and_the_log_says_who_and_why_then_rolls_bac
     assert not entry.by_hand
 
     answer(served, other, approve=False, reason="too curt", name="Ben", adapter=f"export/{second.adapter.key}")
-    assert in_state(served, other, "Completed").message == f"{second.adapter.about} is refused by Ben: too curt"
+    assert in_state(served, other, "Refused").message == f"{second.adapter.about} is refused by Ben: too curt"
     assert Promotions(store).entries()[-1].action == "refuse"
     assert roles(store)["champion"].key == first.adapter.key
 
@@ -121,7 +121,7 @@ def test_a_person_approves_in_a_form_and_the_log_says_who_and_why_then_rolls_bac
     Promotions(store).promote(third, why="better", gate=gate(store, third, first.adapter))
     back = start(served, "rollback/now", store=store.url, because="it invents pump names")
     message = f"{third.about} is rolled back; {first.adapter.about} is in service: it invents pump names"
-    assert in_state(served, back, "Completed").message == message
+    assert in_state(served, back, "Rolled back").message == message
     shown = artifact(served, back, "versions")
     assert f"| {third.about} | rolled back |" in shown
     assert f"| {first.adapter.about} | champion |" in shown

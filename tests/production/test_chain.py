@@ -24,7 +24,7 @@ def emit(service, **changes) -> None:
 
 def completed(service, run) -> dict:
     ended = service.ended(run["id"])
-    assert ended["state_name"] == "Completed", ended["state"]["message"]
+    assert ended["state_type"] == "COMPLETED", ended["state"]["message"]
     return ended
 
 

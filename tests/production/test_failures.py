@@ -88,8 +88,8 @@ def test_a_run_outlives_its_worker_and_a_restart_of_the_server(service):
     service.until(lambda: not Path(f"/proc/{found['server']}").exists())
     service.up()
     assert service.processes().keys() == found.keys()
-    assert child in children(service.folder) or service.ended(run)["state_name"] == "Completed", "it did notice"
-    assert service.ended(run)["state_name"] == "Completed"
+    assert child in children(service.folder) or service.ended(run)["state_type"] == "COMPLETED", "it did notice"
+    assert service.ended(run)["state_type"] == "COMPLETED"
     assert resumed(service, run)
 
 

@@ -73,7 +73,7 @@ def test_a_run_started_by_the_form_is_watched_to_its_end_and_its_artifacts_open(
     page.goto(f"/runs/flow-run/{run['id']}")
     page.get_by_text("Beginning flow run").first.wait_for()
     page.screenshot(path=shots / "2-running.png")
-    page.get_by_text("Completed", exact=True).first.wait_for()
+    page.get_by_text("Undecided", exact=True).first.wait_for()
     page.screenshot(path=shots / "3-completed.png")
     page.get_by_text("Artifacts", exact=True).first.click()
     page.get_by_text("comparison", exact=True).first.wait_for()
@@ -115,7 +115,7 @@ def test_of_two_runs_on_one_place_the_second_waits_and_takes_what_the_first_made
     config = service.tree(seed=11)
     first, second = (service.start(config=config) for _ in range(2))
     done = service.ended(first), service.ended(second)
-    assert [each["state_name"] for each in done] == ["Completed", "Completed"]
+    assert [each["state_name"] for each in done] == ["Undecided", "Undecided"]
     early, late = sorted(done, key=lambda each: each["start_time"])
     assert late["start_time"] >= early["end_time"]
     assert service.tasks(early["id"])["train"] == "Completed"

@@ -30,6 +30,7 @@ from pydantic import SecretStr
 
 from flows import settings
 from flows.config import Retrain, load
+from flows.orchestration.service.form import shaped
 from flows.orchestration.service.state import stated
 from tasks.engine.code.source import ROOT
 from tasks.engine.errors import UserError
@@ -125,6 +126,10 @@ def _apply_deployments(client: SyncPrefectClient, configs: Mapping[str, Path]) -
         stamp = _stamp(wanted, config.model_dump(mode="json"), _code())
         if any(getattr(known.get(name), "version", None) != stamp for name in places.values()):
             _deploy([each | {"version": stamp} for each in _kept(wanted, places, known)], path)
+            for name in places.values():
+                found = client.read_deployment_by_name(name)
+                schema = {"parameter_openapi_schema": shaped(found.parameter_openapi_schema or {})}
+                client.request("PATCH", f"/deployments/{found.id}", json=schema)
         made[project] = [*places.values()]
     for name, each in known.items():
         if _project_of(each) and not any(name in names for names in made.values()):

@@ -41,6 +41,7 @@ def up(asked: Asked, say: Say, *, add: bool = False) -> Running:
             _refuse_taken(asked.port)
         running = _start(running, "server", [*PREFECT, "server", "start"], state.server_settings(running), say)
         _wait_until_healthy(running)
+        state.write(running)  # with the projects that it serves now, though all of it ran
         os.environ.update(state.worker_settings(running))  # the deployments' default is the workers' config
         from flows.orchestration.service import apply  # here, because Prefect reads its settings when it is imported
 
