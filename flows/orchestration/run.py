@@ -35,7 +35,10 @@ from tasks.engine.storage.store import Artifact, Store
 from tasks.reporting import history
 
 ON_STEP: ContextVar[OnStep] = ContextVar("on_step", default=no_display)  # the terminal sets it, to show the steps
-GENERATED = re.compile("[a-z]+-[a-z]+")  # such as imposing-skunk, by Prefect or its form
+STAR = re.compile(  # nu5-altair-h, as Prefect's form names a run
+    "(alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|xi|omicron|pi|rho|sigma|tau|upsilon|phi|chi"
+    r"|psi|omega)\d*-[a-z]+(-[a-z])?"
+)
 Retrained = dict[str, str]  # "report", "promotion": the report's folder, and what was done with the adapter
 
 
@@ -107,6 +110,14 @@ def _planned(config: Retrain) -> Planner | None:
         return None
 
 
+def _is_generated(name: str) -> bool:
+    """Whether Prefect has named the run, imposing-skunk, and no person."""
+    from coolname.data import config as lists
+
+    words = {word for each in lists.values() for word in each.get("words", ())}
+    return bool(STAR.fullmatch(name)) or (name.count("-") == 1 and words.issuperset(name.split("-")))
+
+
 def _name(config: Retrain, planner: Planner | None) -> None:
     """Name the run by what changed, unless somebody has named it; tag it."""
     context = FlowRunContext.get()
@@ -114,7 +125,7 @@ def _name(config: Retrain, planner: Planner | None) -> None:
         return
     run = context.flow_run
     found = run_name(config, planner) if planner else RunName(f"retrain {config.name}", [config.name])
-    if GENERATED.fullmatch(run.name):
+    if _is_generated(run.name):
         run.name = found.name
     run.tags = sorted({*run.tags, *found.tags})
 

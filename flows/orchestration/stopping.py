@@ -36,7 +36,7 @@ SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "t
 AGAIN = "what is finished is kept; run again, it goes on, a training from its last checkpoint"
 # uvicorn, which ends with the process that started it, however that ends; 1 is PR_SET_PDEATHSIG of prctl(2).
 DIES_WITH = (
-    "import ctypes, os, runpy, sys; ctypes.CDLL(None).prctl(1, 15); "
+    "import ctypes, os, runpy, sys; sys.platform == 'linux' and ctypes.CDLL(None).prctl(1, 15); "
     "os.getppid() == int(sys.argv.pop(1)) or sys.exit(); "
     "runpy.run_module('uvicorn', run_name='__main__', alter_sys=True)"
 )

@@ -129,7 +129,7 @@ def _apply_deployments(client: SyncPrefectClient, configs: Mapping[str, Path]) -
             for name in places.values():
                 found = client.read_deployment_by_name(name)
                 schema = {"parameter_openapi_schema": shaped(found.parameter_openapi_schema or {})}
-                client.request("PATCH", f"/deployments/{found.id}", json=schema)
+                client.request("PATCH", "/deployments/{id}", path_params={"id": found.id}, json=schema)
         made[project] = [*places.values()]
     for name, each in known.items():
         if _project_of(each) and not any(name in names for names in made.values()):

@@ -30,9 +30,8 @@ def shaped(schema: Schema) -> Schema:
     definitions: Schema = made.get("definitions", {})
     for definition in definitions.values():
         for name, each in definition.get("properties", {}).items():
-            if _section(each):
-                each["title"] = words(name)
-                definitions[_section(each)]["title"] = words(name)
+            if section := _section(each):
+                each["title"] = definitions[section]["title"] = words(name)
     config = properties.get("config")
     if config and (found := definitions.get(_section(config) or "")):
         first = {name: leaf for name in FIRST if (leaf := _leaf(found, name, config.get("default", {}), definitions))}
