@@ -99,6 +99,7 @@ class RefusalWords(BaseModel, frozen=True, extra="forbid"):
     about_the_source: str = "(?!)"  # the same, about the passages
     tells: re.Pattern[str] = NEVER  # reports what the passages say, which may be the answer
     frame: str = "(?!)"  # stands before a claim: "According to the passage, "
+    according: str = "(?!)"  # "according to the passage, ": what follows is the passage's, unless it refuses by itself
     courtesy: str = "(?!)"  # stands behind a refusal and claims nothing
     turn: re.Pattern[str] = NEVER  # separates a clause that begins with "but" or the like
     turned: re.Pattern[str] = NEVER  # makes an aside behind a refusal a claim

@@ -162,6 +162,8 @@ class _Reading:
         known = self.known
         if known.conditional.match(said) or (self.context and self.context.quotes(said, known.speaker)):
             return False
+        if according := re.match(known.according, said):
+            said = said[according.end() :]
         for match in _wordings(said, self.code):
             concession = known.concession.match(said)
             before = said[: match.start()]
