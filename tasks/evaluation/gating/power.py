@@ -93,6 +93,7 @@ def power(
     tests = len(claims) if better == "any" else 1
     compared = {each.name: each for each in comparisons or ()}
     documents = max((each.documents for each in compared.values()), default=0)
+    measured = measured and documents >= MIN_CLUSTERS  # of fewer, intervals tell more of the few than of the spread
     rows_each = size[1] / size[0] if size else _rows_each(compared.values(), documents)
     asked = [*gains, *(rule for rule in rules if rule.must == "not_worse")]
     asked = [rule for rule in asked if rule.must == "better" or rule.metric not in {each.metric for each in gains}]
