@@ -12,11 +12,12 @@ from tasks.evaluation.answers import answered, first_refusal
 from tasks.evaluation.gating.compare import require_same_rows
 from tasks.evaluation.gating.decision import Decision
 from tasks.evaluation.metrics.scores import Scores
+from tasks.judges.agreement import LABELLED
 from tasks.reporting.feedback import Failure, doubtful, learnt_from
 from tasks.reporting.outcomes import OUTCOMES, UNKNOWN, counted, outcomes, reading_order
 from tasks.reporting.page import evaluation_section, html, markdown
 from tasks.reporting.rendering import render, templates
-from tasks.reporting.sections import abstention, read_training
+from tasks.reporting.sections import abstention, layers, read_training
 from tasks.reporting.slices import by_slice
 from tasks.text import LANGUAGE_FILES, TEXT_LIBRARIES
 
@@ -37,7 +38,7 @@ class ReportConfig(Config):
 
 @step(
     libraries=("jinja2", "numpy", "pyarrow", *TEXT_LIBRARIES, "scipy"),
-    resources=(*templates("report"), *LANGUAGE_FILES),
+    resources=(*templates("report"), LABELLED, *LANGUAGE_FILES),
 )
 def report(
     config: ReportConfig,
@@ -79,6 +80,7 @@ def report(
     gated = Decision.read(gate / "gate.json").model_dump(mode="json")
     compared = gated["comparisons"]["base"]
     unanswerable = base.columns["should_abstain"]
+    judged = orjson.loads((judge / "judge.json").read_bytes()) if judge else None
     content = {
         "about": _about(adapter, source, gate),
         "headline": gated["why"],
@@ -93,7 +95,8 @@ def report(
         "abstention": abstention(compared, share=float(unanswerable.mean())),
         "training": read_training(training),
         "slices": _slices(config, base, tuned, slices, base_slices, tuned_slices),
-        "judge": orjson.loads((judge / "judge.json").read_bytes()) if judge else None,
+        "judge": judged,
+        "layers": layers(judged),
         "doubtful": doubtful(rows, threshold=config.reference_support, most=config.examples),
         "settings": config.model_dump() | {"gate": gated["settings"]},
         "made_from": {name.replace("_", " "): _artifact_name(folder) for name, folder in inputs.items()},

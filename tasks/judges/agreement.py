@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.judges.cases import Case, Judgement
+from tasks.judges.cases import Case, Judgement, lexical
 from tasks.text import ContextView, claims
 
 if TYPE_CHECKING:
@@ -125,6 +125,12 @@ def agreement(judge: str, judgements: Sequence[Judgement]) -> Agreement | None:
         false_alarms=round(float((scores[supported] < cut).mean()), 4),
         strata=tuple(sees),
     )
+
+
+@cache
+def of_lexical() -> Agreement | None:
+    """The agreement of the words alone, which is the same whatever is judged."""
+    return agreement("lexical", lexical(labelled()[0]))
 
 
 def better(one: Sequence[Judgement], other: Sequence[Judgement]) -> bool:

@@ -87,7 +87,11 @@ def traced(report: dict[str, Any], path: str, form: str) -> "Markup":
     text = figures.FORMS[form](at(report, path))
     artifacts = [report["made_from"].get(name) or name for name in sources(path)]
     return Markup('<span class="figure" data-path="{}" data-artifact="{}" title="{} in {}">{}</span>').format(
-        path, " ".join(key.replace(" ", "-") for key in artifacts), path, ", ".join(artifacts), text
+        path,
+        " ".join(key.replace(" ", "-") for key in artifacts),
+        path,
+        ", ".join(artifacts) or "Reground itself",
+        text,
     )
 
 
@@ -136,6 +140,7 @@ def _contents(report: dict[str, Any]) -> list[tuple[str, str, object]]:
         ("harder", "Harder questions", any(each["telling"] for each in report["slices"] or [])),
         ("training", "Refusing and training", True),
         ("judges", "What judges say", report["judge"]),
+        ("strata", "How far support can be trusted", True),
         ("data", "Back to the author of the data", True),
         ("definitions", "What the metrics mean", True),
         ("made-from", "Made from", True),

@@ -1,4 +1,4 @@
-"""The report's numbers beside the comparison: abstention, the training."""
+"""The numbers beside the comparison: abstention, the training, how far each check of support can be trusted."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from tasks.evaluation.metrics.abstention import baselines
+from tasks.judges.agreement import Agreement, of_lexical
 
 ABSTENTION = ("abstention_f1", "abstention_recall", "abstention_precision", "over_refusal")
 COST = (  # as a training's record may have it
@@ -23,6 +24,29 @@ def abstention(comparisons: Sequence[dict[str, Any]], share: float) -> list[dict
     metrics = {each["name"]: each for each in comparisons}
     systems = {which: {name: metrics[name][which]["value"] for name in ABSTENTION} for which in ("base", "tuned")}
     return [{"name": name.replace("_", " "), **values} for name, values in (systems | baselines(share)).items()]
+
+
+def layers(judged: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Each check of support: how well it tells answers apart whose support is known, by the kind of failure;
+    and `path`, where the report has its figures of base and tuned. The lexical one comes first.
+
+    `judged` is judge.json, None where no judge is on.
+    """
+    judges = {"lexical": ("Words", "comparisons.base.faithfulness")}
+    for at, each in enumerate(judged["judges"] if judged else ()):
+        judges[each["judge"]] = each["label"], f"judge.judges.{at}"
+    found = map(Agreement.model_validate, judged["agreement"]) if judged else filter(None, [of_lexical()])
+    return [
+        {
+            **{"name": each.judge, "label": judges[each.judge][0], "path": judges[each.judge][1]},
+            **each.model_dump(include={"rows", "auroc", "low", "high", "false_alarms"}),
+            "strata": [
+                {"name": one.stratum, "auroc": one.auroc, "caught": one.caught, "seen": each.sees(one.stratum)}
+                for one in each.strata
+            ],
+        }
+        for each in found
+    ]
 
 
 def read_training(folder: Path) -> dict[str, Any]:
