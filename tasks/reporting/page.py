@@ -148,9 +148,9 @@ def _contents(report: dict[str, Any]) -> list[tuple[str, str, object]]:
 
 
 def _compared(against: str) -> str:
-    """`the new adapter against the base model`."""
+    """`tuned against base`."""
     first, second = AGAINST[against]
-    return f"{figures.the_system(second)} against {figures.the_system(first)}"
+    return f"{second} against {first.replace('_shots', ' with examples')}"
 
 
 def bars(report: dict[str, Any]) -> list[dict[str, Any]]:

@@ -32,7 +32,7 @@ def layers(judged: dict[str, Any] | None) -> list[dict[str, Any]]:
 
     `judged` is judge.json, None where no judge is on.
     """
-    judges = {"lexical": ("Words", "comparisons.base.faithfulness")}
+    judges = {"lexical": ("Words (lexical)", "comparisons.base.faithfulness")}
     for at, each in enumerate(judged["judges"] if judged else ()):
         judges[each["judge"]] = each["label"], f"judge.judges.{at}"
     found = map(Agreement.model_validate, judged["agreement"]) if judged else filter(None, [of_lexical()])

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from tasks.evaluation.metrics import METRICS, Metric
+from tasks.judges.agreement import of_lexical
 from tasks.judges.cases import Judgement, JudgeResult, figures, read_cases
 from tasks.report import ReportConfig, report
 from tasks.reporting.page import at, sources
@@ -174,6 +175,19 @@ def test_rows_in_doubt_and_what_failures_were_learnt_from_go_back_to_the_author(
     assert {"doubtful.listed.0.query", "learnt_from.0.nearest.0.similarity"} <= set(page.paths)
 
 
+def test_the_first_screen_says_what_the_check_of_support_sees_and_the_details_each_kind_of_failure(improved):
+    folder, found = improved
+    (words,) = found["layers"]
+    seen = {each["name"]: each["seen"] for each in words["strata"]}
+    assert words["name"] == "lexical" and seen["unrelated"] and len(seen) == 6
+    assert all(each["seen"] == (each["auroc"] >= 0.75) for each in words["strata"])
+    text = (folder / "report.html").read_text()
+    before, _, after = text.partition('id="mistakes"')
+    assert "Value swapped" in before and before.count("not seen") >= 2 - seen["swapped"] - seen["negated"]
+    paths = Page(text).paths
+    assert {f"layers.lexical.strata.{name}.auroc" for name in seen} <= set(paths) and after
+
+
 def test_judges_are_shown_and_decide_nothing(tmp_path):
     places = inputs(tmp_path, triplets(12), poor, right)
     cases = read_cases(places["rows"], places["base_answers"], places["tuned_answers"])
@@ -184,11 +198,16 @@ def test_judges_are_shown_and_decide_nothing(tmp_path):
         judged = JudgeResult(name, about, [(said[at % 2], None) for at in range(len(cases))])
         judges.append({"judge": name, **about, **figures(cases, judged)})
     (tmp_path / "judge").mkdir()
-    (tmp_path / "judge" / "judge.json").write_bytes(orjson.dumps({"rows": 24, "judges": judges, "cost": {}}))
+    words = of_lexical()
+    agreement = [words.model_dump(), words.model_copy(update={"judge": "faithfulness"}).model_dump()]
+    content = {"rows": 24, "judges": judges, "agreement": agreement, "cost": {}}
+    (tmp_path / "judge" / "judge.json").write_bytes(orjson.dumps(content))
     found = told(tmp_path, places | {"judge": record(tmp_path / "judge", "judge")})
     page = Page((tmp_path / "report/report.html").read_text())
     assert {"judge.judges.1.model", "judge.judges.0.difference.value", "judge.judges.1.base.missing"} <= set(page.paths)
     assert "judge.judges.1.difference.value" not in page.paths
+    assert [each["label"] for each in found["layers"]] == ["Words (lexical)", "faithfulness by a model"]
+    assert {"layers.faithfulness.auroc", "layers.faithfulness.strata.stitched.caught"} <= set(page.paths)
     assert "## Judges" in (tmp_path / "report/report.md").read_text()
     assert found["made_from"]["judge"].startswith("judge/")
 
