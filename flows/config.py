@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_valid
 from flows.promotion.decisions import PromotionConfig
 from flows.settings import Address, StoreConfig, slug
 from tasks.answer import AnswerConfig, AnswerSettings
-from tasks.build import BuildConfig
+from tasks.build import BuildSettings
 from tasks.data.forms import RowFormat
 from tasks.engine import NOT_A_PATH, RUNTIME, Config, PathSetting, Text
 from tasks.engine.code.source import ROOT
@@ -18,6 +18,7 @@ from tasks.engine.errors import UserError, did_you_mean, redacted
 from tasks.export import ExportSettings
 from tasks.gate import GateRules
 from tasks.judge import JudgeConfig
+from tasks.prompts import PromptConfig
 from tasks.report import ReportConfig
 from tasks.score import ScoreConfig
 from tasks.training.config import TrainConfig
@@ -51,12 +52,19 @@ class BaseConfig(Config):
     )
 
 
-class PromptConfig(Config):
-    """How a triplet is put to the model."""
+class PromptSettings(PromptConfig):
+    """How a row is put to the model: the turns of a chat, rendered by its chat template."""
 
     template: Annotated[str, NAME_OR_FILE] = Field(
-        "inst", description="A template of tasks/prompts/templates, or the path of a .jinja file."
+        "chat",
+        description="chat: the base model's own chat template; plain: for a base without one; or the path of a chat "
+        "template (.jinja).",
     )
+
+    @property
+    def told(self) -> PromptConfig:
+        """What steps are told; the template is an input of theirs."""
+        return PromptConfig(**{name: getattr(self, name) for name in PromptConfig.model_fields})
 
 
 class ParityConfig(Config):
@@ -96,9 +104,9 @@ class Retrain(StoreConfig):
     )
     data: DataConfig = DataConfig()
     base: BaseConfig = BaseConfig()
-    prompt: PromptConfig = PromptConfig()
+    prompt: PromptSettings = PromptSettings()
     validation: ValidateSettings = Field(ValidateSettings(), alias="validate", description="Rules for the rows.")
-    build: BuildConfig = BuildConfig()
+    build: BuildSettings = BuildSettings()
     train: TrainConfig = TrainConfig()
     export: ExportSettings = ExportSettings()
     answer: AnswerSettings = AnswerSettings()
@@ -119,7 +127,8 @@ class Retrain(StoreConfig):
     @property
     def answering(self) -> AnswerConfig:
         """What `answer` is asked, with examples before the questions or without."""
-        return AnswerConfig(**{name: getattr(self.answer, name) for name in AnswerConfig.model_fields})
+        asked = self.answer.model_dump(include=set(AnswerConfig.model_fields), exclude={"model"})
+        return AnswerConfig(**asked, model=self.answer.model, prompt=self.prompt.told)
 
     @model_validator(mode="before")
     @classmethod
@@ -166,7 +175,10 @@ def _changed(tree: dict[str, Any], overrides: Sequence[str], path: Path | None) 
             place = place.setdefault(parent, {})
             if not isinstance(place, dict):
                 raise UserError(f"{parent!r} in {override!r} is a value, not a section", "leave out what follows it")
-        place[leaf] = yaml.safe_load(text)
+        try:
+            place[leaf] = yaml.safe_load(text)
+        except yaml.YAMLError:  # a sentence or a template: text as it stands
+            place[leaf] = text
     try:
         return Retrain.model_validate(tree)
     except ValidationError as error:

@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypedDict, TypeVar
 from flows.config import Retrain
 from flows.sources import WarmStart, base_model, champion, earlier_start, incumbent, template, triplets
 from tasks.answer import AnswerConfig, answer
-from tasks.build import build
+from tasks.build import BuildConfig, build
 from tasks.engine import Config, Step, progress
 from tasks.engine.errors import UserError, WiringError
 from tasks.engine.inputs import HubModel, Input, Local, Output
@@ -55,7 +55,7 @@ class TrainingInputs(TypedDict):
     rows: Input
     evaluation: Input | None
     base: Local | HubModel
-    template: Local
+    template: Local | None
 
 
 def pipeline(config: Retrain, run: Run[OutputT]) -> Outcome[OutputT]:
@@ -74,7 +74,7 @@ def pipeline(config: Retrain, run: Run[OutputT]) -> Outcome[OutputT]:
 
     # One artifact each, so that a new adapter never has the base answer again.
     questions = dataset["evaluation"]
-    answer_inputs: dict[str, Input] = {"rows": questions, "base": base, "template": prompt}
+    answer_inputs: dict[str, Input | None] = {"rows": questions, "base": base, "template": prompt}
     base_answers = run(answer, config.answering, label="answer base", **answer_inputs, adapter=None)
     tuned_answers = run(answer, config.answering, label="answer tuned", **answer_inputs, adapter=trained["adapter"])
     base_scores = run(score, config.score, label="score base", rows=questions, answers=base_answers)
@@ -89,7 +89,8 @@ def pipeline(config: Retrain, run: Run[OutputT]) -> Outcome[OutputT]:
     served = incumbent(run.store, exported, base, prompt)
     by_champion = champion_scores = None
     if served and served.inputs:
-        by_champion = run(answer, config.answering, label="answer champion", rows=questions, **served.inputs)
+        its = config.answering.model_copy(update={"prompt": served.prompt})
+        by_champion = run(answer, its, label="answer champion", rows=questions, **served.inputs)
         champion_scores = run(score, config.score, label="score champion", rows=questions, answers=by_champion)
 
     # A fair opponent: the base with solved examples in its prompt.
@@ -157,7 +158,8 @@ def _trained(
     config: Retrain, run: Run[OutputT], sources: TrainingInputs, warm: WarmStart | None
 ) -> tuple[OutputT, OutputT]:
     """build → train, from the base or from where a warm start goes on."""
-    dataset = run(build, config.build, **sources, known=warm.dataset if warm else None)
+    asked = BuildConfig(**dict(config.build), prompt=config.prompt.told)
+    dataset = run(build, asked, **sources, known=warm.dataset if warm else None)
     start = warm.adapter if warm else None
     trained = run(
         train, config.train, train=dataset["train"], heldout=dataset["heldout"], base=sources["base"], start=start
@@ -188,6 +190,7 @@ def _export(config: Retrain, base: Local | HubModel) -> ExportConfig:
         base_folder=folder,
         license=config.export.license,
         max_new_tokens=config.answer.max_new_tokens,
+        prompt=config.prompt.told,
     )
 
 
@@ -201,7 +204,9 @@ def _shipped(config: Retrain) -> AnswerConfig:
 def _slices(config: Retrain) -> SlicesConfig:
     """As long as the rows themselves may be."""
     room = {"max_tokens": config.build.max_tokens, "answer_room": config.build.answer_room}
-    return SlicesConfig(rows_per_slice=config.slices.rows_per_slice, salt=config.slices.salt, **room)
+    return SlicesConfig(
+        rows_per_slice=config.slices.rows_per_slice, salt=config.slices.salt, prompt=config.prompt.told, **room
+    )
 
 
 def _judge(config: Retrain, run: Run[OutputT], **inputs: Input | None) -> OutputT | None:

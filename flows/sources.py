@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from flows.config import BaseConfig, PromptConfig
+from flows.config import BaseConfig, PromptSettings, Retrain
 from flows.promotion.candidates import roles
 from flows.promotion.promotions import Promotions
 from tasks.data.readers import expand
@@ -14,8 +14,9 @@ from tasks.engine.errors import Unreachable, UserError, is_transient, status_of
 from tasks.engine.inputs import HubModel, Input, Local, Output
 from tasks.engine.record import Record
 from tasks.engine.storage.store import Artifact, CorruptArtifact, Store
+from tasks.prompts import Prompt, PromptConfig
 
-TEMPLATES = ROOT / "tasks/prompts/templates"
+PLAIN = ROOT / "tasks/prompts/templates/plain.jinja"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 NO_ACCESS = (401, 403, 404)
 
@@ -25,17 +26,27 @@ def triplets(source: str) -> Rows:
     return Rows(tuple(expand(source)))
 
 
-def template(config: PromptConfig) -> Local:
-    """A template by its name, or a .jinja file of the user's."""
-    known = {path.stem: path for path in sorted(TEMPLATES.glob("*.jinja"))}
-    own = Path(config.template) if config.template.endswith(".jinja") else None
-    path = own or known.get(config.template)
-    if path is None or not path.is_file():
+def template(config: PromptSettings) -> Local | None:
+    """A chat template that takes the place of the base model's own; None where it is that."""
+    if config.template == "chat":
+        return None
+    path = PLAIN if config.template == "plain" else Path(config.template)
+    if path.suffix != ".jinja" or not path.is_file():
         raise UserError(
             f"prompt.template: there is no template {config.template!r}",
-            f"choose {', '.join(known)}, or give a .jinja file",
+            "set it to chat (the base model's own), plain (for a base without one), or a .jinja file",
         )
     return Local(path)
+
+
+def prompt_of(config: Retrain, base: Path) -> Prompt:
+    """The prompt of a config, with the base model in this folder."""
+    from tasks.models.model import load_tokenizer
+    from tasks.prompts import Vocabulary
+
+    own = template(config.prompt)
+    vocabulary = Vocabulary.of(load_tokenizer(base), base)
+    return Prompt.load(config.prompt.told, vocabulary, config.validation.refusal, own.path if own else None)
 
 
 def base_model(config: BaseConfig) -> Local | HubModel:
@@ -126,11 +137,12 @@ def _intact(store: Store, step: str, key: str) -> Artifact:
 class Incumbent(NamedTuple):
     """The adapter in service: the inputs that it answers with, or why it cannot."""
 
-    inputs: dict[str, Input] | None
+    inputs: dict[str, Input | None] | None
+    prompt: PromptConfig | None = None
     missing: str | None = None
 
 
-def incumbent(store: Store, adapter: Output, base: Local | HubModel, template: Local) -> Incumbent | None:
+def incumbent(store: Store, adapter: Output, base: Local | HubModel, template: Local | None) -> Incumbent | None:
     """The adapter that a new one is compared with, with the base model and the template that it was trained on.
 
     These are today's if nothing about them changed; else the base by its commit on the hub or in the folder that it
@@ -140,7 +152,7 @@ def incumbent(store: Store, adapter: Output, base: Local | HubModel, template: L
     try:
         served = Promotions(store).incumbent(adapter if isinstance(adapter, Artifact) else None)
     except CorruptArtifact as error:
-        return Incumbent(None, f"the champion cannot answer: {error.what}")
+        return Incumbent(None, missing=f"the champion cannot answer: {error.what}")
     if served is None:
         return None
     record = served.record
@@ -148,12 +160,21 @@ def incumbent(store: Store, adapter: Output, base: Local | HubModel, template: L
     if its_base is None:
         origin = record.inputs["base"]
         name = origin.about if origin else "of another machine"
-        return Incumbent(None, f"the champion {served.about} needs its base model {name}, which is not on this machine")
+        return Incumbent(
+            None, missing=f"the champion {served.about} needs its base model {name}, which is not on this machine"
+        )
+    if "prompt" not in record.config:
+        return Incumbent(None, missing=f"the champion {served.about} has a prompt of an older form than chats")
     its_template = template
-    if record.payload["inputs"]["template"] != template.digest:
+    if (digest := record.payload["inputs"].get("template")) != (template.digest if template else None):
         copy = "adapter/prompt.jinja"
-        its_template = Local(store.fetch(served, [copy]) / copy)
-    return Incumbent({"base": its_base, "template": its_template, "adapter": _adapter_of(store, served)})
+        its_template = Local(store.fetch(served, [copy]) / copy) if digest else None
+    inputs: dict[str, Input | None] = {
+        "base": its_base,
+        "template": its_template,
+        "adapter": _adapter_of(store, served),
+    }
+    return Incumbent(inputs, PromptConfig.model_validate(record.config["prompt"]))
 
 
 def _base_of(record: Record, base: Local | HubModel) -> Local | HubModel | None:

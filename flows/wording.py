@@ -243,3 +243,11 @@ def _value(value: object) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= LONGEST_IN_NAME else text[: LONGEST_IN_NAME - 1] + "…"
+
+
+# What a base's chat template cannot do, and what is done instead: see `Prompt.notes`
+PROMPTS = {
+    "folds_system": "its chat template has no system turn, so what the system says begins the first user turn",
+    "closes_thought": "its chat template begins a thought, which is closed at once: prompt.thinking is off",
+    "adds_end": "its chat template ends no answer, so a token that does is put behind it",
+}

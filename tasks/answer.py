@@ -24,17 +24,16 @@ from tasks.models.model import (
     merge_adapter,
     window_of,
 )
-from tasks.prompts import Prompt
+from tasks.prompts import Asked, Prompt, PromptConfig, Vocabulary
 from tasks.text import LANGUAGE_FILES
 
 if TYPE_CHECKING:
     import numpy as np
 
-Question = tuple[Sequence[str], str]  # passages, query
 Name = TypeVar("Name", bound=Hashable)
 
 
-class AnswerConfig(Config):
+class Answering(Config):
     """Greedy answers, in batches of similar length."""
 
     max_new_tokens: PositiveInt = Field(64, description="An answer is cut off after so many tokens.")
@@ -48,13 +47,13 @@ class AnswerConfig(Config):
     model: ModelConfig = ModelConfig()
 
     @model_validator(mode="after")
-    def _merges_into_whole_weights(self) -> "AnswerConfig":
+    def _merges_into_whole_weights(self) -> "Answering":
         if self.merge and self.model.quantization != "none":
             raise ValueError("merge rounds the adapter away in 4-bit weights; set model.quantization: none with it")
         return self
 
 
-class AnswerSettings(AnswerConfig):
+class AnswerSettings(Answering):
     """How questions are answered, and by whom besides base and tuned."""
 
     shots: NonNegativeInt = Field(
@@ -62,6 +61,12 @@ class AnswerSettings(AnswerConfig):
         description="Have the base answer once more with so many solved examples of the training set in its prompt, "
         "as far as they fit its window: whether a better prompt does as well as a training. 0: not.",
     )
+
+
+class AnswerConfig(Answering):
+    """With what the prompts say, filled in by the flow."""
+
+    prompt: PromptConfig = PromptConfig()
 
 
 class Answer(NamedTuple):
@@ -82,7 +87,7 @@ def answer(
     *,
     rows: Path,
     base: Path,
-    template: Path,
+    template: Path | None = None,
     adapter: Path | None = None,
     shots: Path | None = None,
     work: Path,
@@ -98,16 +103,16 @@ def answer(
     Writes out/answers.arrow, a row for a row: id, prompt (its digest), answer, tokens (int32), truncated (bool).
     Returns how many rows were taken over and how many generated, and on a GPU for how many seconds it was held.
     """
-    prompt = Prompt.load(template, load_tokenizer(base), refusal_of(rows))
+    prompt = Prompt.load(config.prompt, Vocabulary.of(load_tokenizer(base), base), refusal_of(rows), template)
     ids, questions = [], []
     for row in read_triplets(rows):
         ids.append(row.id)
-        questions.append((row.context, row.query, row.language))
+        questions.append(row.asked)
     if not ids:
         raise UserError("there is no row to answer", "add evaluation rows")
     encoded = list(prompt.encode_prompts(questions))
     if shots:
-        encoded = list(with_examples(prompt, encoded, read_shots(shots), window_of(base) - config.max_new_tokens))
+        encoded = list(with_examples(prompt, questions, read_shots(shots), window_of(base) - config.max_new_tokens))
     digests = [_digest(each) for each in encoded]
     taken = _taken_over(earlier, set(digests))
     new = {digest: each for digest, each in zip(digests, encoded, strict=True) if digest not in taken}
@@ -162,7 +167,7 @@ def _taken_over(earlier: Sequence[Path], wanted: Container[str]) -> dict[str, An
 
 
 def generate(
-    model: Any, prompt: Prompt, questions: Sequence[Question], *, max_new_tokens: int, batch_tokens: int = 8_192
+    model: Any, prompt: Prompt, questions: Sequence[Asked], *, max_new_tokens: int, batch_tokens: int = 8_192
 ) -> list[Answer]:
     """The model's greedy answer to each question, in order; raises what `generate_batches` does."""
     prompts = dict(enumerate(prompt.encode_prompts(questions)))
@@ -237,7 +242,8 @@ def _generate(model: Any, prompt: Prompt, prompts: "list[np.ndarray]") -> list[A
 def _answer(tokens: list[int], prompt: Prompt) -> Answer:
     end = next((place for place, token in enumerate(tokens) if token in prompt.stop_ids), None)
     kept = tokens[:end]
-    return Answer(prompt.decode(kept), len(kept), truncated=end is None)
+    _, text = prompt.decode(kept)
+    return Answer(text, len(kept), truncated=end is None)
 
 
 def _batches(prompts: "Mapping[Name, np.ndarray]", room: int, batch_tokens: int) -> Iterator[list[Name]]:

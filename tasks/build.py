@@ -25,14 +25,14 @@ from tasks.engine.inputs import sha256_json
 from tasks.engine.mapper import Mapper, map_serial
 from tasks.engine.parts import Part, Parts, Piece
 from tasks.engine.progress import Progress
-from tasks.prompts import Prompt
+from tasks.prompts import Prompt, PromptConfig
 from tasks.text import LANGUAGE_FILES, TEXT_LIBRARIES, language_digests
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-class BuildConfig(Config):
+class BuildSettings(Config):
     """How rows are split, fit to the model's length, and packed."""
 
     max_tokens: PositiveInt = Field(1024, description="Tokens of a sequence: four passages and an answer.")
@@ -57,6 +57,12 @@ class BuildConfig(Config):
     near_duplicate_warn: float = Field(0.50, gt=0, le=1, description="And this similar ones are reported.")
 
 
+class BuildConfig(BuildSettings):
+    """With what the prompts say, filled in by the flow."""
+
+    prompt: PromptConfig = PromptConfig()
+
+
 @step(
     libraries=("jinja2", "numpy", "pyarrow", *TEXT_LIBRARIES, "tokenizers", "transformers"),
     resources=(f"{FOLDER}/{BUILD}", *LANGUAGE_FILES),
@@ -69,13 +75,13 @@ def build(
     evaluation: Path | None = None,
     known: Path | None = None,
     base: Path,
-    template: Path,
+    template: Path | None = None,
     out: Path,
     earlier: Sequence[Path] = (),
     work: Path | None = None,
     mapper: Mapper = map_serial,
 ) -> dict[str, float]:
-    """Split the validated `rows` by document, render them with `template`, tokenise with `base`'s tokenizer, and pack.
+    """Split the validated `rows` by document, render them by `base`'s chat template or `template`, tokenise, and pack.
 
     Works on the shards that `rows` comes in: each is sketched and encoded once; what goes across shards (sides, leaks,
     near-duplicates, packing) comes from the sketches and the lengths. Writes out/train/ and out/heldout/, which
@@ -115,8 +121,8 @@ def build(
                 Assignment(asked.gone(path), str(EVALUATION) * len(shard.names), [], [])
                 for path, shard in zip(asked.files, asked.documents, strict=True)
             ]
-            encoding.encode(asked, every, Prompt.load(template, words, refusal_of(asked.rows)))
-        encoding.encode(source, assignments, Prompt.load(template, words, refusal_of(source.rows)))
+            encoding.encode(asked, every, Prompt.load(config.prompt, words, refusal_of(asked.rows), template))
+        encoding.encode(source, assignments, Prompt.load(config.prompt, words, refusal_of(source.rows), template))
     parts.write()
     _stop_if_too_long(config, tally)
     _stop_if_none(tally)

@@ -10,6 +10,7 @@ from tasks.data.triplets import refusal_of
 from tasks.engine import NOT_A_PATH, RUNTIME, Config, Text, progress, step
 from tasks.engine.record import Record
 from tasks.models import bundle
+from tasks.prompts import Prompt, PromptConfig, Vocabulary
 from tasks.reporting.rendering import render, templates
 from tasks.text import LANGUAGE_FILES
 
@@ -34,6 +35,7 @@ class ExportConfig(ExportSettings):
     commit: Text | None = None  # of a base from the hub
     base_folder: Annotated[str, RUNTIME] = ""  # where the base was; the champion's is looked for there
     max_new_tokens: PositiveInt = 64
+    prompt: PromptConfig = PromptConfig()
 
 
 @step(
@@ -41,18 +43,20 @@ class ExportConfig(ExportSettings):
     resources=(*templates("export"), *LANGUAGE_FILES),
     parts=("adapter",),
 )
-def export(config: ExportConfig, *, training: Path, rows: Path, base: Path, template: Path, out: Path) -> None:
-    """Gather what serving needs from the `training` artifact, the `base` model's tokenizer and the `template`.
+def export(
+    config: ExportConfig, *, training: Path, rows: Path, base: Path, template: Path | None = None, out: Path
+) -> None:
+    """Gather what serving needs from the `training` artifact and the `base` model's tokenizer.
 
     Writes out/adapter/, the bundle: adapter_model.safetensors and adapter_config.json as PEFT reads them, naming the
-    base model as servers know it; tokenizer files; generation_config.json (greedy, the tokens that end an answer, the
-    length that was evaluated); prompt.jinja; README.md, the model card; MANIFEST.json. The `rows` tell the refusal
-    sentence. Says what keeps a server from serving the adapter as it is.
+    base model as servers know it; tokenizer files, whose chat template renders the prompts of training;
+    generation_config.json (greedy, the tokens that end an answer, the length that was evaluated); prompt.json, what the
+    turns say; prompt.jinja, the `template` if there is one; README.md, the model card; MANIFEST.json. The `rows` tell
+    the refusal sentence. Says what keeps a server from serving the adapter as it is.
     """
     import shutil
 
     from tasks.models.model import load_tokenizer
-    from tasks.prompts import Prompt
 
     folder = out / "adapter"
     shutil.copytree(training / "adapter", folder)
@@ -60,13 +64,17 @@ def export(config: ExportConfig, *, training: Path, rows: Path, base: Path, temp
     adapter |= {"base_model_name_or_path": config.base, "revision": config.commit}
     (folder / "adapter_config.json").write_bytes(orjson.dumps(adapter, option=orjson.OPT_INDENT_2))
     tokenizer, refusal = load_tokenizer(base), refusal_of(rows)
+    prompt = Prompt.load(config.prompt, Vocabulary.of(tokenizer, base), refusal, template)
+    tokenizer.chat_template = prompt.chat_template
     tokenizer.save_pretrained(str(folder))
-    shutil.copyfile(template, folder / "prompt.jinja")
-    stops = Prompt.load(template, tokenizer, refusal).stop_ids
+    said = config.prompt.model_dump(mode="json") | {"refusal": refusal}
+    (folder / "prompt.json").write_bytes(orjson.dumps(said, option=orjson.OPT_INDENT_2))
+    if template:
+        shutil.copyfile(template, folder / "prompt.jinja")
     generation = {
         "do_sample": False,
         "temperature": 0.0,  # servers read no do_sample, and would sample at 1
-        "eos_token_id": list(stops),
+        "eos_token_id": list(prompt.stop_ids),
         "pad_token_id": tokenizer.pad_token_id,
         "max_new_tokens": config.max_new_tokens,
     }

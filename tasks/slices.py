@@ -17,7 +17,7 @@ from tasks.engine import Config, step
 from tasks.engine.errors import UserError
 from tasks.evaluation.slicing import SLICES, Question, Slice, SliceRow, Unfit
 from tasks.evaluation.slicing.question import Nearest, draw, holding
-from tasks.prompts import Prompt, Vocabulary
+from tasks.prompts import Prompt, PromptConfig, Vocabulary
 from tasks.text import LANGUAGE_FILES, TEXT_LIBRARIES, refusal_sentence
 
 REACH = 10  # rows looked at for each that a slice may have: not every row makes every slice
@@ -38,6 +38,7 @@ class SlicesConfig(Config):
         64, description="Tokens kept free in a prompt for the answer; answer.max_new_tokens or more."
     )
     salt: str = Field("reground", description="Another salt chooses other questions, passages and values.")
+    prompt: PromptConfig = PromptConfig()
 
 
 @dataclass
@@ -54,13 +55,13 @@ class _Collected:
     resources=LANGUAGE_FILES,
     parts=("rows",),
 )
-def slices(config: SlicesConfig, *, rows: Path, base: Path, template: Path, out: Path) -> None:
+def slices(config: SlicesConfig, *, rows: Path, base: Path, template: Path | None = None, out: Path) -> None:
     """Make the slices of `SLICES` from the evaluation triplets in the folder `rows`.
 
     Which rows are taken, and what is done to them, is drawn from their ids and the salt: of a set that grows, a row's
     slices stay as they are, but for distractors and swapped-in words where a new document is among those most like its
     question (`tasks.evaluation.slicing.question`), and for rows that others push out of a full slice. Prompts are
-    measured with `template` and `base`'s tokenizer; what does not fit is left out.
+    measured with `base`'s tokenizer; what does not fit is left out.
 
     Writes out/rows/<slice>.arrow, triplets with ids ``<slice>:<id of the row>``; where a slice invites a wrong answer,
     out/rows/<slice>-<wrong>.arrow, the same prompts with that answer for the right one, so that `contains_value` of
@@ -71,7 +72,7 @@ def slices(config: SlicesConfig, *, rows: Path, base: Path, template: Path, out:
     Raises UserError if not one row of one slice can be made.
     """
     refusal = refusal_of(rows)
-    prompt = Prompt.load(template, _vocabulary(base), refusal)
+    prompt = Prompt.load(config.prompt, _vocabulary(base), refusal, template)
     questions = list(_questions(config, rows, prompt, refusal))
     made = {name: _make(each, questions, config.rows_per_slice) for name, each in SLICES.items()}
     (out / "rows").mkdir()
@@ -82,7 +83,7 @@ def slices(config: SlicesConfig, *, rows: Path, base: Path, template: Path, out:
         reasons = Counter(reason for slice_ in made.values() for reason in slice_.left_out.elements())
         why = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(3)) or "there are no rows"
         raise UserError(f"no slice can be made of {rows}: {why}", "add evaluation rows, or raise slices.max_tokens")
-    report = {"slices": summaries, "settings": config.model_dump()}
+    report = {"slices": summaries, "settings": config.model_dump(exclude={"prompt"})}
     (out / "report.json").write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n")
 
 
@@ -90,7 +91,7 @@ def _vocabulary(base: Path) -> Vocabulary:
     from tokenizers import Tokenizer
 
     files, _ = read_vocabulary(base)
-    return Vocabulary(Tokenizer.from_str(files["tokenizer"].decode()), **orjson.loads(files["rest"]))
+    return Vocabulary(**orjson.loads(files["rest"]) | {"backend": Tokenizer.from_str(files["tokenizer"].decode())})
 
 
 def _questions(config: SlicesConfig, rows: Path, prompt: Prompt, refusal: str | None) -> Iterator[Question]:
@@ -147,7 +148,7 @@ def _write(folder: Path, name: str, made: list[SliceRow], refusal: str | None) -
 
 def _summary(slice_: Slice, found: _Collected, prompt: Prompt) -> dict[str, Any]:
     rows = [made.row for made in found.made]
-    lengths = prompt.encode_prompts([(row.context, row.query, row.language) for row in rows]).lengths
+    lengths = prompt.encode_prompts([row.asked for row in rows]).lengths
     shares = [added / len(row.context) for added, row in zip(found.added, rows, strict=True)]
     return {
         "label": slice_.label,

@@ -7,7 +7,7 @@ import typer
 
 from flows import settings
 from flows.cli import tables as display
-from flows.cli.options import Overrides, console
+from flows.cli.options import Overrides, console, write_json
 from flows.config import TINY, Retrain, load
 from tasks.engine.errors import UserError
 
@@ -78,21 +78,74 @@ def ask(
     """Answer a question from passages, with the base model and with the tuned one, side by side."""
     settings.for_terminal()
     tree = load(config, overrides or ())
-    asked = [([_text(path) for path in context], question)]
+    passages = [_text(path) for path in context]
     tuned = _adapter(tree, adapter)
 
-    from flows.sources import base_model, template
+    from flows.sources import base_model, prompt_of
     from tasks.answer import generate
+<<<<<<< HEAD
     from tasks.models.model import attach_adapter, load_frozen, load_tokenizer
     from tasks.prompts import Prompt
+=======
+    from tasks.models.model import attach_adapter, load_base
+    from tasks.prompts import Asked
+>>>>>>> cf41108 (Prompts are turns of a chat, rendered by the base model's own chat template)
 
     folder = base_model(tree.base).local()
-    prompt = Prompt.load(template(tree.prompt).path, load_tokenizer(folder), tree.validation.refusal)
+    prompt, asked = prompt_of(tree, folder), [Asked(passages, question)]
     length = tree.answer.max_new_tokens
     model = load_frozen(folder, tree.answer.model)
     (by_base,) = generate(model, prompt, asked, max_new_tokens=length)
     (by_tuned,) = generate(attach_adapter(model, tuned.folder / "adapter"), prompt, asked, max_new_tokens=length)
     console.print(display.side_by_side(question, by_base.text, by_tuned.text, tuned.about))
+
+
+def render(
+    source: Annotated[
+        str | None, typer.Argument(help="Rows, as `validate` reads them. Without it those of data.train.")
+    ] = None,
+    row: Annotated[int, typer.Option(min=1, help="Which row, counted from 1.")] = 1,
+    config: Annotated[Path, typer.Option(help="The config whose base model and prompt to use.")] = TINY,
+    overrides: Overrides = None,
+    json: Annotated[bool, typer.Option("--json", help="The same for machines.")] = False,
+) -> None:
+    """Show a row as the model sees it: its turns, the text that the chat template makes of them, and its tokens.
+
+    What is trained on is marked. Training, answering, `ask` and the exported chat template give these tokens; that they
+    agree is checked.
+    """
+    from itertools import islice
+
+    from flows.sources import base_model, prompt_of, triplets
+    from tasks.data.forms import parse
+    from tasks.data.parsing import Malformed, loads
+    from tasks.data.readers import read_lines
+    from tasks.models.model import load_tokenizer
+
+    tree = load(config, overrides or ())
+    folder = base_model(tree.base).local()
+    prompt, tokenizer = prompt_of(tree, folder), load_tokenizer(folder)
+    lines = (line for path in triplets(source or tree.data.train).paths for line in read_lines(path))
+    line = next(islice(lines, row - 1, None), None)
+    if line is None:
+        raise UserError(f"there is no row {row} in {source or tree.data.train}", "give a lower --row")
+    try:
+        read = parse(loads(line[1]), tree.validated.form).row
+    except Malformed as error:
+        raise UserError(f"row {row}: {error.value}", error.remedy) from None
+    asked, learnt = prompt.encode(read.asked, read.answer or prompt.refusal(read.language))
+    tokenizer.chat_template = prompt.chat_template
+    documents = prompt.documents(read.asked)
+    served = tokenizer.apply_chat_template(
+        prompt.messages(read.asked), documents=documents, add_generation_prompt=True, return_dict=False
+    )
+    if served != asked:
+        raise RuntimeError("the exported chat template renders other tokens than training")
+    if json:
+        turns = {"messages": prompt.messages(read.asked), "text": prompt.render(read.asked)}
+        write_json(turns | {"notes": prompt.notes, "prompt_ids": asked, "completion_ids": learnt})
+    else:
+        display.prompt(console, prompt.notes, asked, learnt, tokenizer)
 
 
 def _adapter(config: Retrain, key: str | None) -> "Artifact":

@@ -7,7 +7,7 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
-from flows.cli.answers import ask, score, validate
+from flows.cli.answers import ask, render, score, validate
 from flows.cli.doctor import doctor
 from flows.cli.lineage import lineage, why
 from flows.cli.options import ConfigFile, Overrides
@@ -29,7 +29,7 @@ app = typer.Typer(
 )
 # Help lists them in this order.
 COMMANDS: tuple[Callable[..., None], ...] = (
-    *(retrain, plan, sweep, doctor, adopt, why, lineage, validate, score, ask),
+    *(retrain, plan, sweep, doctor, adopt, why, lineage, validate, render, score, ask),
     *(promote, rollback, versions, compare, up, down, refresh, projects, artifacts, show, alias, gc, fsck),
 )
 for command in COMMANDS:

@@ -154,6 +154,23 @@ def side_by_side(question: str, base: str, tuned: str, which: str) -> Table:
     return table
 
 
+def prompt(console: Console, notes: dict[str, bool], asked: list[int], learnt: list[int], tokenizer: Any) -> None:
+    """The text of a row and its tokens, those that are trained on in green."""
+    from rich.text import Text
+
+    for ids, style in ((asked, ""), (learnt, "green")):
+        console.print(Text(tokenizer.decode(ids), style), end="", soft_wrap=True)
+    pieces = Text("\n\n")
+    for ids, style in ((asked, ""), (learnt, "green")):
+        for id_ in ids:
+            pieces.append(f"{id_} ", "dim").append(f"{tokenizer.decode([id_])!r}  ", style)
+    console.print(pieces)
+    console.print(f"\n{len(asked)} tokens of the prompt, {len(learnt)} of the answer; as training, answering and the")
+    console.print(
+        "exported chat template have them" + "".join(f"; {wording.PROMPTS[name]}" for name in notes if notes[name])
+    )
+
+
 def artifacts(found: list[Artifact]) -> Table:
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for name in ("step", "key", "made at", "size", "took", "why"):

@@ -29,7 +29,8 @@ def base_and_template(config: Retrain) -> Iterator[Finding]:
         yield _base(config)
     except UserError as error:
         yield bad("base model", error.what, error.remedy)
-    yield ok("prompt template", template(config.prompt).about)
+    own = template(config.prompt)
+    yield ok("prompt template", own.about if own else "the base model's own chat template")
 
 
 def _base(config: Retrain) -> Finding:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
+from tasks.prompts.config import Asked
 from tasks.text.language import ENGLISH, refusal_sentence
 
 if TYPE_CHECKING:
@@ -35,7 +36,11 @@ class Triplet(NamedTuple):
     value: str | None = None  # a short value that a right answer contains; None: not given
     refusal: bool = False
     language: str = ENGLISH  # ISO 639-1 code, of the context
-    history: tuple[tuple[str, str], ...] = ()  # (role, text) of the turns before; the prompt does not show them
+    history: tuple[tuple[str, str], ...] = ()  # (role, text) of the turns before
+
+    @property
+    def asked(self) -> Asked:
+        return Asked(self.context, self.query, self.language, self.history)
 
 
 def schema() -> pa.Schema:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, get_args, get_type_hints
 
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 
 from tasks.engine.errors import WiringError, did_you_mean
 
@@ -43,6 +43,18 @@ Text = Annotated[str, NOT_A_PATH]  # of a setting that never names a place: a na
 
 class Config(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Base of every step's config: frozen, closed to unknown fields, and without numbers that JSON cannot tell."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _on_and_off(cls, data: Any) -> Any:
+        """The words on and off for what YAML makes of them, where a field takes these words and no boolean."""
+        if not isinstance(data, dict):
+            return data
+        flags = {name: data[name] for name in cls.model_fields.keys() & data.keys() if isinstance(data[name], bool)}
+        words = {name: "on" if flag else "off" for name, flag in flags.items()}
+        return data | {
+            name: word for name, word in words.items() if word in get_args(cls.model_fields[name].annotation)
+        }
 
 
 BY_THE_ENGINE = frozenset({"config", "out", "work", "earlier", "mapper"})  # arguments that are not inputs

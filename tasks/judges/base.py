@@ -22,7 +22,7 @@ from tasks.judges.cases import Case, JudgeResult, Memory
 from tasks.judges.entailment import faithfulness
 from tasks.judges.local import by_length
 from tasks.models.model import ModelConfig, inference, load_frozen, load_tokenizer
-from tasks.prompts.prompt import Defuser, control_tokens
+from tasks.prompts.vocabulary import Defuser, control_tokens
 
 if TYPE_CHECKING:
     from torch import Tensor

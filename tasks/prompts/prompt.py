@@ -1,130 +1,134 @@
-"""The prompt of one model family, rendered and tokenised the same way for training, evaluation and serving."""
+"""The prompt of a base model, rendered and tokenised the same way for training, evaluation and serving."""
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from tasks.engine.errors import UserError
+from tasks.prompts.chat import SWITCHES, Around, Chat, Message, marks_of, served
+from tasks.prompts.config import VARIABLES, Asked, PromptConfig
 from tasks.prompts.pieces import Pieces, Tokens
+from tasks.prompts.vocabulary import MARKER, Defuser, Vocabulary
 from tasks.text.language import ENGLISH, instruction, language_digests, refusal_sentence
+from tasks.text.thoughts import MARKS, split_thought
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerBase
 
-VARIABLES = "passages, query, instruction, refusal, and answer (defined only when there is one)"
-Asked = tuple[Sequence[str], str] | tuple[Sequence[str], str, str]  # passages, query, and if not English its language
-
-
-# <s>, </s>, <|im_start|>, <start_of_turn>, <<SYS>>, [INST], [/INST]
-MARKER = re.compile(r"<<?/?\|?[A-Za-z][\w .:-]{0,40}\|?>?>|\[/?[A-Z][A-Z_]+\]")
-
-
-def control_tokens(tokenizer: "PreTrainedTokenizerBase") -> dict[str, int]:
-    """The tokenizer's control strings and their ids.
-
-    These are its special tokens, and the added tokens that look like a marker, such as Qwen's ``<tool_call>``; not
-    added runs of white space.
-    """
-    return {
-        token.content: id_
-        for id_, token in tokenizer.added_tokens_decoder.items()
-        if token.content.strip() and (token.special or MARKER.fullmatch(token.content))
-    }
-
-
-class Defuser:
-    """Makes control strings in text harmless by a space behind their first character: ``<s>`` → ``< s>``."""
-
-    def __init__(self, controls: Iterable[str]) -> None:
-        self._controls = sorted({c for c in controls if c.strip()}, key=lambda c: (-len(c), c))
-        self._first = {c[0] for c in self._controls}
-
-    @cached_property
-    def _pattern(self) -> re.Pattern[str]:
-        return re.compile("|".join(map(re.escape, self._controls)))
-
-    def __call__(self, text: str) -> str:
-        if not any(character in text for character in self._first):  # most text; the pattern would be 30 times slower
-            return text
-        # A space can complete a control string that has one inside, so go on until nothing is left. Each round
-        # lengthens the text at places that no later round touches twice for one string, so this ends.
-        while self._pattern.search(text):
-            text = self._pattern.sub(_break, text)
-        return text
-
-
-def _break(match: re.Match[str]) -> str:
-    control = match.group()
-    return f"{control[0]} {control[1:]}" if len(control) > 1 else " "
-
-
-class Vocabulary(NamedTuple):
-    """What a prompt needs of a tokenizer. It can be pickled, and needs no transformers."""
-
-    backend: "Tokenizer"
-    controls: dict[str, int]  # control strings and their ids
-    size: int
-    end: int | None  # the id that ends a text
-
-    @classmethod
-    def of(cls, tokenizer: "PreTrainedTokenizerBase") -> "Vocabulary":
-        end = tokenizer.eos_token_id
-        assert end is None or isinstance(end, int)
-        return cls(tokenizer.backend_tokenizer, control_tokens(tokenizer), len(tokenizer), end)
+# Questions that share nothing, in the shapes that templates look for in a text, to find what is the same around them.
+PROBES = (
+    (Asked(["Ivory.", "Oak 1"], "Elm?"), "Ash"),
+    (Asked(["Fir"], "/think a b"), "Yew, 2."),
+    (Asked(["- {x}\n\n- [y] (z)"], '"1", no_think'), "(c) Ébène\nd"),
+)
+SYSTEM, TURNS = "Teak 7", (("user", "Larch 8"), ("assistant", "Birch 9"))
 
 
 class Prompt:
-    """A Jinja template bound to a tokenizer.
+    """Turns of a chat made from rows, rendered by a chat template and tokenised.
 
-    The template renders ``passages`` and ``query``, may tell the model the ``instruction`` and the ``refusal`` sentence
-    in the row's language, and appends ``answer`` where it is defined. Rendered without the answer it is the prompt; the
-    rest is the completion. A `refusal` that is given replaces the languages' own.
+    `config` says what the system and the user say; the template is the base model's own, or `template`. A `refusal`
+    that is given replaces the languages' own. A row without its answer is rendered as the prompt; what the row with its
+    answer has behind that is the completion.
 
-    Text never becomes structure: control strings inside passages, query and answer are defused before rendering, and
-    the special tokens of the result must be exactly the template's own.
+    Text never becomes structure: control strings inside passages, query, earlier turns and answer are defused before
+    rendering, and the special tokens of the result must be exactly the template's own.
 
-    Raises UserError if the template does not compile, names an unknown variable, leaves out a passage or the query,
-    changes the prompt when there is an answer, or ends the answer with no token that the tokenizer knows as special.
+    Raises UserError if there is no template, or it does not compile; if a turn names an unknown variable or leaves out
+    a passage or the query; if the prompt is not the beginning of the prompt with its answer; and if a text has a token
+    beyond the model's embeddings.
     """
 
     def __init__(
         self,
-        template: str,
-        tokenizer: "PreTrainedTokenizerBase | Vocabulary",
+        config: PromptConfig,
+        vocabulary: "Vocabulary | PreTrainedTokenizerBase",
         refusal: str | None = None,
         *,
-        name: str = "the prompt template",
+        template: str | None = None,
+        name: str = "the base model's chat template",
     ) -> None:
-        vocabulary = tokenizer if isinstance(tokenizer, Vocabulary) else Vocabulary.of(tokenizer)
-        self._made_from = (template, vocabulary, refusal, name)
-        self._name = name
-        self._template = _compile(template, name)
+        vocabulary = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary.of(vocabulary)
+        self._made_from = (config, vocabulary, refusal, template, name)
+        self.config, self._vocabulary, self._name = config, vocabulary, name
+        published = template or vocabulary.template
+        if published is None:
+            raise UserError(
+                "this base model has no chat template",
+                "name an instruct model, or set prompt.template to `plain` or to a chat template of your own (.jinja)",
+            )
         self._backend = vocabulary.backend
         self._backend.no_truncation()
         self._backend.no_padding()
         self._tokens = Pieces(self._backend).tokens
         self._is_control = _table(vocabulary.controls.values(), size=vocabulary.size)
-        self.defuse = Defuser(())
+        self._system, self._user = _compile(config.system, "system"), _compile(config.asks, "user")
         self._told = lru_cache(maxsize=None)(self._told_in)
-        own = set(MARKER.findall(self._raw(["a"], "a") + self._raw(["a"], "a", answer="a")))
-        self._plain = sorted(own - vocabulary.controls.keys())  # such as [INST] in a tokenizer without this token
-        self.defuse = Defuser(own | vocabulary.controls.keys())
-        self._told.cache_clear()
-        self._before, self._after, self._anchor = self._shape()
-        self._anchor_ids = self._tokens([self._anchor]).values
+        self._read(published)
+        self._pieces: dict[str, tuple[str, str] | None] = {}
         self._expected = lru_cache(maxsize=None)(self._expected_of)
-        self.stop_ids = self._stop_ids(vocabulary.end)
+        self._shape()
+        self.stop_ids = self._stop_ids()
+
+    def _read(self, published: str) -> None:
+        """Find out what the template can do, and put around it what it cannot."""
+        Chat(published, self._vocabulary.tokens, self._name)  # an error names its own line
+        around = Around({**SWITCHES[self.config.thinking], **self.config.arguments}, self.config.today)
+        self.marks = marks_of(published, self._vocabulary.controls)
+        self.wants_parts = not self._tells(published, around, [{"role": "user", "content": SYSTEM}])
+        around = around._replace(parts=self.wants_parts)
+        told: list[Message] = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": "Elm?"}]
+        self.folds_system = not self._tells(published, around, told)
+        around = around._replace(folds=self.folds_system)
+        chat, row = self._chat_of(published, around), Asked(["a"], "a")
+        self.defuse = self._structure = Defuser(())
+        controls = self._vocabulary.controls
+        said = self.user_turn(row) + self._said(self._system, row)
+        shown = chat(told, ask=True) + chat([*told, {"role": "assistant", "content": "a"}], ask=False)
+        markers = set(MARKER.findall(shown)) - controls.keys()  # such as [INST] in a tokenizer without this token
+        own = [*controls, *markers, *(self.marks or ())]
+        self._structure = Defuser(own)
+        tags = set(MARKER.findall(said)) - set(own)  # such as <context> in prompt.user
+        self._markers_of = sorted(markers | tags)
+        self.defuse = Defuser([*own, *tags])
+        self._told.cache_clear()
+        around = around._replace(controls=own, system=self._default_system())
+        self._chat = self._chat_of(published, around)
+        self.closes_thought = self.config.thinking == "off" and self._is_open(self._chat(told, ask=True))
+        if self.closes_thought:
+            self._chat = self._chat_of(published, around._replace(suffix=self._closing()))
+
+    def _tells(self, published: str, around: Around, turns: list[Message]) -> bool:
+        """Whether the template shows what the first of the turns says."""
+        try:
+            return turns[0]["content"] in self._chat_of(published, around)(turns, ask=True)
+        except UserError:
+            return False
+
+    def _chat_of(self, published: str, around: Around) -> Chat:
+        self.chat_template = served(published, around)  # which makes of the messages of a row its prompt
+        return Chat(self.chat_template, self._vocabulary.tokens, self._name)
+
+    def _is_open(self, prompt: str) -> bool:
+        """Whether a prompt has begun a thought."""
+        return self.marks is not None and prompt.rstrip().endswith(self.marks.opening)
+
+    def _closing(self) -> str:
+        """What ends an empty thought that the prompt has begun."""
+        assert self.marks
+        return f"\n{self.marks.closing}\n\n"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A compiled template cannot be pickled. What can is hashable, so that a worker makes one prompt of it once."""
-        template, vocabulary, refusal, name = self._made_from
-        controls = tuple(vocabulary.controls.items())
-        return _prompt, (template, self._written, controls, vocabulary.size, vocabulary.end, refusal, name)
+        config, vocabulary, refusal, template, name = self._made_from
+        rest = orjson.dumps(vocabulary.plain)
+        return _prompt, (config.model_dump_json(), self._written, rest, refusal, template, name)
 
     @cached_property
     def _written(self) -> str:
@@ -134,11 +138,12 @@ class Prompt:
 
     @cached_property
     def digest(self) -> str:
-        """Identifies what determines the tokens: template, tokenizer and refusal sentence, not their paths."""
-        template, vocabulary, refusal, _ = self._made_from
+        """Identifies what determines the tokens: what is said, template, tokenizer and refusal sentence, not paths."""
+        config, vocabulary, refusal, _, _ = self._made_from
         shaping = (
-            template,
-            repr((refusal, language_digests())),
+            config.model_dump_json(),
+            self.chat_template,
+            repr((refusal, language_digests(), vocabulary.end)),
             self._written,
             repr(sorted(vocabulary.controls.items())),
         )
@@ -146,131 +151,321 @@ class Prompt:
 
     @classmethod
     def load(
-        cls, template: Path, tokenizer: "PreTrainedTokenizerBase | Vocabulary", refusal: str | None = None
+        cls,
+        config: PromptConfig,
+        vocabulary: "Vocabulary | PreTrainedTokenizerBase",
+        refusal: str | None = None,
+        template: Path | None = None,
     ) -> "Prompt":
-        """The prompt of a template file."""
+        """The prompt, with the chat template of a file where one is named."""
+        if template is None:
+            return cls(config, vocabulary, refusal)
         try:
             text = template.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{template} cannot be read: {error}", "name a template file in UTF-8") from error
-        return cls(text, tokenizer, refusal, name=str(template))
+        return cls(config, vocabulary, refusal, template=text, name=str(template))
 
-    def render(self, passages: Sequence[str], query: str, answer: str | None = None, code: str = ENGLISH) -> str:
-        """The text that the model sees, with the answer or up to where it begins; `code`: ISO 639-1, its language."""
-        prompt = self._raw([self.defuse(passage) for passage in passages], self.defuse(query.strip()), code)
-        return prompt if answer is None else prompt + self._completion(answer)
+    def messages(self, asked: Asked, answer: str | None = None, thought: str = "") -> list[Message]:
+        """The turns of a row as a chat endpoint is sent them, control strings defused; with its answer, if given.
 
-    def encode(self, passages: Sequence[str], query: str, answer: str | None = None) -> tuple[list[int], list[int]]:
+        The exported tokenizer's chat template makes of them the prompt that the model was trained on.
+        """
+        turns: list[Message] = []
+        if system := self._system_text(asked):
+            turns.append({"role": "system", "content": system})
+        for role, text in self._before_question(asked):
+            text = split_thought(text)[1] if role == "assistant" else text.strip()
+            turns.append({"role": role, "content": self.defuse(text)})
+        turns.append({"role": "user", "content": self.user_turn(asked)})
+        if answer is not None:
+            said = {"role": "assistant", "content": self.defuse(answer.strip())}
+            if thought:
+                said |= dict.fromkeys(("reasoning_content", "thinking"), self.defuse(thought.strip()))
+            turns.append(said)
+        return turns
+
+    @property
+    def notes(self) -> dict[str, bool]:
+        """What is done because the chat template does not do it."""
+        return {
+            "folds_system": self.folds_system and bool(self.config.system.strip()),
+            "closes_thought": self.closes_thought,
+            "adds_end": self.adds_end,
+        }
+
+    def documents(self, asked: Asked) -> list[Message] | None:
+        """The passages as the template's own documents, if they are given as such."""
+        if not self.config.documents:
+            return None
+        passages = map(self.defuse, asked.passages)
+        return [{"doc_id": str(n), "title": "", "text": each} for n, each in enumerate(passages, 1)]
+
+    def refusal(self, code: str) -> str:
+        """The sentence that refuses, in this language."""
+        return refusal_sentence(code, self._made_from[2])
+
+    def render(self, asked: Asked, answer: str | None = None, thought: str = "") -> str:
+        """The text that the model sees, with the answer or up to where it begins."""
+        prompt = self._prompts([asked])[0]
+        return prompt if answer is None else prompt + self._completion(answer, thought)
+
+    def encode(self, asked: Asked, answer: str | None = None, thought: str = "") -> tuple[list[int], list[int]]:
         """Token ids of the prompt, and of the completion or none; the model sees one after the other."""
-        prompt = self.encode_prompts([(passages, query)])
-        completion = self.encode_completions([] if answer is None else [answer])
+        prompt = self.encode_prompts([asked])
+        completion = self.encode_completions([] if answer is None else [(answer, thought)])
         return prompt.values.tolist(), completion.values.tolist()
 
     def encode_prompts(self, rows: Sequence[Asked]) -> Tokens:
-        """Token ids of the prompts of many (passages, query) or (passages, query, language)."""
-        texts = [self.render(row[0], row[1], None, *row[2:]) for row in rows]
+        """Token ids of the prompts of many questions."""
+        texts = self._prompts(rows)
         tokens = self._tokens(texts)
-        self._check(texts, tokens, [self._expected(len(row[0])) for row in rows])
+        roles = [tuple(role for role, _ in self._before_question(row)) for row in rows]
+        shapes = [(len(row.passages), row.language, before) for row, before in zip(rows, roles, strict=True)]
+        self._check(texts, tokens, [self._expected(*shape) for shape in shapes])
         return tokens
 
-    def encode_completions(self, answers: Sequence[str]) -> Tokens:
-        """Token ids of many answers, with what the template puts around them, as they follow a prompt.
+    def encode_completions(self, answers: Sequence[tuple[str, str]]) -> Tokens:
+        """Token ids of many (answer, thought), with what the template puts around them, as they follow a prompt.
 
         They are tokenised behind the end of the prompt, because some tokenizers (Llama 2, Mistral) put a space before
         whatever comes first; the ids of that end are taken off again.
         """
-        texts = [self._completion(answer) for answer in answers]
+        texts = [self._completion(*answer) for answer in answers]
         tokens = self._tokens([self._anchor + text for text in texts]).behind(self._anchor_ids)
         if tokens is None:  # at least one of them has grown together with that end
             tokens = Tokens.concatenated(list(map(self._behind_prompt, texts)))
-        self._check(texts, tokens, [self._expected(None)] * len(texts))
+        keeps = self.config.thinking == "keep"
+        self._check(texts, tokens, [self._expected(None, thought=keeps and bool(thought)) for _, thought in answers])
         return tokens
 
-    def decode(self, ids: list[int]) -> str:
-        """The text of a generated answer, stripped, without special tokens."""
+    def decode(self, ids: list[int]) -> tuple[str, str]:
+        """Thought and answer that were generated, stripped, without special tokens."""
+        if self.marks:
+            whole = self.marks.opening * self._begun + self._backend.decode(ids, skip_special_tokens=False)
+            if self.marks.closing in whole or whole.lstrip().startswith(self.marks.opening):
+                thought, answer = map(self._up_to_control, split_thought(whole))
+                return thought, answer
         text: str = self._backend.decode(ids, skip_special_tokens=True)
+        return "", split_thought(text)[1]
+
+    def _up_to_control(self, text: str) -> str:
+        for control in self._vocabulary.controls:
+            text = text.partition(control)[0]
         return text.strip()
 
     def length(self, text: str) -> int:
         """Tokens of a piece of text by itself."""
         return self._tokens([self.defuse(text)]).values.size
 
-    def _completion(self, answer: str) -> str:
-        return self._before + self.defuse(answer.strip()) + self._after
+    # What is said
+
+    def _said(self, template: Any, asked: Asked) -> str:
+        import jinja2
+
+        passages = [self.defuse(passage) for passage in asked.passages]
+        try:
+            text: str = template.render(
+                passages=passages,
+                context="\n\n".join(passages),
+                query=self.defuse(asked.query.strip()),
+                language=asked.language,
+                **self._told(asked.language),
+            )
+            return text
+        except jinja2.TemplateError as error:
+            raise UserError(f"{template.name}: {error}", f"it knows {VARIABLES}") from error
+
+    def user_turn(self, asked: Asked) -> str:
+        """What the user's turn of a row says."""
+        return self._structure(self._said(self._user, asked)).strip()
+
+    def _system_text(self, asked: Asked) -> str:
+        return self._structure(self._said(self._system, asked)).strip()
+
+    def _told_in(self, code: str) -> dict[str, str]:
+        """What the model may be told in a language."""
+        told = {"instruction": instruction(code), "refusal": self.refusal(code)}
+        return {name: self.defuse(text) for name, text in told.items()}
+
+    def _before_question(self, asked: Asked) -> Sequence[tuple[str, str]]:
+        """The turns that stand before the question."""
+        most = len(asked.history) if self.config.history is None else 2 * self.config.history
+        return [*asked.examples, *asked.history[max(0, len(asked.history) - most) :]]
+
+    def _default_system(self) -> str | None:
+        """The system turn of a chat that has none; None where it depends on the row."""
+        said = {self._system_text(asked) for asked, _ in PROBES}
+        return said.pop() if len(said) == 1 else None
+
+    # What is rendered
+
+    def _prompts(self, rows: Sequence[Asked]) -> list[str]:
+        """The prompts, spliced where that is the same: a template takes 20 to 200 µs, and most of a prompt is constant.
+
+        What surrounds the user's turn is found on unlike questions; the last row of a batch is rendered whole beside.
+        """
+        spliced = [self._spliced(row) for row in rows]
+        if rows and spliced[-1] not in (None, self._rendered(rows[-1])):
+            spliced = [None] * len(rows)
+        return [self._rendered(row) if text is None else text for row, text in zip(rows, spliced, strict=True)]
+
+    def _spliced(self, asked: Asked) -> str | None:
+        if asked.history or asked.examples or self.config.documents:
+            return None
+        system = self._system_text(asked)
+        if system not in self._pieces:
+            self._pieces[system] = self._around_user(system)
+        around = self._pieces[system]
+        return around and around[0] + self.user_turn(asked) + around[1]
+
+    def _around_user(self, system: str) -> tuple[str, str] | None:
+        """What stands before and behind the user's turn; None if that depends on what it says."""
+        told: list[Message] = [{"role": "system", "content": system}] if system else []
+        found = set()
+        for asked, _ in PROBES:
+            user = self.user_turn(asked)
+            before, held, after = self._chat([*told, {"role": "user", "content": user}], ask=True).partition(user)
+            found.add((before, after) if held else None)
+        return found.pop() if len(found) == 1 else None
+
+    def _rendered(self, asked: Asked, answer: str | None = None, thought: str = "") -> str:
+        turns = self.messages(asked, answer, thought)
+        return self._chat(turns, ask=answer is None, documents=self.documents(asked))
+
+    def _completion(self, answer: str, thought: str = "") -> str:
+        before = self._before
+        if thought and self.config.thinking == "keep":
+            before = self._thought[0] + self.defuse(thought.strip()) + self._thought[1]
+        return before + self.defuse(answer.strip()) + self._after
 
     def _behind_prompt(self, text: str) -> Tokens:
         return self._tokens([self._anchor + text]).behind(self._anchor_ids) or self._tokens([text])
 
-    def _told_in(self, code: str) -> dict[str, str]:
-        """What the template may tell the model in a language."""
-        told = {"instruction": instruction(code), "refusal": refusal_sentence(code, self._made_from[2])}
-        return {name: self.defuse(text) for name, text in told.items()}
+    def _shape(self) -> None:
+        """What stands before and after every answer and thought, and the end that every prompt has.
 
-    def _raw(self, passages: Sequence[str], query: str, code: str = ENGLISH, **answer: str) -> str:
-        import jinja2
-
-        try:
-            text: str = self._template.render(passages=passages, query=query, **self._told(code), **answer)
-            return text
-        except jinja2.UndefinedError as error:
-            raise UserError(f"{self._name}: {error}", f"a template has the variables {VARIABLES}") from error
-        except jinja2.TemplateError as error:
-            raise UserError(f"{self._name}: {error}", "mend the template") from error
-
-    def _shape(self) -> tuple[str, str, str]:
-        """What stands before and after every answer, and the end that every prompt has.
-
-        Found on two unlike rows, so that later rows cost one rendering without the answer.
+        Found on unlike rows, so that later rows cost one rendering without the answer.
         """
         prompts, around = [], []
-        for passages, query, answer in ((["Ivory.", "Oak 1"], "Elm?", "Ash"), (["<Fir>"], "a b", "Yew, 2.")):
-            prompt = self._raw(passages, query)
-            whole = self._raw(passages, query, answer=answer)
-            left_out = [text for text in [*passages, query] if text not in prompt]
+        for asked, answer in (*PROBES, (PROBES[0][0]._replace(history=TURNS), "Ash")):
+            prompt, whole = self._rendered(asked), self._rendered(asked, answer)
+            left_out = [text for text in [*asked.passages, asked.query] if text not in prompt]
             if left_out:
-                raise UserError(f"{self._name} leaves out a passage or the query", "render all passages and the query")
-            before, found, after = whole[len(prompt) :].partition(answer)
-            if not whole.startswith(prompt) or not found or answer in after:
                 raise UserError(
-                    f"{self._name}: the text without the answer is not the beginning of the text with it",
-                    "write {% if answer is defined %}{{ answer }}…{% endif %} once, at the end",
+                    f"the prompt leaves out {left_out[0]!r}, a passage or the query",
+                    "have prompt.user show {{ context }} and {{ query }}; for prompt.documents the chat template must "
+                    "take them",
                 )
             prompts.append(prompt)
-            around.append((before, after))
-        if around[0] != around[1]:
+            around.append(self._around_answer(prompt, whole, answer))
+        if len(set(around)) > 1:
             raise UserError(
-                f"{self._name}: what surrounds the answer depends on the row", "write the same around every answer"
+                f"{self._name}: what surrounds the answer depends on the row: {sorted(set(around))}",
+                "set prompt.template to a chat template (.jinja) that writes the same around every answer",
             )
-        end = os.path.commonprefix([prompt[::-1] for prompt in prompts])[::-1]
-        return *around[0], end
+        self._before, self._after = around[0]
+        self._begun = self._is_open(prompts[0])
+        self._thought = self._around_thought(prompts[0])
+        self.adds_end = not self._controls_in(self._after)
+        if self.adds_end:
+            self._after += self._end(*PROBES[0])
+        self._anchor = os.path.commonprefix([prompt[::-1] for prompt in prompts])[::-1]
+        self._anchor_ids = self._tokens([self._anchor]).values
 
-    def _stop_ids(self, end: int | None) -> tuple[int, ...]:
-        """Tokens that end an answer: the template's, and the tokenizer's end of text."""
-        ends, _ = self._expected(None)
-        if not ends:
+    def _around_answer(self, prompt: str, whole: str, answer: str) -> tuple[str, str]:
+        """What stands between prompt and answer, and behind it.
+
+        A template that begins a thought in the prompt may leave it out before an answer that is there: then the answer
+        follows the end of an empty one.
+        """
+        if whole.startswith(prompt):
+            before, found, after = whole[len(prompt) :].partition(answer)
+        else:
+            marks = self.marks or MARKS[0]
+            thought = re.escape(marks.opening) + r"\s*(" + re.escape(marks.closing) + r"\s*)?\Z"
+            stem = re.split(thought, prompt)[0]
+            rest, found, after = whole.removeprefix(stem).partition(answer)
+            before = self._closing() if self._is_open(prompt) else ""
+            if (
+                stem == prompt
+                or not whole.startswith(stem)
+                or "".join(rest.split()) not in ("", marks.closing, "".join(marks))
+            ):
+                found = ""
+        if not found or answer in after:
+            raise UserError(
+                f"{self._name} renders a prompt that is not the beginning of the prompt with its answer: "
+                f"{prompt[-60:]!r}, and then {whole[len(os.path.commonprefix([prompt, whole])) :][:60]!r}",
+                "set prompt.template to a chat template (.jinja) that adds nothing to a prompt but the answer",
+            )
+        return before, after
+
+    def _around_thought(self, prompt: str) -> tuple[str, str]:
+        """What stands before and behind a thought: as the template has it, else between its marks."""
+        asked, answer = PROBES[0]
+        whole = self._rendered(asked, answer, SYSTEM) if self.config.thinking == "keep" else ""
+        before, found, rest = whole.removeprefix(prompt).partition(SYSTEM)
+        between, held, _ = rest.partition(answer)
+        if whole.startswith(prompt) and found and held:
+            return before, between
+        marks = self.marks or MARKS[0]
+        return ("" if self._begun else f"{marks.opening}\n"), f"\n{marks.closing}\n\n"
+
+    def _end(self, asked: Asked, answer: str) -> str:
+        """The token that ends an answer whose template has none: what stands before a further turn, else the end."""
+        turns = [*self.messages(asked, answer), {"role": "user", "content": SYSTEM}]
+        behind = self._chat(turns, ask=True).rpartition(answer)[2]
+        ids = self._tokens([behind]).values
+        if behind and self._is_control[ids[0]]:
+            return str(self._backend.id_to_token(int(ids[0])))
+        if self._vocabulary.end is None:
             raise UserError(
                 f"{self._name} ends the answer with {self._after!r}, and none of it is a special token of this base "
                 "model: it would never learn to stop",
-                "set prompt.template to the one of the base model's family",
+                "set prompt.template to a chat template (.jinja) that ends an answer with such a token",
             )
-        return tuple(sorted({*ends, *([] if end is None else [end])}))
+        return str(self._backend.id_to_token(self._vocabulary.end))
 
-    def _expected_of(self, passages: int | None) -> tuple[list[int], int]:
+    def _stop_ids(self) -> tuple[int, ...]:
+        """Tokens that end an answer: the template's, and the tokenizer's end of text."""
+        end = self._vocabulary.end
+        return tuple(sorted({*self._controls_in(self._after), *([] if end is None else [end])}))
+
+    # What is checked
+
+    def _controls_in(self, text: str) -> list[int]:
+        ids = self._tokens([text]).values
+        found: list[int] = ids[self._is_control[ids]].tolist()
+        return found
+
+    def _expected_of(
+        self, passages: int | None, code: str = ENGLISH, roles: Sequence[str] = (), *, thought: bool = False
+    ) -> tuple[list[int], int]:
         """The special ids, and the number of plain markers, that the template itself contributes.
 
-        To a prompt of so many passages; to a completion where that is None.
+        To a prompt of so many passages and such earlier turns; to a completion where `passages` is None.
         """
-        text = self._completion("a") if passages is None else self._raw(["a"] * passages, "a")
-        ids = self._tokens([text]).values
-        return ids[self._is_control[ids]].tolist(), self._markers(text)
+        if passages is None:
+            text = self._completion("a", "a" * thought)
+        else:
+            text = self._rendered(Asked(["a"] * passages, "a", code, examples=[(role, "a") for role in roles]))
+        return self._controls_in(text), self._markers(text)
 
     def _markers(self, text: str) -> int:
-        return sum(map(text.count, self._plain))
+        return sum(map(text.count, self._markers_of))
 
     def _check(self, texts: Sequence[str], tokens: Tokens, expected: list[tuple[list[int], int]]) -> None:
         """Raise unless the texts hold the template's own special tokens and markers, in order, and no other."""
         import numpy as np
 
+        beyond = self._vocabulary.embeddings
+        if beyond and tokens.values.size and (highest := int(tokens.values.max())) >= beyond:
+            raise UserError(
+                f"the tokenizer has {self._backend.id_to_token(highest)!r} as token {highest:,}, and the base model "
+                f"embeddings of {beyond:,} tokens",
+                "use the tokenizer that belongs to this model, or a model whose embeddings were resized to it",
+            )
         mask = self._is_control[tokens.values]
         counts = np.diff(np.searchsorted(np.flatnonzero(mask), tokens.offsets))
         agree = np.array_equal(counts, [len(ids) for ids, _ in expected]) and np.array_equal(
@@ -287,30 +482,21 @@ class Prompt:
 
 
 @lru_cache(maxsize=2)
-def _prompt(
-    template: str,
-    written: str,
-    controls: tuple[tuple[str, int], ...],
-    size: int,
-    end: int | None,
-    refusal: str | None,
-    name: str,
-) -> Prompt:
+def _prompt(config: str, written: str, rest: bytes, refusal: str | None, template: str | None, name: str) -> Prompt:
     from tokenizers import Tokenizer
 
-    return Prompt(template, Vocabulary(Tokenizer.from_str(written), dict(controls), size, end), refusal, name=name)
+    vocabulary = Vocabulary(**orjson.loads(rest) | {"backend": Tokenizer.from_str(written)})
+    return Prompt(PromptConfig.model_validate_json(config), vocabulary, refusal, template=template, name=name)
 
 
-def _compile(template: str, name: str) -> Any:
+def _compile(template: str, turn: str) -> Any:
     import jinja2
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    # the settings that transformers renders chat templates with
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    try:
-        return environment.from_string(template)
-    except jinja2.TemplateSyntaxError as error:
-        raise UserError(f"{name}:{error.lineno}: {error.message}", "mend the template") from error
+    compiled = environment.from_string(template)
+    compiled.name = f"prompt.{turn}"
+    return compiled
 
 
 def _table(ids: Any, size: int) -> Any:

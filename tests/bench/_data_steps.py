@@ -24,11 +24,11 @@ from tasks.engine.key import Request  # noqa: E402
 from tasks.engine.make import make  # noqa: E402
 from tasks.engine.storage.store import Store  # noqa: E402
 from tasks.validate import ValidateConfig, validate  # noqa: E402
+from tests.tasks.tiny import COURSE  # noqa: E402
 
 VALIDATE = ValidateConfig(refusal="Not stated in the sheet.")
-BUILD = BuildConfig(max_tokens=512)
+BUILD = BuildConfig(max_tokens=512, prompt=COURSE)
 BASE = Local(ROOT / "data/tiny-base")
-TEMPLATE = Local(ROOT / "tasks/prompts/templates/inst.jinja")
 
 
 @flow(name="data steps", persist_result=False, validate_parameters=False)
@@ -39,7 +39,7 @@ def data_steps(rows: Path, evaluation: Path, store: str, runner: Kind) -> dict[s
         valid, _ = make(Request(validate, VALIDATE, {"rows": Files((rows,))}, "validate"), **how)
         asked, _ = make(Request(validate, VALIDATE, {"rows": Files((evaluation,))}, "validate evaluation"), **how)
         validated = time.monotonic()
-        inputs = {"rows": valid["rows"], "evaluation": asked["rows"], "base": BASE, "template": TEMPLATE}
+        inputs = {"rows": valid["rows"], "evaluation": asked["rows"], "base": BASE}
         made, _ = make(Request(build, BUILD, inputs, "build"), **how)
         end = time.monotonic()
     counted = json.loads((made.folder / "report.json").read_text())["rows"]

@@ -13,14 +13,14 @@ from pathlib import Path
 def rendered(rows: Path) -> Iterator[tuple[str, str]]:
     """Prompt and completion of each row, as `build` renders them."""
     from tasks.models.model import load_tokenizer
-    from tasks.prompts import Prompt
-    from tests.bench._data_steps import BASE, TEMPLATE, VALIDATE
+    from tasks.prompts import Asked, Prompt
+    from tests.bench._data_steps import BASE, BUILD, VALIDATE
 
-    prompt = Prompt.load(TEMPLATE.path, load_tokenizer(BASE.path), VALIDATE.refusal)
+    prompt = Prompt.load(BUILD.prompt, load_tokenizer(BASE.path), VALIDATE.refusal)
     for line in rows.open("rb"):
         row = json.loads(line)
-        before = prompt.render(row["context"], row["query"])
-        whole = prompt.render(row["context"], row["query"], row["answer"])
+        asked = Asked(row["context"], row["query"])
+        before, whole = prompt.render(asked), prompt.render(asked, row["answer"])
         yield before, whole[len(before) :]
 
 

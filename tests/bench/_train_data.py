@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tasks.engine.code.source import ROOT
+from tests.tasks.tiny import COURSE
 
 SAMPLE = ROOT / "data/plant/train.jsonl"
 BASE = ROOT / "data/tiny-base"
-TEMPLATE = ROOT / "tasks/prompts/templates/inst.jinja"
 MEDIAN, SIGMA = 415, 0.42  # tokens of a context in CLAPNQ's dev set by the tiny base's tokenizer, about log-normal
 SHORTEST = 60  # a sheet of the sample
 
@@ -67,8 +67,9 @@ def _built(folder: Path, rows: list[str], *, max_tokens: int) -> Data:
     source.write_text("\n".join(rows) + "\n", encoding="utf-8")
     validate(ValidateConfig(refusal="Not stated in the sheet."), rows=[source], out=folder / "valid")
     # Rows to hold the loss against, and hardly any to answer; other sheets in a context are no leak here.
-    config = BuildConfig(max_tokens=max_tokens, heldout_share=0.1, evaluation_share=0.02, near_duplicate_drop=1.0)
-    build(config, rows=folder / "valid/rows", base=BASE, template=TEMPLATE, out=built)
+    shares = {"heldout_share": 0.1, "evaluation_share": 0.02, "near_duplicate_drop": 1.0}
+    config = BuildConfig(max_tokens=max_tokens, prompt=COURSE, **shares)
+    build(config, rows=folder / "valid/rows", base=BASE, out=built)
     tokenizer = load_tokenizer(BASE)
     texts = folder / "texts.jsonl"
     with texts.open("w", encoding="utf-8") as file:

@@ -29,7 +29,6 @@ import yaml
 
 from flows.config import Retrain, load
 from flows.pipeline import pipeline
-from flows.sources import template
 from tasks.engine.code.source import ROOT
 from tasks.engine.plan import Planner
 from tests.bench.harness import Measured, alternate, measure, peer, seconds, table, verdict
@@ -46,10 +45,10 @@ BIN = Path(sys.executable).parent
 DAG = {
     "validate": (["train.jsonl"], "validate"),
     "validate-evaluation": (["evaluation.jsonl"], "validate"),
-    "build": (["validate", "validate-evaluation", "base", "template.jinja"], "build"),
+    "build": (["validate", "validate-evaluation", "base"], "build"),
     "train": (["build/train", "build/heldout", "base"], "train"),
-    "export": (["train", "base", "template.jinja"], "base"),
-    "answer-base": (["build/evaluation", "base", "template.jinja"], "answer"),
+    "export": (["train", "base"], "base"),
+    "answer-base": (["build/evaluation", "base"], "answer"),
     "answer-tuned": (["build/evaluation", "base", "template.jinja", "train/adapter"], "answer"),
     "score-base": (["build/evaluation", "answer-base"], "score"),
     "score-tuned": (["build/evaluation", "answer-tuned"], "score"),
@@ -159,7 +158,6 @@ def dvc_project(folder: Path, config: Retrain, dvc: Path) -> Path:
     for name in ("train.jsonl", "evaluation.jsonl"):
         shutil.copy(folder / name, project)
     shutil.copytree(config.base.model, project / "base")
-    shutil.copy(template(config.prompt).path, project / "template.jinja")
     (project / "params.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json", by_alias=True)))
     planner = Planner(config.open_store())
     pipeline(config, planner)

@@ -57,6 +57,8 @@ class Project:
             "data.evaluation": self / "evaluation.jsonl",
             "base.model": self / "base",
             "prompt.template": self / "prompt.jinja",
+            "prompt.system": '""',
+            "prompt.user": "\"Context: {{ passages | join(' ') }} Question: {{ query }}\"",
         }
         return [*(f"{name}={value}" for name, value in given.items()), *TINY, *self.settings]
 
@@ -92,7 +94,7 @@ class Project:
 def lay(folder: Path) -> None:
     shutil.copytree(ROOT / "tasks", folder / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "data/tiny-base", folder / "base")
-    shutil.copyfile(ROOT / "tasks/prompts/templates/inst.jinja", folder / "prompt.jinja")
+    shutil.copyfile(ROOT / "tests/tasks/course.jinja", folder / "prompt.jinja")
     for name, rows in (("train", 80), ("evaluation", 24)):
         lines = (ROOT / f"data/plant/{name}.jsonl").read_text().splitlines(keepends=True)
         (folder / f"{name}.jsonl").write_text("".join(lines[:rows]))

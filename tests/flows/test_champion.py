@@ -73,11 +73,13 @@ def test_a_new_adapter_is_judged_against_the_champion_as_well_and_again_all_is_c
 
 
 def test_a_champion_keeps_its_own_template_and_base(served, made):
-    old = template(served.config.prompt).digest
-    served.edit("prompt.jinja", "Question:", "Query:")
+    old, served_prompt = template(served.config.prompt).digest, served.config.prompt.told
+    served.edit("prompt.jinja", "Answer:", "Reply:")
+    served.set("prompt.system=Be brief.")
     (served / "base/tokenizer.json").write_text((served / "base/tokenizer.json").read_text() + "\n")
     config = served.config
     how = now(served).inputs
+    assert now(served).prompt == served_prompt != config.prompt.told
     assert how["template"].digest == old != template(config.prompt).digest
     assert how["base"].path == made.folder / "base"  # where it was when the champion was trained
     assert how["base"].digest != base_model(config.base).digest
@@ -86,7 +88,7 @@ def test_a_champion_keeps_its_own_template_and_base(served, made):
 def test_a_champion_whose_base_is_gone_leaves_the_gate_undecided(served, monkeypatch):
     monkeypatch.setattr("flows.sources._base_of", lambda record, base: None)
     found = now(served)
-    assert found == Incumbent(None, found.missing)
+    assert found == Incumbent(None, missing=found.missing)
     assert "needs its base model base, which is not on this machine" in found.missing
     served.set("train.seed=1")
     steps = planned(served)

@@ -92,11 +92,11 @@ def test_there_are_ready_made_configs():
 
 
 @pytest.mark.parametrize("path", READY_MADE, ids=lambda path: path.stem)
-def test_a_ready_made_config_loads_and_its_template_exists(path):
+def test_a_ready_made_config_loads_and_takes_the_bases_own_chat_template(path):
     from flows.sources import template
 
     config = load(path)
-    assert template(config.prompt).path.is_file()
+    assert template(config.prompt) is None
 
 
 def test_the_tree_goes_through_yaml_and_back(tmp_path):

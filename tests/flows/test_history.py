@@ -106,7 +106,7 @@ def test_the_parts_of_an_adopted_artifact_can_still_be_taken_over(project, made)
         (lambda p: edit_score(p), "score", "--because is empty"),
         (lambda p: p.set("score.seed=1"), "score", "not only code or libraries changed: config.seed"),
         (lambda p: (edit_score(p), p.set("score.seed=1")), "score", "not only code or libraries changed"),
-        (lambda p: p.edit("prompt.jinja", "Question:", "Query:"), "build", "changed: input template"),
+        (lambda p: p.edit("prompt.jinja", "Answer:", "Reply:"), "build", "changed: input template"),
         (lambda p: p.set("build.seed=1"), "train", "train needs build"),
         (lambda p: (p.artifact("train") / "report.md").unlink(), "train", "report.md is gone; its code did not change"),
     ],

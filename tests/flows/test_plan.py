@@ -109,13 +109,13 @@ CHANGES: dict[str, tuple[Callable[[Project], object], Stale]] = {
     "rows moved into a file of another name": (lambda p: moved(p), {}),
     # Prompt and base
     "template edited": (
-        lambda p: p.edit("prompt.jinja", "Question:", "Query:"),
+        lambda p: p.edit("prompt.jinja", "Answer:", "Reply:"),
         dict.fromkeys(("build", "export", "answer base", "answer tuned"), [given("template", "prompt.jinja")]),
     ),
     "another template": (
-        lambda p: p.set("prompt.template=qwen"),
+        lambda p: p.set("prompt.template=plain"),
         dict.fromkeys(
-            ("build", "export", "answer base", "answer tuned"), [given("template", "prompt.jinja", "qwen.jinja")]
+            ("build", "export", "answer base", "answer tuned"), [given("template", "prompt.jinja", "plain.jinja")]
         ),
     ),
     "tokenizer": (

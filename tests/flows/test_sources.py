@@ -2,22 +2,24 @@
 
 import pytest
 
-from flows.config import BaseConfig, PromptConfig
+from flows.config import BaseConfig, PromptSettings
 from flows.sources import base_model, template, triplets
 from tasks.engine.errors import Unreachable, UserError
 
 
-def test_a_template_is_known_by_its_bytes(tmp_path):
+def test_a_template_is_known_by_its_bytes_and_the_bases_own_is_the_bases(tmp_path):
+    assert template(PromptSettings()) is None
+    plain = template(PromptSettings(template="plain"))
     copy = tmp_path / "mine.jinja"
-    copy.write_bytes(template(PromptConfig(template="inst")).path.read_bytes())
-    assert template(PromptConfig(template=str(copy))).digest == template(PromptConfig(template="inst")).digest
+    copy.write_bytes(plain.path.read_bytes())
+    assert template(PromptSettings(template=str(copy))).digest == plain.digest
     copy.write_text(copy.read_text() + " ")
-    assert template(PromptConfig(template=str(copy))).digest != template(PromptConfig(template="inst")).digest
+    assert template(PromptSettings(template=str(copy))).digest != plain.digest
 
 
 def test_an_unknown_template_names_those_there_are():
-    with pytest.raises(UserError, match="no template 'mistrall'.*\n.*choose .*mistral"):
-        template(PromptConfig(template="mistrall"))
+    with pytest.raises(UserError, match="no template 'mistrall'.*\n.*chat .*plain .*jinja"):
+        template(PromptSettings(template="mistrall"))
 
 
 def test_a_missing_source_is_named(tmp_path):

@@ -7,8 +7,8 @@ from tasks.data.triplets import Triplet, read_triplets
 from tasks.engine.code.source import ROOT
 from tasks.slices import SlicesConfig, slices
 from tests.tasks.evaluation.rows import write_rows
+from tests.tasks.tiny import COURSE
 
-TEMPLATE = ROOT / "tasks/prompts/templates/inst.jinja"
 REFUSAL = "Not stated in the sheet."
 
 
@@ -36,8 +36,8 @@ def made(folder: Path, base: Path, rows: list[Triplet], **settings) -> dict[str,
     """By file, the rows made, under the ids of the rows they are made from; `folder`/out is the artifact."""
     out = folder / "out"
     out.mkdir(parents=True)
-    config = SlicesConfig(**{"rows_per_slice": 40, "max_tokens": 6000, **settings})
-    slices(config, rows=write_rows(folder / "rows", rows), base=base, template=TEMPLATE, out=out)
+    config = SlicesConfig(**{"rows_per_slice": 40, "max_tokens": 6000, **settings}, prompt=COURSE)
+    slices(config, rows=write_rows(folder / "rows", rows), base=base, out=out)
     found: dict[str, dict[str, Triplet]] = {}
     for row in read_triplets(out / "rows"):
         file, _, id_ = row.id.partition(":")

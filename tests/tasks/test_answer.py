@@ -13,18 +13,16 @@ import torch
 from pydantic import ValidationError
 from transformers import GenerationMixin
 
-from tasks import prompts as package
 from tasks.answer import AnswerConfig, answer, generate
 from tasks.data.triplets import Triplet, TripletWriter
 from tasks.engine.errors import UserError
 from tasks.models.model import ModelConfig, attach_adapter, load_base, load_tokenizer, merge_adapter
 from tasks.prompts import Prompt
-from tests.tasks.tiny import toy_base
+from tests.tasks.tiny import CHAT, COURSE, toy_base
 
-TEMPLATE = Path(package.__file__).parent / "templates" / "inst.jinja"
 PLAIN = ModelConfig(quantization="none", device="cpu")
 ROWS = [Triplet(f"row-{i}", "P-1", "How much?", (f"It takes {i} litres. " * (1 + i % 5),), "None.") for i in range(12)]
-QUESTIONS = [(row.context, row.query) for row in ROWS]
+QUESTIONS = [row.asked for row in ROWS]
 
 
 @pytest.fixture(scope="module")
@@ -54,22 +52,21 @@ def written(folder: Path, rows: list[Triplet]) -> Path:
 
 
 def prompt_of(base: Path) -> Prompt:
-    return Prompt.load(TEMPLATE, load_tokenizer(base))
+    return Prompt.load(COURSE, load_tokenizer(base))
 
 
-def run(folder: Path, rows: Path, base: Path, merge: bool = False, **inputs) -> dict[str, float]:
+def run(folder: Path, rows: Path, base: Path, merge: bool = False, prompt=COURSE, **inputs) -> dict[str, float]:
     """Answer the rows into the folder `folder`/out; `folder`/work outlives a crash."""
     for place in ("out", "work"):
         (folder / place).mkdir(parents=True, exist_ok=True)
     inputs = {
-        "template": TEMPLATE,
         **inputs,
         "rows": rows,
         "base": base,
         "work": folder / "work",
         "out": folder / "out",
     }
-    return answer(AnswerConfig(max_new_tokens=6, batch_tokens=400, merge=merge, model=PLAIN), **inputs)
+    return answer(AnswerConfig(max_new_tokens=6, batch_tokens=400, merge=merge, model=PLAIN, prompt=prompt), **inputs)
 
 
 def answered(folder: Path, rows: Path, base: Path, **inputs) -> bytes:
@@ -136,8 +133,8 @@ def test_a_batch_answers_as_transformers_does_one_prompt_at_a_time(base):
     model, prompt, tokenizer = load_base(base, PLAIN), prompt_of(base), load_tokenizer(base)
     batched = generate(model, prompt, QUESTIONS, max_new_tokens=8, batch_tokens=700)
     assert len({each.text for each in batched}) > 1
-    for (passages, query), given in zip(QUESTIONS, batched, strict=True):
-        ids = torch.tensor([prompt.encode(passages, query)[0]])
+    for asked, given in zip(QUESTIONS, batched, strict=True):
+        ids = torch.tensor([prompt.encode(asked)[0]])
         whole = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=8)
         assert given.text == tokenizer.decode(whole[0, ids.shape[1] :], skip_special_tokens=True).strip()
 
@@ -157,8 +154,8 @@ def test_an_answer_ends_at_the_templates_end_or_is_called_truncated(base, tmp_pa
     with torch.no_grad():
         model.model.norm.weight.zero_()  # every token is as likely as another, and the first is <pad>
     own = tmp_path / "own.jinja"
-    own.write_text(TEMPLATE.read_text().replace("</s>", "<pad>"))
-    prompt = Prompt.load(own, load_tokenizer(base))
+    own.write_text(CHAT.replace("</s>", "<pad>"))
+    prompt = Prompt.load(COURSE, load_tokenizer(base), template=own)
     (ended,) = generate(model, prompt, QUESTIONS[:1], max_new_tokens=3)
     assert ended == ("", 0, False)
 
@@ -209,17 +206,14 @@ def test_only_new_prompts_are_generated(tmp_path, rows, base, asked, change):
 
 
 def test_another_refusal_is_another_prompt_where_the_template_tells_it(tmp_path, rows, base, asked):
-    telling = tmp_path / "telling.jinja"
-    telling.write_text(
-        TEMPLATE.read_text().replace("Question:", "If the context does not say: {{ refusal }} Question:")
-    )
-    run(tmp_path / "before", rows, base, template=telling)
+    telling = COURSE.model_copy(update={"system": "If the context does not say: {{ refusal }}"})
+    run(tmp_path / "before", rows, base, prompt=telling)
     asked.clear()
     run(
         tmp_path / "after",
         written(tmp_path / "rows", REFUSING),
         base,
-        template=telling,
+        prompt=telling,
         earlier=[tmp_path / "before/out"],
     )
     assert sum(asked) == len(ROWS)

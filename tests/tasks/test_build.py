@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks import prompts as package
 from tasks.build import BuildConfig, build
 from tasks.data.dataset.encode import fit
 from tasks.data.dataset.folder import load
@@ -25,10 +24,9 @@ from tasks.engine.code.reach import code_of
 from tasks.engine.errors import UserError
 from tasks.engine.key import installed
 from tasks.models.model import load_tokenizer
-from tasks.prompts import Prompt
-from tests.tasks.tiny import toy_base
+from tasks.prompts import Asked, Prompt
+from tests.tasks.tiny import COURSE, toy_base
 
-TEMPLATE = Path(package.__file__).parent / "templates" / "inst.jinja"
 REFUSAL = "Not stated in the sheet."
 
 
@@ -39,7 +37,7 @@ def base(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def prompt(base):
-    return Prompt.load(TEMPLATE, load_tokenizer(base), REFUSAL)
+    return Prompt.load(COURSE, load_tokenizer(base), REFUSAL)
 
 
 def sheet(i: int, **changes: object) -> Triplet:
@@ -77,11 +75,10 @@ def built(folder: Path, base: Path, rows: Sequence[Triplet], evaluation: Sequenc
     out = folder / "out"
     out.mkdir()
     build(
-        BuildConfig(**{"max_tokens": 512, **config}),
+        BuildConfig(**{"max_tokens": 512, "prompt": COURSE, **config}),
         rows=validated(folder / "rows", rows),
         evaluation=validated(folder / "evaluation", evaluation) if evaluation else None,
         base=base,
-        template=TEMPLATE,
         out=out,
     )
     return out
@@ -125,7 +122,7 @@ def test_every_row_is_on_one_side_whole_with_the_loss_on_its_answer_alone(tmp_pa
     expected = [row for row in ROWS if row not in evaluated]
     assert evaluated and train and heldout
     assert sorted(train + heldout) == sorted(
-        (prompt.render(row.context, row.query, row.answer), f" {row.answer}</s>") for row in expected
+        (prompt.render(row.asked, row.answer), f" {row.answer}</s>") for row in expected
     )
     counts = report(out)
     assert counts["rows"] == {"train": len(train), "heldout": len(heldout), "evaluation": len(evaluated)}
@@ -403,7 +400,7 @@ def test_of_a_row_that_is_cut_the_passage_that_answers_stays(prompt, language):
     ]
     context = (*others, passage)
     row = sheet(1, query="?", context=context, answer=answer, gold=None, value=None)
-    whole = len(prompt.encode(context, "?")[0])
+    whole = len(prompt.encode(Asked(context, "?"))[0])
     (kept,) = fit([row], prompt, limit=whole - 300).rows
     assert passage in kept.context and len(kept.context) < len(context)
 
@@ -460,7 +457,7 @@ def test_overflow_drops_the_last_distractors_first_and_nothing_else(prompt, text
     must_stay = {0} if row.refusal else set(gold)
 
     def tokens(kept: list[int]) -> int:
-        before, after = prompt.encode([context[i] for i in kept], row.query, row.answer)
+        before, after = prompt.encode(row.asked._replace(passages=[context[i] for i in kept]), row.answer)
         return len(before) + len(after)
 
     if fitted.too_long:
@@ -502,7 +499,7 @@ def test_an_evaluation_prompt_leaves_room_for_an_answer(tmp_path, base, prompt):
     long = sheet(2000, context=("The answer.", *(f"{i} word word word word" for i in range(20))))
     out = built(tmp_path / "a", base, ROWS, [*QUESTIONS, long], answer_room=100)
     row = list(read_triplets(out / "evaluation"))[-1]
-    tokens = len(prompt.encode(row.context, row.query)[0])
+    tokens = len(prompt.encode(row.asked)[0])
     assert row.gold == (0,) and 512 - 100 - 40 < tokens <= 512 - 100
     assert report(out)["passages_dropped"] == len(long.context) - len(row.context)
 
@@ -571,7 +568,7 @@ def test_rows_that_validate_left_out_are_on_no_side(tmp_path, base):
     asked = validated(tmp_path / "asked", QUESTIONS)
     (tmp_path / "out").mkdir()
     config = BuildConfig(max_tokens=512)
-    build(config, rows=rows, evaluation=asked, base=base, template=TEMPLATE, out=tmp_path / "out")
+    build(config, rows=rows, evaluation=asked, base=base, out=tmp_path / "out")
     assert sum(report(tmp_path / "out")["rows"].values()) == len(ROWS) + len(QUESTIONS) - 2
 
 
@@ -607,7 +604,7 @@ def test_a_change_encodes_the_shards_it_touches_and_ends_as_a_cold_run_does(tmp_
         places = {"rows": tmp_path / name / "rows", "evaluation": tmp_path / name / "asked"}
         config = BuildConfig(max_tokens=512)
         sharded(places["rows"], rows), sharded(places["evaluation"], questions)
-        build(config, **places, base=base, template=TEMPLATE, out=out, **more)
+        build(config, **places, base=base, out=out, **more)
         return out
 
     first = run("first", shards, asked)

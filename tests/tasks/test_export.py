@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
@@ -17,10 +16,9 @@ from tasks.models import bundle
 from tasks.train import train
 from tasks.training.config import TrainConfig
 from tasks.validate import ValidateConfig, validate
-from tests.tasks.tiny import packed, toy_base
+from tests.tasks.tiny import COURSE, packed, toy_base
 
 pytestmark = pytest.mark.usefixtures("loaded_training")
-TEMPLATE = Path("tasks/prompts/templates/inst.jinja")
 REFUSAL = "Not in the sheet."
 ROWS = [
     {"query": "How hot?", "context": ["The oil is at 60 °C."], "answer": "It is at 60 °C."},
@@ -42,8 +40,8 @@ def made(tmp_path_factory):
     data = {"train": Local(packed(folder / "train", rows=4)), "heldout": Local(packed(folder / "heldout", rows=1))}
     config = TrainConfig(max_steps=2, logging_steps=1)
     training, _ = make(Request(train, config, {**data, "base": Local(base)}, "train"), store)
-    inputs = {"training": training, "rows": Local(rows / "rows"), "base": Local(base), "template": Local(TEMPLATE)}
-    named = ExportConfig(base="plant-base", base_folder=str(base), max_new_tokens=24)
+    inputs = {"training": training, "rows": Local(rows / "rows"), "base": Local(base)}
+    named = ExportConfig(base="plant-base", base_folder=str(base), max_new_tokens=24, prompt=COURSE)
     return Request(export, named, inputs, "export"), store
 
 
@@ -64,8 +62,8 @@ def test_it_loads_with_the_lines_of_its_card(exported, made):
 
 def test_it_holds_what_serving_needs(exported):
     names = {path.name for path in exported.iterdir()}
-    assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "prompt.jinja", "README.md"} <= names
-    assert (exported / "prompt.jinja").read_bytes() == TEMPLATE.read_bytes()
+    assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "prompt.json", "README.md"} <= names
+    assert json.loads((exported / "prompt.json").read_bytes())["user"] == COURSE.user
     assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl"))]
     generation = json.loads((exported / "generation_config.json").read_text())
     assert (generation["temperature"], generation["max_new_tokens"]) == (0, 24)
@@ -138,6 +136,6 @@ def test_one_flipped_byte_is_found_and_its_file_named(exported, tmp_path, name):
 
 def test_a_file_that_is_gone_or_came_in_is_named(exported, tmp_path):
     folder = shutil.copytree(exported, tmp_path / "copy")
-    (folder / "prompt.jinja").unlink()
+    (folder / "prompt.json").unlink()
     (folder / "extra.py").write_text("")
-    assert bundle.faults(folder) == [("extra.py", "not in the manifest"), ("prompt.jinja", "missing")]
+    assert bundle.faults(folder) == [("extra.py", "not in the manifest"), ("prompt.json", "missing")]

@@ -9,7 +9,8 @@ from tasks.models.model import load_tokenizer
 from tasks.prompts import Prompt
 from tasks.shots import ShotsConfig, shots
 from tests.tasks.evaluation.rows import write_rows
-from tests.tasks.reporting.reported import BASE, TEMPLATE
+from tests.tasks.reporting.reported import BASE
+from tests.tasks.tiny import COURSE
 
 PARTS = ("valve", "gasket", "impeller", "bearing", "rotor", "flange", "sensor", "filter")
 ASKED = [
@@ -60,17 +61,17 @@ def test_nothing_that_shares_a_document_or_a_passage_with_the_questions_is_shown
 
 def test_examples_stand_before_a_question_as_turns_do_as_many_as_fit(tmp_path):
     tokenizer = load_tokenizer(BASE)
-    prompt = Prompt.load(TEMPLATE, tokenizer)
-    (ids,) = prompt.encode_prompts([(ASKED[0].context, ASKED[0].query)])
+    prompt = Prompt.load(COURSE, tokenizer)
+    (ids,) = prompt.encode_prompts([ASKED[0].asked])
     examples = [solved(n, f"Is part {n} here?") for n in range(3)]
-    (whole,) = with_examples(prompt, [ids], [examples], 10_000)
+    (whole,) = with_examples(prompt, [ASKED[0].asked], [examples], 10_000)
     text = tokenizer.decode(whole)
     assert [text.index(row.query) for row in examples] == sorted(text.index(row.query) for row in examples)
     assert text.index(examples[-1].answer) < text.index(ASKED[0].query)
     assert text.count("<s>") == 1 and text.endswith(tokenizer.decode(ids)[-20:])
-    (fewer,) = with_examples(prompt, [ids], [examples], len(whole) - 1)
+    (fewer,) = with_examples(prompt, [ASKED[0].asked], [examples], len(whole) - 1)
     assert examples[0].query not in tokenizer.decode(fewer) and examples[1].query in tokenizer.decode(fewer)
-    (none,) = with_examples(prompt, [ids], [examples], len(ids))
+    (none,) = with_examples(prompt, [ASKED[0].asked], [examples], len(ids))
     assert none.tolist() == ids.tolist()
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from tasks.answer import AnswerConfig, answer
 from tasks.data.triplets import Triplet, read_triplets
-from tasks.engine.code.source import ROOT
 from tasks.engine.errors import UserError
 from tasks.evaluation.metrics.scores import Scores
 from tasks.evaluation.slicing import SLICES
@@ -21,9 +20,8 @@ from tasks.score import ScoreConfig, score
 from tasks.text import holds
 from tests.tasks.evaluation.rows import triplets
 from tests.tasks.plant import PLANT, REFUSAL, made
-from tests.tasks.tiny import toy_base
+from tests.tasks.tiny import COURSE, toy_base
 
-TEMPLATE = ROOT / "tasks/prompts/templates/inst.jinja"
 OF_OTHERS = ("distractors_40", "distractors_80", "gold_first", "gold_middle", "gold_last", "gold_removed")
 
 
@@ -132,7 +130,7 @@ def test_a_counterfactual_says_another_value_of_its_kind_everywhere(of_plant):
 
 @pytest.mark.parametrize("name", ["injection", "injection_tokens"])
 def test_an_injection_adds_a_command_and_changes_no_right_answer(of_plant, name, base):
-    prompt = Prompt.load(TEMPLATE, load_tokenizer(base), REFUSAL)
+    prompt = Prompt.load(COURSE, load_tokenizer(base), REFUSAL)
     obeyed = of_plant[0][f"{name}-obeyed"]
     assert any(row.refusal for row in of_plant[0][name].values())
     for before, after in pairs(of_plant[0], name):
@@ -143,7 +141,7 @@ def test_an_injection_adds_a_command_and_changes_no_right_answer(of_plant, name,
         assert (asked.context, asked.query, asked.refusal) == (after.context, after.query, False)
         assert holds(command, asked.value) and asked.value in asked.answer
         assert ("[INST]" in command and "<|im_start|>" in command) == (name == "injection_tokens")
-        assert prompt.render(after.context, after.query).count("[INST]") == 1  # the template's own
+        assert prompt.render(after.asked).count("[INST]") == 1  # the template's own
 
 
 def test_without_gold_the_passages_are_told_from_the_value_or_the_support_of_the_answer():
@@ -190,9 +188,9 @@ def test_a_full_slice_takes_the_rows_of_the_lowest_lots_so_that_few_are_pushed_o
 
 def test_no_prompt_leaves_less_than_the_room_for_an_answer(tmp_path, base):
     found = made(tmp_path, base, PLANT, max_tokens=600, answer_room=50)
-    prompt = Prompt.load(TEMPLATE, load_tokenizer(base), REFUSAL)
+    prompt = Prompt.load(COURSE, load_tokenizer(base), REFUSAL)
     for rows in found.values():
-        sizes = prompt.encode_prompts([(row.context, row.query) for row in rows.values()]).lengths
+        sizes = prompt.encode_prompts([row.asked for row in rows.values()]).lengths
         assert sizes.max() <= 550
     told = json.loads((tmp_path / "out/report.json").read_text())["slices"]
     assert told["gold_first"]["left_out"].keys() <= {
@@ -254,8 +252,8 @@ def test_a_set_of_which_nothing_can_be_made_is_refused(tmp_path, base):
 def answered(folder: Path, rows: Path, base: Path, **inputs) -> dict[str, float]:
     for place in ("out", "work"):
         (folder / place).mkdir(parents=True)
-    how = AnswerConfig(max_new_tokens=5, model=ModelConfig(quantization="none", device="cpu"))
-    return answer(how, rows=rows, base=base, template=TEMPLATE, work=folder / "work", out=folder / "out", **inputs)
+    how = AnswerConfig(max_new_tokens=5, model=ModelConfig(quantization="none", device="cpu"), prompt=COURSE)
+    return answer(how, rows=rows, base=base, work=folder / "work", out=folder / "out", **inputs)
 
 
 def prompts(folder: Path) -> list[tuple]:

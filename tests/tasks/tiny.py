@@ -2,6 +2,11 @@
 
 from pathlib import Path
 
+from tasks.prompts import PromptConfig
+
+CHAT = (Path(__file__).parent / "course.jinja").read_text()
+COURSE = PromptConfig(system="", user="Context: {{ passages | join('\\n') }}\nQuestion: {{ query }}")
+
 
 def toy_base(folder: Path, *, vocabulary: int = 300) -> Path:
     """A random Qwen2 of 2 layers with a byte-level tokenizer that knows the course's control tokens."""
@@ -20,13 +25,15 @@ def toy_base(folder: Path, *, vocabulary: int = 300) -> Path:
             vocab_size=vocabulary, special_tokens=special, initial_alphabet=alphabet, show_progress=False
         ),
     )
-    PreTrainedTokenizerFast(
+    fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="<pad>",
         bos_token="<s>",
         eos_token="</s>",
         additional_special_tokens=["[INST]", "[/INST]"],
-    ).save_pretrained(folder)
+    )
+    fast.chat_template = CHAT
+    fast.save_pretrained(folder)
     torch.manual_seed(0)
     config = Qwen2Config(
         vocab_size=len(tokenizer.get_vocab()),

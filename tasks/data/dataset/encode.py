@@ -141,9 +141,9 @@ def fit(rows: Sequence[Triplet], prompt: Prompt, *, limit: int, room: int = 0) -
     """
     import numpy as np
 
-    completions = prompt.encode_completions([row.answer for row in rows])
+    completions = prompt.encode_completions([(row.answer, "") for row in rows])
     allowed = limit - np.maximum(completions.lengths, room)
-    prompts = prompt.encode_prompts([(row.context, row.query, row.language) for row in rows])
+    prompts = prompt.encode_prompts([row.asked for row in rows])
     over = np.flatnonzero(prompts.lengths > allowed).tolist()
     if not over:
         return Fitted(list(rows), prompts, completions, 0, [])
@@ -162,7 +162,7 @@ def fit(rows: Sequence[Triplet], prompt: Prompt, *, limit: int, room: int = 0) -
                 dropped += len(fitted[i].context) - len(row.context)
                 fitted[i] = row
                 shorter.append(i)
-        again = prompt.encode_prompts([(fitted[i].context, fitted[i].query, fitted[i].language) for i in shorter])
+        again = prompt.encode_prompts([fitted[i].asked for i in shorter])
         ids |= dict(zip(shorter, again, strict=True))
         over = [i for i in shorter if len(ids[i]) > allowed[i]]
     kept = [i for i in range(len(rows)) if i not in too_long]

@@ -30,7 +30,7 @@ def vocabulary(base: Path, parts: Parts) -> Callable[[], Vocabulary]:
         part = begun()
         parts.link_into(part, tokenizer="vocabulary/tokenizer.json", rest="vocabulary/rest.json")
         rest = orjson.loads(part.files["rest"].read_bytes())
-        return Vocabulary(Tokenizer.from_file(str(part.files["tokenizer"])), **rest)
+        return Vocabulary(**rest | {"backend": Tokenizer.from_file(str(part.files["tokenizer"]))})
 
     return vocabulary_read
 
@@ -56,11 +56,10 @@ def read_vocabulary(base: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
 
 def _read(base: Path) -> dict[str, Any]:
     try:
-        known = Vocabulary.of(load_tokenizer(base))
+        known = Vocabulary.of(load_tokenizer(base), base)
     except UserError as error:
         return {"error": {"what": error.what, "remedy": error.remedy}}
-    rest = {"controls": known.controls, "size": known.size, "end": known.end}
-    return {"tokenizer": known.backend.to_str(), "rest": rest}
+    return {"tokenizer": known.backend.to_str(), "rest": known.plain}
 
 
 if __name__ == "__main__":

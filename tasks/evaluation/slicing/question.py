@@ -92,7 +92,7 @@ class Question:
 
     def _size(self, context: Sequence[str]) -> int:
         """Tokens of the prompt."""
-        return int(self.prompt.encode_prompts([(context, self.row.query, self.row.language)]).values.size)
+        return int(self.prompt.encode_prompts([self.row.asked._replace(passages=context)]).values.size)
 
     def arranged(self, context: Sequence[str]) -> Triplet:
         """The row with these passages, its own and others, in this order."""

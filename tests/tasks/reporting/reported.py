@@ -14,7 +14,7 @@ from tasks.slices import SlicesConfig, slices
 from tests.tasks.evaluation.rows import write_adapter, write_answers, write_rows, write_training
 
 ROOT = Path(__file__).parents[3]
-BASE, TEMPLATE = ROOT / "data/tiny-base", ROOT / "tasks/prompts/templates/inst.jinja"
+BASE = ROOT / "data/tiny-base"
 CONFIG = ReportConfig(resamples=300)
 COST = {"train_seconds": 120.3, "tokens_per_second": 12345, "computed_tokens_per_second": 12345, "mfu": 0.456}
 COST |= {"peak_mib": 20123, "predicted_mib": 20500}
@@ -47,7 +47,7 @@ def with_source(folder, places, rows):
 def with_slices(folder, places, base, tuned, most=12):
     """The inputs with the slices of their rows, made by their step, answered as `base` and `tuned` say, and scored."""
     config = SlicesConfig(rows_per_slice=most)
-    made_slices = made(folder / "slices", slices, config, rows=places["rows"], base=BASE, template=TEMPLATE)
+    made_slices = made(folder / "slices", slices, config, rows=places["rows"], base=BASE)
     harder = made_slices / "rows"
     rows = list(read_triplets(harder))
     found = places | {"slices": made_slices}
