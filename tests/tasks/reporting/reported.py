@@ -12,6 +12,7 @@ from tasks.report import ReportConfig, report
 from tasks.score import ScoreConfig, score
 from tasks.slices import SlicesConfig, slices
 from tests.tasks.evaluation.rows import write_adapter, write_answers, write_rows, write_training
+from tests.tasks.tiny import COURSE
 
 ROOT = Path(__file__).parents[3]
 BASE = ROOT / "data/tiny-base"
@@ -46,7 +47,7 @@ def with_source(folder, places, rows):
 
 def with_slices(folder, places, base, tuned, most=12):
     """The inputs with the slices of their rows, made by their step, answered as `base` and `tuned` say, and scored."""
-    config = SlicesConfig(rows_per_slice=most)
+    config = SlicesConfig(rows_per_slice=most, prompt=COURSE)
     made_slices = made(folder / "slices", slices, config, rows=places["rows"], base=BASE)
     harder = made_slices / "rows"
     rows = list(read_triplets(harder))
