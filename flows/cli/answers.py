@@ -83,13 +83,8 @@ def ask(
 
     from flows.sources import base_model, prompt_of
     from tasks.answer import generate
-<<<<<<< HEAD
-    from tasks.models.model import attach_adapter, load_frozen, load_tokenizer
-    from tasks.prompts import Prompt
-=======
-    from tasks.models.model import attach_adapter, load_base
+    from tasks.models.model import attach_adapter, load_frozen
     from tasks.prompts import Asked
->>>>>>> cf41108 (Prompts are turns of a chat, rendered by the base model's own chat template)
 
     folder = base_model(tree.base).local()
     prompt, asked = prompt_of(tree, folder), [Asked(passages, question)]
