@@ -86,12 +86,11 @@ def traced(report: dict[str, Any], path: str, form: str) -> "Markup":
 
     text = figures.FORMS[form](at(report, path))
     artifacts = [report["made_from"].get(name) or name for name in sources(path)]
-    return Markup('<span class="figure" data-path="{}" data-artifact="{}" title="{} in {}">{}</span>').format(
-        path,
-        " ".join(key.replace(" ", "-") for key in artifacts),
-        path,
-        ", ".join(artifacts) or "Reground itself",
-        text,
+    named = (
+        Markup(' data-artifact="{}"').format(" ".join(key.replace(" ", "-") for key in artifacts)) if artifacts else ""
+    )
+    return Markup('<span class="figure" data-path="{}"{} title="{} in {}">{}</span>').format(
+        path, named, path, ", ".join(artifacts) or "report.json", text
     )
 
 
