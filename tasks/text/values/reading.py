@@ -120,7 +120,8 @@ def _read(text: str, match: re.Match[str], known: Notation, left: int) -> Value 
         return Value("number", start, end, number, number)
     if behind and number <= 12 and said.isdecimal() and (meridiem := _MERIDIEM.match(text, end)):
         return Value("time", start, meridiem.end(), words=(int(60 * (number % 12 + 12 * (meridiem[1] in "pP"))),))
-    if (before in known.dated or behind in known.dated) and (date := _month_date(text, start, end, int(number), known)):
+    dated = said.isdecimal() and (before in known.dated or behind in known.dated)
+    if dated and (date := _month_date(text, start, end, int(number), known)):
         return date
     return _quantity(text, start, end, number, known, left, before, behind)
 
@@ -181,7 +182,7 @@ def read_number(said: str, known: Notation) -> float:
         mark = marks[0]
         groups = len(marks) > 1 or (mark == known.group and _grouped(mantissa, mark) and mantissa[0] != "0")
         mantissa = mantissa.replace(mark, "" if groups else ".")
-    return float(mantissa) * 10 ** int(exponent or 0)
+    return float(f"{mantissa}e{exponent or 0}")
 
 
 def _date(start: int, end: int, year: int, month: int, day: int) -> Value | None:
@@ -209,9 +210,9 @@ def _quantity(
 ) -> Value:
     """A number with all that belongs to it: sign, comparison, range, magnitude, unit, currency."""
     if number == 10 and (power := _CARET.match(text, end)):
-        number, end = 10.0 ** int(power[1] or power[2]), power.end()
+        number, end = float(f"1e{power[1] or power[2]}"), power.end()
     elif behind and (power := _POWER.match(text, end)):
-        number, end = number * 10 ** int(power[1].replace("−", "-")), power.end()
+        number, end = number * float(f"1e{power[1].replace('−', '-')}"), power.end()
     before, unit = text[max(left, start - 30) : start], ""
     if herald and (currency := _CURRENCY.search(before)):
         unit = data()["currencies"].get(currency[1] or currency[2], "")
@@ -223,7 +224,7 @@ def _quantity(
     low = high = number
     joint = known.range.match(text, end) if behind else None
     second = _CANDIDATE.match(text, _digit(text, joint.end())) if joint else None
-    if joint and second and second["number"] is not None:
+    if joint and second and second["number"] is not None and ":" not in second.group():
         other, stop, its_unit = _with_unit(text, second.end(), read_number(second.group(), known), unit, known)
         opened = joint[1] not in known.listing or before.rstrip().endswith(known.opening)
         if other > abs(low) and opened and (not unit or unit == its_unit):

@@ -1,6 +1,8 @@
 """Values read in one place: the same in every notation, different where a sign, unit, month or magnitude is."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks.text.values import read_values, same
 
@@ -29,3 +31,40 @@ def test_another_sign_unit_currency_month_or_magnitude_is_another_value(one, oth
 def test_marks_of_numbers_are_the_languages():
     assert read_values("1.250 kg", "de")[0].low == read_values("1,250 kg")[0].low == 1250
     assert read_values("3,5 km", "de")[0].low == 3.5
+
+
+PIECES = [
+    "1",
+    "07",
+    "420",
+    ".",
+    ",",
+    ":",
+    "-",
+    "–",
+    " ",
+    "e9",
+    "^",
+    "×10",
+    "½",
+    "²",
+    "万",
+    "年",
+    " to ",
+    " bis ",
+    " May",
+    "Uhr",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join), st.sampled_from(["en", "de", "fr", "hi", "zh"]))
+def test_no_text_is_beyond_the_reader(text, code):
+    assert all(0 <= value.start < value.end <= len(text) for value in read_values(text, code))
+
+
+def test_a_chapter_and_verse_behind_a_dash_is_no_end_of_a_range():
+    assert [each.amount() for each in read_values("Psalm 10-134:38")] == ["10", "134:38"]
+
+
+def test_a_number_beyond_the_floats_is_read_all_the_same():
+    assert read_values("9e999 units")[0].low == float("inf")
