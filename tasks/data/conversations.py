@@ -67,14 +67,36 @@ def conversation(messages: object, field: str) -> Content:
         held = ", ".join(f"{turn.role}: {shorten(turn.text, 40)!r}" for turn in turns[-4:])
         lacks = "question" if not question else "context"
         raise Malformed(f"{field}: no {lacks} in {held}", f"write {ASKED} as the user's content")
-    history = tuple((turn.role, (question_of(turn.text) or (turn.text,))[0]) for turn in spoken[:-2] if turn.text)
-    used = {id(turn) for turn in spoken[-2:]}
-    unused |= {
+    said = [(turn.role, (question_of(turn.text) or (turn.text,))[0]) for turn in spoken[:-2] if turn.text]
+    history, left_out = in_turn(said)
+    spoke = {id(turn) for turn in spoken}
+    unused |= left_out | {
         f"{turn.role} turns before the question"
         for turn in turns[:last]
-        if id(turn) not in used and not (turn.role == "system" and list(context) == [context_of(turn.text)])
+        if id(turn) not in spoke and not (turn.role == "system" and list(context) == [context_of(turn.text)])
     }
     return Content(question, tuple(context), answer, history, frozenset(unused))
+
+
+def in_turn(turns: Sequence[Turn]) -> tuple[tuple[Turn, ...], set[str]]:
+    """Questions and answers in turn, as chat templates want them, and the names of what is left out for that.
+
+    What one says in several turns is one turn; an answer before any question and a question without an answer go.
+    """
+    joined: list[Turn] = []
+    for role, text in turns:
+        if joined and joined[-1][0] == role:
+            joined[-1] = role, f"{joined[-1][1]}\n\n{text}"
+        else:
+            joined.append((role, text))
+    unused = set()
+    if joined and joined[0][0] == "assistant":
+        del joined[0]
+        unused.add("assistant turns before any question")
+    if joined and joined[-1][0] == "user":
+        del joined[-1]
+        unused.add("user turns without an answer")
+    return tuple(joined), unused
 
 
 class _Said(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from tasks.data.conversations import ASKED, Content, answer_of, conversation, question_of, turns_of
+from tasks.data.conversations import ASKED, Content, Turn, answer_of, conversation, in_turn, question_of, turns_of
 from tasks.data.identity import digest, document_of, normal_each
 from tasks.data.names import names
 from tasks.data.parsing import Malformed, loads, shorten
@@ -138,7 +138,8 @@ def _triplet(row: Fields) -> Content:
     if context in ("", None) and (asked := question_of(query)):
         query, context = asked
     passages, titles = _passages(context)
-    return Content(query, passages, _answer(row["answer"]), _history(row), titles=titles)
+    history, unused = _history(row)
+    return Content(query, passages, _answer(row["answer"]), history, frozenset(unused), titles=titles)
 
 
 def _instruct(row: Fields) -> Content:
@@ -233,16 +234,20 @@ def _passages(context: object) -> tuple[tuple[str, ...], tuple[str | None, ...]]
     return tuple(texts), tuple(titles)
 
 
-def _history(row: Fields) -> tuple[tuple[str, str], ...]:
+def _history(row: Fields) -> tuple[tuple[Turn, ...], set[str]]:
+    """The turns before, in turn, and the names of what is none of them."""
     history = row.get("history")
     if not history:
-        return ()
+        return (), set()
     turns = []
     for turn in history if isinstance(history, list) else [history]:
         if not isinstance(turn, dict) or not all(isinstance(turn.get(each), str) for each in ("role", "content")):
             raise Malformed(f"history: {_shown(turn)}", 'write [{"role": "user", "content": "…"}, …]')
-        turns.append((turn["role"], turn["content"].strip()))
-    return tuple(turns)
+        role = turn["role"].lower()
+        turns.append((names().roles.get(role, role), turn["content"].strip()))
+    spoken = [turn for turn in turns if turn[0] in ("user", "assistant") and turn[1]]
+    kept, unused = in_turn(spoken)
+    return kept, unused | {f"{role} turns in history" for role, text in turns if (role, text) not in spoken}
 
 
 def _label(row: Fields, field: str) -> str | None:

@@ -615,3 +615,20 @@ def test_a_change_encodes_the_shards_it_touches_and_ends_as_a_cold_run_does(tmp_
     warm = run("warm", *changed, earlier=[first], mapper=counting)
     assert counting.ran.count("encode") == ENCODED[change]
     assert digests(warm) == digests(run("cold", *changed))
+
+
+def test_turns_of_one_conversation_are_on_one_side_and_never_on_two(tmp_path, base):
+    """Each turn about another document, as its name or its passages have it."""
+    turns = [(("user", f"Which pump is in hall {i}?"), ("assistant", f"P-{i}, of course.")) for i in range(40)]
+    rows = []
+    for i, (asked, said) in enumerate(turns):
+        first = Triplet(f"a{i}", f"A-{i}", asked[1], (f"Hall {i} has the pump P-{i}.",), said[1])
+        rows += [first, Triplet(f"b{i}", f"B-{i}", "What is it for?", (f"P-{i} cools mill {i}.",), f"Mill {i}.")]
+        rows[-1] = rows[-1]._replace(history=(asked, said))
+    out = built(tmp_path / "split", base, rows)
+    held = {row.id for row in read_triplets(out / "evaluation")}
+    assert held == {kind + id_[1:] for id_ in held for kind in "ab"}
+    asked = [row for row in rows if row.id in ("b3", "a7")]
+    out = built(tmp_path / "given", base, rows, asked)
+    left_out = [json.loads(line) for line in (out / "quarantine.jsonl").open()]
+    assert {(each["id"], each["rule"]) for each in left_out} == {(id_, "leak") for id_ in ("a3", "b3", "a7", "b7")}

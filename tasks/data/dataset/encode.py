@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from tasks.data.dataset.folder import tokens
-from tasks.data.dataset.sketch import evidence_of
+from tasks.data.dataset.sketch import conversation_id, evidence_of
 from tasks.data.dataset.split import EVALUATION, LEAK, SIDES
 from tasks.data.identity import is_derived, passage_id
 from tasks.data.triplets import Triplet, parse_triplets, to_arrow
@@ -74,6 +74,9 @@ def encode(
                 leave_out(row, "near_duplicate", f"{similarity:.2f} like evaluation row {other}")
                 continue
             similar.append((similarity, row.id, other))
+        if shared and side != EVALUATION and conversation_id(row) in shared:
+            leave_out(row, "leak", "the conversation that it is a turn of is one of the evaluation rows, too")
+            continue
         if shared and side != EVALUATION and is_derived(row.document, row.context):
             rest = _without_shared(row, shared)
             if rest is None:

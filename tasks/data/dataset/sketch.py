@@ -44,7 +44,7 @@ class Sketch(NamedTuple):
     contexts: "np.ndarray"  # uint32 per row
     names: "np.ndarray"  # uint64 per document: a hash of its name
     places: "np.ndarray"  # float64 per document, one column for each of `SPLIT_OFF`
-    passages: "np.ndarray"  # uint64, of the documents whose name is derived from them: see `passage_id`
+    passages: "np.ndarray"  # uint64, of the documents whose name is derived from them: see `passage_id`; conversations
     owners: "np.ndarray"  # uint32 per passage: its document
     evidence: "np.ndarray"  # bool per passage: a row's answer comes from it
     shingles: "np.ndarray"  # uint32: the smallest shingles of each context, sorted
@@ -86,13 +86,17 @@ def sketch(rows: bytes, left_out: list[int], salt: str, every: bool = False) -> 
     contexts: dict[str, int] = {}
     held: dict[tuple[int, int], bool] = {}  # (document, passage): whether it is evidence
     by_row = []
-    for row in parse_triplets(rows, left_out):
+    read = list(parse_triplets(rows, left_out))
+    talks = any(row.history for row in read)
+    for row in read:
         document = documents.setdefault(row.document, len(documents))
         by_row.append((document, contexts.setdefault("\n".join(row.context), len(contexts))))
         if every or is_derived(row.document, row.context):
             evidence = evidence_of(row)
             for index, passage in enumerate(map(passage_id, row.context)):
                 held[document, passage] = held.get((document, passage), False) or index in evidence
+        if talks and (row.history or not row.refusal):  # "Is it said?", "No." begins many a conversation
+            held[document, conversation_id(row)] = True
     of_rows = np.array(by_row, np.uint32).reshape(-1, 2)
     numbers = np.setdiff1d(np.arange(len(by_row) + len(left_out), dtype=np.uint32), np.array(left_out, np.uint32))
     smallest, ends = _smallest(list(contexts))
@@ -126,6 +130,12 @@ def evidence_of(row: Triplet) -> set[int]:
     wanted = asked if row.refusal else set(_plain(row.answer).split())
     said = [set(_plain(passage).split()) for passage in row.context]
     return {max(range(len(said)), key=lambda i: (len(wanted & said[i]), len(asked & said[i]), -i))}
+
+
+def conversation_id(row: Triplet) -> int:
+    """64 bits that rows share which begin with the same question and answer, turns of one conversation."""
+    first = [text for _, text in row.history[:2]] or [row.query, row.answer]
+    return passage_id("\n".join(first))
 
 
 def place(document: str, side: str, salt: str) -> float:

@@ -260,11 +260,30 @@ def test_fields_of_other_names_are_mapped_and_the_nearest_are_named() -> None:
     assert parsed.row[1:5] == ("manual", QUERY, (CONTEXT,), ANSWER) and not parsed.unused
 
 
+def test_history_is_questions_and_answers_in_turn_and_what_is_not_is_named() -> None:
+    history = [
+        {"role": "assistant", "content": "Hello!"},
+        {"role": "human", "content": "Which pump?"},
+        {"role": "user", "content": "In hall 2."},
+        {"role": "system", "content": "Be kind."},
+        {"role": "gpt", "content": "P-7."},
+        {"role": "user", "content": "Hm."},
+    ]
+    row = {"query": QUERY, "context": ["The limit is 16 bar."], "answer": ANSWER, "history": history}
+    parsed = parse(row)
+    assert parsed.row.history == (("user", "Which pump?\n\nIn hall 2."), ("assistant", "P-7."))
+    assert parsed.unused == {
+        "assistant turns before any question",
+        "user turns without an answer",
+        "system turns in history",
+    }
+
+
 def test_the_turns_before_a_question_are_its_history() -> None:
     parsed = parse(CHAT)
     assert (parsed.row.query, parsed.row.context) == ("And how fast does it run?", (CONTEXT,))
     assert parsed.row.history == (("user", QUERY), ("assistant", ANSWER))
-    assert parsed.unused == {"user turns before the question", "assistant turns before the question"}
+    assert parsed.unused == frozenset()
     alone = parse({"query": parsed.row.query, "context": [CONTEXT], "answer": parsed.row.answer})
     assert alone.key != parsed.key
 
