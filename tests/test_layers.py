@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FLOWS = {"cli", "doctor", "orchestration", "promotion", "sweeps"}  # folders; the other modules of flows are files
+FLOWS = {
+    "cli",
+    "doctor",
+    "orchestration",
+    "promotion",
+    "serving",
+    "sweeps",
+}  # folders; the other modules of flows are files
 USES_PREFECT = {  # the flows themselves; all else that knows Prefect is in flows/orchestration
     "flows.maintain",
     "flows.promote",

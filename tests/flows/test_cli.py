@@ -39,7 +39,9 @@ def store(tmp_path):
     return f"store={tmp_path / 'store'}"
 
 
-@pytest.mark.parametrize("command", ["retrain", "plan", "validate", "ask", "versions", "show", "config", "gc", "fsck"])
+@pytest.mark.parametrize(
+    "command", ["retrain", "plan", "validate", "ask", "versions", "verify", "serve", "show", "config", "gc", "fsck"]
+)
 def test_every_command_explains_itself(reground, command):
     code, out, _ = reground(command, "--help")
     assert code == 0

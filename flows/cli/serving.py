@@ -1,0 +1,96 @@
+"""Adapters as they are served: check a bundle, start a server with it."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from flows.cli.options import Overrides, WhichStore, console, open_store, write_json
+from flows.config import TINY
+from tasks.engine.errors import UserError
+
+Adapter = Annotated[str, typer.Option(help="Key or alias of an adapter, or a role: champion, previous, challenger.")]
+
+
+def verify(
+    bundle: Annotated[
+        str, typer.Argument(help="A folder, or an adapter of the store by key, alias or role.", show_default=True)
+    ] = "champion",
+    config: WhichStore = TINY,
+    overrides: Overrides = None,
+    json: Annotated[bool, typer.Option("--json", help="The files that differ, for machines.")] = False,
+) -> None:
+    """Check every byte of a bundle against its manifest, and name the files that changed, are missing or came in.
+
+    Exits with 0 if it is as it was written, else with 1. `promote` and `serve` refuse what is not.
+    """
+    from tasks.models.bundle import faults
+
+    folder = Path(bundle) if Path(bundle).is_dir() else _bundle(config, overrides, bundle)
+    found = faults(folder)
+    if json:
+        write_json([each._asdict() for each in found])
+    for each in () if json else found:
+        console.print(f"[bold red]✗[/] [bold]{each.file}[/]: {each.problem}", highlight=False)
+    if not found and not json:
+        console.print(f"[green]✓[/] {folder} is as it was written", highlight=False, soft_wrap=True)
+    raise typer.Exit(bool(found))
+
+
+def serve(
+    options: Annotated[
+        list[str] | None, typer.Argument(help="Options of the server's own, after `--`: `-- --dtype float32`.")
+    ] = None,
+    adapter: Adapter = "champion",
+    engine: Annotated[
+        Literal["auto", "vllm", "transformers"], typer.Option(help="auto: vLLM where it is installed.")
+    ] = "auto",
+    base: Annotated[Path | None, typer.Option(help="Where the base model lies, if not where it was trained.")] = None,
+    host: Annotated[str, typer.Option(help="Who may connect: by default this machine alone.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The server's port.", min=1, max=65535)] = 8000,
+    swap: Annotated[bool, typer.Option("--swap", help="Let whoever connects load and unload adapters.")] = False,
+    show: Annotated[
+        bool, typer.Option("--print", help="Print the command and a Docker Compose file; start nothing.")
+    ] = False,
+    config: WhichStore = TINY,
+    overrides: Overrides = None,
+) -> None:
+    """Serve the adapter in service: the base model once, the adapter beside it, as OpenAI's API on 127.0.0.1:8000.
+
+    Clients ask /v1/chat/completions for the model that is named at the start, by the first digits of the adapter's
+    key. Ends with Ctrl-C. A bundle of which a byte changed is refused.
+    """
+    import os
+    import shlex
+
+    import yaml
+
+    from flows.promotion.candidates import find
+    from flows.serving import engines
+
+    served = engines.Served.of(find(open_store(config, overrides), adapter), base)
+    asked = engines.Asked(host, port, swap, tuple(options or ()))
+    if show:
+        how = engines.launch(served, "vllm" if engine == "auto" else engine, asked)
+        lines = [f"{name}={value} \\" for name, value in how.environment.items()]
+        typer.echo("\n".join([*lines, shlex.join(how.command)]))
+        if how.engine == "vllm":
+            typer.echo("\n# compose.yaml\n" + yaml.safe_dump(engines.compose(served, asked), sort_keys=False))
+        return
+    how = engines.launch(served, engines.installed() if engine == "auto" else engine, asked)
+    console.print(f"{how.engine} on http://{host}:{port}/v1, model {served.name}", highlight=False, soft_wrap=True)
+    try:
+        os.execvpe(how.command[0], how.command, {**os.environ, **how.environment})
+    except FileNotFoundError:
+        raise UserError(
+            f"there is no `{how.command[0]}` here", f"`pip install {how.engine}`, or leave --engine out"
+        ) from None
+
+
+def _bundle(config: Path, overrides: list[str] | None, name: str) -> Path:
+    from flows.promotion.candidates import ADAPTERS, find
+
+    found = find(open_store(config, overrides), name)
+    if found.step != ADAPTERS:
+        raise UserError(f"{found.about} is no bundle", f"give an artifact of {ADAPTERS}, or a folder")
+    return found.folder / "adapter"

@@ -1,0 +1,1 @@
+"""From an adapter in the store to a server that answers with it."""
