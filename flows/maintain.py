@@ -7,6 +7,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from flows.deployed import Request
 from flows.orchestration import ui_artifacts
+from flows.orchestration.task_runner import retry_transient
 from flows.promotion.upkeep import check, collect
 from flows.settings import refuse_outside
 from tasks.engine.storage.gc import DAY
@@ -31,6 +32,10 @@ def maintain(request: Maintain = OURS) -> State[str]:
     Completed if everything is intact or was mended; Failed if a problem stays. The state message says what was found.
     """
     refuse_outside(request)
+    return retry_transient(lambda: _maintained(request))
+
+
+def _maintained(request: Maintain) -> State[str]:
     store = request.open_store()
     found = collect(store, older_than=request.older_than_days * DAY, keep_runs=request.keep_runs, delete=request.delete)
     findings = list(check(store)) if request.fsck else []

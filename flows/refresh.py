@@ -19,6 +19,7 @@ from pydantic import BeforeValidator, Field
 
 from flows.config import DataConfig, Retrain
 from flows.deployed import CONFIG, Request, completed
+from flows.orchestration.task_runner import retry_transient
 from flows.settings import refuse_outside
 from flows.sources import triplets
 from tasks.engine.errors import UserError
@@ -56,7 +57,7 @@ def refresh(
 ) -> State[str]:
     """Emit dataset.refreshed if the data is not what was last announced. The state message says what was found."""
     refuse_outside(request)
-    announced = announce(request)
+    announced = retry_transient(lambda: announce(request))
     return Completed(message=announced.text, data=announced.text)
 
 

@@ -13,7 +13,7 @@ from flows.cli.lineage import lineage, why
 from flows.cli.options import ConfigFile, Overrides
 from flows.cli.promotion import compare, promote, rollback, versions
 from flows.cli.retrain import adopt, plan, retrain
-from flows.cli.service import down, refresh, up
+from flows.cli.service import deploy, down, refresh, up
 from flows.cli.serving import serve, verify
 from flows.cli.store import alias, artifacts, fsck, gc, projects, show
 from flows.cli.sweep import sweep
@@ -32,7 +32,7 @@ app = typer.Typer(
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(retrain, plan, sweep, doctor, adopt, why, lineage, validate, render, score, ask),
     *(promote, rollback, versions, compare, verify, serve),
-    *(up, down, refresh, projects, artifacts, show, alias, gc, fsck),
+    *(up, deploy, down, refresh, projects, artifacts, show, alias, gc, fsck),
 )
 for command in COMMANDS:
     app.command()(command)

@@ -58,6 +58,44 @@ def up(
         console.print(f"the password is in {state.path()}", style="dim", highlight=False)
 
 
+def deploy(
+    configs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="YAML files, see deployments/configs/: a project each. Without one: the tiny sample.",
+            show_default=False,
+        ),
+    ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(envvar="PREFECT_API_URL", help="The API's address, such as https://prefect.example.com/api."),
+    ] = None,
+    notify: Annotated[
+        str | None,
+        typer.Option(envvar="REGROUND_NOTIFY", help="A webhook that gets failures, promotions and refusals."),
+    ] = None,
+) -> None:
+    """Put projects on a Prefect server, or a Cloud workspace, that is there: pools, deployments, automations, alerts.
+
+    Starts nothing: start a worker where the runs are to be, with these files and the configs at the same paths:
+    `prefect worker start --pool reground-gpu`, and one for reground-desk. May be repeated; what was changed on the
+    server stays. Who may enter is as PREFECT_API_KEY or PREFECT_API_AUTH_STRING says.
+    """
+    if not server:
+        raise UserError("no server is named", "give --server URL, or set PREFECT_API_URL")
+    os.environ["PREFECT_API_URL"] = server
+    import httpx
+
+    from flows.orchestration.service import apply
+
+    try:
+        for line in apply.apply(_projects(configs or [TINY]), notify, alone=False):
+            _say(line)
+    except (httpx.HTTPError, OSError) as error:
+        remedy = "check its address, which ends in /api, and PREFECT_API_KEY or PREFECT_API_AUTH_STRING"
+        raise UserError(f"{server}: {error or type(error).__name__}", remedy) from error
+
+
 def down() -> None:
     """End the service: the workers with what they run, then the server. A training keeps its last checkpoint."""
     from flows.orchestration.service.up import down as end

@@ -201,7 +201,7 @@ def projects(console: Console, known: "list[Project]") -> None:
     if not known:
         console.print("There is no project yet: `reground retrain` makes one.")
         return
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     for name in ("project", "champion", "since", "waits", "runs", "last run"):
         table.add_column(name, justify="right" if name == "runs" else "left", no_wrap=True)
     for each in known:

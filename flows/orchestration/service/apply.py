@@ -43,14 +43,17 @@ PROJECT = "project:"  # begins the tag of a project's deployments, and so of the
 RESOURCE = "prefect.resource.id"
 
 
-def apply(configs: Mapping[str, Path], notify: str | None) -> list[str]:
-    """Apply all of it, for each project by its config, to the server that is set; a line for each kind of thing."""
+def apply(configs: Mapping[str, Path], notify: str | None, *, alone: bool = True) -> list[str]:
+    """Apply all of it, for each project by its config, to the server that is set; a line for each kind of thing.
+
+    Unless `alone`, other projects on the server stay as they are.
+    """
     pools = stated()["pools"]
     with get_client(sync_client=True) as client:
         changed = [name for name, limit in pools.items() if not _apply_pool(client, name, limit)]
-        made = _apply_deployments(client, configs)
+        made = _apply_deployments(client, configs, alone)
         alerts = _apply_alerts(client, notify)
-        automations = read_automations(AUTOMATIONS, alerts, configs)
+        automations = read_automations(AUTOMATIONS, alerts, configs if alone else ())
         for each in automations:
             _apply_automation(client, each)
     return [
@@ -107,14 +110,14 @@ def _apply_pool(client: SyncPrefectClient, name: str, limit: int) -> bool:
     return True
 
 
-def _apply_deployments(client: SyncPrefectClient, configs: Mapping[str, Path]) -> dict[str, list[str]]:
-    """The names of each project's. Those of projects that are not served any more go; their runs stay."""
+def _apply_deployments(client: SyncPrefectClient, configs: Mapping[str, Path], alone: bool) -> dict[str, list[str]]:
+    """The names of each project's. Of a service that is `alone` those of other projects go; their runs stay."""
     flows = {flow.id: flow.name for flow in client.read_flows()}
     ours = DeploymentFilter(tags=DeploymentFilterTags(all_=["reground"]))
     known = {f"{flows.get(each.flow_id)}/{each.name}": each for each in client.read_deployments(deployment_filter=ours)}
-    alone = known.get("retrain/retrain")
-    plain = _project_of(alone) if alone else None
-    if len(configs) == 1 or (alone and plain is None):  # of before projects
+    unnamed = known.get("retrain/retrain")
+    plain = _project_of(unnamed) if unnamed else None
+    if (len(configs) == 1 and alone) or (unnamed and plain is None):  # of before projects
         plain = next(iter(configs))
     made: dict[str, list[str]] = {}
     stores: set[str] = set()
@@ -132,7 +135,7 @@ def _apply_deployments(client: SyncPrefectClient, configs: Mapping[str, Path]) -
                 client.request("PATCH", "/deployments/{id}", path_params={"id": found.id}, json=schema)
         made[project] = [*places.values()]
     for name, each in known.items():
-        if _project_of(each) and not any(name in names for names in made.values()):
+        if alone and _project_of(each) and not any(name in names for names in made.values()):
             client.delete_deployment(each.id)
     return made
 
