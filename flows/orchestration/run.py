@@ -114,7 +114,7 @@ def _is_generated(name: str) -> bool:
     """Whether Prefect has named the run, imposing-skunk, and no person."""
     from coolname.data import config
 
-    lists: dict[str, dict[str, Any]] = config
+    lists: Any = config
     words = {word for each in lists.values() for word in each.get("words", ())}
     return bool(STAR.fullmatch(name)) or (name.count("-") == 1 and words.issuperset(name.split("-")))
 
