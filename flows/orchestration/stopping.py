@@ -109,8 +109,10 @@ def _watch(run: UUID, done: Event) -> None:
         with suppress(Exception), _briefly() as client:
             state = client.read_flow_run(run).state
             if state and state.type in ends and not done.is_set():
-                # 0, or the worker would report a crash over it
-                _end(f"stopped: the run is {state.name}", 0, tell=state.type == StateType.CANCELLING)
+                code = (
+                    1 if _in_terminal.is_set() else 0
+                )  # of anything else a worker would report a crash over the state
+                _end(f"stopped by the server: {state.name}", code, tell=state.type == StateType.CANCELLING)
 
 
 def _end(why: str, code: int, *, tell: bool) -> None:
