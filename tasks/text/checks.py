@@ -10,8 +10,8 @@ from itertools import pairwise
 
 from tasks.text.cached import pattern
 from tasks.text.language import ENGLISH, language
-from tasks.text.support import ContextView, read
-from tasks.text.tokens import content_stems, fold, sentences, stems
+from tasks.text.support import CLAUSE, ContextView, read
+from tasks.text.tokens import content_stems, entities, fold, sentences, stems
 from tasks.text.values import Value, aligned, commensurable, read_values, same, stated
 
 _HIDDEN = pattern(r"(?s)<think>.*?(?:</think>|\Z)|```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)")
@@ -22,16 +22,8 @@ _NOTE = pattern(
 )
 _MARKUP = pattern(r"##(?:begin|end)_quote##|\*\*|__|`|^\s*#{1,6}\s+|^\s*>\s+", re.MULTILINE)
 _OPENING = pattern(r"[\s\"'«„“¡¿]*([^\s.,;:!?。，、！।؟،–—-]+)(?:\s?[.,;:!?。，、！।؟،–—-]+\s*|$)")
+_SHORT_NOT = pattern(r"(?i)n\s?['’ʼ´`]\s?t\b")
 _RULED = pattern(r"(?m)^\s*\|?[\s:|-]{3,}\|?\s*$")
-_LEAD = pattern(
-    r"(?i)^(?:(?:sure|certainly|of course|absolutely|great question|ok|okay)[!.,]\s*)?here(?:'s|’s| is| are)\b.*:$"
-)
-_NO_MORE = pattern(r"(?:,| but| and|;)\s+(?:but\s+|and\s+)?(?:no|not the|not any)\s+([\w -]{2,40}?)(?=[.,;]|$)")
-_SUMS = frozenset(
-    ["together", "total", "altogether", "combined", "sum", "both", "difference", "remaining", "zusammen", "insgesamt"]
-)
-_SOFT = pattern(r"(?:ed|ing|ly|ion|ions|ment|ness|ity)$")  # of words that mostly only reword
-_NOT = frozenset(("not", "no", "never", "cannot", "neither", "nor", "none", "without", "t"))
 NEARLY = 0.75  # share of a claim's content in one clause, from which its negation must agree
 MOST = 0.6  # share of a denial's own words that the context holds
 LITERAL = 0.6  # share of the pairs of words beside a foreign one that the context holds
@@ -62,7 +54,7 @@ def shown(answer: str, code: str = ENGLISH) -> str:
 
 def _says_nothing(said: str, code: str) -> bool:
     plain = said.casefold().strip(" !.,…-*")
-    if said.endswith("?") or _LEAD.match(said.strip("-* ")):
+    if said.endswith("?") or language(code).claims.lead.match(said.strip("-* ")):
         return True
     phrases = tuple(map(str.casefold, language(code).courtesies))
     return bool(phrases) and plain.startswith(phrases) and len(plain.split()) <= 14 and not re.search(r"\d", plain)
@@ -90,18 +82,27 @@ def in_notation(view: ContextView, claim: str) -> str:
 
 def is_negated(text: str, code: str) -> bool:
     """Whether a negation stands in a text, but for one in front as an answer: "No, …"."""
-    said = read(text, code).words
-    return not _negations(code).isdisjoint(said[1:] if said[:1] and said[0] in language(code).no else said)
+    if not denies(text, code):
+        return False
+    known, said = language(code), read(text, code).words
+    rest = said[1:] if said[0] in known.no else said
+    return not negations(code).isdisjoint(rest) and denies(known.claims.affirmed.sub(" ", text), code)
+
+
+def denies(text: str, code: str) -> bool:
+    """Whether a word of a text negates; the "t" of "isn't" does, that of "T-101" does not."""
+    found = negations(code).intersection(read(text, code).words)
+    return bool(found) and (found != {"t"} or _SHORT_NOT.search(text) is not None)
 
 
 @cache
-def _negations(code: str) -> frozenset[str]:
-    return language(code).refusal.negations | (_NOT if code == ENGLISH else frozenset())
+def negations(code: str) -> frozenset[str]:
+    return language(code).refusal.negations | language(code).claims.negations
 
 
 @cache
 def _negating_stems(code: str) -> frozenset[str]:
-    return frozenset(stems(_negations(code), code))
+    return frozenset(stems(negations(code), code))
 
 
 def contradicts(view: ContextView, claim: str) -> bool:
@@ -115,8 +116,8 @@ def _agrees(view: ContextView, claim: str) -> bool | None:
     if len(wanted) < 2:
         return None
     negated, best, agrees = is_negated(claim, view.code), NEARLY, None
-    for parts in view.clauses(wanted, NEARLY):
-        shares = [len(wanted & held) / len(wanted) for _, held in parts]
+    for asked, parts in view.clauses(wanted, NEARLY):
+        shares = [len(asked & held) / len(asked) for _, held in parts]
         share = max(shares[:-1]) if max(shares[:-1], default=0.0) >= NEARLY else shares[-1]
         if share >= best:
             alike = is_negated(parts[shares.index(share)][0], view.code) == negated
@@ -129,11 +130,11 @@ def foreign_word(view: ContextView, claim: str, query: str) -> str | None:
     """The one word that the context does not have in a claim that is otherwise a sentence of it; None if none is."""
     if view.code != ENGLISH:
         return None
-    said = view.read(claim)
+    said, known = view.read(claim), language(view.code).claims
     content = {each: its for each, its in zip(said.words, said.kept, strict=True) if its}
     absent = set(content.values()).difference(view.stems, view.read(query).content)
     new = [each for each, its in content.items() if its in absent and not each.isdigit()]
-    if len(new) != 1 or len(content) < 3 or _SOFT.search(new[0]) or new[0] in _SUMS:
+    if len(new) != 1 or len(content) < 3 or known.rewording.search(new[0]) or new[0] in known.sums:
         return None
     rest = {its for each, its in content.items() if each != new[0]} - {content[new[0]]}
     if not any(rest <= held for held in view.sentence_stems):
@@ -168,7 +169,7 @@ def _is_checked(value: Value) -> bool:
 
 def speaks_of_a_sum(claim: str, code: str) -> bool:
     """Whether a claim says that it adds or subtracts."""
-    return not _SUMS.isdisjoint(read(claim, code).words)
+    return not language(code).claims.sums.isdisjoint(read(claim, code).words)
 
 
 def computed(value: Value, held: Iterable[Value]) -> bool:
@@ -209,13 +210,48 @@ def denied_silently(view: ContextView, claim: str, query: str) -> bool:
 
 
 def without_absence(view: ContextView, claim: str) -> str:
-    """A claim without its "but no price", where the context is indeed silent about it."""
+    """A claim without its "but no price" or "the sheet does not name a price", where the context is silent about it."""
 
     def silent(match: re.Match[str]) -> str:
-        named = content_stems(match[1], view.code)
-        return "" if named and view.stems.isdisjoint(named) else match[0]
+        named = content_stems(match[1] or match[2], view.code)
+        is_silent = view.stems.isdisjoint(named) if match[1] else not view.stems.issuperset(named)
+        return "" if named and is_silent else match[0]
 
-    return _NO_MORE.sub(silent, claim) if " no" in claim else claim
+    return language(view.code).claims.absence.sub(silent, claim) if is_negated(claim, view.code) else claim
+
+
+def absent_clause(view: ContextView, claim: str, query: str) -> bool:
+    """Whether a clause has two content words or more beside the question's, and the context holds none of them."""
+    if view.code != ENGLISH or view.stems.issuperset(view.read(claim).content) or is_negated(claim, view.code):
+        return False
+    asked = view.read(query).content
+    said = [set(view.read(part).content).difference(asked) for part in CLAUSE.split(claim)]
+    return any(len(its) > 1 and view.stems.isdisjoint(its) for its in said)
+
+
+def stitched(view: ContextView, claim: str) -> bool:
+    """Whether a claim says of what one passage alone names what another passage says, and that one does not.
+
+    "The Orva 300 must be serviced yearly", of a passage on the Orva 300 and one on the Orva 500. What it speaks of is
+    the first name in it, with a number behind it.
+    """
+    passages, said = view.passage_stems, set(view.read(claim).content)
+    held = said & view.stems
+    if view.code != ENGLISH or len(passages) < 2 or any(held <= each for each in passages):
+        return False
+    named = entities(claim if view.capitalises(claim) else f"_ {claim}", view.code)
+    names = {each for name in named for each in view.read(name).content}
+    about = set(view.read(named[0]).content) if named else set()
+    if named and (number := re.search(rf"{re.escape(named[0])} (\d+)\b", claim)):
+        about.add(number[1])
+    for home in [each for each in passages if about & held & each]:
+        others = [each for each in passages if not (about & held & home) <= each]
+        for part in CLAUSE.split(claim) if len(others) == len(passages) - 1 else ():
+            its = held.intersection(view.read(part).content)
+            rest, told = its - home, its - names - about
+            if rest and len(told) > 1 and any(rest | told <= each for each in others):
+                return True
+    return False
 
 
 def spelled_there(view: ContextView, claim: str) -> bool:

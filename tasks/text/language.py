@@ -150,6 +150,17 @@ class RefusalWords(BaseModel, frozen=True, extra="forbid"):
         return frozenset(each.pattern for each in self.wordings.values() if each.of_the_world)
 
 
+class ClaimWords(BaseModel, frozen=True, extra="forbid"):
+    """How an answer is worded, for checks of its claims beside their support by words."""
+
+    lead: re.Pattern[str] = NEVER  # a sentence in front that claims nothing: "Sure! Here is what it says:"
+    absence: re.Pattern[str] = NEVER  # ", but no price", "; the sheet names no price": a group is what
+    negations: WordSet = frozenset()  # beside those of `refusal`
+    affirmed: re.Pattern[str] = NEVER  # a negation that denies nothing: "not quite"
+    sums: WordSet = frozenset()  # say that a number is added up from others
+    rewording: re.Pattern[str] = NEVER  # endings of words that mostly only reword
+
+
 class Language(BaseModel, frozen=True, extra="forbid"):
     code: str = ""  # ISO 639-1
     name: str = ""  # in English
@@ -165,6 +176,7 @@ class Language(BaseModel, frozen=True, extra="forbid"):
     yes: WordSet = frozenset()
     no: WordSet = frozenset()
     courtesies: tuple[str, ...] = ()  # phrases around an answer that claim nothing
+    claims: ClaimWords = ClaimWords()
     citations: PassageNames = PassageNames()
     instruction: str = ""  # to the model, before the refusal sentence
     refusal_sentence: str = ""

@@ -27,7 +27,7 @@ from tasks.text.tokens import (
 )
 from tasks.text.values import Value, read_values, stated
 
-_CLAUSE = pattern(r"[,;:–—]|\b(?:but|although|though|while|whereas|because|which|and|aber|und|mais|et|pero|y)\b")
+CLAUSE = pattern(r"[,;:–—]|\b(?:but|although|though|while|whereas|because|which|and|aber|und|mais|et|pero|y)\b")
 
 _BEFORE = frozenset("-−–.,:/$€£¥")  # what changes a number that it stands before
 _AFTER = frozenset((" m", " b", " t"))  # perhaps a million
@@ -183,14 +183,25 @@ class ContextView:
         """The values that the context states."""
         return read_values(self.text, self.code)
 
-    def clauses(self, wanted: set[str], least: float) -> Iterator[list[tuple[str, frozenset[str]]]]:
-        """Of each sentence that holds this share of some stems: its clauses and, last, the whole, with their stems."""
+    def clauses(self, wanted: set[str], least: float) -> Iterator[tuple[set[str], list[tuple[str, frozenset[str]]]]]:
+        """Of each sentence that holds this share of some stems: its clauses and, last, the whole, with their stems.
+
+        Before them the stems that are asked of the sentence: not those that only one before it in the passage holds,
+        which it may speak of without a name.
+        """
         for passage, stemmed in zip(self.passages, self._stems, strict=True):
-            near = [at for at, said in enumerate(stemmed) if len(wanted.intersection(said)) >= least * len(wanted)]
+            near: list[tuple[int, set[str]]] = []
+            before: set[str] = set()
+            for at, said in enumerate(stemmed):
+                held = wanted.intersection(said)
+                asked = wanted - (before - held)
+                if len(held) > 1 and len(held) >= least * len(asked):
+                    near.append((at, asked))
+                before |= held
             texts = sentences(passage, self.code) if near else []
-            for said in [texts[at] for at in near] if len(texts) == len(stemmed) else texts:
-                parts = [*filter(str.strip, _CLAUSE.split(said)), said]
-                yield [(part, frozenset(content(words(part, self.code), self.code))) for part in parts]
+            for at, asked in near if len(texts) == len(stemmed) else ():
+                parts = [*filter(str.strip, CLAUSE.split(texts[at])), texts[at]]
+                yield asked, [(part, frozenset(content(words(part, self.code), self.code))) for part in parts]
 
     def says(self, claim: str, value: Value) -> bool:
         """Whether a value surely stands in the passages as a claim spells it; False means "look closer"."""
@@ -208,6 +219,15 @@ class ContextView:
     @cached_property
     def sentence_stems(self) -> list[frozenset[str]]:
         return [frozenset(said) for passage in self._stems for said in passage]
+
+    @cached_property
+    def passage_stems(self) -> list[frozenset[str]]:
+        return [frozenset(chain.from_iterable(said)) for said in self._stems]
+
+    def capitalises(self, claim: str) -> bool:
+        """Whether the first word of a claim has a capital in the context wherever it stands."""
+        word = claim.split(None, 1)[0].strip(",.;:'\"")
+        return word[:1].isupper() and word in self.text and f" {word.lower()}" not in self.text
 
     @cached_property
     def rows(self) -> list[list[str]]:

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from tasks.evaluation.metrics.row import Row
 from tasks.text import content_stems, language
-from tasks.text.language import ENGLISH
+from tasks.text.checks import denies
 from tasks.text.refusal import without_label
 from tasks.text.tokens import sentences, words
 from tasks.text.values import Value, aligned, commensurable, holds, list_items, negated_before, read_values, same, terms
@@ -64,7 +64,7 @@ def _agrees(answer: str, reference: str, query: str, value: str | None, code: st
     wanted = _polarity(reference, code)
     if value is None and wanted is not None and not _content_behind(reference, code):
         said = _polarity(answer, code)
-        return (said if said is not None else not _negated(answer, code)) == wanted
+        return (said if said is not None else not denies(answer, code)) == wanted
     if wanted is not None and (said := _polarity(answer, code)) is not None and said != wanted:
         return False
     target = value or reference
@@ -86,7 +86,7 @@ def _asked(value: Value, query: str, code: str) -> bool:
 def _states(answer: str, values: Sequence[Value], query: str, reference: str, code: str) -> bool:
     """Whether the answer states all the values, none negated, and no other of their kind for the same thing."""
     said = read_values(answer, code)
-    wanted_negated = _negated(reference, code)
+    wanted_negated = denies(reference, code)
     for value in values:
         places = [each for each in said if same(value, each)]
         if not places:
@@ -138,14 +138,6 @@ def _content_behind(reference: str, code: str) -> bool:
     return bool(read_values(reference, code))
 
 
-def _negated(text: str, code: str) -> bool:
-    said = set(words(text, code))
-    return not said.isdisjoint(language(code).refusal.negations | _NOT.get(code, frozenset()))
-
-
-_NOT = {ENGLISH: frozenset(["not", "no", "never", "cannot", "neither", "nor", "none", "without", "t"])}
-
-
 def _is_letter(text: str) -> bool:
     bare = text.strip(" .)(")
     return len(bare) == 1 and bare.isalpha() and bare.isascii()
@@ -165,7 +157,7 @@ def _letters(answer: str, query: str) -> set[str]:
 def _same_items(answer: str, target: str, items: Sequence[str], query: str, code: str) -> bool:
     if not all(holds(answer, item, code) for item in items):
         return False
-    if _negated(answer, code) != _negated(target, code):
+    if denies(answer, code) != denies(target, code):
         return False
     wanted = {stem for item in items for stem in content_stems(item, code)}
     # an answer's own list may hold no further item
@@ -189,7 +181,7 @@ def _same_words(answer: str, target: str, query: str, code: str) -> bool:
     if held < (len(own) if len(own) <= SHORT else MOST * len(own)):
         return False
     relevant = " ".join(c for c in clauses(answer, code) if not set(own).isdisjoint(content_stems(c, code))) or answer
-    if _negated(relevant, code) != _negated(target, code):
+    if denies(relevant, code) != denies(target, code):
         return False
     if len(own) <= 3:  # one item where the answer lists several
         for clause in clauses(relevant, code):

@@ -8,10 +8,12 @@ from math import fsum
 from tasks.evaluation.metrics.row import Row
 from tasks.text import ContextView
 from tasks.text.checks import (
+    absent_clause,
     contradicts,
     denied_silently,
     foreign_word,
     spelled_there,
+    stitched,
     without_absence,
     wrong_row,
     wrong_values,
@@ -148,6 +150,8 @@ def _fails(row: Row, claim: str) -> bool:
         wrong_values(view, claim, row.query)
         or foreign_word(view, claim, row.query)
         or wrong_row(view, claim)
+        or (without_absence(view, claim) == claim and absent_clause(view, claim, row.query))
+        or stitched(view, claim)
         or contradicts(view, claim)
     )
 

@@ -51,6 +51,8 @@ def _equal_ends(one: Value, low: float, high: float, other: str, strict: bool) -
         return not strict and _equal(one.low, low) and _equal(one.high, high)
     if _is_currency(unit) or _is_currency(other):
         return False
+    if not strict and "percent" in (unit, other):  # "2 % a year" of "2 % interest a year"
+        return unit.split("/")[0] == other.split("/")[0] and _equal(one.low, low) and _equal(one.high, high)
     first, second = _worth(unit), _worth(other)
     if first is None or second is None or first[0] != second[0]:
         return False

@@ -145,6 +145,7 @@ def _unit_patterns(locale: str) -> dict[str, Any]:
 
 def _pint_name(unit: str) -> str:
     """``cubic-meter`` as ``meter**3``, ``kilometer-per-hour`` as ``kilometer/hour``."""
+    unit = unit.removesuffix("-person")  # years of age
     unit = {"celsius": "degC", "fahrenheit": "degF", "generic": "degree", "tonne": "metric_ton"}.get(unit, unit)
     parts = []
     for part in unit.split("-per-"):

@@ -143,3 +143,31 @@ TABLE = ["| Fan | Speed (rpm) |\n|---|---|\n| F-7 | 900 |\n| F-8 | 1200 |"]
 )
 def test_what_an_average_over_words_hides_is_checked(context, answer, expected):
     assert hallucination(Row(query="What is known of it?", context=ContextView(context), answer=answer)) == expected
+
+
+FERRIES = (
+    "The ferry Alma sails from Horten at 6:15 and carries 40 cars. It has a shop. Bicycles travel free of charge.",
+    "The ferry Brise sails from Kirkvik at 9:30 and carries 75 cars. It has a restaurant. Bicycles need a ticket.",
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "hallucinates"),
+    [
+        ("The Alma sails from Horten at 6:15 and carries 40 cars.", False),
+        ("The Alma carries 40 cars; the timetable does not say what a cabin costs.", False),
+        ("On the Alma not only bicycles travel free of charge.", False),
+        ("The Alma has a restaurant, and bicycles need a ticket.", True),  # of two passages
+        ("The Alma sails from Kirkvik at 9:30.", True),
+        ("The Alma sails from Horten at 6:15 and offers massage cabins.", True),  # a clause that nothing supports
+        ("On the Alma bicycles do not travel free of charge.", True),  # denies a sentence that leaves its name out
+    ],
+)
+def test_what_two_passages_say_is_not_joined_and_each_clause_counts(answer, hallucinates):
+    said = Row(query="What does the ferry offer?", context=ContextView(FERRIES), answer=answer)
+    assert hallucination(said) == hallucinates
+
+
+def test_the_letter_t_of_a_name_denies_nothing():
+    view = ContextView(["Vessel T-31. The rated speed is 900 rpm. It is not painted."])
+    assert hallucination(Row(query="How fast is T-31?", context=view, answer="900 rpm, vessel T-31.")) == 0
