@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from tasks.data.forms import AS_GIVEN, RowFormat
 from tasks.data.readers import expand, read_lines
 from tasks.engine.errors import UserError
 from tasks.engine.progress import Progress
@@ -20,6 +21,12 @@ from tasks.evaluation.metrics.plain import faithfulness, sentences_faithfulness
 from tasks.text import ContextView, detect, is_refusal, refusal_sentence
 
 WRITE = 'write {"query": "…", "context": "…" or ["…", "…"], "answer": "…"} on one line, with "reference" if it is known'
+RESPONSES = (
+    "response",
+    "prediction",
+    "output",
+    "answer",
+)  # what a system answered, where rows have the right answer too
 ABSTENTION = {"abstention_f1", "abstention_recall", "abstention_precision", "over_refusal"}
 
 
@@ -43,9 +50,9 @@ class Answered(BaseModel):
     value: str | None = Field(None, description="What a right answer contains.")
     truncated: bool | None = Field(None, description="The answer was cut off.")
 
-    def row(self, refusal: str | None) -> Row:
+    def row(self, refusal: str | None, language: str | None = None) -> Row:
         passages = [self.context] if isinstance(self.context, str) else self.context
-        code = self.language or detect(*passages[:1], self.query)
+        code = self.language or language or detect(*passages[:1], self.query)
         context = ContextView(passages, code)
         return Row(
             query=self.query,
@@ -78,8 +85,16 @@ class Mean(NamedTuple):
     rows: int  # for which the metric applies
 
 
-def score_file(source: str, out: Path | None = None, refusal: str | None = None) -> list[Mean]:
+def score_file(
+    source: str,
+    out: Path | None = None,
+    refusal: str | None = None,
+    language: str | None = None,
+    form: RowFormat = AS_GIVEN,
+) -> list[Mean]:
     """Score the rows of JSONL files and write one line of JSON for each, to `out` or the standard output.
+
+    `language`: ISO 639-1 code of the rows that name none; `form`: what their fields are called.
 
     A line has: id; metrics (name → number, null where it does not apply); abstained; outcome (right, wrong, refused
     rightly or refused wrongly; null if nobody says what is right); support
@@ -92,8 +107,8 @@ def score_file(source: str, out: Path | None = None, refusal: str | None = None)
     measured = {name: metric for name, metric in METRICS.items() if metric.level == "row"}
     totals = {name: [0.0, 0.0, 0] for name in measured}  # weighted sum, weights, rows
     with _output(out) as file:
-        for name, given in Progress("score").over(_read(source)):
-            row = given.row(refusal)
+        for name, given in Progress("score").over(_read(source, form)):
+            row = given.row(refusal, language)
             unknown = ABSTENTION if given.unanswerable(refusal, row.context) is None else set()
             unknown = unknown | ({"truncated"} if given.truncated is None else set())
             values = {each: None if each in unknown else metric.measure(row) for each, metric in measured.items()}
@@ -133,14 +148,28 @@ def _line(name: str, given: Answered, row: Row, values: dict[str, float | None])
     }
 
 
-def _read(source: str) -> Iterator[tuple[str, Answered]]:
+def _renamed(line: bytes, form: RowFormat) -> bytes:
+    """A line by our names. Of a format's right answer and a response beside it, the latter is the answer."""
+    row = orjson.loads(line)
+    if not isinstance(row, dict):
+        return line
+    found = row | form.renamed(row)
+    said = next((row[name] for name in RESPONSES if isinstance(row.get(name), str)), None)
+    if "answer" not in form.fields and said not in (None, found.get("answer")):
+        found = {"reference": found.get("answer")} | found | {"answer": said}
+    return orjson.dumps(found)
+
+
+def _read(source: str, form: RowFormat) -> Iterator[tuple[str, Answered]]:
     """The rows with their ids. Raises UserError for a line that is not one, and if there is none."""
     where = ""
     for path in expand(source):
         for number, line in read_lines(path):
             where = f"{path.name}:{number}"
             try:
-                given = Answered.model_validate_json(line)
+                given = Answered.model_validate_json(_renamed(line, form) if form != AS_GIVEN else line)
+            except orjson.JSONDecodeError as error:
+                raise UserError(f"{where}: the line: {error}", WRITE) from None
             except ValidationError as error:
                 first = error.errors()[0]
                 field = ".".join(str(each) for each in first["loc"][:1]) or "the line"

@@ -10,6 +10,7 @@ from flows.cli import tables as display
 from flows.cli.options import Overrides, console, write_json
 from flows.config import TINY, Retrain, load
 from tasks.engine.errors import UserError
+from tasks.text.language import AUTO
 
 if TYPE_CHECKING:
     from tasks.engine.storage.store import Artifact
@@ -56,14 +57,23 @@ def score(
     source: Annotated[str, typer.Argument(help="JSONL of {query, context, answer[, reference, should_abstain, id]}.")],
     out: Annotated[Path | None, typer.Option(help="Write the lines here instead of to the standard output.")] = None,
     refusal: Annotated[str | None, typer.Option(help="The fixed sentence that refuses, if there is one.")] = None,
+    language: Annotated[
+        str | None, typer.Option(help="ISO 639-1 code of the rows that name none; without it: told from the texts.")
+    ] = None,
+    overrides: Overrides = None,
 ) -> None:
     """Score answers from anywhere: one line of JSON for each with every metric, and a table of means.
+
+    Other names of fields: `-s data.format=ragas`, or `-s 'data.fields={query: question, answer: prediction}'`; what
+    the format calls the right answer is the reference where a row has a response beside it.
 
     The same as functions of Python: `tasks.evaluation.metrics.plain`.
     """
     from flows.scoring import score_file, show
 
-    show(score_file(source, out, refusal))
+    asked = load(None, overrides or ()).validated
+    code = language or (None if asked.language == AUTO else asked.language)
+    show(score_file(source, out, refusal or asked.refusal, code, asked.form))
 
 
 def ask(

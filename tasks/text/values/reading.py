@@ -24,9 +24,10 @@ _POWER_OF_TEN = pattern("(?<![\\d.,×x·*])(?<![×x·*] )10([⁰¹²³⁴⁵⁶�
 _CARET = pattern(r"\^(?:\{(\d+)\}|(\d+))")
 _FRACTION = pattern(r"(\d*)\s?([¼-¾⅐-⅞])")
 _RAISED = pattern("(?<=[^\\Wm10]|[.,])[⁰¹²³⁴⁵⁶⁷⁸⁹]|(?<=[^cdkmµ\\s]m)[⁰¹²³⁴⁵⁶⁷⁸⁹]")  # a note's number; not of m²
-_IDENTIFIER = pattern(r"[\w.]*(?:-\w+)*")
+_PART = rf"[^\W{SPACELESS}]"  # of an identifier
+_IDENTIFIER = pattern(rf"(?:{_PART}|\.)*(?:-{_PART}+)*")
 _LETTER = rf"[^\W\d_{SPACELESS}]"
-_LEFT_NAME = pattern(rf"{_LETTER}[\w.]*(?:[-‐‑–]\w*)?$|{_LETTER}+[-‐‑]$")
+_LEFT_NAME = pattern(rf"{_LETTER}(?:{_PART}|\.)*(?:[-‐‑–]{_PART}*)?$|{_LETTER}+[-‐‑]$")
 _CJK_DATE = pattern(r"(\d{4})[年년]\s?(?:(\d{1,2})[月월]\s?(?:(\d{1,2})[日号號일])?)?")
 _CLOCK = pattern(r"(\d{1,2})\.(\d\d)")
 _ORDINAL = pattern(r"(?:st|nd|rd|th)\b|s\b")
