@@ -19,6 +19,7 @@ from tasks.evaluation.metrics import METRICS, Row
 from tasks.evaluation.metrics.correctness import outcome
 from tasks.evaluation.metrics.plain import faithfulness, sentences_faithfulness
 from tasks.text import ContextView, detect, is_refusal, refusal_sentence
+from tasks.text.thoughts import split_thought
 
 WRITE = 'write {"query": "…", "context": "…" or ["…", "…"], "answer": "…"} on one line, with "reference" if it is known'
 RESPONSES = (
@@ -57,7 +58,7 @@ class Answered(BaseModel):
         return Row(
             query=self.query,
             context=context,
-            answer=self.answer,
+            answer=split_thought(self.answer)[1],
             reference=self.references[0] if self.references else "",
             aliases=tuple(self.references[1:]),
             should_abstain=bool(self.unanswerable(refusal, context)),

@@ -29,6 +29,7 @@ from tasks.text import LANGUAGE_FILES
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -37,6 +38,11 @@ class Answering(Config):
     """Greedy answers, in batches of similar length."""
 
     max_new_tokens: PositiveInt = Field(64, description="An answer is cut off after so many tokens.")
+    thought_tokens: NonNegativeInt = Field(
+        1024,
+        description="And its thought after so many more, of a base model that thinks first; what stands behind a "
+        "thought is the answer.",
+    )
     # Not RUNTIME: a row's numbers differ in their last bits with the batch that it is in, and so may its answer.
     batch_tokens: PositiveInt = Field(
         8_192, description="Tokens of a batch, prompts padded to the longest, and room for the answers."
@@ -127,7 +133,13 @@ def answer(
         if adapter and config.merge:
             model = merge_adapter(model)
         batches = generate_batches(
-            model, prompt, new, done=answers, max_new_tokens=config.max_new_tokens, batch_tokens=config.batch_tokens
+            model,
+            prompt,
+            new,
+            done=answers,
+            max_new_tokens=config.max_new_tokens,
+            thought_tokens=config.thought_tokens,
+            batch_tokens=config.batch_tokens,
         )
         answered = len(taken) + len(new) - unanswered
         with Progress("answer", total=len(taken) + len(new), done=answered) as bar:
@@ -167,12 +179,25 @@ def _taken_over(earlier: Sequence[Path], wanted: Container[str]) -> dict[str, An
 
 
 def generate(
-    model: Any, prompt: Prompt, questions: Sequence[Asked], *, max_new_tokens: int, batch_tokens: int = 8_192
+    model: Any,
+    prompt: Prompt,
+    questions: Sequence[Asked],
+    *,
+    max_new_tokens: int,
+    thought_tokens: int = 0,
+    batch_tokens: int = 8_192,
 ) -> list[Answer]:
     """The model's greedy answer to each question, in order; raises what `generate_batches` does."""
     prompts = dict(enumerate(prompt.encode_prompts(questions)))
     answers: dict[int, Answer] = {}
-    for batch in generate_batches(model, prompt, prompts, max_new_tokens=max_new_tokens, batch_tokens=batch_tokens):
+    for batch in generate_batches(
+        model,
+        prompt,
+        prompts,
+        max_new_tokens=max_new_tokens,
+        thought_tokens=thought_tokens,
+        batch_tokens=batch_tokens,
+    ):
         answers |= batch
     return [answers[i] for i in prompts]
 
@@ -184,6 +209,7 @@ def generate_batches(
     *,
     done: Container[Name] = (),
     max_new_tokens: int,
+    thought_tokens: int = 0,
     batch_tokens: int,
 ) -> Iterator[dict[Name, Answer]]:
     """The model's greedy answers to prompts, given as token ids under any names; a batch at a time.
@@ -203,19 +229,20 @@ def generate_batches(
             f"a prompt and its answer take {longest:,} tokens, and the model's window is {window:,}",
             "lower build.max_tokens (or give a shorter context)",
         )
+    thoughts = min(thought_tokens, window - longest) if prompt.may_think else 0
     # The model's own settings may sample or penalise repetition, and would fill in what is left open here.
     model.generation_config = GenerationConfig(
         do_sample=False,
-        max_new_tokens=max_new_tokens,
+        max_new_tokens=thoughts + max_new_tokens,
         eos_token_id=list(prompt.stop_ids),
         pad_token_id=prompt.stop_ids[0],  # masked, so any will do
     )
-    for names in _batches(prompts, max_new_tokens, batch_tokens):
+    for names in _batches(prompts, thoughts + max_new_tokens, batch_tokens):
         left = [name for name in names if name not in done]
         if not left:
             continue
         try:
-            answers = _generate(model, prompt, [prompts[name] for name in left])
+            answers = _generate(model, prompt, [prompts[name] for name in left], max_new_tokens)
         except torch.OutOfMemoryError as error:
             raise UserError(
                 f"the GPU has too little memory for {len(left)} answers at a time",
@@ -224,9 +251,13 @@ def generate_batches(
         yield dict(zip(left, answers, strict=True))
 
 
-def _generate(model: Any, prompt: Prompt, prompts: "list[np.ndarray]") -> list[Answer]:
-    """One batch, padded on the left."""
+def _generate(model: Any, prompt: Prompt, prompts: "list[np.ndarray]", most: int) -> list[Answer]:
+    """One batch, padded on the left; each answer ends after `most` tokens, its thought not counted."""
     import torch
+    from transformers import StoppingCriteriaList
+
+    def ends(ids: "Tensor", *_: Any, **__: Any) -> "Tensor":
+        return answer_tokens(prompt, ids[:, width:]) >= most
 
     width = max(map(len, prompts))
     padded = torch.full((len(prompts), width), prompt.stop_ids[0])
@@ -235,15 +266,38 @@ def _generate(model: Any, prompt: Prompt, prompts: "list[np.ndarray]") -> list[A
         padded[row, width - len(ids) :] = torch.from_numpy(ids)
         mask[row, width - len(ids) :] = 1
     with inference(model):
-        generated = model.generate(input_ids=padded.to(model.device), attention_mask=mask.to(model.device))
-    return [_answer(tokens, prompt) for tokens in generated[:, width:].tolist()]
+        generated = model.generate(
+            input_ids=padded.to(model.device),
+            attention_mask=mask.to(model.device),
+            stopping_criteria=StoppingCriteriaList([ends]),
+        )[:, width:]
+    lengths = answer_tokens(prompt, generated).tolist()
+    return [_answer(*each, prompt, most) for each in zip(generated.tolist(), lengths, strict=True)]
 
 
-def _answer(tokens: list[int], prompt: Prompt) -> Answer:
+def _answer(tokens: list[int], length: int, prompt: Prompt, most: int) -> Answer:
     end = next((place for place, token in enumerate(tokens) if token in prompt.stop_ids), None)
     kept = tokens[:end]
     _, text = prompt.decode(kept)
-    return Answer(text, len(kept), truncated=end is None)
+    after = length - (len(tokens) - len(kept))  # its own tokens: what ended it and padding not counted
+    return Answer(text, max(after, 0), truncated=end is None or after >= most)
+
+
+def answer_tokens(prompt: Prompt, generated: "Tensor") -> "Tensor":
+    """How many of each row's new tokens (rows × tokens) stand behind its thought; negative where it still thinks."""
+    import torch
+
+    count = torch.full((len(generated),), generated.shape[1], device=generated.device)
+    if not prompt.may_think:
+        return count
+    opening, closing = (torch.tensor(ids, device=generated.device) for ids in prompt.thought_ids)
+    if generated.shape[1] < max(len(opening), len(closing)):
+        return count
+    closes = (generated.unfold(1, len(closing), 1) == closing).all(-1)
+    thinks = torch.full_like(count, prompt.begins_thought, dtype=torch.bool)
+    thinks |= (generated[:, : len(opening)] == opening).all(-1)
+    behind = count - closes.int().argmax(1) - len(closing)
+    return torch.where(closes.any(1), behind, torch.where(thinks, -1, count))
 
 
 def _batches(prompts: "Mapping[Name, np.ndarray]", room: int, batch_tokens: int) -> Iterator[list[Name]]:

@@ -98,10 +98,10 @@ def ask(
 
     folder = base_model(tree.base).local()
     prompt, asked = prompt_of(tree, folder), [Asked(passages, question)]
-    length = tree.answer.max_new_tokens
+    room = {"max_new_tokens": tree.answer.max_new_tokens, "thought_tokens": tree.answer.thought_tokens}
     model = load_frozen(folder, tree.answer.model)
-    (by_base,) = generate(model, prompt, asked, max_new_tokens=length)
-    (by_tuned,) = generate(attach_adapter(model, tuned.folder / "adapter"), prompt, asked, max_new_tokens=length)
+    (by_base,) = generate(model, prompt, asked, **room)
+    (by_tuned,) = generate(attach_adapter(model, tuned.folder / "adapter"), prompt, asked, **room)
     console.print(display.side_by_side(question, by_base.text, by_tuned.text, tuned.about))
 
 

@@ -242,7 +242,7 @@ class Prompt:
     def decode(self, ids: list[int]) -> tuple[str, str]:
         """Thought and answer that were generated, stripped, without special tokens."""
         if self.marks:
-            whole = self.marks.opening * self._begun + self._backend.decode(ids, skip_special_tokens=False)
+            whole = self.marks.opening * self.begins_thought + self._backend.decode(ids, skip_special_tokens=False)
             if self.marks.closing in whole or whole.lstrip().startswith(self.marks.opening):
                 thought, answer = map(self._up_to_control, split_thought(whole))
                 return thought, answer
@@ -253,6 +253,12 @@ class Prompt:
         for control in self._vocabulary.controls:
             text = text.partition(control)[0]
         return text.strip()
+
+    @cached_property
+    def thought_ids(self) -> tuple[list[int], list[int]]:
+        """Token ids of the marks that open and close a thought."""
+        opening, closing = (self._tokens([mark]).values.tolist() for mark in self.marks or MARKS[0])
+        return opening, closing
 
     def length(self, text: str) -> int:
         """Tokens of a piece of text by itself."""
@@ -365,7 +371,9 @@ class Prompt:
                 "set prompt.template to a chat template (.jinja) that writes the same around every answer",
             )
         self._before, self._after = around[0]
-        self._begun = self._is_open(prompts[0])
+        self.begins_thought = self._is_open(prompts[0])
+        closed = self.marks is not None and prompts[0].rstrip().endswith(self.marks.closing)
+        self.may_think = self.marks is not None and not closed
         self._thought = self._around_thought(prompts[0])
         self.adds_end = not self._controls_in(self._after)
         if self.adds_end:
@@ -410,7 +418,7 @@ class Prompt:
         if whole.startswith(prompt) and found and held:
             return before, between
         marks = self.marks or MARKS[0]
-        return ("" if self._begun else f"{marks.opening}\n"), f"\n{marks.closing}\n\n"
+        return ("" if self.begins_thought else f"{marks.opening}\n"), f"\n{marks.closing}\n\n"
 
     def _end(self, asked: Asked, answer: str) -> str:
         """The token that ends an answer whose template has none: what stands before a further turn, else the end."""

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -13,7 +14,7 @@ import torch
 from pydantic import ValidationError
 from transformers import GenerationMixin
 
-from tasks.answer import AnswerConfig, answer, generate
+from tasks.answer import AnswerConfig, answer, answer_tokens, generate
 from tasks.data.triplets import Triplet, TripletWriter
 from tasks.engine.errors import UserError
 from tasks.models.model import ModelConfig, attach_adapter, load_base, load_tokenizer, merge_adapter
@@ -158,6 +159,17 @@ def test_an_answer_ends_at_the_templates_end_or_is_called_truncated(base, tmp_pa
     prompt = Prompt.load(COURSE, load_tokenizer(base), template=own)
     (ended,) = generate(model, prompt, QUESTIONS[:1], max_new_tokens=3)
     assert ended == ("", 0, False)
+
+
+def test_tokens_are_counted_behind_the_thought_row_by_row():
+    """Marks of two tokens each: 7 8 opens, 9 8 closes."""
+    prompt = SimpleNamespace(may_think=True, begins_thought=False, thought_ids=([7, 8], [9, 8]))
+    rows = torch.tensor([[1, 2, 3, 4, 5, 6], [7, 8, 1, 9, 8, 2], [7, 8, 1, 2, 3, 4], [1, 9, 8, 1, 1, 1]])
+    assert answer_tokens(prompt, rows).tolist() == [6, 1, -1, 3]
+    prompt.begins_thought = True
+    assert answer_tokens(prompt, rows).tolist() == [-1, 1, -1, 3]
+    prompt.may_think = False
+    assert answer_tokens(prompt, rows).tolist() == [6] * 4
 
 
 def test_a_prompt_beyond_the_models_window_is_refused(base):

@@ -14,6 +14,7 @@ from tasks.evaluation.metrics.grounding import mean_of_lowest, sentence_support
 from tasks.evaluation.metrics.row import Row
 from tasks.text import ENGLISH, ContextView, detect, sentences
 from tasks.text.citations import without_citations
+from tasks.text.thoughts import split_thought
 
 Context = str | Sequence[str]
 
@@ -26,7 +27,7 @@ def faithfulness(query: str, context: Context, answer: str) -> float | None:
     for an answer without a word. What S is, and where it is blind: `tasks.evaluation.metrics.grounding`.
     """
     view = _view(context)
-    said = Row(query=query, context=view, answer=answer).claims or sentences(
+    said = Row(query=query, context=view, answer=split_thought(answer)[1]).claims or sentences(
         without_citations(answer, view.code), view.code
     )
     return mean_of_lowest(_sentence(query, view, each) for each in said)
@@ -51,7 +52,7 @@ def is_abstention(query: str, context: Context, answer: str) -> bool:
 
     What only sounds like a refusal ("The amount was not disclosed.") is none if the context says it itself.
     """
-    return Row(query=query, context=_view(context), answer=answer).abstained
+    return Row(query=query, context=_view(context), answer=split_thought(answer)[1]).abstained
 
 
 @lru_cache(maxsize=64)  # asked sentence by sentence, a context is read once
