@@ -88,6 +88,16 @@ class HarderConfig(Config):
     salt: Text = Field("reground", description="Another salt chooses other questions, passages and values.")
 
 
+class GateSettings(GateRules):
+    """The gate's rules, and the questions that must hold."""
+
+    must_hold: str | None = Field(
+        None,
+        description='A JSONL file of evaluation questions, by "id" or "query", that each promoted adapter must answer '
+        "rightly; `reground pin` adds those that got lost.",
+    )
+
+
 class Retrain(StoreConfig):
     """All settings of a retraining run."""
 
@@ -112,7 +122,7 @@ class Retrain(StoreConfig):
     answer: AnswerSettings = AnswerSettings()
     score: ScoreConfig = ScoreConfig()
     parity: ParityConfig = ParityConfig()
-    gate: GateRules = GateRules()
+    gate: GateSettings = GateSettings()
     slices: HarderConfig = HarderConfig()
     judge: JudgeConfig = JudgeConfig()
     report: ReportConfig = ReportConfig()

@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Generic, Protocol, TypedDict, TypeVar
 
 from flows.config import Retrain
-from flows.sources import WarmStart, base_model, champion, earlier_start, incumbent, template, triplets
+from flows.sources import (
+    Incumbent,
+    WarmStart,
+    base_model,
+    best_so_far,
+    champion,
+    earlier_start,
+    incumbent,
+    pinned,
+    template,
+    triplets,
+)
 from tasks.answer import AnswerConfig, answer
 from tasks.build import BuildConfig, build
 from tasks.engine import Config, Step, progress
@@ -17,6 +28,7 @@ from tasks.engine.errors import UserError, WiringError
 from tasks.engine.inputs import HubModel, Input, Local, Output
 from tasks.engine.plan import Pending, Planner
 from tasks.engine.storage.store import Artifact, Store
+from tasks.evaluation.metrics import METRICS
 from tasks.export import ExportConfig, export
 from tasks.gate import GateConfig, GateRules, gate
 from tasks.judge import judge
@@ -92,6 +104,8 @@ def pipeline(config: Retrain, run: Run[OutputT]) -> Outcome[OutputT]:
         its = config.answering.model_copy(update={"prompt": served.prompt})
         by_champion = run(answer, its, label="answer champion", rows=questions, **served.inputs)
         champion_scores = run(score, config.score, label="score champion", rows=questions, answers=by_champion)
+    best = best_so_far(run.store, exported, base, prompt, config.gate.best_in)
+    best_scores = _best_scores(config, run, questions, best)
 
     # A fair opponent: the base with solved examples in its prompt.
     by_shots = shots_scores = None
@@ -100,14 +114,19 @@ def pipeline(config: Retrain, run: Run[OutputT]) -> Outcome[OutputT]:
         by_shots = run(answer, config.answering, label="answer base shots", **answer_inputs, adapter=None, shots=solved)
         shots_scores = run(score, config.score, label="score base shots", rows=questions, answers=by_shots)
 
+    must_hold = pinned(config.gate.must_hold)
     decided = run(
         gate,
-        _gate(config, served.missing if served else None),
+        _gate(config, served, best),
         base_scores=base_scores,
         tuned_scores=tuned_scores,
         base_shots_scores=shots_scores,
         champion_scores=champion_scores,
         shipped_scores=shipped_scores,
+        best_correct_scores=best_scores.get("correct"),
+        best_abstention_f1_scores=best_scores.get("abstention_f1"),
+        must_hold=must_hold,
+        rows=questions if must_hold else None,
     )
 
     # Beside the decision: how the answers stand harder questions, and what other models think of them.
@@ -222,6 +241,30 @@ def _judge(config: Retrain, run: Run[OutputT], **inputs: Input | None) -> Output
         return None
 
 
-def _gate(config: Retrain, champion_missing: str | None) -> GateConfig:
+def _best_scores(
+    config: Retrain, run: Run[OutputT], questions: Input, best: dict[str, Incumbent]
+) -> dict[str, OutputT]:
+    """Scores of the best so far by metric; an adapter that is the best in several answers once."""
+    scores: dict[str, OutputT] = {}
+    made: list[tuple[Incumbent, OutputT]] = []
+    for metric, each in best.items():
+        if not each.inputs:
+            continue
+        known = next((found for other, found in made if _adapter(other) == _adapter(each)), None)
+        if known is None:
+            label = f"best in {METRICS[metric].label.lower()}"
+    X = run(score, config.score, label=f"score {label}", rows=questions, answers=answers)
+            made.append((each, known))
+        scores[metric] = known
+    return scores
+
+
+def _adapter(each: Incumbent) -> str | None:
+    adapter = each.inputs["adapter"] if each.inputs else None
+    return adapter.digest if adapter else None
+
+
+def _gate(config: Retrain, served: Incumbent | None, best: dict[str, Incumbent]) -> GateConfig:
     rules = {name: getattr(config.gate, name) for name in GateRules.model_fields}
-    return GateConfig(**rules, champion_missing=champion_missing)
+    best_missing = next((each.missing for each in best.values() if each.missing), None)
+    return GateConfig(**rules, champion_missing=served.missing if served else None, best_missing=best_missing)

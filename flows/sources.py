@@ -1,11 +1,13 @@
 """What a run starts from, as inputs with an identity: rows, base model, prompt template, and the adapter in service."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from flows.config import BaseConfig, PromptSettings, Retrain
 from flows.promotion.candidates import roles
+from flows.promotion.log import Log, Version
 from flows.promotion.promotions import Promotions
 from tasks.data.readers import expand
 from tasks.data.shards import Rows
@@ -135,7 +137,7 @@ def _intact(store: Store, step: str, key: str) -> Artifact:
 
 
 class Incumbent(NamedTuple):
-    """The adapter in service: the inputs that it answers with, or why it cannot."""
+    """The adapter in service, or the best so far: the inputs that it answers with, or why it cannot."""
 
     inputs: dict[str, Input | None] | None
     prompt: PromptConfig | None = None
@@ -149,22 +151,47 @@ def incumbent(store: Store, adapter: Output, base: Local | HubModel, template: L
     was in, and the template by the copy that `export` keeps. None if nothing is in service. Raises UserError for a
     promotion log that is not intact: who is in service is then unknown, and nobody may be compared.
     """
+    champion = _judged_by(store, adapter).state.champion
+    return _answering(store, champion, "the champion", base, template) if champion else None
+
+
+def best_so_far(
+    store: Store, adapter: Output, base: Local | HubModel, template: Local | None, metrics: Iterable[str]
+) -> dict[str, Incumbent]:
+    """By metric the best champion so far, where that is not the champion itself; as `incumbent`."""
+    log = _judged_by(store, adapter)
+    best = {metric: found for metric in metrics if (found := log.best(metric)) and not log.is_champion(found)}
+    return {metric: _answering(store, each, "the best so far,", base, template) for metric, each in best.items()}
+
+
+def pinned(path: str | None) -> Local | None:
+    """The file of questions that must hold. UserError if it is not there."""
+    if path and not Path(path).is_file():
+        raise UserError(
+            f"gate.must_hold: there is no file {path}", "`reground pin` creates it, or leave the setting out"
+        )
+    return Local(Path(path)) if path else None
+
+
+def _judged_by(store: Store, adapter: Output) -> Log:
+    return Promotions(store).before(adapter if isinstance(adapter, Artifact) else None)
+
+
+def _answering(store: Store, version: Version, what: str, base: Local | HubModel, template: Local | None) -> Incumbent:
     try:
-        served = Promotions(store).incumbent(adapter if isinstance(adapter, Artifact) else None)
+        served = Promotions(store).artifact(version)
     except CorruptArtifact as error:
-        return Incumbent(None, missing=f"the champion cannot answer: {error.what}")
-    if served is None:
-        return None
+        return Incumbent(None, missing=f"{what} cannot answer: {error.what}")
     record = served.record
     its_base = _base_of(record, base)
     if its_base is None:
         origin = record.inputs["base"]
         name = origin.about if origin else "of another machine"
         return Incumbent(
-            None, missing=f"the champion {served.about} needs its base model {name}, which is not on this machine"
+            None, missing=f"{what} {served.about} needs its base model {name}, which is not on this machine"
         )
     if "prompt" not in record.config:
-        return Incumbent(None, missing=f"the champion {served.about} has a prompt of an older form than chats")
+        return Incumbent(None, missing=f"{what} {served.about} has a prompt of an older form than chats")
     its_template = template
     if (digest := record.payload["inputs"].get("template")) != (template.digest if template else None):
         copy = "adapter/prompt.jinja"

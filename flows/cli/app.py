@@ -11,7 +11,7 @@ from flows.cli.answers import ask, render, score, validate
 from flows.cli.doctor import doctor
 from flows.cli.lineage import lineage, why
 from flows.cli.options import ConfigFile, Overrides
-from flows.cli.promotion import compare, promote, rollback, versions
+from flows.cli.promotion import compare, pin, promote, rollback, versions
 from flows.cli.retrain import adopt, plan, retrain
 from flows.cli.service import deploy, down, refresh, up
 from flows.cli.serving import serve, verify
@@ -31,7 +31,7 @@ app = typer.Typer(
 # Help lists them in this order.
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(retrain, plan, sweep, doctor, adopt, why, lineage, validate, render, score, ask),
-    *(promote, rollback, versions, compare, verify, serve),
+    *(promote, rollback, versions, compare, pin, verify, serve),
     *(up, deploy, down, refresh, projects, artifacts, show, alias, gc, fsck),
 )
 for command in COMMANDS:

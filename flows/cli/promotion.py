@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
+import orjson
 import typer
 
 from flows.cli.options import Overrides, WhichStore, console, open_store, write_json
@@ -109,3 +110,51 @@ def compare(
         write_json(comparison.model_dump())
     else:
         view.comparison_table(console, comparison)
+
+
+def pin(
+    report: Annotated[
+        str | None, typer.Argument(help="Key or alias of a report. Without it: the newest.", show_default=False)
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="The list; without it the file that gate.must_hold names.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Of the questions that got lost only these ids.")] = None,
+    config: WhichStore = TINY,
+    overrides: Overrides = None,
+) -> None:
+    """Put the questions that got lost on the list of those that must hold, so that the same failure never passes twice.
+
+    Lost are those that the adapter in service (without one, the base) dealt with rightly and the new one did not, by
+    the report. From then on the gate refuses an adapter that is wrong on one of the list, and names it. Adds what the
+    list does not have, shows it, and may be repeated; `--only ID` takes some. To take a question off the list, delete
+    its line.
+    """
+    from tasks.evaluation.gating.questions import pin as add
+
+    tree = load(config, overrides or ())
+    path = to or (Path(tree.gate.must_hold) if tree.gate.must_hold else None)
+    if path is None:
+        raise UserError(
+            "gate.must_hold names no file", "set it in the config: `must_hold: questions.jsonl`, or give --to"
+        )
+    store = tree.open_store()
+    found = store.match(report) if report else next(iter(store.recent("report", most=1)), None)
+    if found is None or found.step != "report":
+        raise UserError(f"{report or store.url}: no report", "`reground retrain` makes one")
+    content = orjson.loads((store.fetch(found, ["report.json"]) / "report.json").read_bytes())
+    against, lost = content["mistakes"]["against"], [each for each in content["answers"] if each["lost"]]
+    if unknown := set(only or ()) - {each["id"] for each in lost}:
+        raise UserError(
+            f"{', '.join(sorted(unknown))}: not lost by {found.about}", "see “What it got wrong” of the report"
+        )
+    wanted = [each | {"answer": each["tuned"]["answer"]} for each in lost if not only or each["id"] in only]
+    new = add(path, wanted)
+    for each in new:
+        console.print(f"+ {each['id']}: {each['query']}", markup=False, highlight=False)
+    before = {"base": "the base", "champion": "the adapter in service"}[against]
+    console.print(
+        f"{path}: {len(new)} of {len(wanted)} questions added that {before} had right and {found.about} lost.",
+        markup=False,
+        highlight=False,
+    )
+    if not tree.gate.must_hold:
+        console.print(f"Let the gate ask for them: `gate: {{must_hold: {path}}}`.", markup=False, highlight=False)

@@ -197,6 +197,23 @@ class Log:
                 stack.append(entry.version)
         return stack
 
+    def best(self, metric: str) -> Version | None:
+        """The best champion so far in a metric of which more is better, of those that were not rolled back.
+
+        The newest one that was shown to beat the best before it: a gain beyond chance, by the verdicts on record. One
+        that a person promoted against the gate counts as well: that is where the person wants to start from. So no
+        row of small losses, none of them shown, ever moves what the next adapter is compared with.
+        """
+        best: Version | None = None
+        for version in self.stack():
+            entry = self.entries[version.since - 1]
+            before = self.entries[entry.number - 2].state.champion if entry.number > 1 else None
+            rival = "best" if best and before and not same(best, before) else "champion"
+            lows = [v["low"] for v in entry.verdicts if (v["metric"], v["against"]) == (metric, rival)]
+            if best is None or entry.by_hand or any(low is not None and low > 0 for low in lows):
+                best = version
+        return best
+
     # The state that an entry of the next number would leave
 
     def after_promotion(self, adapter: Version) -> State:

@@ -170,17 +170,16 @@ class Promotions:
         champion = self.state.champion
         return champion is not None and same(champion, version(adapter))
 
-    def incumbent(self, adapter: Artifact | None) -> Artifact | None:
-        """The champion that this adapter is to be compared with; None if there is none. CorruptArtifact if it is gone.
+    def before(self, adapter: Artifact | None) -> Log:
+        """The log that this adapter is judged by: for the champion itself, as it was before the champion's promotion.
 
-        For the champion itself it is the one that was in service when it was promoted, so a run in which nothing
-        changed compares with the same one as before.
+        So a run in which nothing changed compares with the same adapters as before.
         """
         log = self.log()
         champion = log.state.champion
-        if champion and adapter and same(champion, version(adapter)):
-            champion = log.before_promotion(champion)
-        return self.artifact(champion) if champion else None
+        if champion and adapter and same(champion, version(adapter)) and (entry := log.last(champion, "promote")):
+            return Log(log.entries[: entry.number - 1])
+        return log
 
     def artifact(self, version: Version) -> Artifact:
         """The adapter itself. CorruptArtifact if it is gone or damaged."""

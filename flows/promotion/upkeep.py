@@ -14,6 +14,7 @@ from tasks.engine.storage import fsck, gc
 from tasks.engine.storage.artifact import folder_name
 from tasks.engine.storage.references import ALIASES
 from tasks.engine.storage.store import Store
+from tasks.evaluation.gating.rules import DECIDING
 
 KEEP_PROMOTED = 3  # adapters: as far as one goes back in a bad week
 FILLING = 60.0  # seconds that a writer may take between creating its entry and filling it
@@ -36,6 +37,7 @@ def roots(entries: Log) -> dict[str, str]:
     kept += [(version, "a rollback may bring it back") for version in entries.stack()[-KEEP_PROMOTED:]]
     if entries.state.champion and (before := entries.before_promotion(entries.state.champion)):
         kept.append((before, "champion before the champion"))
+    kept += [(best, f"the best so far in {metric}") for metric in DECIDING if (best := entries.best(metric))]
     kept += [(version, name) for name, version in reversed(entries.state.roles().items())]
     needed = {}
     for version, _ in kept:

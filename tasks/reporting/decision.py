@@ -10,20 +10,20 @@ from tasks.evaluation.metrics import METRICS
 from tasks.evaluation.statistics import MIN_CLUSTERS
 from tasks.reporting.figures import inline, interval, share, signed
 
+SHOWN = 3  # questions that a sentence names
 INSTEAD = "take it out of service, `reground rollback`, or promote by hand, `reground promote --force --because …`"
 AGAINST = {
     "base": "the base",
     "base_shots": "the base with examples",
     "champion": "the champion",
+    "best": "the best so far",
     "trained": "what was trained",
 }
 
 
 def explained(decision: Decision) -> Decision:
     """The decision with `why`, and the `reason` of each verdict, filled in."""
-    verdicts = tuple(
-        each.model_copy(update={"reason": _reason(each, decision.champion_missing)}) for each in decision.verdicts
-    )
+    verdicts = tuple(each.model_copy(update={"reason": _reason(each, decision)}) for each in decision.verdicts)
     decision = decision.model_copy(update={"verdicts": verdicts})
     return decision.model_copy(update={"why": _why(decision)})
 
@@ -38,8 +38,14 @@ def _why(decision: Decision) -> str:
     if failed:
         more = _more(len(failed) - 1, "rule fails", "rules fail")
         # Right answers say most; a loss says more than a floor, and a margin more than no gain.
-        importance = {"at_least": 0, "better": 1, "not_worse": 2}
-        worst = max(failed, key=lambda each: (each.metric == "correct", importance[each.must], _excess(each)))
+        importance = {"at_least": 0, "at_most": 0, "better": 1, "not_worse": 2, "hold": 3}
+        worst = max(
+            failed, key=lambda each: (each.metric in ("correct", "must_hold"), importance[each.must], _excess(each))
+        )
+        if worst.must == "hold":
+            return f"Refused because {_lost_again(worst)}{more}."
+        if worst.must == "at_most":
+            return f"Refused because {inline(worst.label)} are {_over(worst)}{more}."
         if worst.must == "at_least":
             return f"Refused because {inline(worst.label)} of the tuned model are {_under(worst)}{more}."
         margin = f", which is more than the margin of {share(worst.margin)}" if worst.must == "not_worse" else ""
@@ -68,14 +74,23 @@ def _promoted(held: Sequence[Verdict]) -> str:
     )
 
 
-def _reason(verdict: Verdict, champion_missing: str | None) -> str:
+def _reason(verdict: Verdict, decision: Decision) -> str:
     """Why a rule holds, fails or is open, in one sentence."""
     moved = f"{verdict.label} {_moved(verdict)}"
     match verdict.finding:
         case None:
             return verdict.reason
         case "not compared":
-            return f"{champion_missing}."
+            return f"{decision.best_missing if verdict.against == 'best' else decision.champion_missing}."
+        case "all hold":
+            return f"All {verdict.rows} are answered rightly."
+        case "lost again":
+            return f"{_capital(_lost_again(verdict))}."
+        case "not asked":
+            return (
+                f"{len(verdict.questions)} of {verdict.rows} are not among the evaluation questions: "
+                f"{_quoted(verdict.questions)}; add their rows to the data, or take them off the list."
+            )
         case "not scored":
             systems = " nor of the ".join(verdict.unscored)
             return f"{verdict.label}: no row {f'of the {systems} is scored' if systems else 'is scored for both'}."
@@ -97,6 +112,10 @@ def _reason(verdict: Verdict, champion_missing: str | None) -> str:
             return f"{moved}, worse by more than the margin of {share(verdict.margin)}."
         case "margin not shown":
             return f"{moved}: {_why_not_shown(verdict)}."
+        case "reaches the level" if verdict.must == "at_most":
+            return f"{verdict.label}: {_level(verdict)}, which is within {share(verdict.level)}."
+        case "under the level" if verdict.must == "at_most":
+            return f"{verdict.label}: {_over(verdict)}."
         case "reaches the level":
             return f"{verdict.label}: {_level(verdict)}, which reaches {share(verdict.level)}."
         case "under the level":
@@ -117,6 +136,25 @@ def _why_not_shown(verdict: Verdict) -> str:
         f"{verdict.documents} documents such as these show a margin of {share(least)}, not of {share(margin)}, "
         f"which takes {wanted}"
     )
+
+
+def _lost_again(verdict: Verdict) -> str:
+    count = len(verdict.questions)
+    which = "a question that must hold is" if count == 1 else f"{count} questions that must hold are"
+    return f"{which} not answered rightly: {_quoted(verdict.questions)}"
+
+
+def _quoted(questions: Sequence[str]) -> str:
+    more = f" and {len(questions) - SHOWN} more" if len(questions) > SHOWN else ""
+    return ", ".join(f"“{each}”" for each in questions[:SHOWN]) + more
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _over(verdict: Verdict) -> str:
+    return f"{_level(verdict)}, more than {share(verdict.level)}"
 
 
 def _under(verdict: Verdict) -> str:
@@ -141,7 +179,8 @@ def _change(verdict: Verdict) -> str:
 
 def _excess(verdict: Verdict) -> float:
     """How far the change's interval lies beyond what is tolerable."""
-    at_best, _ = losses(METRICS[verdict.metric].direction, verdict.low or 0.0, verdict.high or 0.0)
+    direction = METRICS[verdict.metric].direction if verdict.metric in METRICS else "lower"
+    at_best, _ = losses(direction, verdict.low or 0.0, verdict.high or 0.0)
     return at_best - (verdict.margin or 0.0)
 
 

@@ -15,6 +15,7 @@ SUBJECTS = {
     "base": "Against the base",
     "base_shots": "Against the base with solved examples in its prompt",
     "champion": "Against the champion",
+    "best": "Against the best so far",
     "trained": "What ships, against what was trained",
 }
 

@@ -3,11 +3,17 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from tasks.evaluation.gating.decision import Flip
 from tasks.evaluation.metrics.correctness import Outcome
 from tasks.evaluation.metrics.scores import Scores
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from tasks.evaluation.statistics import Codes
+
+    Mask = NDArray[np.bool_]
 
 OUTCOMES = tuple(map(str, (Outcome.RIGHT, Outcome.REFUSED_RIGHTLY, Outcome.WRONG, Outcome.REFUSED_WRONGLY)))
 GOOD = 2  # the first two are as they should be
@@ -34,6 +40,24 @@ def counted(systems: Mapping[str, Scores]) -> list[dict[str, Any]]:
     return found
 
 
+def losses(before: Scores, tuned: Scores) -> "Mask":
+    """Of each row whether `before` dealt with it rightly and `tuned` does not; bool, (rows,)."""
+    was, now = outcomes(before), outcomes(tuned)
+    lost: Mask = (was < GOOD) & (now >= GOOD) & (now < len(OUTCOMES))
+    return lost
+
+
+def flips(before: Scores, tuned: Scores) -> tuple[Flip, ...]:
+    """The rows of `losses`, in the order of the rows."""
+    import numpy as np
+
+    was, now = outcomes(before), outcomes(tuned)
+    return tuple(
+        Flip(id=tuned.ids[at], document=tuned.documents[at], was=OUTCOMES[was[at]], now=OUTCOMES[now[at]])
+        for at in np.flatnonzero(losses(before, tuned)).tolist()
+    )
+
+
 def reading_order(before: Scores, tuned: Scores) -> tuple[list[int], int, int]:
     """All row numbers in the order to read them, how many come first that got lost, and how many are not good.
 
@@ -42,9 +66,8 @@ def reading_order(before: Scores, tuned: Scores) -> tuple[list[int], int, int]:
     """
     import numpy as np
 
-    was, now = outcomes(before), outcomes(tuned)
+    now, lost = outcomes(tuned), losses(before, tuned)
     bad = (now >= GOOD) & (now < len(OUTCOMES))
-    lost = bad & (was < GOOD)
     support = np.nan_to_num(tuned.columns["faithfulness"], nan=1.0)
     order = np.lexsort((np.arange(len(now)), np.where(bad, support, 0), np.where(bad, now, 0), ~lost, ~bad))
     return order.tolist(), int(lost.sum()), int(bad.sum())

@@ -18,7 +18,9 @@ from tasks.reporting.rendering import environment, render
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-AGAINST = {name: (name, "tuned") for name in ("base", "base_shots", "champion")} | {"trained": ("trained", "shipped")}
+AGAINST = {name: (name, "tuned") for name in ("base", "base_shots", "champion", "best")} | {
+    "trained": ("trained", "shipped")
+}
 
 SOURCES = Path(__file__).parent / "templates/report/sources.yaml"
 

@@ -7,10 +7,13 @@ from typing import Any, Literal, Self
 import orjson
 from pydantic import BaseModel, ConfigDict, model_serializer, model_validator
 
-SCHEMA = 2  # of gate.json; 1 had no `schema_version`, no `champion_missing`, and verdicts without `finding`
+# Of gate.json. 2: `schema_version`, `champion_missing`, verdicts with `finding`. 3: verdicts with `level`, `hold` and
+# `at_most`, comparisons with the best so far, `flips`, `best_missing`, `tries`.
+SCHEMA = 3
 
-# base_shots: the base with solved examples in its prompt; trained: what ships is compared with what was trained
-Against = Literal["base", "base_shots", "champion", "trained"]
+# base_shots: the base with solved examples in its prompt; best: by metric, the best adapter that was ever in service;
+# trained: what ships is compared with what was trained
+Against = Literal["base", "base_shots", "champion", "best", "trained"]
 Called = Literal["better", "worse", "no significant difference", "inconclusive", "not scored", "diagnostic"]
 Outcome = Literal["holds", "fails", "open"]
 Finding = Literal[  # what an outcome rests on
@@ -26,6 +29,9 @@ Finding = Literal[  # what an outcome rests on
     "not scored",
     "few documents",
     "not compared",
+    "all hold",
+    "lost again",
+    "not asked",
 ]
 
 
@@ -91,15 +97,25 @@ class Comparison(_Model):
         return dumped | figures
 
 
+class Flip(_Model):
+    """A question that the earlier system dealt with rightly and the tuned one does not."""
+
+    id: str
+    document: str
+    was: str  # right, or refused rightly
+    now: str  # wrong, or refused wrongly
+
+
 class Verdict(_Model):
-    """Whether one rule holds against one system."""
+    """Whether one rule holds against one system. `metric` is `flips` or `must_hold` if it is about single questions."""
 
     against: Against
     metric: str
     label: str
-    must: Literal["better", "not_worse", "at_least"]
-    margin: float | None
-    level: float | None = None  # of at_least; then value, low and high are the system's own figure
+    must: Literal["better", "not_worse", "at_least", "at_most", "hold"]
+    margin: float | None = None
+    level: float | None = None  # of at_least and at_most; then value, low and high are the figure itself
+    questions: tuple[str, ...] = ()  # of hold: those that do not, or that are not asked
     outcome: Outcome
     finding: Finding | None = None  # None if read from schema 1
     needed: bool = True  # the decision depends on it; of gains of which one is enough, only the shown ones are
@@ -122,6 +138,9 @@ class Decision(_Model):
     why: str = ""  # one sentence for people, made from the other fields
     verdicts: tuple[Verdict, ...]
     champion_missing: str | None = None  # why there was a champion and no comparison with it
+    best_missing: str | None = None  # the same of the best so far
+    flips: tuple[Flip, ...] = ()  # against the champion, or the base if there is none
+    tries: int = 0  # other adapters that were judged on these questions before
     comparisons: dict[Against, tuple[Comparison, ...] | None]
     settings: dict[str, Any]
 

@@ -18,10 +18,11 @@ class Rule(Config):
     """What one metric must show; which way is better, the table of metrics says."""
 
     metric: Text = Field(description="A metric of tasks/evaluation/metrics, such as token_f1.")
-    against: Literal["base", "base_shots", "champion", "both"] = Field(
+    against: Literal["base", "base_shots", "champion", "both", "best"] = Field(
         "both",
         description="The base model, the adapter in service, or both of them; base_shots: the base with the solved "
-        "examples of answer.shots in its prompt.",
+        "examples of answer.shots in its prompt; best: the last one in service that was shown to beat the best before "
+        "it in this metric, so that small losses do not add up.",
     )
     must: Literal["better", "not_worse", "at_least"] = Field(
         description="better: a gain beyond chance. not_worse: the whole interval of the change within the margin. "
@@ -54,6 +55,8 @@ class Rule(Config):
             raise ValueError("a margin is for not_worse; better asks for any gain beyond chance")
         if (self.must == "at_least") != (self.level is not None):
             raise ValueError("at_least and a level belong together: the figure that the adapter itself must reach")
+        if self.against == "best" and self.metric not in DECIDING:
+            raise ValueError(f"the best so far is known of {' and '.join(DECIDING)} alone; take against: champion")
         if self.must == "at_least" and self.margin is not None:
             raise ValueError("a margin is for not_worse; at_least takes a level")
         return self
@@ -68,11 +71,12 @@ def _judged() -> str:
 
 def default_rules() -> tuple[Rule, ...]:
     """Better in right answers or in refusing; on no primary metric, and in over-refusal, worse by more than one answer
-    in twenty. Fluency and closeness to the context promote nothing by themselves."""
+    in twenty, nor than the best so far. Fluency and closeness to the context promote nothing by themselves."""
     better = (Rule(metric=name, must="better") for name in DECIDING)
     not_worse = (Rule(metric=name, must="not_worse", margin=MARGIN) for name in (*PRIMARY, "over_refusal"))
     floor = Rule(metric="correct", against="base", must="at_least", level=FLOOR)
-    return (*better, floor, *not_worse)
+    best = (Rule(metric=name, against="best", must="not_worse", margin=MARGIN) for name in DECIDING)
+    return (*better, floor, *not_worse, *best)
 
 
 def parity_rules(margin: float) -> tuple[Rule, ...]:

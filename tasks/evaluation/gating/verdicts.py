@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Literal, assert_never
 
 from tasks.evaluation.gating.compare import detectable, uncertainty
-from tasks.evaluation.gating.decision import Against, Change, Comparison, Figure, Finding, Outcome, Verdict
+from tasks.evaluation.gating.decision import Against, Change, Comparison, Figure, Finding, Flip, Outcome, Verdict
 from tasks.evaluation.gating.rules import Rule
 from tasks.evaluation.metrics import METRICS
-from tasks.evaluation.statistics import MIN_CLUSTERS, SIGNIFICANT, detectable_mean, holm
+from tasks.evaluation.statistics import MIN_CLUSTERS, SIGNIFICANT, Estimate, detectable_mean, holm
 
 Ruling = tuple[Outcome, Finding]
+FLIPS = "Right answers lost"
 
 
 def judge(
@@ -86,6 +87,39 @@ def not_compared(rules: Sequence[Rule], against: Against) -> list[Verdict]:
         )
         for rule in rules
     ]
+
+
+def flips_at_most(level: float, share: Estimate | None, flips: Sequence[Flip], against: Against, size: int) -> Verdict:
+    """Whether the `share` of what the other system dealt with rightly and the tuned one does not is at most the level.
+
+    `size`: how many documents there are.
+    """
+    verdict = Verdict(against=against, metric="flips", label=FLIPS, must="at_most", level=level, outcome="open")
+    if share is None:
+        return verdict.model_copy(update={"finding": "not scored"})
+    outcome: Outcome = "holds" if share.high <= level else "fails" if share.low > level else "open"
+    finding: Finding = {"holds": "reaches the level", "fails": "under the level", "open": "level not shown"}[outcome]
+    if size < MIN_CLUSTERS and outcome == "open":
+        finding = "few documents"
+    told = {name: round(getattr(share, name), 6) for name in ("value", "low", "high")}
+    found = {"outcome": outcome, "finding": finding, "rows": len(flips), "documents": size}
+    return verdict.model_copy(update=told | found)
+
+
+def must_hold(failed: Sequence[str], absent: Sequence[str], asked: int) -> Verdict:
+    """Whether every question of the list is dealt with rightly; `failed` and `absent` name those that are not."""
+    outcome: Outcome = "fails" if failed else "open" if absent else "holds"
+    finding: Finding = "lost again" if failed else "not asked" if absent else "all hold"
+    return Verdict(
+        against="base",
+        metric="must_hold",
+        label="Questions that must hold",
+        must="hold",
+        outcome=outcome,
+        finding=finding,
+        questions=tuple(failed or absent),
+        rows=asked,
+    )
 
 
 def decide(verdicts: Sequence[Verdict], champion_missing: str | None) -> Literal["promote", "refuse", "undecided"]:

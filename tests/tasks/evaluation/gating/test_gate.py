@@ -168,7 +168,8 @@ def test_by_default_right_answers_or_refusing_must_gain_and_no_primary_metric_no
     rules = GateConfig().rules
     assert {rule.metric for rule in rules if rule.must == "better"} == set(DECIDING)
     assert {rule.metric for rule in rules if rule.must == "not_worse"} == {*PRIMARY, "over_refusal"}
-    assert {rule.against for rule in rules if rule.must != "at_least"} == {"both"}
+    assert {rule.against for rule in rules if rule.must == "better"} == {"both"}
+    assert {rule.metric for rule in rules if rule.against == "best"} == set(DECIDING)
     assert [(rule.metric, rule.level) for rule in rules if rule.must == "at_least"] == [("correct", 0.1)]
 
 
