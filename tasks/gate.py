@@ -105,9 +105,9 @@ def gate(
     earlier = Scores.read((champion_scores or base_scores) / "scores.arrow")
     lost = flips(earlier, tuned)
     if config.max_flips is not None:
-        against: Against = "champion" if champion_scores else "base"
-        share = share_lost(earlier, tuned)
-        verdicts.append(flips_at_most(config.max_flips, share, lost, against, len(set(tuned.documents))))
+        share, documents = share_lost(earlier, tuned), len(set(tuned.documents))
+        before: Against = "champion" if champion_scores else "base"
+        verdicts.append(flips_at_most(config.max_flips, share, lost, before, documents))
     if must_hold and rows:
         verdicts.append(judge_list(must_hold, rows, tuned))
     decision = Decision(

@@ -1,10 +1,12 @@
 """The adapter in service answers the same questions as the new one, from its own base and by its own template."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from flows.promotion.candidates import roles
+from flows.promotion.log import same
 from flows.promotion.promotions import Promotions
 from flows.sources import Incumbent, _base_of, base_model, incumbent, template
 from tasks.engine.errors import UserError
@@ -70,6 +72,25 @@ def test_a_new_adapter_is_judged_against_the_champion_as_well_and_again_all_is_c
     steps = planned(served)
     assert set(steps) >= BY_CHAMPION  # the one before it
     assert {each.status for each in steps.values()} == {"fresh"}
+
+
+def test_the_best_so_far_answers_too_where_it_is_not_the_champion_and_once_if_it_is_the_best_in_all(
+    served, made, monkeypatch
+):
+    first = Promotions(served.config.open_store()).state.champion
+    monkeypatch.setattr("flows.promotion.log.Log.best", lambda log, metric: first)
+    assert not [label for label in planned(served) if "best" in label]
+    other = replace(first, adapter="export/" + "f" * 64, weights="others")
+    monkeypatch.setattr("flows.promotion.log.Log.is_champion", lambda log, adapter: same(adapter, other))
+    steps = planned(served)
+    assert [label for label in steps if "best" in label] == [
+        "answer best in right answers (answerable)",
+        "score best in right answers (answerable)",
+    ]
+    inputs = steps["gate"].request.inputs
+    assert inputs["best_correct_scores"] is inputs["best_abstention_f1_scores"] is not None
+    monkeypatch.setattr("flows.sources._base_of", lambda record, base: None)
+    assert "the best so far" in planned(served)["gate"].request.config.best_missing
 
 
 def test_a_champion_keeps_its_own_template_and_base(served, made):

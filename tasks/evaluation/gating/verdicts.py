@@ -98,9 +98,8 @@ def flips_at_most(level: float, share: Estimate | None, flips: Sequence[Flip], a
     if share is None:
         return verdict.model_copy(update={"finding": "not scored"})
     outcome: Outcome = "holds" if share.high <= level else "fails" if share.low > level else "open"
-    finding: Finding = {"holds": "reaches the level", "fails": "under the level", "open": "level not shown"}[outcome]
-    if size < MIN_CLUSTERS and outcome == "open":
-        finding = "few documents"
+    said: dict[Outcome, Finding] = {"holds": "reaches the level", "fails": "under the level", "open": "level not shown"}
+    finding = "few documents" if size < MIN_CLUSTERS and outcome == "open" else said[outcome]
     told = {name: round(getattr(share, name), 6) for name in ("value", "low", "high")}
     found = {"outcome": outcome, "finding": finding, "rows": len(flips), "documents": size}
     return verdict.model_copy(update=told | found)

@@ -1,5 +1,6 @@
 """Adapters, their scores and the gates that compared them, as the steps publish them, but of a few bytes."""
 
+from collections.abc import Sequence
 from hashlib import sha256
 from types import SimpleNamespace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import orjson
 
 from flows.promotion.candidates import WEIGHTS
+from flows.promotion.log import Action, Entry, Log, Version
 from tasks.engine.storage.store import Artifact, Store
 from tests.tasks.engine.storage.published import publish
 
@@ -90,3 +92,36 @@ def _scores(store: Store, of: Artifact | None) -> Artifact:
 
 def origin(artifact: Artifact) -> dict[str, Any]:
     return {"digest": artifact.digest, "step": artifact.step, "key": artifact.key, "part": artifact.part}
+
+
+Verdict = tuple[str, str, float]  # against, metric, the least that the change may be
+
+
+def entry(log: Log, name: str, verdicts: Sequence[Verdict] = (), action: Action = "promote", by_hand=False) -> Entry:
+    version = Version(f"export/{name}", f"weights of {name}", log.next_number)
+    after = log.after_rollback(version) if action == "rollback" else log.after_promotion(version)
+    told = [{"against": against, "metric": metric, "low": low} for against, metric, low in verdicts]
+    before = log.entries[-1].digest if log.entries else ""
+    return Entry(
+        log.next_number,
+        action,
+        version.adapter,
+        version.weights,
+        "",
+        {},
+        "",
+        by_hand,
+        None,
+        told,
+        None,
+        None,
+        after,
+        before,
+    )
+
+
+def log_of(*steps) -> Log:
+    entries: list[Entry] = []
+    for step in steps:
+        entries.append(entry(Log(entries), *step))
+    return Log(entries)

@@ -1,6 +1,5 @@
 """The best champion so far, by metric, from the promotion log alone; and the list of questions that must hold."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
@@ -8,45 +7,11 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli.app import app
-from flows.promotion.log import Action, Entry, Log, Version
 from tasks.engine.errors import UserError
 from tasks.engine.storage.store import Store
 from tasks.evaluation.gating.questions import read_questions
-from tests.flows.promotion.promoting import number
+from tests.flows.promotion.promoting import log_of, number
 from tests.tasks.engine.storage.published import publish
-
-Verdict = tuple[str, str, float]  # against, metric, the least that the change may be
-
-
-def entry(log: Log, name: str, verdicts: Sequence[Verdict] = (), action: Action = "promote", by_hand=False) -> Entry:
-    version = Version(f"export/{name}", f"weights of {name}", log.next_number)
-    after = log.after_rollback(version) if action == "rollback" else log.after_promotion(version)
-    told = [{"against": against, "metric": metric, "low": low} for against, metric, low in verdicts]
-    before = log.entries[-1].digest if log.entries else ""
-    return Entry(
-        log.next_number,
-        action,
-        version.adapter,
-        version.weights,
-        "",
-        {},
-        "",
-        by_hand,
-        None,
-        told,
-        None,
-        None,
-        after,
-        before,
-    )
-
-
-def log_of(*steps) -> Log:
-    entries: list[Entry] = []
-    for step in steps:
-        entries.append(entry(Log(entries), *step))
-    return Log(entries)
-
 
 GAIN, NOTHING = ("champion", "correct", 0.01), ("champion", "correct", -0.03)
 OVER_BEST = ("best", "correct", 0.01)

@@ -17,6 +17,7 @@ from tasks.evaluation.statistics import (
     weighted_sums,
     with_squares,
 )
+from tests.tasks.evaluation.gating.simulation import SKEWED, skewed
 
 
 def sums_of(values, clusters, weights=None):
@@ -47,26 +48,12 @@ def test_an_estimate_is_the_weighted_mean_with_the_error_of_its_documents():
     assert found.low == pytest.approx(values.mean() - 1.96 * found.error, abs=0.002)
 
 
-SKEWED = {  # shares of a uniform number: its value, and the true mean
-    "near 1": (lambda u: u**0.1, 1 / 1.1),
-    "near 0": (lambda u: u**9, 0.1),
-    "whole but for one in 30": (lambda u: np.minimum(1, u * 30), 1 - 1 / 60),
-    "one in 30 above 0": (lambda u: np.maximum(0, 30 * u - 29), 1 / 60),
-    "all or nothing, one in 50": (lambda u: (u < 0.02).astype(float), 0.02),
-    "beyond 1": (lambda u: -np.log(1 - u) / 2, 0.5),
-}
-
-
 @pytest.mark.parametrize("alike", [0.3, 1.0])
 @pytest.mark.parametrize("shape", SKEWED)
 def test_skewed_means_of_50_documents_are_covered_nine_times_in_ten(shape, alike):
-    """So many rows have their document's value, the others one of their own."""
-    take, true = SKEWED[shape]
-    rng, covered = np.random.default_rng(9), []
+    rng, covered, true = np.random.default_rng(9), [], SKEWED[shape][1]
     for _ in range(400):
-        document = np.repeat(np.arange(50), rng.integers(1, 5, 50))
-        rows = len(document)
-        values = take(np.where(rng.random(rows) < alike, rng.random(50)[document], rng.random(rows)))
+        values, document = skewed(shape, alike, 50, rng)
         found = estimate(sums_of(values, document.tolist()), span=span_of(values))
         assert found.low < found.high
         covered.append(found.low <= true <= found.high)

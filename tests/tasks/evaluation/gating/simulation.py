@@ -9,11 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from tasks.evaluation.gating.compare import compare
+from tasks.evaluation.gating.verdicts import decide
 from tasks.evaluation.metrics.scores import Scores
+from tasks.gate import GateConfig, judge_all
 
 MEAN_F1 = 0.702  # of a million simulated rows; and so gains in it can be made to measure
 MEAN_CORRECT = 0.657  # the same
 METRICS = ("correct", "faithfulness", "hallucination", "relevance", "token_f1", "abstention_f1", "over_refusal")
+
+
+CONFIG = GateConfig()
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class World:
             "correct": np.where(answerable, (f1 == 1).astype(float), np.nan),
             "faithfulness": np.where(answers, faithfulness, np.nan),
             "hallucination": hallucinated.astype(float),
-            "relevance": np.where(answers & answerable, 0.5 + 0.5 * ndtr(right), np.nan),
+            "relevance": np.where(answers & answerable, 0.5 + 0.4 * ndtr(right) + gains.get("relevance", 0), np.nan),
             "token_f1": np.where(answerable, f1, np.nan),
             "abstention_f1": np.where(refused | rows.unanswerable, refused & rows.unanswerable, np.nan),
             "abstention_f1_weight": refused.astype(float) + rows.unanswerable,
@@ -88,3 +94,53 @@ class Rows:
     document: np.ndarray  # (rows,)
     unanswerable: np.ndarray  # (rows,)
     shared: np.ndarray  # (3, rows): what both systems find hard
+
+
+WORLDS = {
+    "as in the tests": World(documents=120),
+    "just enough documents": World(documents=100),
+    "a row a document": World(documents=150, most_rows=1),
+    "many rows a document": World(documents=110, most_rows=20),
+    "documents alike": World(documents=130, by_document=0.8, by_row=0.1),
+    "rows of nothing in common": World(documents=130, by_document=0.05),
+    "systems of nothing in common": World(documents=130, by_document=0.1, by_row=0.1),
+    "half unanswerable": World(documents=130, unanswerable=0.5),
+    "next to none unanswerable": World(documents=130, unanswerable=0.03),
+    "next to none hallucinated": World(documents=130, hallucinated=0.005),
+    "refuses much": World(documents=130, refuses_answerable=0.3),
+}
+
+# A uniform number becomes a row's value; with the true mean.
+SKEWED = {
+    "near 1": (lambda u: u**0.1, 1 / 1.1),
+    "near 0": (lambda u: u**9, 0.1),
+    "1 but for one in 30": (lambda u: np.minimum(1, u * 30), 1 - 1 / 60),
+    "0 but for one in 30": (lambda u: np.maximum(0, 30 * u - 29), 1 / 60),
+    "all or nothing, one in 50": (lambda u: (u < 0.02).astype(float), 0.02),
+    "beyond 1": (lambda u: -np.log(1 - u) / 2, 0.5),
+}
+
+
+def evaluation(world: World, seed: int, **gains: float):
+    """Two systems on the same questions, compared and judged as the step does, with fewer resamples.
+
+    Returns the changes by metric, the verdicts, and the decision.
+    """
+    rng = np.random.default_rng(seed)
+    rows = world.rows(rng)
+    first, second = world.answers(rows, rng), world.answers(rows, rng, **gains)
+    entries = compare(first, second, ("base", "tuned"), resamples=500, seed=seed, metrics=METRICS)
+    verdicts = judge_all(CONFIG, {"base": entries})
+    return {entry.name: entry.difference for entry in entries}, verdicts, decide(verdicts, None)
+
+
+def share(said) -> float:
+    return sum(said) / len(said)
+
+
+def skewed(shape: str, alike: float, documents: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Values, and their documents of 1 to 4 rows; so many rows have their document's value, the others their own."""
+    take, _ = SKEWED[shape]
+    document = np.repeat(np.arange(documents), rng.integers(1, 5, documents))
+    rows = len(document)
+    return take(np.where(rng.random(rows) < alike, rng.random(documents)[document], rng.random(rows))), document

@@ -105,6 +105,13 @@ def test_right_in_form_and_wrong_in_value_is_refused_whatever_the_base_is(evalua
     assert "right answers" in found["why"].lower()
 
 
+@pytest.mark.parametrize("system", [another_value, shuffled, next_question])
+def test_right_in_form_and_wrong_in_value_is_refused_beside_a_champion_too(evaluation, system):
+    found = evaluation.judged(all_wrong, system, RULES["default"], champion=answers_all)
+    assert found["decision"] == "refuse"
+    assert "right answers" in found["why"].lower()
+
+
 @pytest.mark.parametrize("rules", RULES)
 def test_courtesies_are_neither_punished_nor_does_leaving_them_out_promote(evaluation, rules):
     added = evaluation.judged(answers_all, courteous, RULES[rules])

@@ -6,8 +6,7 @@ import pytest
 from tasks.evaluation.gating.compare import compare
 from tasks.evaluation.gating.power import power
 from tasks.evaluation.gating.rules import Rule, default_rules
-from tests.tasks.evaluation.gating.simulation import METRICS, World
-from tests.tasks.evaluation.gating.test_simulation import evaluation, share
+from tests.tasks.evaluation.gating.simulation import METRICS, World, evaluation, share
 
 RULES = [rule for rule in default_rules() if rule.judges("base")]
 

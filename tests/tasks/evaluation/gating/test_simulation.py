@@ -7,23 +7,12 @@ import pytest
 
 from tasks.evaluation.gating.compare import compare
 from tasks.evaluation.gating.verdicts import decide
-from tasks.gate import GateConfig, judge_all
-from tests.tasks.evaluation.gating.simulation import METRICS, World
+from tasks.gate import judge_all
+from tests.tasks.evaluation.gating.simulation import CONFIG, METRICS, World, evaluation, share
 
-CONFIG = GateConfig()
 SMALL = World(documents=120)  # few enough for intervals to be hard
 LARGE = World(documents=500)  # enough to show the default margins; the gate itself says so
 WRONG = {"hallucination": -1, "over_refusal": -1}  # metrics of which less is better
-
-
-def evaluation(world, seed, **gains):
-    """Two systems on the same questions, compared and judged as the step does, with fewer resamples."""
-    rng = np.random.default_rng(seed)
-    rows = world.rows(rng)
-    first, second = world.answers(rows, rng), world.answers(rows, rng, **gains)
-    entries = compare(first, second, ("base", "tuned"), resamples=500, seed=seed, metrics=METRICS)
-    verdicts = judge_all(CONFIG, {"base": entries})
-    return {entry.name: entry.difference for entry in entries}, verdicts, decide(verdicts, None)
 
 
 def against_both(world, seed, **gains):
@@ -38,10 +27,6 @@ def against_both(world, seed, **gains):
     }
     verdicts = judge_all(CONFIG, comparisons)
     return {name: [each for each in verdicts if each.against == name] for name in comparisons}, decide(verdicts, None)
-
-
-def share(said):
-    return sum(said) / len(said)
 
 
 def better(verdicts):
