@@ -253,7 +253,9 @@ def _best_scores(
         known = next((found for other, found in made if _adapter(other) == _adapter(each)), None)
         if known is None:
             label = f"best in {METRICS[metric].label.lower()}"
-    X = run(score, config.score, label=f"score {label}", rows=questions, answers=answers)
+            its = config.answering.model_copy(update={"prompt": each.prompt})
+            answers = run(answer, its, label=f"answer {label}", rows=questions, **each.inputs)
+            known = run(score, config.score, label=f"score {label}", rows=questions, answers=answers)
             made.append((each, known))
         scores[metric] = known
     return scores
