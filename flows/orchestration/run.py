@@ -23,6 +23,7 @@ from flows.orchestration.stopping import as_its_state_says
 from flows.orchestration.task_runner import OnStep, TaskRunner, no_display, retry_transient
 from flows.pipeline import Outcome, pipeline, planned
 from flows.promote import announced, apply_and_ask
+from flows.promotion.decisions import PromotionConfig
 from flows.promotion.versions import versions
 from flows.promotion.view import STATES, decided, history_entries, sentence, versions_markdown
 from flows.settings import refuse_outside
@@ -67,7 +68,7 @@ def _run(config: Retrain, because: str, planner: Planner | None) -> tuple[State[
     ui_artifacts.markdown(summary, key="comparison", description="Base against tuned")
     ui_artifacts.markdown(_origins(outcome.report), key="lineage", description="What the report was made from")
     with announced(store):
-        decision = apply_and_ask(store, config.promotion, outcome, cache=config.cache)
+        decision = apply_and_ask(store, _asked_by_its_own(config.promotion), outcome, cache=config.cache)
     served = f"{versions_markdown(versions(store))}\n{history.markdown(history_entries(store))}"
     ui_artifacts.markdown(served, key="versions", description="Adapters by what became of them")
     became = sentence(decision)
@@ -75,6 +76,14 @@ def _run(config: Retrain, because: str, planner: Planner | None) -> tuple[State[
     name, headline = STATES[decision.outcome], report["headline"]
     message = f"{became} {headline}" if decision.outcome == "waiting" else f"{headline} → {became}"
     return Completed(name=name, message=message, data=result), decided(store, decision, headline)
+
+
+def _asked_by_its_own(promotion: PromotionConfig) -> PromotionConfig:
+    """Where a person is to approve and no deployment is named, that of the project of this run's deployment."""
+    name = deployment.name
+    if promotion.mode != "approve" or promotion.deployment or not name:
+        return promotion
+    return promotion.model_copy(update={"deployment": f"promote/{'promote' if name == 'retrain' else name}"})
 
 
 def run_pipeline(config: Retrain, store: Store, *, name: str, **options: Any) -> Outcome[Artifact]:

@@ -38,7 +38,9 @@ class PromotionConfig(Config):
         "`reground promote` or the flow promote.",
     )
     deployment: Text | None = Field(
-        None, description="For approve: the deployment of the flow promote to start, such as promote/promote."
+        None,
+        description="For approve: the deployment of the flow promote to start, such as promote/promote; without it "
+        "that of the run's own project, and in a terminal none.",
     )
     mlflow: Text | None = Field(
         None,
