@@ -121,8 +121,8 @@ def _read(text: str, match: re.Match[str], known: Notation, left: int) -> Value 
         return Value("number", start, end, number, number)
     if behind and number <= 12 and said.isdecimal() and (meridiem := _MERIDIEM.match(text, end)):
         return Value("time", start, meridiem.end(), words=(int(60 * (number % 12 + 12 * (meridiem[1] in "pP"))),))
-    dated = said.isdecimal() and (before in known.dated or behind in known.dated)
-    if dated and (date := _month_date(text, start, end, int(number), known)):
+    whole = said.isdecimal() and (before in known.dated or behind in known.dated)
+    if whole and (date := _month_date(text, start, end, int(number), known)):
         return date
     return _quantity(text, start, end, number, known, left, before, behind)
 
