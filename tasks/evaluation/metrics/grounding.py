@@ -93,7 +93,8 @@ def hallucination(row: Row) -> float | None:
 
     Checks (`tasks.text.checks`): one claim of several with hardly any support; a negation more or less than in the
     clause that says the same; one word that the context does not have in a sentence that is otherwise its own; a value
-    with another sign, unit, currency, magnitude or month; a number of another row of a table. Values are compared in
+    with another sign, unit, currency, magnitude or month; a number of another row of a table; a clause of which
+    the context has nothing; what another passage says than the one that alone names what is spoken of. Values are compared in
     the context's notation, and a sum or difference that is called one counts as stated. What the answer says is absent,
     and the context does not have, is no claim.
 

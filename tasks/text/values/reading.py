@@ -119,7 +119,8 @@ def _read(text: str, match: re.Match[str], known: Notation, left: int) -> Value 
     before, behind = _before(text, start, known), _behind(text, end, known)
     if not before and not behind:
         return Value("number", start, end, number, number)
-    if behind and number <= 12 and said.isdecimal() and (meridiem := _MERIDIEM.match(text, end)):
+    meridiem = _MERIDIEM.match(text, end) if behind and number <= 12 and said.isdecimal() else None
+    if meridiem:
         return Value("time", start, meridiem.end(), words=(int(60 * (number % 12 + 12 * (meridiem[1] in "pP"))),))
     whole = said.isdecimal() and (before in known.dated or behind in known.dated)
     if whole and (date := _month_date(text, start, end, int(number), known)):
