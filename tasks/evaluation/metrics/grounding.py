@@ -94,9 +94,9 @@ def hallucination(row: Row) -> float | None:
     Checks (`tasks.text.checks`): one claim of several with hardly any support; a negation more or less than in the
     clause that says the same; one word that the context does not have in a sentence that is otherwise its own; a value
     with another sign, unit, currency, magnitude or month; a number of another row of a table; a clause of which
-    the context has nothing; what another passage says than the one that alone names what is spoken of. Values are compared in
-    the context's notation, and a sum or difference that is called one counts as stated. What the answer says is absent,
-    and the context does not have, is no claim.
+    the context has nothing; what another passage says than the one that alone names what is spoken of. Values are
+    compared in the context's notation, and a sum or difference that is called one counts as stated. What
+    the answer says is absent, and the context does not have, is no claim.
 
     Counts over all rows: an answer that abstains and says no more hallucinates nothing; one that refuses and then
     answers is judged by what it then says. At a threshold of .48, 90 % of faithful sentences pass and 26 % of
