@@ -94,3 +94,30 @@ def _bundle(config: Path, overrides: list[str] | None, name: str) -> Path:
     if found.step != ADAPTERS:
         raise UserError(f"{found.about} is no bundle", f"give an artifact of {ADAPTERS}, or a folder")
     return found.folder / "adapter"
+
+
+def merge(
+    adapter: Annotated[str, typer.Argument(help="Key or alias of an adapter, or a role.")],
+    out: Annotated[Path, typer.Argument(help="A new folder for the merged model.")],
+    onto: Annotated[
+        Literal["full", "quantized"],
+        typer.Option(help="full: the base's own weights. quantized: those weights as 4-bit training saw them."),
+    ] = "full",
+    base: Annotated[Path | None, typer.Option(help="Where the base model lies, if not where it was trained.")] = None,
+    config: WhichStore = TINY,
+    overrides: Overrides = None,
+) -> None:
+    """Add an adapter's update to its base model's weights, for servers without adapters: a folder that is a model.
+
+    A weight at a time: memory holds a gigabyte, not the model.
+    """
+    from flows.promotion.candidates import find
+    from flows.serving import engines
+    from tasks.models.merge import merge as merged
+    from tasks.models.model import ModelConfig
+
+    found = find(open_store(config, overrides), adapter)
+    served, training = engines.Served.of(found, base), found.input_artifact("training")
+    held = ModelConfig.model_validate(training.record.config["model"]) if training else ModelConfig()
+    merged(served.bundle, served.base.local(), out, held, onto)
+    console.print(f"[green]✓[/] {out}: `vllm serve {out}`", highlight=False, soft_wrap=True)
