@@ -38,8 +38,8 @@ class PromptConfig(Config):
     )
     thinking: Literal["off", "keep", "model"] = Field(
         "off",
-        description="Thoughts before an answer. off: the template's switch is off, and a thought that it begins is closed "
-        "at once; keep: it is on; model: as the template has it. Trained are answers behind an empty thought.",
+        description="Thoughts before an answer. off: the template's switch is off, and a thought that it begins is "
+        "closed at once; keep: it is on; model: as the template has it. Trained are answers behind an empty thought.",
     )
     today: date = Field(
         date(2024, 7, 26), description="The date that a template tells, so that a prompt is the same tomorrow."
