@@ -7,6 +7,7 @@ every layer with a state for each, takes minutes once the run's server is gone.
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -161,4 +162,10 @@ def _start_server() -> None:
             command = [sys.executable, "-c", DIES_WITH, str(os.getpid()), *app, *how]
             return subprocess.Popen(command, env={**os.environ, **own, **known})
 
-    Server().start()
+    # A port that the system gives out: of two runs that draw the same of Prefect's thousand, one would use the other's
+    # server, and be refused once that ends.
+    server = Server()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        server.port = free.getsockname()[1]
+    server.start()
