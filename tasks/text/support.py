@@ -76,7 +76,7 @@ class ContextView:
 
     def is_foreign(self, answer: str) -> bool:
         """Whether an answer is in another language than the passages, so that comparing their words says nothing."""
-        return is_foreign(answer, self.code) and (self.content_coverage(answer) or 0) < 0.5
+        return (self.content_coverage(answer) or 0) < 0.5 and is_foreign(answer, self.code)
 
     @cached_property
     def text(self) -> str:
