@@ -12,6 +12,7 @@ from typing import Any, Literal
 import orjson
 
 from tasks.engine.errors import UserError
+from tasks.engine.storage.objects import apply_umask
 from tasks.models.bundle import Manifest, require_intact, seal
 from tasks.models.model import ModelConfig, auto_class, require_lora
 
@@ -62,6 +63,7 @@ def merge(bundle: Path, base: Path, out: Path, config: ModelConfig, onto: Onto =
     for path in bundle.iterdir():
         if path.is_file() and path.name not in OWN:
             (out / path.name).write_bytes(path.read_bytes())
+    apply_umask(out)  # safetensors gives its files to their owner alone, and another user may serve them
     return seal(out, manifest.model_copy(update={"kind": "merged", "rank": None, "max_lora_rank": None}))
 
 

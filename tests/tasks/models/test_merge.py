@@ -44,6 +44,7 @@ def test_it_equals_what_peft_merges_in_memory(base, tmp_path, monkeypatch, setti
     manifest = merge.merge(folder, base, tmp_path / "out", ModelConfig())
     assert (manifest.kind, bundle.faults(tmp_path / "out")) == ("merged", [])
     assert len(list((tmp_path / "out").glob("*.safetensors"))) > 2
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in (tmp_path / "out").iterdir())
     found = AutoModelForCausalLM.from_pretrained(tmp_path / "out").state_dict()
     whole = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     wanted = PeftModel.from_pretrained(whole, folder).merge_and_unload().state_dict()
