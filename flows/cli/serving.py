@@ -109,7 +109,7 @@ def merge(
 ) -> None:
     """Add an adapter's update to its base model's weights, for servers without adapters: a folder that is a model.
 
-    A weight at a time: memory holds a gigabyte, not the model.
+    A weight at a time: memory holds two gigabytes, not the model.
     """
     from flows.promotion.candidates import find
     from flows.serving import engines

@@ -1,6 +1,6 @@
-"""An adapter merged into its base model, for servers without adapters: a weight at a time, into shards of a gigabyte.
+"""An adapter merged into its base model, for servers without adapters: a weight at a time.
 
-Memory holds a shard and one weight in float32, whatever the size of the base.
+Memory holds two shards of half a gigabyte and one weight in float32, whatever the size of the base.
 """
 
 import re
@@ -16,7 +16,7 @@ from tasks.engine.storage.objects import apply_umask
 from tasks.models.bundle import Manifest, require_intact, seal
 from tasks.models.model import ModelConfig, auto_class, require_lora
 
-SHARD = 1 << 30  # bytes
+SHARD = 1 << 29  # bytes; safetensors holds a shard twice while it writes it
 OWN = ("adapter_config.json", "adapter_model.safetensors", "README.md", "MANIFEST.json")  # of the adapter alone
 Onto = Literal["full", "quantized"]
 
