@@ -10,7 +10,7 @@ import pickle
 import re
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -65,10 +65,10 @@ def arrow(open_: Callable[..., pa.ipc.RecordBatchStreamWriter]) -> bytes:
     return table(write)
 
 
-def cells(delimiter: str, show: Callable[[object], str]) -> bytes:
+def cells(delimiter: str, show: Callable[[object], str], header: Iterable[str] = ROWS[0]) -> bytes:
     written = io.StringIO()
     writer = csv.writer(written, delimiter=delimiter)
-    writer.writerow(ROWS[0])
+    writer.writerow(header)
     writer.writerows([row["query"], show(row["context"]), row["answer"]] for row in ROWS)
     return written.getvalue().encode()
 
@@ -116,6 +116,16 @@ def test_a_container_is_known_by_its_content_and_gives_its_rows(tmp_path: Path, 
     assert [json.loads(row) for _, row in found] == ROWS
     numbers = [number for number, _ in found]
     assert numbers == sorted(numbers) and numbers[0] >= 1
+
+
+@pytest.mark.parametrize("header", [("Frage", "Kontext", "Lösung"), ("質問", "文脈", "回答")])
+def test_a_table_may_name_its_fields_in_any_language(tmp_path: Path, header: tuple[str, ...]) -> None:
+    path = tmp_path / "rows"
+    path.write_bytes(cells(";", str, header))
+    rows = [json.loads(row) for _, row in read_lines(path)]
+    assert [set(row) for row in rows] == [set(header)] * len(ROWS)
+    path.write_text('oops, all\n{"a": 1, "b": 2}\n')  # lines with a broken first one are no table
+    assert [row for _, row in read_lines(path)] == [b"oops, all", b'{"a": 1, "b": 2}']
 
 
 def test_the_rows_of_an_array_are_numbered_by_their_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
