@@ -107,6 +107,10 @@ def _negating_stems(code: str) -> frozenset[str]:
 
 def contradicts(view: ContextView, claim: str) -> bool:
     """Whether the clause of the context that says nearly the same says it with a negation more or less."""
+    if not is_negated(claim, view.code):
+        wanted = set(view.read(claim).content)
+        if not any(len(wanted & held) > 1 for held in view.sentences_with(negations(view.code))):
+            return False  # no clause that is near is negated
     return _agrees(view, claim) is False
 
 

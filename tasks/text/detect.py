@@ -46,13 +46,24 @@ def _told(text: str) -> str:
 @lru_cache(maxsize=64)
 def is_foreign(text: str, code: str) -> bool:
     """Whether a text is surely in another language; of few words, or with the language's function words, it is not."""
-    said = words(text, code)
-    script = _script(text)
+    told = _told_by_words(text, code)
+    return bool(dict(_identifier().rank(text[:HEAD])).get(code, 0.0) < HARDLY) if told is None else told
+
+
+def may_be_foreign(text: str, code: str) -> bool:
+    """Whether script and function words leave it open that a text is in another language: no model is asked."""
+    return _told_by_words(text, code) is not False
+
+
+def _told_by_words(text: str, code: str) -> bool | None:
+    """`is_foreign` where script or words tell, else None."""
+    script = "LATIN" if text[:1].isascii() and text[:1].isalpha() else _script(text)
     if script != "LATIN" and script != _script(language(code).refusal_sentence or text):
         return True  # however short
+    said = words(text, code)
     if len(said) < FEW or sum(map(language(code).stop_words.__contains__, said)) >= OWN * len(said):
         return False
-    return bool(dict(_identifier().rank(text[:HEAD])).get(code, 0.0) < HARDLY)
+    return None
 
 
 def _script(text: str) -> str:

@@ -8,7 +8,7 @@ from itertools import chain, pairwise
 from math import log
 
 from tasks.text.cached import cached_property, pattern
-from tasks.text.detect import is_foreign
+from tasks.text.detect import is_foreign, may_be_foreign
 from tasks.text.language import ENGLISH, language
 from tasks.text.quantities import numbers, numerals, stands, supported_numbers, without_markers
 from tasks.text.tokens import (
@@ -52,6 +52,13 @@ def read(text: str, code: str = ENGLISH) -> Words:
     return Words(words(text, code), code)
 
 
+@lru_cache(maxsize=1 << 8)  # the rows of a document share passages; of 200 words, 10 kB each
+def _passage(text: str, code: str) -> tuple[list[list[str]], list[list[str]]]:
+    """The words of each sentence of a passage, and their stems."""
+    said = words_by_sentence(text, code)
+    return said, [stems(each, code) for each in said]
+
+
 class ContextView:
     """The passages of one row, read for support of an answer.
 
@@ -76,6 +83,8 @@ class ContextView:
 
     def is_foreign(self, answer: str) -> bool:
         """Whether an answer is in another language than the passages, so that comparing their words says nothing."""
+        if not may_be_foreign(answer, self.code):
+            return False
         return (self.content_coverage(answer) or 0) < 0.5 and is_foreign(answer, self.code)
 
     @cached_property
@@ -100,7 +109,7 @@ class ContextView:
     @cached_property
     def _words(self) -> list[list[list[str]]]:
         """The words of each sentence of each passage."""
-        return [words_by_sentence(passage, self.code) for passage in self.passages]
+        return [_passage(passage, self.code)[0] for passage in self.passages]
 
     @cached_property
     def _said(self) -> set[str]:
@@ -110,7 +119,7 @@ class ContextView:
     @cached_property
     def _stems(self) -> list[list[list[str]]]:
         """The stems of these words."""
-        return [[stems(said, self.code) for said in passage] for passage in self._words]
+        return [_passage(passage, self.code)[1] for passage in self.passages]
 
     @cached_property
     def word_counts(self) -> Counter[str]:
@@ -219,6 +228,11 @@ class ContextView:
     @cached_property
     def sentence_stems(self) -> list[frozenset[str]]:
         return [frozenset(said) for passage in self._stems for said in passage]
+
+    def sentences_with(self, some: frozenset[str]) -> Iterator[frozenset[str]]:
+        """The stems of each sentence that holds one of these words."""
+        held = zip(chain.from_iterable(self._words), self.sentence_stems, strict=True)
+        return (its for said, its in held if not some.isdisjoint(said))
 
     @cached_property
     def passage_stems(self) -> list[frozenset[str]]:

@@ -235,7 +235,11 @@ def token_f1(row: Row) -> float | None:
 
 
 def _f1(answer: Sequence[str], reference: Sequence[str]) -> float:
-    common = (Counter(answer) & Counter(reference)).total()
+    left, common = Counter(reference), 0
+    for each in answer:
+        if left[each] > 0:
+            left[each] -= 1
+            common += 1
     if not common:
         return 0.0
     return 2 * common / (len(answer) + len(reference)) * (0.5 if _other_numbers(answer, reference) else 1.0)

@@ -43,9 +43,10 @@ def terms(text: str, code: str = ENGLISH, *, articles: bool = True) -> tuple[str
     found: list[str] = []
     sign, known, paired = "", notation(code), language(code).segmentation == "characters"
     said = _TERM.findall(prepared(text))
-    for at, each in enumerate(said):
-        word = each.casefold()
-        if each[0].isdigit():
+    for at, (each, word) in enumerate(zip(said, map(str.casefold, said), strict=True)):
+        if word.isalpha() and word not in _ARTICLES and not paired:
+            found.append(word)
+        elif each[0].isdigit():
             amount = each if ":" in each or each.count(".") > 1 else f"{read_number(each, known):.12g}"
             found.append(sign + amount)
             sign = ""

@@ -8,7 +8,7 @@ from tasks.text.cached import pattern
 from tasks.text.language import ENGLISH
 from tasks.text.tokens import normalise, words
 from tasks.text.values.spelled import read_spelled
-from tasks.text.values.units import bound_of, unit_at
+from tasks.text.values.units import bound_behind, bound_of, unit_at
 from tasks.text.values.value import CURRENCY_MARKS, SPACELESS, Notation, Value, data, notation
 
 _CANDIDATE = pattern(
@@ -123,7 +123,7 @@ def _read(text: str, match: re.Match[str], known: Notation, left: int) -> Value 
     if meridiem:
         return Value("time", start, meridiem.end(), words=(int(60 * (number % 12 + 12 * (meridiem[1] in "pP"))),))
     whole = said.isdecimal() and (before in known.dated or behind in known.dated)
-    if whole and (date := _month_date(text, start, end, int(number), known)):
+    if whole and (date := _month_date(text, start, end, int(number), known, before)):
         return date
     return _quantity(text, start, end, number, known, left, before, behind)
 
@@ -191,9 +191,10 @@ def _date(start: int, end: int, year: int, month: int, day: int) -> Value | None
     return Value("date", start, end, words=(year, month, day)) if 0 < month < 13 and 0 < day < 32 else None
 
 
-def _month_date(text: str, start: int, end: int, number: int, known: Notation) -> Value | None:
+def _month_date(text: str, start: int, end: int, number: int, known: Notation, herald: str) -> Value | None:
     """``3 May 2024``, ``May 3, 2024``, ``May 2024``, ``3 May``."""
-    before = _MONTH_BEFORE.search(text[max(0, start - 20) : start])
+    may_be = herald in known.months or herald in (".", "the")
+    before = _MONTH_BEFORE.search(text[max(0, start - 20) : start]) if may_be else None
     if before and (month := known.months.get(before[1].casefold())):
         begin = start - len(before.group())
         if number > 31:
@@ -231,7 +232,8 @@ def _quantity(
         opened = joint[1] not in known.listing or before.rstrip().endswith(known.opening)
         if other > abs(low) and opened and (not unit or unit == its_unit):
             high, end, unit = other, stop, its_unit or unit
-    bound = bound_of(text, before, start, end, known)
+    # Without a herald nothing before the number compares it.
+    bound = bound_of(text, before, start, end, known) if herald else bound_behind(text, end, known)
     if behind and (ordinal := _ORDINAL.match(text, end)):
         end = ordinal.end()
     return Value("number", start, end, low, high, unit, bound)
@@ -245,7 +247,7 @@ def _digit(text: str, at: int) -> int:
 
 def _with_unit(text: str, end: int, number: float, unit: str, known: Notation) -> tuple[float, int, str]:
     start = end + text.startswith(" ", end)
-    if glued := next((each for each in known.glued if text.startswith(each, start)), None):  # 1800万
+    if known.glued and (glued := next((each for each in known.glued if text.startswith(each, start)), None)):  # 1800万
         number, end = number * known.magnitudes[glued], start + len(glued)
     word = _MAGNITUDE.match(text, end)
     name = word[1].casefold() if word else ""

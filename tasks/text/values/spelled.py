@@ -1,7 +1,7 @@
 """Numbers in words, with their units: ``two hundred and five litres``, ``an hour and a half``."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from tasks.text.cached import pattern
 from tasks.text.values.units import bound_of, unit_at
@@ -12,37 +12,41 @@ _AND_A_HALF = pattern(r"\s+and\s+(?:a\s+)?(half|quarter)\b")
 _OF_A = pattern(r"\s+(?:of\s+)?(?:an?\s+)?")
 
 
-def read_spelled(text: str, said: Iterable[str], known: Notation) -> Iterator[Value]:
+def read_spelled(text: str, said: Collection[str], known: Notation) -> Iterator[Value]:
     """The numbers in words of a text that has these number words, in order."""
-    for start, end in _windows(text, said):
-        yield from _read(text, list(ALPHABETIC.finditer(text, start, end)), known)
+    opening = known.articles.union(known.halves) if not known.halves.keys().isdisjoint(said) else frozenset()
+    for start, end in _windows(text, said, REACH if opening else 0):
+        yield from _read(text, list(ALPHABETIC.finditer(text, start, end)), known, opening)
 
 
-def _windows(text: str, said: Iterable[str]) -> list[tuple[int, int]]:
-    """The parts of a text around these words, cut at blanks; no others need be looked at."""
+def _windows(text: str, said: Iterable[str], before: int) -> list[tuple[int, int]]:
+    """The parts of a text from so many characters before these words, cut at blanks; no others need be looked at."""
     if not text.isascii():  # case folding may change its length
         return [(0, len(text))]
     lowered, places = text.lower(), []
     for word in said:
         at = lowered.find(word)
         while at >= 0:
-            places.append(at)
+            end = at + len(word)
+            if not (lowered[end : end + 1].isalpha() or (at and lowered[at - 1].isalpha())):
+                places.append(at)
             at = lowered.find(word, at + 1)
     windows: list[tuple[int, int]] = []
     for at in sorted(places):
-        start, end = lowered.rfind(" ", 0, max(0, at - REACH)) + 1, lowered.find(" ", at + REACH)
+        start, end = lowered.rfind(" ", 0, max(0, at - before)) + 1, lowered.find(" ", at + REACH)
         if windows and start <= windows[-1][1]:
             start = windows.pop()[0]
         windows.append((start, end if end >= 0 else len(text)))
     return windows
 
 
-def _read(text: str, tokens: list[re.Match[str]], known: Notation) -> Iterator[Value]:
+def _read(text: str, tokens: list[re.Match[str]], known: Notation, opening: frozenset[str]) -> Iterator[Value]:
+    """The numbers of some tokens; `opening`: words that a half or quarter may begin with."""
     numbers, at = known.numbers, 0
     said = [token.group().casefold() for token in tokens]
     while at < len(tokens):
         word = said[at]
-        half = _halves(text, tokens, at, known) if word in known.articles or word in known.halves else None
+        half = _halves(text, tokens, at, known) if word in opening else None
         if half:
             yield half
             at = next((i for i, token in enumerate(tokens) if token.start() >= half.end), len(tokens))

@@ -7,6 +7,7 @@ _UNIT = pattern(r"[^\S\n]?-?(°\s?[CF]?|%|‰|[µμ]?[^\W\d_]+(?:/[^\W\d_]+)?[23
 _SECOND = pattern(r"[ .-]([^\W\d_]+)")
 _PER = pattern(r"\s?/\s?|\s+([^\W\d_]+)\s+")
 _COMPARED = pattern(r"(<=|>=|[<>≤≥])\s*$")
+_COMPARING = frozenset("<>=≤≥")
 _OR_MORE = pattern(r"\s+(?:or|oder)\s+([^\W\d_]+)")
 _SENTENCE_END = pattern(r"[.;!?]\s")
 MARKS = {"<": "<", ">": ">", "≤": "<=", "≥": ">=", "<=": "<=", ">=": ">="}
@@ -40,9 +41,9 @@ def _unit(text: str, at: int, known: Notation) -> tuple[int, str] | None:
 
 def bound_of(text: str, before: str, start: int, end: int, known: Notation) -> str:
     """The comparison of a number: ``more than 5``, ``5 or more``, ``no more than 5``."""
-    if mark := _COMPARED.search(before):
-        return MARKS[mark[1]]
     said = before.rstrip().casefold()
+    if said[-1:] in _COMPARING and (mark := _COMPARED.search(said)):
+        return MARKS[mark[1]]
     for phrase, bound in known.bounds.get(last[-1], ()) if (last := ALPHABETIC.findall(said[-12:])) else ():
         if said.endswith(phrase) and not said[: -len(phrase)][-1:].isalpha():
             ahead = text[max(0, start - 70) : start].casefold()
@@ -50,5 +51,10 @@ def bound_of(text: str, before: str, start: int, end: int, known: Notation) -> s
             if phrase[:2] != "no" and not known.negations.isdisjoint(ALPHABETIC.findall(ahead)):
                 return _OPPOSITE[bound]
             return bound
+    return bound_behind(text, end, known)
+
+
+def bound_behind(text: str, end: int, known: Notation) -> str:
+    """The comparison that stands behind a number: ``5 or more``."""
     behind = _OR_MORE.match(text, end)
     return known.behind.get(behind[1].casefold(), "") if behind else ""
