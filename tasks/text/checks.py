@@ -80,6 +80,7 @@ def in_notation(view: ContextView, claim: str) -> str:
     return aligned(claim, view.text, view.code, strict=False)
 
 
+@lru_cache(maxsize=64)  # of a claim, asked by several checks
 def is_negated(text: str, code: str) -> bool:
     """Whether a negation stands in a text, but for one in front as an answer: "No, …"."""
     if not denies(text, code):

@@ -50,6 +50,7 @@ def is_foreign(text: str, code: str) -> bool:
     return bool(dict(_identifier().rank(text[:HEAD])).get(code, 0.0) < HARDLY) if told is None else told
 
 
+@lru_cache(maxsize=64)  # an answer and its claims
 def may_be_foreign(text: str, code: str) -> bool:
     """Whether script and function words leave it open that a text is in another language: no model is asked."""
     return _told_by_words(text, code) is not False

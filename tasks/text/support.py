@@ -169,7 +169,7 @@ class ContextView:
         """For each pair of stems, one behind the other, whether the context holds it."""
         return list(map(self.bigrams.__contains__, pairwise(stems)))
 
-    @property
+    @cached_property
     def _idf_by_frequency(self) -> list[float]:
         return _idf(len(self.passages))
 
@@ -259,7 +259,7 @@ class ContextView:
         """Whether a sentence stands so in the passages; one in the first person if it is too long for chance."""
         its = self.read(said).words
         if len(its) > 4:
-            return f" {' '.join(its)} " in self._running
+            return all(map(self._folded.__contains__, its)) and f" {' '.join(its)} " in self._running
         return speaker not in its and self._has(said.strip(" .!"))
 
     def k_precision(self, answer: str) -> float | None:

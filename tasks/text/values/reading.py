@@ -130,7 +130,7 @@ def _read(text: str, match: re.Match[str], known: Notation, left: int) -> Value 
 
 def _name(text: str, start: int, left: int) -> Value | None:
     """``T-554``, ``v1.2.3``; not ``EUR-500``."""
-    name = _LEFT_NAME.search(text[max(left, start - 24) : start])
+    name = _LEFT_NAME.search(text[max(left, start - 24) : start].rsplit(None, 1)[-1])
     if not name or name.group().rstrip("-").casefold() in data()["currencies"]:
         return None
     behind = _IDENTIFIER.match(text, start)
