@@ -23,7 +23,14 @@ def numbers(text: str) -> list[str]:
     and digits glued behind a letter (``B12``), which are part of a name.
     """
     text = normalise(text)
-    return canonical(_NUMBER.findall(_MARKER.sub(" ", text))) if _DIGIT.search(text) else []
+    if not _DIGIT.search(text):
+        return []
+    return canonical(_NUMBER.findall(_MARKER.sub(" ", text) if _may_be_marked(text) else text))
+
+
+def _may_be_marked(text: str) -> bool:
+    """Whether a marker may stand in a text: each has a bracket, or begins a line with a digit."""
+    return "(" in text or "[" in text or any([line.lstrip()[:1].isdigit() for line in text.split("\n")])
 
 
 def without_markers(text: str) -> str:
