@@ -220,7 +220,7 @@ def _parse(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        near = sorted(str(p) for p in Path("deployments/configs").glob("*.yaml"))
+        near = sorted(map(str, TINY.parent.glob("*.yaml")))
         raise UserError(f"there is no config file {path}", f"ready-made ones: {', '.join(near)}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)

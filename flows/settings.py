@@ -50,6 +50,9 @@ def for_terminal() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)  # of the libraries to one another
     # It misses an optional kernel package at every start on a CPU.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    logging.getLogger("transformers.integrations.bitsandbytes").setLevel(
+        logging.ERROR
+    )  # what we ask of it, it warns of
 
 
 def without_secrets(url: str) -> str:

@@ -86,7 +86,7 @@ def _commit(config: BaseConfig) -> str:
     cached = Path(constants.HF_HUB_CACHE, f"models--{config.model.replace('/', '--')}", "refs", config.revision)
     if not cached.is_file():
         raise kind(
-            f"base.model: cannot reach the hub, and {config.model!r} is not on this machine",
+            f"base.model: cannot reach the hub, and {config.model!r} is not in {Path.cwd()} or among its downloads",
             "connect once to download it, set base.model to a folder that has it, or name a commit in base.revision",
         )
     return cached.read_text().strip()

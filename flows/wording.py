@@ -238,7 +238,7 @@ def moment(at: str) -> str:
 
 def _value(value: object) -> str:
     text = f"[{', '.join(map(str, value))}]" if isinstance(value, list) else "none" if value is None else str(value)
-    return _cut(text)
+    return _cut(text or "empty")
 
 
 def _cut(text: str) -> str:

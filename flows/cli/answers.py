@@ -81,7 +81,10 @@ def ask(
     context: Annotated[list[Path], typer.Option("--context", "-c", help="A text file: one passage. May be repeated.")],
     config: Annotated[Path, typer.Option(help="The config whose base model and adapter to ask.")] = TINY,
     adapter: Annotated[
-        str | None, typer.Option(help="An adapter by its key; without it the newest of this config.")
+        str | None,
+        typer.Option(
+            help="An adapter by key, alias or role; without it this config's own, else the champion, else the newest."
+        ),
     ] = None,
     overrides: Overrides = None,
 ) -> None:
@@ -154,13 +157,16 @@ def render(
 
 
 def _adapter(config: Retrain, key: str | None) -> "Artifact":
-    """The adapter named by `key`, else the one that this config makes, else the newest."""
+    """The adapter named by `key`, else the one that this config makes, else the champion, else the newest."""
     from flows.pipeline import planned
-    from flows.promotion.candidates import find
+    from flows.promotion.candidates import find, roles
 
     store = config.open_store()
     own = None if key else planned(config)[0].artifacts.get("export")
-    found = find(store, key) if key else own or next(reversed(store.all("export")), None)
+    if key or (own is None and "champion" in roles(store)):
+        found: Artifact | None = find(store, key or "champion")
+    else:
+        found = own or next(reversed(store.all("export")), None)
     if found is None:
         raise UserError(f"there is no adapter in {store.url} yet", "train one with `reground retrain`")
     if found.step not in ("export", "train"):

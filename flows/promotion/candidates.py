@@ -26,9 +26,16 @@ def roles(store: Store) -> dict[str, Alias]:
 
 def find(store: Store, name: str) -> Artifact:
     """The artifact that a person means: champion, previous, challenger, or what `Store.match` takes."""
-    role = roles(store).get(name) if name in ROLES else None
-    artifact = store.open(role.step, role.key) if role else None
-    return artifact or store.match(name)
+    if name not in ROLES:
+        return store.match(name)
+    role = roles(store).get(name)
+    if role is None:
+        of = f" of the project {store.project!r}" if store.project else ""
+        raise UserError(f"there is no {name}{of} in {store.url}", "see `reground versions`, or name an adapter by key")
+    if (artifact := store.open(role.step, role.key)) is None:
+        about = f"{role.step}/{role.key[:SHORT]}"
+        raise UserError(f"{name}: {about} is missing from {store.url}, or damaged", "see `reground fsck`")
+    return artifact
 
 
 def require_no_role(name: str, adapter: Artifact) -> None:

@@ -122,7 +122,7 @@ def _leaves(cause: Cause) -> list[str]:
 
 
 def versions_table(console: "Console", lines: Sequence[Line]) -> None:
-    """One adapter a row, the newest decision first, each with its reason below."""
+    """One adapter a row, the newest decision first, with its reason."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -130,15 +130,16 @@ def versions_table(console: "Console", lines: Sequence[Line]) -> None:
         console.print("There is no adapter yet: `reground retrain` makes one.")
         return
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for name in ("adapter", "state", "since", "by", "gate", "size"):
-        table.add_column(name, justify="right" if name == "size" else "left", no_wrap=True)
+    for name in ("adapter", "state", "since, by", "gate"):
+        table.add_column(name, no_wrap=True)
     table.add_column("why")
     for each in lines:
-        gate = (each.decision or "–") + (" (by hand)" if each.by_hand else "")
+        gate = (each.decision or "–") + ("\nby hand" if each.by_hand else "")
         figures = "".join(f"\n[dim]{escape(line)}[/]" for line in _figures(each))
         state = f"[{COLOURS.get(each.state, 'default')}]{each.state}[/]"
         size = "gone" if each.size is None else wording.size(each.size)
-        table.add_row(each.adapter, state, _minute(each.at), escape(each.by), gate, size, escape(each.why) + figures)
+        since = f"{_minute(each.at)}\n{escape(each.by)}"
+        table.add_row(f"{each.adapter}\n{size}", state, since, gate, escape(each.why) + figures)
     console.print(table)
 
 

@@ -192,8 +192,8 @@ def _of_text(text: str, mark: int) -> Opener | None:
         found = WRAPPED.match(text)
     else:
         delimiter = max(",;\t|", key=first.count)
-        lines = csv.reader(io.StringIO(text.lstrip()), delimiter=delimiter)
-        cells, below = next(lines, []), next(lines, [""])
+        table = csv.reader(io.StringIO(text.lstrip()), delimiter=delimiter)
+        cells, below = next(table, []), next(table, [""])
         known = len(list(filter(COLUMNS.search, cells))) > 1
         fits = 1 < len(cells) == len(below) and not below[0].startswith("{")  # names of any language, for data.fields
         is_table = all(map(COLUMN.fullmatch, cells)) and (known or fits)

@@ -35,7 +35,7 @@ def expand(source: str) -> list[Path]:
     else:
         found = [file for name in glob.glob(str(path), recursive=True) if (file := Path(name)).is_file()]
     if not found:
-        raise UserError(f"{source}: {_why_nothing(path)}", "give a JSONL file, a folder of them, or a quoted glob")
+        raise UserError(f"{source}: {_why_nothing(path)}", "give a file of rows, a folder of them, or a quoted glob")
     files = sorted(file for file in found if file.stat().st_size)
     if not files:
         raise UserError(
@@ -56,7 +56,7 @@ def _why_nothing(path: Path) -> str:
         return f"no {', '.join(SUFFIXES)} file (or .gz, .zst, .xz, .bz2, .zip of one) in this folder"
     if glob.has_magic(str(path)):
         return "no file matches"
-    return "no such file or folder"
+    return "no such file or folder" + ("" if path.is_absolute() else f" in {Path.cwd()}")
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -39,6 +39,7 @@ UNWRITABLE = {  # what is wrong, and the remedy
     errno.EROFS: ("the disk is read-only", "set `store`, and `cache` if it is there, to a folder that can be written"),
     errno.EACCES: CLOSED,
     errno.EPERM: CLOSED,
+    errno.ENOTDIR: ("a part of this path is a file, no folder", "name another place"),
 }
 FULL_BY_TORCH = re.compile("PytorchStreamWriter failed writing|unexpected pos ")  # it names no reason
 

@@ -98,7 +98,9 @@ def test_validate_for_machines_gives_each_row_a_verdict_as_the_step_reaches_it(r
     ("words", "says"),
     [
         (("validate", "nowhere.jsonl"), "nowhere.jsonl"),
-        (("plan", "none.yaml"), "there is no config file none.yaml"),
+        (("plan", "none.yaml"), "there is no config file none.yaml remedy: ready-made ones: /"),
+        (("verify",), "there is no champion of the project 'tiny'"),
+        (("artifacts", "-s", f"store={__file__}"), f"store: {__file__} is a file"),
         (("plan", "-s", "train.lora.rank=8"), "train.lora.rank: no such setting"),
         (("plan", "-s", "train"), "write it as name=value"),
         (("plan", "-s", "base.model=/no/such"), "there is no folder '/no/such'"),
@@ -107,7 +109,7 @@ def test_validate_for_machines_gives_each_row_a_verdict_as_the_step_reaches_it(r
     ],
 )
 def test_a_mistake_exits_with_2_and_a_remedy(reground, store, words, says):
-    code, out, err = reground(*words, "-s", store)
+    code, out, err = reground(words[0], "-s", store, *words[1:])
     assert code == 2
     assert says in " ".join(err.split())
     assert "remedy:" in err

@@ -87,6 +87,8 @@ class Store:
 
             self.copies: InPlace = Mirror(self.local, self.blobs, Bucket(self.url), lease_seconds)
         else:
+            if self.root.is_file():
+                raise UserError(f"store: {self.root} is a file", "name a folder; one that is not there yet is made")
             self.url = str(self.root)
             self.copies = InPlace(self.local, self.blobs)
         self.objects: Objects = self.copies.objects

@@ -146,11 +146,12 @@ def test_a_disk_that_may_only_be_read_is_told_with_the_remedy(disk, rows):
     ("error", "told"),
     [
         (PermissionError(13, "Permission denied", "/team/store/x"), "/team/store/x: this user may not read or write"),
+        (NotADirectoryError(20, "Not a directory", "/team/notes.txt/x"), "/team/notes.txt/x: a part of this path is a"),
         (OSError(28, "Error writing bytes to file"), "no space left on the disk"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), "no space left on the disk"),
         (RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"), "no space left"),
     ],
-    ids=["closed", "pyarrow", "safetensors", "torch"],
+    ids=["closed", "a file", "pyarrow", "safetensors", "torch"],
 )
 def test_what_libraries_raise_is_told_in_one_line(error, told):
     with pytest.raises(UserError, match=told), disk_explained():
