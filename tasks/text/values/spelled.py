@@ -1,7 +1,7 @@
 """Numbers in words, with their units: ``two hundred and five litres``, ``an hour and a half``."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from tasks.text.cached import pattern
 from tasks.text.values.units import bound_of, unit_at
@@ -12,9 +12,10 @@ _AND_A_HALF = pattern(r"\s+and\s+(?:a\s+)?(half|quarter)\b")
 _OF_A = pattern(r"\s+(?:of\s+)?(?:an?\s+)?")
 
 
-def read_spelled(text: str, said: Collection[str], known: Notation) -> Iterator[Value]:
+def read_spelled(text: str, said: Iterable[str], known: Notation) -> Iterator[Value]:
     """The numbers in words of a text that has these number words, in order."""
-    opening = known.articles.union(known.halves) if not known.halves.keys().isdisjoint(said) else frozenset()
+    halves = any(map(text.casefold().__contains__, known.halves))
+    opening = known.articles.union(known.halves) if halves else frozenset()
     for start, end in _windows(text, said, REACH if opening else 0):
         yield from _read(text, list(ALPHABETIC.finditer(text, start, end)), known, opening)
 
