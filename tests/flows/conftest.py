@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OWN_STORE = shutil.ignore_patterns("store")
 TINY = (
     "train.max_steps=2",
+    "train.learning_rate=0.02",  # so that two steps change answers
     "train.eval_steps=2",
     "train.logging_steps=1",
     "answer.max_new_tokens=8",
@@ -58,7 +59,7 @@ class Project:
             "base.model": self / "base",
             "prompt.template": self / "prompt.jinja",
             "prompt.system": '""',
-            "prompt.user": "\"Context: {{ passages | join(' ') }} Question: {{ query }}\"",
+            "prompt.user": "\"Context: {{ passages | join(' ') }}\\nQuestion: {{ query }}\"",
         }
         return [*(f"{name}={value}" for name, value in given.items()), *TINY, *self.settings]
 

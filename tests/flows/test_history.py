@@ -17,6 +17,7 @@ from tasks.engine.record import Change
 from tests.flows.rerun import run
 
 pytestmark = pytest.mark.usefixtures("loaded_training")
+THRESHOLD = "score.hallucination_threshold=0.25"
 BECAUSE = "the count is the same"
 
 
@@ -65,10 +66,9 @@ def test_the_next_change_is_told_against_what_was_adopted(project):
     project.own_store()
     edit_score(project)
     adopt(project.plan(), "score", BECAUSE)
-    project.set("score.hallucination_threshold=0.4")
-    assert stale(project)["score base"] == (
-        Change(kind="config", name="hallucination_threshold", before=0.48, after=0.4),
-    )
+    project.set(THRESHOLD)
+    change = Change(kind="config", name="hallucination_threshold", before=0.48, after=0.25)
+    assert stale(project)["score base"] == (change,)
 
 
 def test_another_version_of_a_library_can_be_adopted(project, install):
@@ -106,16 +106,8 @@ def test_the_parts_of_an_adopted_artifact_can_still_be_taken_over(project, made)
         (lambda p: None, "train", "train is fresh: there is nothing to adopt"),
         (lambda p: None, "evaluate", "there is no step 'evaluate'"),
         (lambda p: edit_score(p), "score", "--because is empty"),
-        (
-            lambda p: p.set("score.hallucination_threshold=0.4"),
-            "score",
-            "not only code or libraries changed: config.hallucination_threshold",
-        ),
-        (
-            lambda p: (edit_score(p), p.set("score.hallucination_threshold=0.4")),
-            "score",
-            "not only code or libraries changed",
-        ),
+        (lambda p: p.set(THRESHOLD), "score", "not only code or libraries changed: config.hallucination_threshold"),
+        (lambda p: (edit_score(p), p.set(THRESHOLD)), "score", "not only code or libraries changed"),
         (lambda p: p.edit("prompt.jinja", "Answer:", "Reply:"), "build", "changed: input template"),
         (lambda p: p.set("build.seed=1"), "train", "train needs build"),
         (lambda p: (p.artifact("train") / "report.md").unlink(), "train", "report.md is gone; its code did not change"),

@@ -87,7 +87,7 @@ def _deployments(client: "SyncPrefectClient", project: str) -> Iterator[Finding]
 
     flows = {flow.id: flow.name for flow in client.read_flows()}
     found = {f"{flows.get(each.flow_id)}/{each.name}": each for each in client.read_deployments()}
-    missing = [flow for flow in deployments() if not found.keys() & {f"{flow}/{flow}", f"{flow}/{project}"}]
+    missing = [f"{flow}/{flow}" for flow in deployments() if not found.keys() & {f"{flow}/{flow}", f"{flow}/{project}"}]
     value = f"missing: {', '.join(missing)}" if missing else ", ".join(deployments())
     yield ok_if(not missing, "deployments", value, UP)
     limited = [name for name, each in found.items() if each.global_concurrency_limit]

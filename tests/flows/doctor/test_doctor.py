@@ -61,8 +61,8 @@ def test_what_is_missing_is_told_with_a_remedy_and_ends_with_1(doctor, tmp_path)
     said = " ".join(said.split())
     assert code == 1
     for word in (
-        "✗ data.train nowhere.jsonl: no such file",
-        "→ give a JSONL file",
+        "✗ data.train nowhere.jsonl: no such file or folder",
+        "→ give a file of rows",
         "there is no folder './nowhere'",
     ):
         assert word in said

@@ -7,16 +7,15 @@ import pytest
 from tasks.data.dataset.vocabulary import read_vocabulary
 from tasks.engine.code.source import ROOT
 from tasks.engine.errors import UserError
-from tests.tasks.prompts.families import FAMILIES, family_tokenizer
+from tests.tasks.prompts.families import family_tokenizer, templates
 
 
-@pytest.fixture(params=["the tiny base", "llama3", "qwen"])
+@pytest.fixture(params=["the tiny base", "llama3", "qwen2_5"])
 def base(request, tmp_path):
     if request.param == "the tiny base":
         return ROOT / "data/tiny-base"
-    specials, eos, bos = FAMILIES[request.param]
-    family_tokenizer(tmp_path, specials, eos=eos, bos=bos)
-    if request.param == "qwen":
+    family_tokenizer(tmp_path, templates()[request.param])
+    if request.param == "qwen2_5":
         from transformers import Qwen2Config
 
         Qwen2Config(vocab_size=600).save_pretrained(tmp_path)  # AutoTokenizer puts its own splitter in

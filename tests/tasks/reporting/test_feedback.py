@@ -41,7 +41,7 @@ def test_each_way_to_fail_is_named_with_its_value_and_remedy(tmp_path):
     assert all(what in listed[id_] for id_, (_, what) in spoiled.items())
     assert found["failing"] == len(spoiled)
     told = {each["id"]: each for each in found["listed"]}
-    assert told["number"]["fails"][-1]["value"] == "1944"
+    assert told["number"]["fails"][-1]["value"] == "14 May 1944"
     assert all(each["remedy"] for row in found["listed"] for each in row["fails"])
     assert json.loads(json.dumps(found)) == found
 

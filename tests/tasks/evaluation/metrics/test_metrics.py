@@ -197,5 +197,7 @@ def test_the_primary_metrics_are_these_four_and_each_adds_a_rule_to_the_gate():
     assert PRIMARY == ("correct", "faithfulness", "hallucination", "abstention_f1")
     claims = [rule for rule in default_rules() if rule.must == "better"]
     assert tuple(rule.metric for rule in claims) == DECIDING  # so many p-values are corrected by Holm
-    assert len(default_rules()) == len(DECIDING) + len(PRIMARY) + 2  # and over-refusal, and a floor under right answers
+    assert {rule.metric for rule in default_rules() if rule.against == "best"} == set(DECIDING)
+    # and over-refusal, and a floor under right answers
+    assert len(default_rules()) == 2 * len(DECIDING) + len(PRIMARY) + 2
     assert len(parity_rules(0.05)) == len(PRIMARY)
