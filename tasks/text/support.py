@@ -25,7 +25,7 @@ from tasks.text.tokens import (
     words,
     words_by_sentence,
 )
-from tasks.text.values import Value, read_values, stated
+from tasks.text.values import Value, bound_at, multiplies, read_values, stated
 
 CLAUSE = pattern(r"[,;:–—]|\b(?:but|although|though|while|whereas|because|which|and|aber|und|mais|et|pero|y)\b")
 
@@ -214,15 +214,19 @@ class ContextView:
 
     def says(self, claim: str, value: Value) -> bool:
         """Whether a value surely stands in the passages as a claim spells it; False means "look closer"."""
-        spelled = claim[value.start : value.end]
-        at = -1 if value.bound else self.text.find(spelled)
+        text, spelled = self.text, claim[value.start : value.end]
+        at = text.find(spelled)
         while at >= 0:
-            before, after = self.text[max(0, at - 2) : at], self.text[at + len(spelled) : at + len(spelled) + 2]
-            if not (before[-1:].isalnum() or before[-1:] in _BEFORE or after[:1].isalnum() or after in _AFTER):
+            end = at + len(spelled)
+            before, after = text[max(0, at - 2) : at], text[end : end + 2]
+            if not (before[-1:].isalnum() or before[-1:] in _BEFORE or after[:1].isalnum()):
                 joined = after[:1] in (".", ",", ":") and after[1:].isdigit()
-                if not joined and (value.unit or not _UNIT_MARK.match(self.text, at + len(spelled))):
-                    return True
-            at = self.text.find(spelled, at + 1)
+                joined = joined or (after in _AFTER and multiplies(text, end, self.code))
+                if not joined and (value.unit or not _UNIT_MARK.match(text, end)):
+                    bound = bound_at(text, at, end, self.code) if value.bound else ""
+                    if bound[:1] in ("", value.bound[:1]):
+                        return True
+            at = text.find(spelled, at + 1)
         return False
 
     @cached_property

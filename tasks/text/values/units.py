@@ -1,7 +1,7 @@
 """What stands around a number and belongs to it: the unit behind it, the comparison before or behind it."""
 
 from tasks.text.cached import pattern
-from tasks.text.values.value import ALPHABETIC, Notation, data
+from tasks.text.values.value import ALPHABETIC, Notation, data, notation
 
 _UNIT = pattern(r"[^\S\n]?-?(°\s?[CF]?|%|‰|[µμ]?[^\W\d_]+(?:/[^\W\d_]+)?[23]?)")
 _SECOND = pattern(r"[ .-]([^\W\d_]+)")
@@ -37,6 +37,17 @@ def _unit(text: str, at: int, known: Notation) -> tuple[int, str] | None:
             return second.end(), unit
     unit = units.get(said) or (units.get(said.casefold()) if len(said) > 2 else None) or data()["currencies"].get(said)
     return (end, unit) if unit else None
+
+
+def bound_at(text: str, start: int, end: int, code: str) -> str:
+    """The comparison of the number that stands there."""
+    return bound_of(text, text[max(0, start - 30) : start], start, end, notation(code))
+
+
+def multiplies(text: str, end: int, code: str) -> bool:
+    """Whether the word behind a number may belong to it: a unit, "million"."""
+    word = ALPHABETIC.match(text, end + 1)
+    return word is None or word.group().casefold() in notation(code).followers
 
 
 def bound_of(text: str, before: str, start: int, end: int, known: Notation) -> str:

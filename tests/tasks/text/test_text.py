@@ -24,6 +24,7 @@ from tasks.text import (
 )
 from tasks.text.quantities import stands, supported_numbers
 from tasks.text.tokens import stem
+from tasks.text.values import read_values
 
 SENTENCE = "Not stated in the context."
 
@@ -251,3 +252,18 @@ def test_a_number_that_stands_in_a_text_is_one_that_it_states(text: str, number:
 @given(st.text(alphabet=st.characters(max_codepoint=127)))
 def test_ascii_words_are_what_the_pattern_for_all_letters_finds(text: str) -> None:
     assert words(text) == re.findall(r"[^\W_]+", text.casefold())
+
+
+@pytest.mark.parametrize(
+    ("claim", "context", "stands"),
+    [
+        ("The door waits more than 4 seconds.", "The door waits more than 4 seconds, then it closes.", True),
+        ("The door waits more than 4 seconds.", "The door waits less than 4 seconds, then it closes.", False),
+        ("The island has 566 birds.", "Of the island's 566 birds most are gulls.", True),
+        ("The island has 566 birds.", "The island cost 566 million crowns.", False),
+        ("The tank holds 12 litres.", "The tank holds 12.5 litres.", False),
+    ],
+)
+def test_a_value_that_stands_in_the_context_as_the_claim_spells_it_needs_no_closer_look(claim, context, stands):
+    (value,) = read_values(claim)
+    assert ContextView([context]).says(claim, value) is stands
