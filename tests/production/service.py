@@ -47,8 +47,12 @@ class Service:
             "store": str(self.folder / "store"),
             "data": {name: str(self.folder / f"{name}.jsonl") for name in ("train", "evaluation")},
             "validate": {"refusal": "Not stated in the sheet."},
+            "prompt": {"system": "", "user": "Context: {{ passages | join('\\n') }}\nQuestion: {{ query }}"},
             "build": {"max_tokens": 256},
-            "train": {"max_steps": 2, "eval_steps": 2, "logging_steps": 1, "save_steps": 1, "batch_size": 1} | train,
+            # The rate has two steps change answers.
+            "train": {"max_steps": 2, "eval_steps": 2, "logging_steps": 1, "save_steps": 1, "batch_size": 1}
+            | {"learning_rate": 0.02}
+            | train,
             "answer": {"max_new_tokens": 8},
             "parity": {"enabled": False},
             "slices": {"enabled": False},
