@@ -56,9 +56,14 @@ def in_terminal() -> Iterator[None]:
     caught = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    # The handler does nothing: the number goes through the pipe, which needs no turn of the main thread. So it does
-    # while Prefect has put a handler of its own in place.
-    before = {number: signal.signal(number, lambda *_: None) for number in caught}
+
+    def tell(number: int, _: Any) -> None:
+        with suppress(OSError):
+            os.write(writer, bytes([number]))
+
+    # The number goes through the pipe at once, which needs no turn of the main thread, also while Prefect has put a
+    # handler of its own in place; and by the handler, should an event loop have taken the wakeup for itself.
+    before = {number: signal.signal(number, tell) for number in caught}
     fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     Thread(target=_wait_for_signal, args=(reader, caught), name="signals", daemon=True).start()
     _in_terminal.set()

@@ -139,7 +139,7 @@ def test_where_the_first_asking_failed_a_run_that_finds_all_fresh_asks_and_only_
         settled("promote/gone")
     assert Promotions(store).state.challenger.key == first.adapter.key
     for _ in range(2):
-        assert "waits for approval in a run of promote/ask" in settled("promote/ask")
+        assert "Waits for approval in a run of promote/ask" in settled("promote/ask")
     (asked,) = runs_about(served, first.adapter.key)
     assert first.adapter.about in form_of(served, asked)[1]
 

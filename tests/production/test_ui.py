@@ -33,7 +33,7 @@ def page(chromium, service):  # noqa: F811
 
 def fill(page, label: str, value: str) -> None:
     """Into the field of the run form that this label is of, once the form has its defaults."""
-    page.get_by_text("Rank of the update matrices").wait_for()
+    page.get_by_text("Rank of the update matrices").first.wait_for()
     page.wait_for_load_state("networkidle")
     field = page.locator(".schema-form-property").filter(has_text=re.compile(rf"^{label}")).last
     field.scroll_into_view_if_needed()
@@ -62,7 +62,7 @@ def test_a_run_started_by_the_form_is_watched_to_its_end_and_its_artifacts_open(
     page.get_by_role("link", name="retrain", exact=True).first.click()
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text("Custom run").click()
-    page.get_by_text("Rank of the update matrices").wait_for()
+    page.get_by_text("Rank of the update matrices").first.wait_for()
     form = page.locator("body").inner_text()
     assert "Triplets to train on." in form and "Peak learning rate." in form
     fill(page, "R \\(Optional\\)", "4")
