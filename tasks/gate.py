@@ -57,7 +57,6 @@ class GateConfig(GateRules):
 
     champion_missing: str | None = None  # why there is a champion and it could not answer these rows
     best_missing: str | None = None  # why the best so far is not the champion and could not answer these rows
-    tries: int = 0  # other adapters that were judged on these questions before
 
 
 @step(libraries=("numpy", "pyarrow", "scipy"), resources=LANGUAGE_FILES)
@@ -116,7 +115,6 @@ def gate(
         champion_missing=config.champion_missing,
         best_missing=config.best_missing,
         flips=lost,
-        tries=config.tries,
         comparisons=comparisons,
         settings=config.model_dump(mode="json") | {"min_clusters": MIN_CLUSTERS},
     )

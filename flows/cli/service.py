@@ -14,15 +14,19 @@ from tasks.engine.errors import UserError
 if TYPE_CHECKING:
     from flows.orchestration.service.state import Running
 
+Configs = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        help="YAML files, see deployments/configs/: a project each. Without one: the tiny sample.", show_default=False
+    ),
+]
+Notify = Annotated[
+    str | None, typer.Option(envvar="REGROUND_NOTIFY", help="A webhook that gets failures, promotions and refusals.")
+]
+
 
 def up(
-    configs: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            help="YAML files, see deployments/configs/: a project each. Without one: the tiny sample.",
-            show_default=False,
-        ),
-    ] = None,
+    configs: Configs = None,
     add: Annotated[bool, typer.Option("--add", help="Serve them beside the projects that are served.")] = False,
     port: Annotated[int, typer.Option(help="Of the Prefect server, on 127.0.0.1.", min=1, max=65535)] = 4200,
     database: Annotated[
@@ -35,10 +39,7 @@ def up(
     production: Annotated[
         bool, typer.Option("--production", help="Ask for a password (PREFECT_SERVER_API_AUTH_STRING, else a new one).")
     ] = False,
-    notify: Annotated[
-        str | None,
-        typer.Option(envvar="REGROUND_NOTIFY", help="A webhook that gets failures, promotions and refusals."),
-    ] = None,
+    notify: Notify = None,
 ) -> None:
     """Start Reground as a service: a Prefect server with its pools, deployments and automations, and two workers.
 
@@ -59,21 +60,12 @@ def up(
 
 
 def deploy(
-    configs: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            help="YAML files, see deployments/configs/: a project each. Without one: the tiny sample.",
-            show_default=False,
-        ),
-    ] = None,
+    configs: Configs = None,
     server: Annotated[
         str | None,
         typer.Option(envvar="PREFECT_API_URL", help="The API's address, such as https://prefect.example.com/api."),
     ] = None,
-    notify: Annotated[
-        str | None,
-        typer.Option(envvar="REGROUND_NOTIFY", help="A webhook that gets failures, promotions and refusals."),
-    ] = None,
+    notify: Notify = None,
 ) -> None:
     """Put projects on a Prefect server, or a Cloud workspace, that is there: pools, deployments, automations, alerts.
 

@@ -8,7 +8,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, model_serializer, model_validator
 
 # Of gate.json. 2: `schema_version`, `champion_missing`, verdicts with `finding`. 3: verdicts with `level`, `hold` and
-# `at_most`, comparisons with the best so far, `flips`, `best_missing`, `tries`.
+# `at_most`, comparisons with the best so far, `flips`, `best_missing`.
 SCHEMA = 3
 
 # base_shots: the base with solved examples in its prompt; best: by metric, the best adapter that was ever in service;
@@ -140,7 +140,6 @@ class Decision(_Model):
     champion_missing: str | None = None  # why there was a champion and no comparison with it
     best_missing: str | None = None  # the same of the best so far
     flips: tuple[Flip, ...] = ()  # against the champion, or the base if there is none
-    tries: int = 0  # other adapters that were judged on these questions before
     comparisons: dict[Against, tuple[Comparison, ...] | None]
     settings: dict[str, Any]
 

@@ -236,3 +236,4 @@ def test_processes_die_with_the_run_that_started_them(prefect_server, tmp_path):
     run.send_signal(signal.SIGKILL)
     run.wait()
     wait_until(lambda: not [pid for pid in pids if Path(f"/proc/{pid}/cmdline").exists()])
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
