@@ -131,10 +131,13 @@ def laid_out(served: Served) -> Path:
     It takes tokenizer and generation config from the same folder: there the bundle's stand in place of the base's.
     """
     root = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir(), f"reground-{os.getuid()}")
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if root.is_symlink() or root.stat().st_uid != os.getuid():  # in a folder that all may write to
+        raise UserError(f"{root} belongs to another user", "set XDG_RUNTIME_DIR to a folder of your own")
     folder = root / served.name
     if folder.exists():
         shutil.rmtree(folder)
-    folder.mkdir(parents=True, mode=0o700)
+    folder.mkdir(mode=0o700)
     files = [*served.base.local().iterdir(), *served.bundle.iterdir()]
     for name, path in {path.name: path for path in files if path.is_file()}.items():
         (folder / name).symlink_to(path.resolve())
