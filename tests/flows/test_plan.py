@@ -197,7 +197,7 @@ CHANGES: dict[str, tuple[Callable[[Project], object], Stale]] = {
     "name of the run": (lambda p: p.set("name=monday"), {}),
     "config spelled otherwise": (
         lambda p: p.set(
-            "train.epochs=1", "train.learning_rate=0.0002", "train.weight_decay=0", "build.max_tokens=1_024"
+            "train.epochs=1", "train.learning_rate=2e-2", "train.weight_decay=0", "build.max_tokens=1_024"
         ),
         {},
     ),
