@@ -242,7 +242,10 @@ def temporary(root: Path) -> Iterator[Path]:
     Its name tells whose it is: `Store.sweep` removes those of dead processes. Not mkstemp, because others may read it.
     """
     folder = root / STAGING
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError:  # of the kernel's own, as /proc
+        raise UserError(f"{root}: no folder can be made there", "name another place") from None
     path = folder / f"{Process.this().tag}-{secrets.token_hex(8)}"
     try:
         yield path

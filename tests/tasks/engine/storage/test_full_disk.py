@@ -13,6 +13,7 @@ from tasks.engine.inputs import Files
 from tasks.engine.key import Request
 from tasks.engine.make import make
 from tasks.engine.storage.fsck import check
+from tasks.engine.storage.objects import temporary
 from tasks.engine.storage.store import MISSING, Store
 from tests.tasks.engine.storage.published import key_of, publish
 
@@ -175,3 +176,8 @@ def test_published_files_have_the_permissions_that_umask_grants(tmp_path):
     finally:
         os.umask(mask)
     assert (made.folder / "weights").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_place_where_the_kernel_makes_no_folder_is_named():
+    with pytest.raises(UserError, match="/proc/store: no folder can be made there"), temporary(Path("/proc/store")):
+        pass
