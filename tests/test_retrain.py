@@ -35,8 +35,9 @@ class Checkout:
         ignore = shutil.ignore_patterns("__pycache__")
         for part in ("flows", "tasks", "data", "deployments"):
             shutil.copytree(ROOT / part, folder / part, ignore=ignore)
-        evaluation = folder / "data/plant/evaluation.jsonl"
-        evaluation.write_text("".join(evaluation.read_text().splitlines(keepends=True)[:60]))
+        for name, rows in (("train", 240), ("evaluation", 40)):
+            path = folder / f"data/plant/{name}.jsonl"
+            path.write_text("".join(path.read_text().splitlines(keepends=True)[:rows]))
 
     def start(self, command: str, *settings: str, **options) -> "subprocess.Popen[str]":
         words = [word for setting in (*SHORT, *settings) for word in ("--set", setting)]

@@ -1,6 +1,6 @@
 """What fails in production, done to real processes: nothing is orphaned, nothing keeps the GPU, nothing is lost.
 
-One training of 160 steps that leaves a checkpoint at every fifth goes through all of it: each test ends its run in
+One training of 80 steps that leaves a checkpoint at every fifth goes through all of it: each test ends its run in
 another way, and the next one's goes on from where that left off.
 """
 
@@ -15,7 +15,7 @@ from tests.production.service import children
 pytestmark = pytest.mark.slow
 DATABASE = "sqlite"
 
-LONG = {"max_steps": 160, "accumulation": 1, "save_steps": 5, "logging_steps": 5, "eval_steps": 160}
+LONG = {"max_steps": 80, "accumulation": 1, "save_steps": 5, "logging_steps": 5, "eval_steps": 80}
 
 
 def start(service) -> tuple[str, int]:
