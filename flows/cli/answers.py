@@ -141,16 +141,16 @@ def render(
         read = parse(loads(line[1]), tree.validated.form).row
     except Malformed as error:
         raise UserError(f"row {row}: {error.value}", error.remedy) from None
-    asked, learnt = prompt.encode(read.asked, read.answer or prompt.refusal(read.language))
+    asked, learnt = prompt.encode(read.asked, read.answer or prompt.turns.refusal(read.language))
     tokenizer.chat_template = prompt.chat_template
-    documents = prompt.documents(read.asked)
+    documents = prompt.turns.documents(read.asked)
     served = tokenizer.apply_chat_template(
-        prompt.messages(read.asked), documents=documents, add_generation_prompt=True, return_dict=False
+        prompt.turns.messages(read.asked), documents=documents, add_generation_prompt=True, return_dict=False
     )
     if served != asked:
         raise RuntimeError("the exported chat template renders other tokens than training")
     if json:
-        turns = {"messages": prompt.messages(read.asked), "text": prompt.render(read.asked)}
+        turns = {"messages": prompt.turns.messages(read.asked), "text": prompt.render(read.asked)}
         write_json(turns | {"notes": prompt.notes, "prompt_ids": asked, "completion_ids": learnt})
     else:
         display.prompt(console, prompt.notes, asked, learnt, tokenizer)

@@ -24,7 +24,7 @@ def with_examples(
 ) -> "Iterator[np.ndarray]":
     """Token ids of each question's prompt behind as many of its examples, the last ones, as fit into `most` tokens."""
     for asked, rows in zip(questions, examples, strict=True):
-        turns = [turn for row in rows for turn in (("user", prompt.user_turn(row.asked)), ("assistant", row.answer))]
+        turns = [turn for row in rows for turn in (("user", prompt.turns.user(row.asked)), ("assistant", row.answer))]
         while True:
             ids = prompt.encode_prompts([asked._replace(examples=turns)]).values
             if len(ids) <= most or not turns:

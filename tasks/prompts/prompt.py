@@ -12,10 +12,11 @@ import orjson
 
 from tasks.engine.errors import UserError
 from tasks.prompts.chat import SWITCHES, Around, Chat, Message, marks_of, served
-from tasks.prompts.config import VARIABLES, Asked, PromptConfig
+from tasks.prompts.config import Asked, PromptConfig
 from tasks.prompts.pieces import Pieces, Tokens
+from tasks.prompts.turns import Turns
 from tasks.prompts.vocabulary import MARKER, Defuser, Vocabulary
-from tasks.text.language import ENGLISH, instruction, language_digests, refusal_sentence
+from tasks.text.language import ENGLISH, language_digests
 from tasks.text.thoughts import MARKS, split_thought
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Prompt:
     ) -> None:
         vocabulary = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary.of(vocabulary)
         self._made_from = (config, vocabulary, refusal, template, name)
-        self.config, self._vocabulary, self._name = config, vocabulary, name
+        self.config, self._vocabulary, self._refusal, self._name = config, vocabulary, refusal, name
         published = template or vocabulary.template
         if published is None:
             raise UserError(
@@ -68,8 +69,6 @@ class Prompt:
         self._backend.no_padding()
         self._tokens = Pieces(self._backend).tokens
         self._is_control = _table(vocabulary.controls.values(), size=vocabulary.size)
-        self._system, self._user = _compile(config.system, "system"), _compile(config.asks, "user")
-        self._told = lru_cache(maxsize=None)(self._told_in)
         self._read(published)
         self._pieces: dict[str, tuple[str, str] | None] = {}
         self._expected = lru_cache(maxsize=None)(self._expected_of)
@@ -87,17 +86,15 @@ class Prompt:
         self.folds_system = not self._tells(published, around, told)
         around = around._replace(folds=self.folds_system)
         chat, row = self._chat_of(published, around), Asked(["a"], "a")
-        self.defuse = self._structure = Defuser(())
         controls = self._vocabulary.controls
-        said = self.user_turn(row) + self._said(self._system, row)
+        plain = Turns(self.config, self._refusal)
+        said = plain.user(row) + plain.system(row)
         shown = chat(told, ask=True) + chat([*told, {"role": "assistant", "content": "a"}], ask=False)
         markers = set(MARKER.findall(shown)) - controls.keys()  # such as [INST] in a tokenizer without this token
         own = [*controls, *markers, *(self.marks or ())]
-        self._structure = Defuser(own)
         tags = set(MARKER.findall(said)) - set(own)  # such as <context> in prompt.user
         self._markers_of = sorted(markers | tags)
-        self.defuse = Defuser([*own, *tags])
-        self._told.cache_clear()
+        self.turns = Turns(self.config, self._refusal, defuse=Defuser([*own, *tags]), structure=Defuser(own))
         around = around._replace(controls=own, system=self._default_system())
         self._chat = self._chat_of(published, around)
         self.closes_thought = self.config.thinking == "off" and self._is_open(self._chat(told, ask=True))
@@ -166,25 +163,6 @@ class Prompt:
             raise UserError(f"{template} cannot be read: {error}", "name a template file in UTF-8") from error
         return cls(config, vocabulary, refusal, template=text, name=str(template))
 
-    def messages(self, asked: Asked, answer: str | None = None, thought: str = "") -> list[Message]:
-        """The turns of a row as a chat endpoint is sent them, control strings defused; with its answer, if given.
-
-        The exported tokenizer's chat template makes of them the prompt that the model was trained on.
-        """
-        turns: list[Message] = []
-        if system := self._system_text(asked):
-            turns.append({"role": "system", "content": system})
-        for role, text in self._before_question(asked):
-            text = split_thought(text)[1] if role == "assistant" else text.strip()
-            turns.append({"role": role, "content": self.defuse(text)})
-        turns.append({"role": "user", "content": self.user_turn(asked)})
-        if answer is not None:
-            said = {"role": "assistant", "content": self.defuse(answer.strip())}
-            if thought:
-                said |= dict.fromkeys(("reasoning_content", "thinking"), self.defuse(thought.strip()))
-            turns.append(said)
-        return turns
-
     @property
     def notes(self) -> dict[str, bool]:
         """What is done because the chat template does not do it."""
@@ -193,17 +171,6 @@ class Prompt:
             "closes_thought": self.closes_thought,
             "adds_end": self.adds_end,
         }
-
-    def documents(self, asked: Asked) -> list[Message] | None:
-        """The passages as the template's own documents, if they are given as such."""
-        if not self.config.documents:
-            return None
-        passages = map(self.defuse, asked.passages)
-        return [{"doc_id": str(n), "title": "", "text": each} for n, each in enumerate(passages, 1)]
-
-    def refusal(self, code: str) -> str:
-        """The sentence that refuses, in this language."""
-        return refusal_sentence(code, self._made_from[2])
 
     def render(self, asked: Asked, answer: str | None = None, thought: str = "") -> str:
         """The text that the model sees, with the answer or up to where it begins."""
@@ -220,7 +187,7 @@ class Prompt:
         """Token ids of the prompts of many questions."""
         texts = self._prompts(rows)
         tokens = self._tokens(texts)
-        roles = [tuple(role for role, _ in self._before_question(row)) for row in rows]
+        roles = [tuple(role for role, _ in self.turns.before_question(row)) for row in rows]
         shapes = [(len(row.passages), row.language, before) for row, before in zip(rows, roles, strict=True)]
         self._check(texts, tokens, [self._expected(*shape) for shape in shapes])
         return tokens
@@ -262,46 +229,11 @@ class Prompt:
 
     def length(self, text: str) -> int:
         """Tokens of a piece of text by itself."""
-        return self._tokens([self.defuse(text)]).values.size
-
-    # What is said
-
-    def _said(self, template: Any, asked: Asked) -> str:
-        import jinja2
-
-        passages = [self.defuse(passage) for passage in asked.passages]
-        try:
-            text: str = template.render(
-                passages=passages,
-                context="\n\n".join(passages),
-                query=self.defuse(asked.query.strip()),
-                language=asked.language,
-                **self._told(asked.language),
-            )
-            return text
-        except jinja2.TemplateError as error:
-            raise UserError(f"{template.name}: {error}", f"it knows {VARIABLES}") from error
-
-    def user_turn(self, asked: Asked) -> str:
-        """What the user's turn of a row says."""
-        return self._structure(self._said(self._user, asked)).strip()
-
-    def _system_text(self, asked: Asked) -> str:
-        return self._structure(self._said(self._system, asked)).strip()
-
-    def _told_in(self, code: str) -> dict[str, str]:
-        """What the model may be told in a language."""
-        told = {"instruction": instruction(code), "refusal": self.refusal(code)}
-        return {name: self.defuse(text) for name, text in told.items()}
-
-    def _before_question(self, asked: Asked) -> Sequence[tuple[str, str]]:
-        """The turns that stand before the question."""
-        most = len(asked.history) if self.config.history is None else 2 * self.config.history
-        return [*asked.examples, *asked.history[max(0, len(asked.history) - most) :]]
+        return self._tokens([self.turns.defuse(text)]).values.size
 
     def _default_system(self) -> str | None:
         """The system turn of a chat that has none; None where it depends on the row."""
-        said = {self._system_text(asked) for asked, _ in PROBES}
+        said = {self.turns.system(asked) for asked, _ in PROBES}
         return said.pop() if len(said) == 1 else None
 
     # What is rendered
@@ -319,31 +251,31 @@ class Prompt:
     def _spliced(self, asked: Asked) -> str | None:
         if asked.history or asked.examples or self.config.documents:
             return None
-        system = self._system_text(asked)
+        system = self.turns.system(asked)
         if system not in self._pieces:
             self._pieces[system] = self._around_user(system)
         around = self._pieces[system]
-        return around and around[0] + self.user_turn(asked) + around[1]
+        return around and around[0] + self.turns.user(asked) + around[1]
 
     def _around_user(self, system: str) -> tuple[str, str] | None:
         """What stands before and behind the user's turn; None if that depends on what it says."""
         told: list[Message] = [{"role": "system", "content": system}] if system else []
         found = set()
         for asked, _ in PROBES:
-            user = self.user_turn(asked)
+            user = self.turns.user(asked)
             before, held, after = self._chat([*told, {"role": "user", "content": user}], ask=True).partition(user)
             found.add((before, after) if held else None)
         return found.pop() if len(found) == 1 else None
 
     def _rendered(self, asked: Asked, answer: str | None = None, thought: str = "") -> str:
-        turns = self.messages(asked, answer, thought)
-        return self._chat(turns, ask=answer is None, documents=self.documents(asked))
+        turns = self.turns.messages(asked, answer, thought)
+        return self._chat(turns, ask=answer is None, documents=self.turns.documents(asked))
 
     def _completion(self, answer: str, thought: str = "") -> str:
         before = self._before
         if thought and self.config.thinking == "keep":
-            before = self._thought[0] + self.defuse(thought.strip()) + self._thought[1]
-        return before + self.defuse(answer.strip()) + self._after
+            before = self._thought[0] + self.turns.defuse(thought.strip()) + self._thought[1]
+        return before + self.turns.defuse(answer.strip()) + self._after
 
     def _behind_prompt(self, text: str) -> Tokens:
         return self._tokens([self._anchor + text]).behind(self._anchor_ids) or self._tokens([text])
@@ -422,7 +354,7 @@ class Prompt:
 
     def _end(self, asked: Asked, answer: str) -> str:
         """The token that ends an answer whose template has none: what stands before a further turn, else the end."""
-        turns = [*self.messages(asked, answer), {"role": "user", "content": SYSTEM}]
+        turns = [*self.turns.messages(asked, answer), {"role": "user", "content": SYSTEM}]
         behind = self._chat(turns, ask=True).rpartition(answer)[2]
         ids = self._tokens([behind]).values
         if behind and self._is_control[ids[0]]:
@@ -495,16 +427,6 @@ def _prompt(config: str, written: str, rest: bytes, refusal: str | None, templat
 
     vocabulary = Vocabulary(**orjson.loads(rest) | {"backend": Tokenizer.from_str(written)})
     return Prompt(PromptConfig.model_validate_json(config), vocabulary, refusal, template=template, name=name)
-
-
-def _compile(template: str, turn: str) -> Any:
-    import jinja2
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    compiled = environment.from_string(template)
-    compiled.name = f"prompt.{turn}"
-    return compiled
 
 
 def _table(ids: Any, size: int) -> Any:

@@ -196,9 +196,7 @@ CHANGES: dict[str, tuple[Callable[[Project], object], Stale]] = {
     "RUNTIME field": (lambda p: p.set("train.save_steps=7", "train.report_to=[tensorboard]", "workers=3"), {}),
     "name of the run": (lambda p: p.set("name=monday"), {}),
     "config spelled otherwise": (
-        lambda p: p.set(
-            "train.epochs=1", "train.learning_rate=2e-2", "train.weight_decay=0", "build.max_tokens=1_024"
-        ),
+        lambda p: p.set("train.epochs=1", "train.learning_rate=2e-2", "train.weight_decay=0", "build.max_tokens=1_024"),
         {},
     ),
     "nothing": (lambda p: None, {}),

@@ -78,10 +78,10 @@ def test_a_prompt_is_what_the_familys_own_chat_template_renders(tokenizers, prom
     tokenizer, prompt = tokenizers(family), prompts(family, thinking)
     switch = SWITCHES[thinking] | {"date_string": "26 Jul 2024"}
     for asked in (ASKED, ASKED._replace(history=BEFORE)):
-        turns = own_turns(prompt, prompt.messages(asked))
+        turns = own_turns(prompt, prompt.turns.messages(asked))
         own = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **switch)
         assert prompt.render(asked) == of_today(own, prompt) + ("\n</think>\n\n" if prompt.closes_thought else "")
-        turns = own_turns(prompt, prompt.messages(asked, ANSWER))
+        turns = own_turns(prompt, prompt.turns.messages(asked, ANSWER))
         whole = of_today(tokenizer.apply_chat_template(turns, tokenize=False, **switch), prompt)
         ours = prompt.render(asked, ANSWER)
         if whole.startswith(of_today(own, prompt)) and not prompt.adds_end:
@@ -103,14 +103,17 @@ def test_render_training_answering_and_the_exported_template_have_the_same_token
         assert prompt.encode_prompts([ASKED, asked]).values[-len(before) :].tolist() == before
         whole = exported(prompt.render(asked, ANSWER), add_special_tokens=False)["input_ids"]
         assert before + after == whole
-        turns = prompt.messages(asked)
+        turns = prompt.turns.messages(asked)
         how = {"add_generation_prompt": True, "return_dict": False}
         assert exported.apply_chat_template(turns, **how) == before
-        prompt.defuse, defuse = (lambda text: text), prompt.defuse  # as a client sends them, who defuses nothing
-        assert exported.apply_chat_template(prompt.messages(asked), **how) == before
+        prompt.turns.defuse, defuse = (
+            (lambda text: text),
+            prompt.turns.defuse,
+        )  # as a client sends them, who defuses nothing
+        assert exported.apply_chat_template(prompt.turns.messages(asked), **how) == before
         if asked is not HOSTILE and prompt.folds_system is False:
             assert exported.apply_chat_template(turns[1:], **how) == before  # nor tells the system
-        prompt.defuse = defuse
+        prompt.turns.defuse = defuse
         assert set(prompt.stop_ids) & set(after[-3:])
 
 
@@ -139,7 +142,7 @@ def test_what_is_said_is_jinja_over_the_row(tokenizers):
     with pytest.raises(UserError, match="leaves out 'Ivory.'"):
         Prompt(told, tokenizers("qwen2_5"))
     told = told.model_copy(update={"user": "{{ query }}\n{% for each in passages %}\n- {{ each }}\n{% endfor %}"})
-    system, user = Prompt(told, tokenizers("qwen2_5")).messages(ASKED._replace(language="de"))
+    system, user = Prompt(told, tokenizers("qwen2_5")).turns.messages(ASKED._replace(language="de"))
     assert system["content"].startswith("Speak de: ") and "Kontext" in system["content"]
     assert user["content"] == f"{QUERY}\n- {PASSAGES[0]}\n- {PASSAGES[1]}"
     with pytest.raises(UserError, match=r"prompt.user: 'question' is undefined"):
@@ -152,7 +155,7 @@ def test_history_is_as_long_as_it_may_be(tokenizers):
     asked = ASKED._replace(history=(*BEFORE, ("user", "Where?"), ("assistant", "Hall 2.")))
     for most, turns in ((None, 5), (2, 5), (1, 3), (0, 1)):
         prompt = Prompt(PromptConfig(history=most), tokenizers("qwen2_5"), REFUSAL)
-        assert len(prompt.messages(asked)) == 1 + turns
+        assert len(prompt.turns.messages(asked)) == 1 + turns
 
 
 def test_a_base_without_a_template_is_refused_and_the_plain_one_is_a_way_out(tmp_path):
@@ -212,7 +215,7 @@ def test_no_text_becomes_a_control_token(tokenizers, prompts, family, passages, 
 def test_text_without_control_strings_is_rendered_as_it_is(prompts, text):
     prompt = prompts("llama2")
     plain = text.replace("<", "").replace("[", "")
-    assert prompt.defuse(plain) == plain
+    assert prompt.turns.defuse(plain) == plain
 
 
 def test_a_control_token_put_together_from_two_passages_is_taken_apart_and_tags_of_the_users_turn_stay(tokenizers):
