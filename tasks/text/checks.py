@@ -6,12 +6,12 @@ Each sees what an average over words hides in a sentence that is otherwise the c
 import re
 from collections.abc import Iterable
 from functools import cache, lru_cache
-from itertools import pairwise
+from itertools import chain, groupby, pairwise
 
 from tasks.text.cached import pattern
 from tasks.text.language import ENGLISH, language
 from tasks.text.support import CLAUSE, ContextView, read
-from tasks.text.tokens import content_stems, entities, fold, sentences, stems
+from tasks.text.tokens import content_stems, entities, fold, sentences, stems, words
 from tasks.text.values import Value, aligned, commensurable, read_values, same, stated
 
 _HIDDEN = pattern(r"(?s)<think>.*?(?:</think>|\Z)|```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)")
@@ -26,7 +26,11 @@ _SHORT_NOT = pattern(r"(?i)n\s?['’ʼ´`]\s?t\b")
 _RULED = pattern(r"(?m)^\s*\|?[\s:|-]{3,}\|?\s*$")
 NEARLY = 0.75  # share of a claim's content in one clause, from which its negation must agree
 MOST = 0.6  # share of a denial's own words that the context holds
-LITERAL = 0.6  # share of the pairs of words beside a foreign one that the context holds
+LITERAL = 0.6  # share of the pairs of words beside foreign ones that the context holds
+OWN = 0.6  # of a claim's own words that one place of the context holds, for each that it lacks
+_PERIODS = frozenset({"second", "minute", "hour", "day", "week", "month", "year"})
+MOST_BEFORE = 4  # words in front of the name that a claim speaks of
+WHOLE = 0.4  # share of the pairs of words that the context holds, from which a claim rewords nothing
 
 
 @lru_cache(maxsize=16)
@@ -85,9 +89,8 @@ def is_negated(text: str, code: str) -> bool:
     """Whether a negation stands in a text, but for one in front as an answer: "No, …"."""
     if not denies(text, code):
         return False
-    known, said = language(code), read(text, code).words
-    rest = said[1:] if said[0] in known.no else said
-    return not negations(code).isdisjoint(rest) and denies(known.claims.affirmed.sub(" ", text), code)
+    known, rest = language(code), without_yes_or_no(text, code)
+    return denies(rest, code) and denies(known.claims.affirmed.sub(" ", rest), code)
 
 
 def denies(text: str, code: str) -> bool:
@@ -131,23 +134,72 @@ def _agrees(view: ContextView, claim: str) -> bool | None:
     return agrees
 
 
-def foreign_word(view: ContextView, claim: str, query: str) -> str | None:
-    """The one word that the context does not have in a claim that is otherwise a sentence of it; None if none is."""
+def foreign_words(view: ContextView, claim: str, query: str) -> list[str]:
+    """The words that the context does not have, in a claim that is otherwise nearly literally a place of it.
+
+    Another name, day or unit, one more item of a list, a clause that somebody added. Not what mostly rewords (endings
+    of verbs and adverbs), and nothing in a claim that rewords throughout: there a new word is no sign.
+    """
     if view.code != ENGLISH:
-        return None
-    said, known = view.read(claim), language(view.code).claims
-    content = {each: its for each, its in zip(said.words, said.kept, strict=True) if its}
-    absent = set(content.values()).difference(view.stems, view.read(query).content)
-    new = [each for each, its in content.items() if its in absent and not each.isdigit()]
-    if len(new) != 1 or len(content) < 3 or known.rewording.search(new[0]) or new[0] in known.sums:
-        return None
-    rest = {its for each, its in content.items() if each != new[0]} - {content[new[0]]}
-    if not any(rest <= held for held in view.sentence_stems):
-        return None
-    own = content[new[0]]
-    pairs = [pair for pair in pairwise(said.stems) if own not in pair]
+        return []
+    said = view.read(claim)
+    asked = set(view.read(query).content)
+    new = {its for its in said.content if its not in view.stems and its not in asked}
+    told = [(word, its in new) for word, its in zip(said.words, said.kept, strict=True) if its]
+    runs = [[word for word, _ in run] for is_new, run in groupby(told, lambda each: each[1]) if is_new]
+    found = [word for word in chain(*runs) if not (word.isdigit() or view.rewords(word))]
+    rest = {its for its in said.content if its in view.stems}
+    if not found or len(rest) < 2 or view.most_together(rest) < len(rest):
+        return []
+    if len(runs) > 1 and (view.bigram_coverage(claim) or 0) < LITERAL:
+        return []
+    pairs = [pair for pair in pairwise(said.stems) if new.isdisjoint(pair)]
     held = sum(pair in view.bigrams for pair in pairs)
-    return new[0] if pairs and held >= LITERAL * len(pairs) else None
+    return found if pairs and held >= LITERAL * len(pairs) else []
+
+
+def reworded(view: ContextView, claim: str, query: str) -> bool:
+    """Whether a claim says in other words what two neighbouring sentences of the context say.
+
+    These hold two of its content words beside the question's or more, and not many fewer than they lack; and few of its
+    words stand side by side as they do there. What is made up takes up next to nothing of one place, or it stands in a
+    sentence that is otherwise literal.
+    """
+    own = set(view.read(claim).content).difference(view.read(query).content)
+    held = view.most_together(own)
+    return held > 1 and held >= OWN * (len(own) - held) and (view.bigram_coverage(claim) or 0) < WHOLE
+
+
+def misplaced(view: ContextView, claim: str) -> bool:
+    """Whether a value of a claim is not that of the sentence that says the rest, which has another one.
+
+    "The Orva 300 has a warranty of 60 months", where its own sentence says 36, and 60 is another pump's.
+    """
+    content = set(view.read(claim).content)
+    if any(content <= held for held in view.sentence_stems) or is_negated(claim, view.code):
+        return False
+    values = [each for each in read_values(claim, view.code) if each.kind != "name"]
+    for value in values:
+        rest = content.difference(content_stems(claim[value.start : value.end], view.code))
+        near = [parts[-1][0] for _, parts in view.clauses(rest, NEARLY)]
+        told = [(each, read_values(each, view.code)) for each in near]
+        if not any(stated(value, others) for _, others in told) and any(
+            commensurable(value, rival)
+            and _counts_the_same(view, claim, value, text, rival)
+            and not stated(rival, values)
+            for text, others in told
+            for rival in others
+        ):
+            return True
+    return False
+
+
+def _counts_the_same(view: ContextView, claim: str, value: Value, text: str, rival: Value) -> bool:
+    """Whether two numbers without a unit are years or count the same things; others have their unit."""
+    if value.kind != "number" or value.unit or all(1000 <= each.low <= 2100 for each in (value, rival)):
+        return True
+    behind = [content_stems(each, view.code)[:1] for each in (claim[value.end :], text[rival.end :])]
+    return bool(behind[0]) and behind[0] == behind[1]
 
 
 def wrong_values(view: ContextView, claim: str, query: str) -> list[str]:
@@ -159,11 +211,21 @@ def wrong_values(view: ContextView, claim: str, query: str) -> list[str]:
     found = []
     denied = is_negated(claim, view.code)
     for value in said:
-        if stated(value, held) or (denied and stated(value, read_values(query, view.code))):
+        alike = [each for each in held if same(value, each)]
+        rivals = value.unit and any(commensurable(value, each) and each.unit for each in held)
+        if any(each.unit or not rivals for each in alike) or _by_time(value, held):
+            continue  # a bare number is no "420 km/h" where another speed is stated
+        if denied and stated(value, read_values(query, view.code)):
             continue
         if not (speaks_of_a_sum(claim, view.code) and computed(value, held)):
             found.append(claim[value.start : value.end])
     return found
+
+
+def _by_time(value: Value, held: Iterable[Value]) -> bool:
+    """Whether a rate is stated in two parts: "28 days of leave a year"."""
+    unit, _, per = value.unit.rpartition("/")
+    return per in _PERIODS and stated(value._replace(unit=unit), [each for each in held if each.unit == unit])
 
 
 def _is_checked(value: Value) -> bool:
@@ -215,23 +277,25 @@ def denied_silently(view: ContextView, claim: str, query: str) -> bool:
 
 
 def without_absence(view: ContextView, claim: str) -> str:
-    """A claim without its "but no price" or "the sheet does not name a price", where the context is silent about it."""
+    """A claim without its "but no price" or "The sheet does not name a price.", where the context is silent about it.
+
+    Who says nothing is a source, or something that the context does not speak of.
+    """
+    known = language(view.code)
 
     def silent(match: re.Match[str]) -> str:
-        named = content_stems(match[1] or match[2], view.code)
-        is_silent = view.stems.isdisjoint(named) if match[1] else not view.stems.issuperset(named)
+        told = match.groupdict()
+        source = told.pop("source", None) or told.pop("who", None) or ""
+        if set(content_stems(source, view.code)) & view.stems and not known.refusal.groups["source"] & set(
+            words(source, view.code)
+        ):
+            return match[0]
+        what = next(filter(None, told.values()), "")
+        named = content_stems(what, view.code)
+        is_silent = view.stems.isdisjoint(named) if told["no"] else not view.stems.issuperset(named)
         return "" if named and is_silent else match[0]
 
-    return language(view.code).claims.absence.sub(silent, claim) if is_negated(claim, view.code) else claim
-
-
-def absent_clause(view: ContextView, claim: str, query: str) -> bool:
-    """Whether a clause has two content words or more beside the question's, and the context holds none of them."""
-    if view.code != ENGLISH or view.stems.issuperset(view.read(claim).content) or is_negated(claim, view.code):
-        return False
-    asked = view.read(query).content
-    said = [set(view.read(part).content).difference(asked) for part in CLAUSE.split(claim)]
-    return any(len(its) > 1 and view.stems.isdisjoint(its) for its in said)
+    return known.claims.absence.sub(silent, claim) if is_negated(claim, view.code) else claim
 
 
 def stitched(view: ContextView, claim: str) -> bool:
@@ -247,6 +311,8 @@ def stitched(view: ContextView, claim: str) -> bool:
     named = entities(claim if view.capitalises(claim) else f"_ {claim}", view.code)
     names = {each for name in named for each in view.read(name).content}
     about = set(view.read(named[0]).content) if named else set()
+    if named and len(claim[: claim.find(named[0])].split()) > MOST_BEFORE:
+        return False  # it speaks of something else
     if named and (number := re.search(rf"{re.escape(named[0])} (\d+)\b", claim)):
         about.add(number[1])
     for home in [each for each in passages if about & held & each]:

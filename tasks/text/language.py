@@ -154,11 +154,13 @@ class ClaimWords(BaseModel, frozen=True, extra="forbid"):
     """How an answer is worded, for checks of its claims beside their support by words."""
 
     lead: re.Pattern[str] = NEVER  # a sentence in front that claims nothing: "Sure! Here is what it says:"
-    absence: re.Pattern[str] = NEVER  # ", but no price", "; the sheet names no price": a group is what
+    # ", but no price", "The sheet does not name a price.", "Prices are not listed.": the last group is what is absent, of
+    # `no` each word; `source` or `who` does not say it
+    absence: re.Pattern[str] = NEVER
     negations: WordSet = frozenset()  # beside those of `refusal`
     affirmed: re.Pattern[str] = NEVER  # a negation that denies nothing: "not quite"
     sums: WordSet = frozenset()  # say that a number is added up from others
-    rewording: re.Pattern[str] = NEVER  # endings of words that mostly only reword
+    rewording: re.Pattern[str] = NEVER  # words that mostly only reword, by their endings too
 
 
 class Language(BaseModel, frozen=True, extra="forbid"):

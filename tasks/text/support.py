@@ -233,6 +233,17 @@ class ContextView:
     def sentence_stems(self) -> list[frozenset[str]]:
         return [frozenset(said) for passage in self._stems for said in passage]
 
+    def rewords(self, word: str) -> bool:
+        """Whether a word mostly only rewords, or the context has another form of it, by its first five letters."""
+        known = language(self.code).claims
+        beginning = rf"\b{re.escape(word[:5])}" if len(word) > 5 else "(?!)"
+        return bool(known.rewording.search(word) or word in known.sums or re.search(beginning, self._folded))
+
+    def most_together(self, some: set[str]) -> int:
+        """How many of these content stems two consecutive sentences of a passage have at most."""
+        self._look_up(some)
+        return max(Counter(chain.from_iterable([self._windows[each] for each in some])).values(), default=0)
+
     def sentences_with(self, some: frozenset[str]) -> Iterator[frozenset[str]]:
         """The stems of each sentence that holds one of these words."""
         held = zip(chain.from_iterable(self._words), self.sentence_stems, strict=True)

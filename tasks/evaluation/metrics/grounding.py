@@ -8,10 +8,11 @@ from math import fsum
 from tasks.evaluation.metrics.row import Row
 from tasks.text import ContextView
 from tasks.text.checks import (
-    absent_clause,
     contradicts,
     denied_silently,
-    foreign_word,
+    foreign_words,
+    misplaced,
+    reworded,
     spelled_there,
     stitched,
     without_absence,
@@ -92,10 +93,12 @@ def hallucination(row: Row) -> float | None:
     """1 if the answer's claims have a support under the threshold, an absent number, or fail a check; else 0; down.
 
     Checks (`tasks.text.checks`): one claim of several with hardly any support; a negation more or less than in the
-    clause that says the same; one word that the context does not have in a sentence that is otherwise its own; a value
-    with another sign, unit, currency, magnitude or month; a number of another row of a table; a clause of which
-    the context has nothing; what another passage says than the one that alone names what is spoken of. Values are
-    compared in the context's notation, and a sum or difference that is called one counts as stated. What
+    clause that says the same; words that the context does not have in a sentence that is otherwise its own; a value
+    with another sign, unit, currency, magnitude or month, or of another sentence than the one that says the rest; a
+    number of another row of a table; what another passage says than the one that alone names what is spoken of.
+
+    A claim in own words passes: of two neighbouring sentences it takes up much, and hardly any two words side by side.
+    Values are compared in the context's notation, and a sum or difference that is called one counts as stated. What
     the answer says is absent, and the context does not have, is no claim.
 
     Counts over all rows: an answer that abstains and says no more hallucinates nothing; one that refuses and then
@@ -123,7 +126,7 @@ def _is_denied(row: Row, claim: str) -> bool:
 
 
 def _judged_support(row: Row, claim: str, support: float | None) -> float | None:
-    """S of a claim, or None where words are no measure of it: a denial that rests on the context, a bounded value."""
+    """S of a claim; the threshold where it is reworded, None where words are no measure of it, such as of a denial."""
     view = row.context
     said = without_absence(view, claim)
     if said != claim:
@@ -136,7 +139,7 @@ def _judged_support(row: Row, claim: str, support: float | None) -> float | None
         return None
     covered = view.best_window_idf_coverage(said)
     whole = covered is not None and covered > 0.99 and len(view.read(said).content) > 1
-    if whole or spelled_there(view, said):
+    if whole or spelled_there(view, said) or reworded(view, said, row.query):
         return row.threshold
     if any(each.bound and each.unit and stated_alike(each, view.values) for each in read_values(said, view.code)):
         return row.threshold
@@ -149,9 +152,9 @@ def _fails(row: Row, claim: str) -> bool:
         return False
     return bool(
         wrong_values(view, claim, row.query)
-        or foreign_word(view, claim, row.query)
+        or foreign_words(view, without_absence(view, claim), row.query)
         or wrong_row(view, claim)
-        or (without_absence(view, claim) == claim and absent_clause(view, claim, row.query))
+        or misplaced(view, claim)
         or stitched(view, claim)
         or contradicts(view, claim)
     )

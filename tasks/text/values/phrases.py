@@ -27,7 +27,8 @@ def aligned(text: str, other: str, code: str = ENGLISH, *, strict: bool = True) 
     theirs = read_values(other, code) if mine else ()
     parts, end = [], 0
     for value in mine if theirs else ():
-        twin = next((each for each in theirs if same(value, each, strict=strict)), None)
+        alike = [each for each in theirs if same(value, each, strict=strict)]
+        twin = next((each for each in alike if each.unit or not value.unit), None)
         if twin and other[twin.start : twin.end].casefold() != text[value.start : value.end].casefold():
             parts += [text[end : value.start], other[twin.start : twin.end]]
             end = value.end

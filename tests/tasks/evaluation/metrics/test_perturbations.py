@@ -168,6 +168,33 @@ def test_what_two_passages_say_is_not_joined_and_each_clause_counts(answer, hall
     assert hallucination(said) == hallucinates
 
 
+KILN = (
+    "The kiln at Arden fires tiles at 1,050 °C for nine hours. It cools down over night. The lid must not be lifted "
+    "before morning.",
+    "The old kiln reached 900 °C and burnt 4 loads a week. It was shut in 1987 since gas had become too dear.",
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "hallucinates"),
+    [
+        ("For 9 h the tiles stay in there, at a temperature of 1050 °C.", False),  # right in own words
+        ("Nobody may open the lid while it is still night.", False),
+        ("People closed the old one in 1987, as gas cost too much.", False),
+        ("It fires tiles at 1,050 °C. The sheet does not say how many workers there are.", False),
+        ("It fires tiles at 1,050 °C. Which clay is used is not mentioned.", False),
+        ("The kiln at Arden fires tiles at 1,050 °C for nine hours under a blanket of argon.", True),  # made up behind
+        ("The kiln at Arden fires tiles and porcelain at 1,050 °C for nine hours.", True),
+        ("The kiln at Arden fires tiles at 900 °C for nine hours.", True),  # the other one's value
+        ("Before morning the lid need be lifted.", True),  # negated
+        ("Tourists love the smell of fresh paint there.", True),
+    ],
+)
+def test_right_answers_in_own_words_pass_and_what_is_put_into_literal_ones_does_not(answer, hallucinates):
+    said = Row(query="What is known of the kiln?", context=ContextView(KILN), answer=answer)
+    assert hallucination(said) == hallucinates
+
+
 def test_the_letter_t_of_a_name_denies_nothing():
     view = ContextView(["Vessel T-31. The rated speed is 900 rpm. It is not painted."])
     assert hallucination(Row(query="How fast is T-31?", context=view, answer="900 rpm, vessel T-31.")) == 0
