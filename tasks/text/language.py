@@ -154,7 +154,7 @@ class ClaimWords(BaseModel, frozen=True, extra="forbid"):
     """How an answer is worded, for checks of its claims beside their support by words."""
 
     lead: re.Pattern[str] = NEVER  # a sentence in front that claims nothing: "Sure! Here is what it says:"
-    # ", but no price", "The sheet does not name a price.", "Prices are not listed.": the last group is what is absent, of
+    # ", but no price", "The sheet names no price.", "Prices are not listed.": the last group is what is absent, of
     # `no` each word; `source` or `who` does not say it
     absence: re.Pattern[str] = NEVER
     negations: WordSet = frozenset()  # beside those of `refusal`
