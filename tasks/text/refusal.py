@@ -12,6 +12,7 @@ from tasks.text.support import ContextView, read
 from tasks.text.tokens import content_stems, fold, normalise, sentences, stem, stop_words, words
 
 _RUN = pattern(r"[^\W_]+")
+_SEMICOLON = pattern(r"[;؛；]|(?<=\w)·\s")  # the last one is the Greek
 _BRACKETS = pattern(r"(?<=[\w.%°'\"]) ?\(([^()]*)\)")  # "12 kg (the passages do not say if with the motor)"
 
 
@@ -95,7 +96,7 @@ class _Reading:
         """Whether an answer opens with a refusal, but for what says nothing on the question."""
         if not self.cued(answer, None):
             return False
-        parts = [part for said in sentences(answer, self.code) for part in said.split(";")]
+        parts = [part for said in sentences(answer, self.code) for part in _SEMICOLON.split(said)]
         if not any([self.cued(part, 2 * bool(position)) for position, part in enumerate(parts)]):
             return False
         for position, said in enumerate(parts):
@@ -168,13 +169,21 @@ class _Reading:
             concession = known.concession.match(said)
             before = said[: match.start()]
             conceded = concession is not None and match.end() <= concession.end()
-            if not (conceded or self.is_of_the_world(match)) and (
+            if not (conceded or self.reports(match) or self.is_of_the_world(match)) and (
                 not known.conjunction.search(before)
                 or re.search(rf"\b{known.parts['source']}", before)
                 or known.wish.match(before)
             ):
                 return True
         return False
+
+    def reports(self, match: re.Match[str]) -> bool:
+        """Whether the passages are said to tell something, and what is negated stands behind: "says that … not"."""
+        said, negations = match.group(), self.known.negations
+        if not (told := self.known.tells.search(said)):
+            return False
+        before, behind = words(said[: told.start()], self.code), words(said[told.start() :], self.code)
+        return negations.isdisjoint(before) and not negations.isdisjoint(behind)
 
     def is_of_the_world(self, match: re.Match[str]) -> bool:
         """Whether what looks like a refusal is said of the world: by the context or, in some wordings, perhaps."""
