@@ -1,6 +1,6 @@
 """The sample in another language, row by row: the same sheets, questions, values and refusals in its words.
 
-    python data/plant/translate.py de --out FOLDER  # train.jsonl and evaluation.jsonl in German, from CODE.yaml here
+python data/plant/translate.py de --out FOLDER  # train.jsonl and evaluation.jsonl in German, from CODE.yaml here
 """
 
 import argparse
@@ -75,7 +75,9 @@ def matched(text: str, templates: tuple[str, ...]) -> tuple[str, dict[str, str]]
     """The template that a text is made from, and what stands in it."""
     for template, pattern in _patterns(templates):
         if found := pattern.fullmatch(text):
-            return template, {key.lower(): value.lower() if key == "A" else value for key, value in found.groupdict().items()}
+            return template, {
+                key.lower(): value.lower() if key == "A" else value for key, value in found.groupdict().items()
+            }
     raise ValueError(f"no template makes {text!r}: add it to the language's file")
 
 
