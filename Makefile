@@ -57,7 +57,7 @@ test: dev  ## Run the tests, three files at a time
 	$(BIN)/python -m pytest -m 'not slow' -n 3 --dist loadfile
 
 test-slow: dev  ## Run the end-to-end tests: runs killed and resumed, the service with its UI, the report in a browser
-	$(BIN)/python -m pytest -m '$(SLOW)' -n 3 --dist loadfile
+	$(BIN)/python -m pytest -m '$(SLOW)' -n 4 --dist loadfile
 
 bench: dev  ## Measure against peers: make bench NAME=noop; without NAME the list
 	@$(BIN)/python -m tests.bench $(NAME)

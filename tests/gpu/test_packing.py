@@ -26,7 +26,10 @@ def give_back() -> None:
         torch.cuda.empty_cache()
 
 
-@pytest.fixture(scope="module", params=WAYS)
+NIGHTLY = [pytest.mark.slow, pytest.mark.nightly]  # on a CPU; with a card all of `tests/gpu` is asked for
+
+
+@pytest.fixture(scope="module", params=["auto", *(pytest.param(way, marks=NIGHTLY) for way in WAYS if way != "auto")])
 def trainer(request, inputs, memory, tmp_path_factory):
     """Ours, its adapter no longer one that does nothing."""
     import torch
