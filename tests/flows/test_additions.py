@@ -79,7 +79,7 @@ def artifacts(clone: Project, *steps: str) -> set[Path]:
     return {path for step in steps for path in Path(clone.store).glob(f"{step}/*")}
 
 
-def test_a_metric_costs_scoring_alone(clone: Project) -> None:
+def test_a_metric_costs_scoring_alone_and_a_step_makes_nothing_else_run(clone: Project) -> None:
     assert not_fresh(clone) == set()
     kept = artifacts(clone, "validate", "build", "train", "export", "answer")
     scored = artifacts(clone, "score")
@@ -87,8 +87,12 @@ def test_a_metric_costs_scoring_alone(clone: Project) -> None:
     stale = not_fresh(clone)
     assert {"score base", "score tuned"} <= stale
     assert not any(label.startswith(("validate", "build", "train", "export", "answer")) for label in stale)
+    follow(clone, "A step")
+    assert not_fresh(clone) == stale | {"lengths"}
+
     reground(clone, "retrain", "config.yaml")
     assert not_fresh(clone) == set()
+    assert not_fresh(clone, "lengths.unit=characters") == {"lengths"}
     assert artifacts(clone, "validate", "build", "train", "export", "answer") == kept
     new = artifacts(clone, "score") - scored
     assert len(new) == 2
@@ -96,17 +100,9 @@ def test_a_metric_costs_scoring_alone(clone: Project) -> None:
         figure = json.loads((folder / "summary.json").read_text())["metrics"]["shouting"]
         assert figure["value"] is not None
         assert figure["rows"] > 0
-
-
-def test_a_step_makes_nothing_else_run(clone: Project) -> None:
-    follow(clone, "A step")
-    assert not_fresh(clone) == {"lengths"}
-    reground(clone, "retrain", "config.yaml")
     (folder,) = artifacts(clone, "lengths")
     summary = json.loads((folder / "lengths.json").read_text())
     assert 0 < summary["mean"] <= summary["longest"]
-    assert not_fresh(clone) == set()
-    assert not_fresh(clone, "lengths.unit=characters") == {"lengths"}
 
 
 def test_a_rule_judges_rows_and_says_the_remedy(clone: Project) -> None:
