@@ -115,9 +115,7 @@ def _watch(run: UUID, done: Event) -> None:
         with suppress(Exception), _briefly() as client:
             state = client.read_flow_run(run).state
             if state and state.type in ends and not done.is_set():
-                code = (
-                    1 if _in_terminal.is_set() else 0
-                )  # of anything else a worker would report a crash over the state
+                code = 1 if _in_terminal.is_set() else 0  # else a worker would report a crash over the state
                 _end(f"stopped by the server: {state.name}", code, tell=state.type == StateType.CANCELLING)
 
 
@@ -126,10 +124,23 @@ def _end(why: str, code: int, *, tell: bool) -> None:
     if _ending.is_set():
         Event().wait()
     _ending.set()
-    os.write(2, f"\r\x1b[K{why}; {AGAIN}\n".encode() if os.isatty(2) else f"{why}; {AGAIN}\n".encode())
+    try:
+        _say(f"{why}; {AGAIN}")
+        _end_children(why, tell=tell)
+    finally:  # the main thread waits for this
+        os._exit(code)
+
+
+def _say(line: str) -> None:
+    """The last line of this process: of what the main thread says of its children's end nothing is of use."""
+    with suppress(OSError):  # of a terminal that is gone
+        os.write(2, f"\r\x1b[K{line}\n".encode() if os.isatty(2) else f"{line}\n".encode())
     null = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):  # of what the main thread says of its children's end nothing is of use
+    for stream in (1, 2):
         os.dup2(null, stream)
+
+
+def _end_children(why: str, *, tell: bool) -> None:
     children = psutil.Process().children(recursive=True)
     for each in children:
         with suppress(psutil.Error):
@@ -142,7 +153,6 @@ def _end(why: str, code: int, *, tell: bool) -> None:
         with suppress(psutil.Error):
             each.kill()
     psutil.wait_procs(alive, timeout=0.5)
-    os._exit(code)
 
 
 @contextmanager
