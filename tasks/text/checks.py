@@ -151,7 +151,7 @@ def foreign_words(view: ContextView, claim: str, query: str) -> list[str]:
     rest = {its for its in said.content if its in view.stems}
     if not found or len(rest) < 2 or view.most_together(rest) < len(rest):
         return []
-    if len(runs) > 1 and (view.bigram_coverage(claim) or 0) < LITERAL:
+    if (view.bigram_coverage(claim) or 0) < (WHOLE if len(runs) == 1 else LITERAL):
         return []
     pairs = [pair for pair in pairwise(said.stems) if new.isdisjoint(pair)]
     held = sum(pair in view.bigrams for pair in pairs)
@@ -175,10 +175,10 @@ def misplaced(view: ContextView, claim: str) -> bool:
 
     "The Orva 300 has a warranty of 60 months", where its own sentence says 36, and 60 is another pump's.
     """
-    content = set(view.read(claim).content)
-    if any(content <= held for held in view.sentence_stems) or is_negated(claim, view.code):
-        return False
     values = [each for each in read_values(claim, view.code) if each.kind != "name"]
+    content = set(view.read(claim).content)
+    if not values or any(content <= held for held in view.sentence_stems) or is_negated(claim, view.code):
+        return False
     for value in values:
         rest = content.difference(content_stems(claim[value.start : value.end], view.code))
         near = [parts[-1][0] for _, parts in view.clauses(rest, NEARLY)]

@@ -10,6 +10,7 @@ from tasks.evaluation.metrics import METRICS
 
 PRIMARY = tuple(name for name, metric in METRICS.items() if metric.primary)
 DECIDING = ("correct", "abstention_f1")  # right answers, and refusing where and only where it must
+KEPT = ("correct", "hallucination", "abstention_f1", "over_refusal")  # what may not get worse: see `default_rules`
 MARGIN = 0.05  # one answer in twenty
 FLOOR = 0.1  # right answers of all answerable questions; what is wrong nearly everywhere is no gain over any base
 
@@ -70,10 +71,14 @@ def _judged() -> str:
 
 
 def default_rules() -> tuple[Rule, ...]:
-    """Better in right answers or in refusing; on no primary metric, and in over-refusal, worse by more than one answer
-    in twenty, nor than the best so far. Fluency and closeness to the context promote nothing by themselves."""
+    """Better in right answers or in refusing; in neither of them, in hallucinations and in over-refusal worse by more
+    than one answer in twenty, and in the former two not than the best so far either.
+
+    Fluency and closeness to the context decide nothing by themselves: support by words falls where a right answer uses
+    its own, beside a base that copies whole passages. What is made up counts as a hallucination.
+    """
     better = (Rule(metric=name, must="better") for name in DECIDING)
-    not_worse = (Rule(metric=name, must="not_worse", margin=MARGIN) for name in (*PRIMARY, "over_refusal"))
+    not_worse = (Rule(metric=name, must="not_worse", margin=MARGIN) for name in KEPT)
     floor = Rule(metric="correct", against="base", must="at_least", level=FLOOR)
     best = (Rule(metric=name, against="best", must="not_worse", margin=MARGIN) for name in DECIDING)
     return (*better, floor, *not_worse, *best)

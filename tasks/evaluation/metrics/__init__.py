@@ -40,9 +40,9 @@ class Metric:
     `measure` takes a row and returns a number or None; of a metric of level "set" it looks at several rows together.
 
     `kind` decides the interval: a rate gets Wilson's, which is false for anything but 0 and 1; a mean is bootstrapped.
-    A `primary` metric takes part in decisions: `default_rules` and `parity_rules` of the gate ask that it is not worse,
-    and in the report the p-values of all primary metrics are corrected for one more test (Holm). What a gain must be
-    shown in is `gating.rules.DECIDING`. test_metrics.py counts them.
+    A `primary` metric takes part in decisions: `parity_rules` of the gate ask that it is not worse, and in the report
+    the p-values of all primary metrics are corrected for one more test (Holm). `gating.rules` has what a gain must be
+    shown in by default, and what may not get worse. test_metrics.py counts them.
     """
 
     measure: Callable[..., Any]

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from tasks.engine.errors import UserError
 from tasks.evaluation.gating.compare import compare
 from tasks.evaluation.gating.decision import Decision
-from tasks.evaluation.gating.rules import DECIDING, PRIMARY, Rule
+from tasks.evaluation.gating.rules import DECIDING, KEPT, Rule
 from tasks.evaluation.gating.verdicts import judge
 from tasks.evaluation.metrics import METRICS
 from tasks.evaluation.metrics.scores import Scores
@@ -66,7 +66,8 @@ def test_a_model_that_always_refuses_is_refused_and_the_sentence_says_over_refus
 
 
 def test_a_metric_that_no_row_of_one_system_scores_is_open_and_says_so(evaluation):
-    found = evaluation.judged(right, refusing)
+    asked = (Rule(metric="faithfulness", must="not_worse", margin=0.05),)
+    found = evaluation.judged(right, refusing, GateConfig(rules=asked))
     support = next(each for each in found["verdicts"] if each["metric"] == "faithfulness")
     assert (support["outcome"], support["value"], support["documents"]) == ("open", None, 0)
     assert support["reason"] == "Support by the context: no row of the tuned is scored."
@@ -164,10 +165,10 @@ def test_one_gain_is_enough_for_any_and_not_for_all(evaluation):
     assert ends["any"][2] == pytest.approx(2 * ends["all"][2], abs=2e-6)  # Holm, of two
 
 
-def test_by_default_right_answers_or_refusing_must_gain_and_no_primary_metric_nor_over_refusal_may_lose():
+def test_by_default_right_answers_or_refusing_must_gain_and_neither_they_nor_hallucinations_may_get_worse():
     rules = GateConfig().rules
     assert {rule.metric for rule in rules if rule.must == "better"} == set(DECIDING)
-    assert {rule.metric for rule in rules if rule.must == "not_worse"} == {*PRIMARY, "over_refusal"}
+    assert {rule.metric for rule in rules if rule.must == "not_worse"} == {*KEPT}
     assert {rule.against for rule in rules if rule.must == "better"} == {"both"}
     assert {rule.metric for rule in rules if rule.against == "best"} == set(DECIDING)
     assert [(rule.metric, rule.level) for rule in rules if rule.must == "at_least"] == [("correct", 0.1)]

@@ -77,6 +77,24 @@ def half(number, row):
     return ROWS[number - 1].answer if row.refusal else other.answer if number % 2 else row.answer
 
 
+def own_words(number, row):
+    """Right, and hardly two words side by side as in the passages."""
+    if row.refusal:
+        return row.answer
+    at = number // 3
+    goods, arches = GOODS[at * 3 % 5], 3 + at % 11
+    if row.gold == (0,):
+        start = f"Under {BUILDERS[at % 5]} they started to build it in {1702 + at}."
+        return f"{start} Over the {RIVERS[at % 7]} it reaches {64 + 2 * at} metres, on {arches} sandstone arches."
+    return f"From {goods} that came over it by cart; each of the carters had {arches + 2} pence to pay for its upkeep."
+
+
+def copied(number, row):
+    """Copies whole passages, the right one half of the time, and refuses nothing."""
+    gold = row.gold[0] if row.gold else 0
+    return row.context[gold if number % 2 else 1 - gold]
+
+
 @pytest.fixture(scope="module")
 def evaluation(tmp_path_factory):
     return Evaluation(tmp_path_factory.mktemp("long"), ROWS)
@@ -93,3 +111,9 @@ def test_long_answers_that_are_fluent_and_wrong_are_refused_for_being_wrong(eval
 
 def test_long_answers_that_are_right_are_promoted(evaluation):
     assert evaluation.judged(half, right, GateConfig(resamples=200), champion=half)["decision"] == "promote"
+
+
+def test_right_answers_in_own_words_are_promoted_over_a_base_that_copies_whole_passages(evaluation):
+    found = evaluation.judged(copied, own_words, GateConfig(resamples=200), champion=copied)
+    worse = {each["name"] for each in found["comparisons"]["base"] if each["verdict"] == "worse"}
+    assert (found["decision"], "faithfulness" in worse) == ("promote", True)
