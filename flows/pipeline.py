@@ -19,6 +19,7 @@ from flows.sources import (
     incumbent,
     pinned,
     template,
+    tries,
     triplets,
 )
 from tasks.answer import AnswerConfig, answer
@@ -117,7 +118,7 @@ def pipeline(config: Retrain, run: Run[OutputT]) -> Outcome[OutputT]:
     must_hold = pinned(config.gate.must_hold)
     decided = run(
         gate,
-        _gate(config, served, best),
+        _gate(config, served, best, tries(run.store, exported, questions)),
         base_scores=base_scores,
         tuned_scores=tuned_scores,
         base_shots_scores=shots_scores,
@@ -266,7 +267,8 @@ def _adapter(each: Incumbent) -> str | None:
     return adapter.digest if adapter else None
 
 
-def _gate(config: Retrain, served: Incumbent | None, best: dict[str, Incumbent]) -> GateConfig:
+def _gate(config: Retrain, served: Incumbent | None, best: dict[str, Incumbent], tries: int) -> GateConfig:
     rules = {name: getattr(config.gate, name) for name in GateRules.model_fields}
     best_missing = next((each.missing for each in best.values() if each.missing), None)
-    return GateConfig(**rules, champion_missing=served.missing if served else None, best_missing=best_missing)
+    missing = {"champion_missing": served.missing if served else None, "best_missing": best_missing}
+    return GateConfig(**rules, **missing, tries=tries)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flows.config import BaseConfig, PromptSettings, Retrain
-from flows.promotion.candidates import roles
-from flows.promotion.log import Log, Version
+from flows.promotion.candidates import asked, roles, version
+from flows.promotion.log import Log, Version, same
 from flows.promotion.promotions import Promotions
 from tasks.data.readers import expand
 from tasks.data.shards import Rows
@@ -171,6 +171,25 @@ def pinned(path: str | None) -> Local | None:
             f"gate.must_hold: there is no file {path}", "`reground pin` creates it, or leave the setting out"
         )
     return Local(Path(path)) if path else None
+
+
+def tries(store: Store, adapter: Output, questions: Input) -> int:
+    """How many other adapters were judged on these very questions since the champion last changed.
+
+    By the promotion log and the records of its gates: a sweep's trials are compared on held-out rows and are none.
+    Counted up to the adapter's own first entry, so that a rerun finds its gate as it was.
+    """
+    log = _judged_by(store, adapter)
+    change = log.last_change()
+    before: set[str] = set()
+    for entry in log.entries[change.number if change else 0 :]:
+        if isinstance(adapter, Artifact) and same(entry.version, version(adapter)):
+            break
+        gate = store.open(*entry.gate.split("/")) if entry.gate else None
+        scores = gate.input_artifact("tuned_scores") if gate else None
+        if scores and asked(scores).digest == questions.digest:
+            before.add(entry.weights)
+    return len(before)
 
 
 def _judged_by(store: Store, adapter: Output) -> Log:

@@ -1,6 +1,7 @@
 """answer: what the base or the tuned model answers to each evaluation question."""
 
 import hashlib
+import json
 import time
 from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,9 @@ from tasks.engine import Config, step
 from tasks.engine.errors import UserError
 from tasks.engine.parts import Journal
 from tasks.engine.progress import Progress
+from tasks.evaluation.answers import GENERAL, read_general_loss
 from tasks.evaluation.tables import read_table, write_table
+from tasks.models.general import TEXT, general_loss
 from tasks.models.model import (
     ModelConfig,
     attach_adapter,
@@ -85,7 +88,7 @@ class Answer(NamedTuple):
 
 @step(
     libraries=("bitsandbytes", "jinja2", "peft", "pyarrow", "tokenizers", "torch", "transformers"),
-    resources=LANGUAGE_FILES,
+    resources=(TEXT, *LANGUAGE_FILES),
     rowwise=("rows", "shots"),
 )
 def answer(
@@ -106,7 +109,8 @@ def answer(
     A prompt that is in `earlier` answers keeps its answer; the model answers only the others. A killed run continues
     after its last complete batch, with the same batches as without the interruption.
 
-    Writes out/answers.arrow, a row for a row: id, prompt (its digest), answer, tokens (int32), truncated (bool).
+    Writes out/answers.arrow, a row for a row: id, prompt (its digest), answer, tokens (int32), truncated (bool); and
+    out/general.json, the model's loss on a text that has nothing to do with the task.
     Returns how many rows were taken over and how many generated, and on a GPU for how many seconds it was held.
     """
     prompt = Prompt.load(config.prompt, Vocabulary.of(load_tokenizer(base), base), refusal_of(rows), template)
@@ -124,8 +128,9 @@ def answer(
     new = {digest: each for digest, each in zip(digests, encoded, strict=True) if digest not in taken}
     journal = Journal(work / "answers.jsonl")
     answers = {digest: Answer(*fields) for batch in journal.records for digest, *fields in batch} | taken
-    gpu_seconds = 0.0
-    if unanswered := sum(digest not in answers for digest in new):
+    gpu_seconds, general = 0.0, next(filter(None, map(read_general_loss, earlier)), None)
+    unanswered = sum(digest not in answers for digest in new)
+    if unanswered or general is None:
         began = time.monotonic()
         model: Any = load_frozen(base, config.model)
         if adapter:
@@ -147,6 +152,7 @@ def answer(
                 journal.append([(digest, *each) for digest, each in batch.items()])
                 answers |= batch
                 bar.update(len(batch))
+        general = general_loss(model, base) if general is None else general
         if model.device.type == "cuda":
             gpu_seconds = time.monotonic() - began
     given = [answers[digest] for digest in digests]
@@ -158,6 +164,7 @@ def answer(
         "truncated": ("bool", [each.truncated for each in given]),
     }
     write_table(out / "answers.arrow", columns)
+    (out / GENERAL).write_text(json.dumps({"loss": general}))
     reused = sum(digest in taken for digest in digests)
     measured = {"rows_taken_over": reused, "rows_generated": len(ids) - reused}
     return measured | ({"gpu_seconds": round(gpu_seconds, 1)} if gpu_seconds else {})

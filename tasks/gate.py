@@ -4,15 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+import orjson
 from pydantic import Field
 
 from tasks.data.triplets import read_triplets
 from tasks.engine import Config, step
 from tasks.evaluation.gating.compare import compare, require_same_rows
-from tasks.evaluation.gating.decision import Against, Comparison, Decision, Verdict
+from tasks.evaluation.gating.decision import Against, Comparison, Decision, Forgetting, Verdict
 from tasks.evaluation.gating.questions import read_questions
 from tasks.evaluation.gating.rules import Rule, default_rules, parity_rules
-from tasks.evaluation.gating.verdicts import decide, flips_at_most, judge, not_compared
+from tasks.evaluation.gating.verdicts import decide, flips_at_most, forgetting_at_most, judge, not_compared
 from tasks.evaluation.gating.verdicts import must_hold as must_hold_verdict
 from tasks.evaluation.metrics.scores import Scores
 from tasks.evaluation.statistics import MIN_CLUSTERS, Estimate, cluster_codes, estimate, weighted_sums
@@ -20,6 +21,7 @@ from tasks.reporting.decision import explained
 from tasks.reporting.outcomes import GOOD, flips, losses, outcomes
 from tasks.text import LANGUAGE_FILES
 
+READS = 6.0  # nats per token; a base of 135M parameters has some 3.5 on the general text
 Comparisons = Mapping[Against, Sequence[Comparison] | None]
 
 
@@ -36,6 +38,12 @@ class GateRules(Config):
         le=1,
         description="Of the questions that the champion (without one, the base) dealt with rightly, the greatest share "
         "that may be lost, by its whole interval. Without it, only averages decide.",
+    )
+    max_forgetting: float | None = Field(
+        None,
+        ge=0,
+        description="By how many nats per token the loss on a general text (data/general.txt) may rise against the "
+        "base. Without it, a rise of 0.1 is warned of.",
     )
     parity_margin: float = Field(
         0.05,
@@ -57,6 +65,7 @@ class GateConfig(GateRules):
 
     champion_missing: str | None = None  # why there is a champion and it could not answer these rows
     best_missing: str | None = None  # why the best so far is not the champion and could not answer these rows
+    tries: int = 0  # other adapters that were judged on these very questions since the champion last changed
 
 
 @step(libraries=("numpy", "pyarrow", "scipy"), resources=LANGUAGE_FILES)
@@ -107,6 +116,9 @@ def gate(
         share, documents = share_lost(earlier, tuned), len(set(tuned.documents))
         before: Against = "champion" if champion_scores else "base"
         verdicts.append(flips_at_most(config.max_flips, share, lost, before, documents))
+    forgetting = _forgetting(base_scores, tuned_scores)
+    if config.max_forgetting is not None:
+        verdicts.append(forgetting_at_most(config.max_forgetting, forgetting))
     if must_hold and rows:
         verdicts.append(judge_list(must_hold, rows, tuned))
     decision = Decision(
@@ -114,11 +126,20 @@ def gate(
         verdicts=tuple(verdicts),
         champion_missing=config.champion_missing,
         best_missing=config.best_missing,
+        tries=config.tries,
+        forgetting=forgetting,
         flips=lost,
         comparisons=comparisons,
         settings=config.model_dump(mode="json") | {"min_clusters": MIN_CLUSTERS},
     )
     explained(decision).write(out / "gate.json")
+
+
+def _forgetting(base: Path, tuned: Path) -> Forgetting | None:
+    """The losses on the general text, by the summaries of the scores; None of a base that cannot read it."""
+    files = [folder / "summary.json" for folder in (base, tuned)]
+    first, second = (orjson.loads(file.read_bytes()).get("general_loss") if file.exists() else None for file in files)
+    return None if first is None or second is None or first > READS else Forgetting(base=first, tuned=second)
 
 
 def judge_all(config: GateConfig, comparisons: Comparisons) -> list[Verdict]:

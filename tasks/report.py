@@ -1,5 +1,6 @@
 """report: what the gate decided and all that speaks for it; as a page, as Markdown, as JSON, and in the model card."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,8 @@ def report(
     content = {
         "about": _about(adapter, source, gate),
         "headline": gated["why"],
+        "tries": gated["tries"],
+        "forgetting": gated["forgetting"],
         "decision": gated["decision"],
         "outcomes": counted(scores),
         "verdicts": gated["verdicts"],
@@ -100,7 +103,14 @@ def report(
         "doubtful": doubtful(rows, threshold=config.reference_support, most=config.examples),
         "settings": config.model_dump() | {"gate": gated["settings"]},
         "made_from": {name.replace("_", " "): _artifact_name(folder) for name, folder in inputs.items()},
-        **_read_answers(config, rows, {name: inputs[f"{name}_answers"] for name in systems}, scores, source),
+        **_read_answers(
+            config,
+            rows,
+            {name: inputs[f"{name}_answers"] for name in systems},
+            scores,
+            [each["id"] for each in gated["flips"]],
+            source,
+        ),
     }
     content["sentence"] = render("report/sentence.md.jinja", report=content).strip()
     (out / "report.json").write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
@@ -129,16 +139,21 @@ def _slices(
 
 
 def _read_answers(
-    config: ReportConfig, rows: Path, answers: dict[str, Path], scores: dict[str, Scores], source: Path | None
+    config: ReportConfig,
+    rows: Path,
+    answers: dict[str, Path],
+    scores: dict[str, Scores],
+    flips: Collection[str],
+    source: Path | None,
 ) -> dict[str, Any]:
     """One pass over the texts: the answers to show in the order to read them, and the failures' training rows.
 
     `answers` lists {id, document, query, reference, language, unanswerable, lost}, and for each system {answer,
-    outcome, support}; the first `mistakes.shown` of them have their context besides. `lost`: `mistakes.against`, the
-    champion or else the base, had it right, or rightly refused.
+    outcome, support}; the first `mistakes.shown` of them have their context besides. `lost`: it is one of the
+    gate's flips, which `mistakes.against`, the champion or else the base, had right, or rightly refused.
     """
     against = "champion" if "champion" in scores else "base"
-    order, lost, bad = reading_order(scores[against], scores["tuned"])
+    order, lost, bad = reading_order(scores["tuned"], flips)
     in_full = min(config.examples, bad)
     place = {number: at for at, number in enumerate(order[: max(config.answers, in_full)])}
     became = {name: outcomes(each) for name, each in scores.items()}

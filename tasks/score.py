@@ -16,7 +16,7 @@ from tasks.engine import Config, step
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import sha256_json
 from tasks.engine.progress import Progress
-from tasks.evaluation.answers import Answer, Answered, answered, first_refusal
+from tasks.evaluation.answers import Answer, Answered, answered, first_refusal, read_general_loss
 from tasks.evaluation.metrics import METRICS, Row
 from tasks.evaluation.metrics.abstention import Key, baselines, contrast_pairs, handled
 from tasks.evaluation.metrics.scores import Scores
@@ -51,8 +51,8 @@ def score(
 
     Writes scores.arrow: id, document, row (a digest of all that is measured), one nullable float64 column per metric
     of `METRICS` and per weight, should_abstain and handled; and summary.json: every metric's figure with its 95 %
-    interval and the number of rows and documents that it counts. Returns how many rows were taken over and how many
-    measured.
+    interval and the number of rows and documents that it counts, and the model's loss on a general text. Returns how
+    many rows were taken over and how many measured.
 
     Raises UserError if the answers are not of these rows, in this order.
     """
@@ -61,7 +61,7 @@ def score(
     if not scores.ids:
         raise UserError(f"{rows}: no rows to score", "give evaluation rows, or hold more documents back")
     scores.write(out / "scores.arrow")
-    summary = summarise(config, scores) | {"refusal": first_refusal(rows)}
+    summary = summarise(config, scores) | {"refusal": first_refusal(rows), "general_loss": read_general_loss(answers)}
     (out / "summary.json").write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
     taken = sum(row in known for row in scores.rows)
     return {"rows_taken_over": taken, "rows_measured": len(scores.rows) - taken}

@@ -1,5 +1,6 @@
 """The evaluation rows with a system's answers to them."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -7,6 +8,8 @@ from typing import NamedTuple
 from tasks.data.triplets import Triplet, read_triplets
 from tasks.engine.errors import UserError
 from tasks.evaluation.tables import read_table
+
+GENERAL = "general.json"  # beside the answers
 
 
 class Answer(NamedTuple):
@@ -38,6 +41,13 @@ def answered(rows: Path, answers: Path) -> Iterator[Answered]:
         yield triplet, answer
     if extra := next(given, None):
         raise UserError(f"{answers}: answers {extra.id!r}, which {rows} does not hold", "run `answer` again")
+
+
+def read_general_loss(folder: Path) -> float | None:
+    """The loss on a general text of the model that gave the answers in a folder; None if they came without."""
+    file = folder / GENERAL
+    loss: float | None = json.loads(file.read_bytes())["loss"] if file.exists() else None
+    return loss
 
 
 def _answers(path: Path) -> Iterator[Answer]:

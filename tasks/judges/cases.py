@@ -11,7 +11,7 @@ from tasks.engine.inputs import sha256_json
 from tasks.engine.parts import Journal
 from tasks.engine.progress import Progress
 from tasks.evaluation.answers import answered
-from tasks.evaluation.metrics.grounding import faithfulness
+from tasks.evaluation.metrics.grounding import faithfulness, hallucination
 from tasks.evaluation.metrics.row import Row
 from tasks.evaluation.tables import read_table, write_table
 from tasks.text import ContextView, refusal_sentence, sentences
@@ -97,9 +97,11 @@ def _case(row: Triplet, context: ContextView, answer: str, refusal: str | None, 
 
 
 def lexical(cases: Sequence[Case]) -> list[Judgement]:
-    """What the words alone say: support as the metric `faithfulness` measures it."""
-    supports = [faithfulness(Row(each.question, ContextView(each.context), each.answer)) for each in cases]
-    return [Judgement(None, "no claim") if each is None else Judgement(each) for each in supports]
+    """What the words alone say: whether the metric `hallucination` finds nothing, and then `faithfulness`; 0 to 1."""
+    rows = [Row(each.question, ContextView(each.context), each.answer) for each in cases]
+    said = [(faithfulness(row), hallucination(row)) for row in rows]
+    unknown = Judgement(None, "no claim")
+    return [unknown if s is None or made_up is None else Judgement((s + 1 - made_up) / 2) for s, made_up in said]
 
 
 Measure = Callable[[Sequence[Case]], list[Judgement]]

@@ -163,6 +163,8 @@ def _under(verdict: Verdict) -> str:
 
 def _level(verdict: Verdict) -> str:
     """A system's own figure: `0.63 [0.58, 0.67]`."""
+    if verdict.low is None:
+        return share(verdict.value)
     return f"{share(verdict.value)} [{share(verdict.low)}, {share(verdict.high)}]"
 
 

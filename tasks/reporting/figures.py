@@ -37,7 +37,9 @@ def interval(low: float, high: float) -> str:
 
 def change(difference: Mapping[str, Any] | None) -> str:
     """`+0.63 [+0.58, +0.67]`."""
-    return f"{signed(difference['value'])} {interval(difference['low'], difference['high'])}" if difference else "–"
+    if not difference or difference["low"] is None:
+        return signed(difference["value"]) if difference else "–"
+    return f"{signed(difference['value'])} {interval(difference['low'], difference['high'])}"
 
 
 def estimate(figure: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """What became of each question: right, wrong, refused rightly or refused wrongly; and which answers to read first."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tasks.evaluation.gating.decision import Flip
@@ -58,16 +58,16 @@ def flips(before: Scores, tuned: Scores) -> tuple[Flip, ...]:
     )
 
 
-def reading_order(before: Scores, tuned: Scores) -> tuple[list[int], int, int]:
-    """All row numbers in the order to read them, how many come first that got lost, and how many are not good.
+def reading_order(tuned: Scores, lost: Collection[str]) -> tuple[list[int], int, int]:
+    """All row numbers in the order to read them, how many come first that got `lost`, and how many are not good.
 
-    First what `before` had good and the tuned model has not, then what both have not, then the rest. Within each, wrong
+    First what got lost, by the ids of the gate's flips, then what is not good either, then the rest. Within each, wrong
     answers before needless refusals, and those first that the context supports least.
     """
     import numpy as np
 
-    now, lost = outcomes(tuned), losses(before, tuned)
+    now, gone = outcomes(tuned), np.isin(tuned.ids, list(lost))
     bad = (now >= GOOD) & (now < len(OUTCOMES))
     support = np.nan_to_num(tuned.columns["faithfulness"], nan=1.0)
-    order = np.lexsort((np.arange(len(now)), np.where(bad, support, 0), np.where(bad, now, 0), ~lost, ~bad))
-    return order.tolist(), int(lost.sum()), int(bad.sum())
+    order = np.lexsort((np.arange(len(now)), np.where(bad, support, 0), np.where(bad, now, 0), ~gone, ~bad))
+    return order.tolist(), int(gone.sum()), int(bad.sum())

@@ -17,6 +17,8 @@ from transformers import GenerationMixin
 from tasks.answer import AnswerConfig, answer, answer_tokens, generate
 from tasks.data.triplets import Triplet, TripletWriter
 from tasks.engine.errors import UserError
+from tasks.evaluation.answers import read_general_loss
+from tasks.models.general import TEXT
 from tasks.models.model import ModelConfig, attach_adapter, load_base, load_tokenizer, merge_adapter
 from tasks.prompts import Prompt
 from tests.tasks.tiny import CHAT, COURSE, toy_base
@@ -108,13 +110,33 @@ def test_answers_come_in_the_order_of_the_rows_with_their_tokens(tmp_path, rows,
     assert found.schema.names == ["id", "prompt", "answer", "tokens", "truncated"]
     assert found.schema.field("tokens").type == pa.int32()
     assert found.column("id").to_pylist() == [row.id for row in ROWS]
-    assert [p.name for p in (tmp_path / "a/out").iterdir()] == ["answers.arrow"]
+    assert {p.name for p in (tmp_path / "a/out").iterdir()} == {"answers.arrow", "general.json"}
 
 
 def test_the_same_questions_give_the_same_bytes_and_an_adapter_gives_others(tmp_path, rows, base):
     first = answered(tmp_path / "a", rows, base)
     assert answered(tmp_path / "b", rows, base) == first
     assert answered(tmp_path / "c", rows, base, adapter=adapter(tmp_path / "adapter", base)) != first
+
+
+def test_the_loss_on_a_general_text_is_the_models_own_and_is_measured_once(tmp_path, rows, base, asked):
+    losses = {}
+    tuned = adapter(tmp_path / "adapter", base)
+    for name, more in (("a", {}), ("again", {"earlier": [tmp_path / "a/out"]}), ("tuned", {"adapter": tuned})):
+        run(tmp_path / name, rows, base, **more)
+        losses[name] = read_general_loss(tmp_path / name / "out")
+    model = load_base(base, PLAIN)
+    ids = torch.tensor(
+        [
+            load_tokenizer(base)((Path(__file__).parents[2] / TEXT).read_text(), add_special_tokens=False)["input_ids"][
+                :512
+            ]
+        ]
+    )
+    with torch.no_grad():
+        first = float(model(input_ids=ids, labels=ids).loss)
+    assert losses["a"] == losses["again"] != losses["tuned"]
+    assert abs(losses["a"] - first) < 1, "the mean over all windows is near that of the first"
 
 
 def test_an_adapter_merged_into_whole_weights_answers_as_it_does_beside_them(tmp_path, rows, base):

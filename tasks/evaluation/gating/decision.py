@@ -8,8 +8,8 @@ import orjson
 from pydantic import BaseModel, ConfigDict, model_serializer, model_validator
 
 # Of gate.json. 2: `schema_version`, `champion_missing`, verdicts with `finding`. 3: verdicts with `level`, `hold` and
-# `at_most`, comparisons with the best so far, `flips`, `best_missing`.
-SCHEMA = 3
+# `at_most`, comparisons with the best so far, `flips`, `best_missing`. 4: `tries`, `forgetting`.
+SCHEMA = 4
 
 # base_shots: the base with solved examples in its prompt; best: by metric, the best adapter that was ever in service;
 # trained: what ships is compared with what was trained
@@ -106,8 +106,20 @@ class Flip(_Model):
     now: str  # wrong, or refused wrongly
 
 
+class Forgetting(_Model):
+    """Losses on a text that has nothing to do with the task, in nats per token."""
+
+    base: float
+    tuned: float
+
+    @property
+    def rise(self) -> float:
+        return round(self.tuned - self.base, 6)
+
+
 class Verdict(_Model):
-    """Whether one rule holds against one system. `metric` is `flips` or `must_hold` if it is about single questions."""
+    """Whether one rule holds against one system. `metric` is `flips` or `must_hold` if it is about single questions,
+    and `forgetting` if about a general text."""
 
     against: Against
     metric: str
@@ -139,6 +151,8 @@ class Decision(_Model):
     verdicts: tuple[Verdict, ...]
     champion_missing: str | None = None  # why there was a champion and no comparison with it
     best_missing: str | None = None  # the same of the best so far
+    tries: int = 0  # other adapters that were judged on these very questions since the champion last changed
+    forgetting: Forgetting | None = None  # None where the base does not know such text either
     flips: tuple[Flip, ...] = ()  # against the champion, or the base if there is none
     comparisons: dict[Against, tuple[Comparison, ...] | None]
     settings: dict[str, Any]

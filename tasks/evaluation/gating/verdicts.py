@@ -4,13 +4,24 @@ from collections.abc import Sequence
 from typing import Literal, assert_never
 
 from tasks.evaluation.gating.compare import detectable, uncertainty
-from tasks.evaluation.gating.decision import Against, Change, Comparison, Figure, Finding, Flip, Outcome, Verdict
+from tasks.evaluation.gating.decision import (
+    Against,
+    Change,
+    Comparison,
+    Figure,
+    Finding,
+    Flip,
+    Forgetting,
+    Outcome,
+    Verdict,
+)
 from tasks.evaluation.gating.rules import Rule
 from tasks.evaluation.metrics import METRICS
 from tasks.evaluation.statistics import MIN_CLUSTERS, SIGNIFICANT, Estimate, detectable_mean, holm
 
 Ruling = tuple[Outcome, Finding]
 FLIPS = "Right answers lost"
+FORGOTTEN = "Nats per token lost on a general text"
 
 
 def judge(
@@ -103,6 +114,17 @@ def flips_at_most(level: float, share: Estimate | None, flips: Sequence[Flip], a
     told = {name: round(getattr(share, name), 6) for name in ("value", "low", "high")}
     found = {"outcome": outcome, "finding": finding, "rows": len(flips), "documents": size}
     return verdict.model_copy(update=told | found)
+
+
+def forgetting_at_most(level: float, found: Forgetting | None) -> Verdict:
+    """Whether the loss on the general text rises by the level at most."""
+    verdict = Verdict(
+        against="base", metric="forgetting", label=FORGOTTEN, must="at_most", level=level, outcome="open", rows=1
+    )
+    if found is None:
+        return verdict.model_copy(update={"finding": "not scored"})
+    told = ("holds", "reaches the level") if found.rise <= level else ("fails", "under the level")
+    return verdict.model_copy(update={"outcome": told[0], "finding": told[1], "value": found.rise})
 
 
 def must_hold(failed: Sequence[str], absent: Sequence[str], asked: int) -> Verdict:

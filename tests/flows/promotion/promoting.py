@@ -44,9 +44,10 @@ def gate(
     decision: str = "promote",
     again: int = 0,
     verdict: dict[str, Any] | None = None,
+    asked: str | None = None,
 ) -> Artifact:
-    """What the gate said of `tuned` against `champion`; `verdict` if it was a real one."""
-    against = f"{tuned.about} {champion.about if champion else ''} {decision} {again}"
+    """What the gate said of `tuned` against `champion`; `verdict` if it was a real one. `asked` names the questions."""
+    against = f"{tuned.about} {champion.about if champion else ''} {decision} {again} {asked}"
     verdict = verdict or {
         "decision": decision,
         "why": f"{decision}: token F1 (answerable) +0.20 [+0.10, +0.30]",
@@ -56,7 +57,7 @@ def gate(
     }
     inputs = {
         "base_scores": origin(_scores(store, None)),
-        "tuned_scores": origin(_scores(store, tuned)),
+        "tuned_scores": origin(_scores(store, tuned, asked)),
         "champion_scores": origin(_scores(store, champion)) if champion else None,
         "shipped_scores": None,
     }
@@ -81,13 +82,15 @@ def number(name: str) -> int:
     return int(sha256(name.encode()).hexdigest()[:12], 16)
 
 
-def _scores(store: Store, of: Artifact | None) -> Artifact:
-    about = of.about if of else "base"
+def _scores(store: Store, of: Artifact | None, asked: str | None = None) -> Artifact:
+    about = f"{of.about if of else 'base'}{asked or ''}"
     files = {"answers.arrow": about.encode()}
     given = {"adapter": origin(of["adapter"]) if of else None}
     answers = publish(store, number(f"answer {about}"), files, "answer", inputs=given)
     files = {"scores.arrow": about.encode()}
-    return publish(store, number(f"score {about}"), files, "score", inputs={"answers": origin(answers)})
+    rows = {"digest": asked, "about": "questions"} if asked else None
+    given = {"answers": origin(answers), "rows": rows}
+    return publish(store, number(f"score {about}"), files, "score", inputs=given)
 
 
 def origin(artifact: Artifact) -> dict[str, Any]:

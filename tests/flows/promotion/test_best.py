@@ -1,16 +1,20 @@
 """The best champion so far, by metric, from the promotion log alone; and the list of questions that must hold."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import orjson
 import pytest
 from typer.testing import CliRunner
 
 from flows.cli.app import app
+from flows.promotion.decisions import PromotionConfig, apply_decision
+from flows.sources import tries
 from tasks.engine.errors import UserError
+from tasks.engine.plan import Pending
 from tasks.engine.storage.store import Store
 from tasks.evaluation.gating.questions import read_questions
-from tests.flows.promotion.promoting import log_of, number
+from tests.flows.promotion.promoting import log_of, number, outcome
 from tests.tasks.engine.storage.published import publish
 
 GAIN, NOTHING = ("champion", "correct", 0.01), ("champion", "correct", -0.03)
@@ -77,3 +81,26 @@ def test_a_line_that_names_no_question_is_refused_with_its_number(tmp_path, line
     path.write_text(f'{{"id": "tides-3"}}\n\n{line}\n')
     with pytest.raises(UserError, match=f"list.jsonl:3: .*{says}"):
         read_questions(path)
+
+
+def test_adapters_judged_on_these_very_questions_since_the_last_change_are_counted(store):
+    def retrained(name, decision, asked="spring"):
+        return outcome(store, name, champion, decision=decision, asked=asked)
+
+    def counted(adapter=NEW, digest="spring"):
+        return tries(store, adapter, SimpleNamespace(digest=digest))
+
+    champion = None
+    first = retrained("a", "refuse")
+    for each in (first, retrained("b", "undecided"), retrained("c", "refuse", asked="autumn"), first):
+        apply_decision(store, PromotionConfig(), each)
+    assert (counted(), counted(digest="autumn"), counted(digest="winter")) == (2, 1, 0)
+    assert counted(first.adapter) == 0  # none before it: a rerun finds its gate as it was
+    apply_decision(store, PromotionConfig(), made := retrained("d", "promote"))
+    assert (counted(), counted(made.adapter)) == (0, 2)
+    champion = made.adapter
+    apply_decision(store, PromotionConfig(), retrained("e", "refuse"))
+    assert counted() == 1
+
+
+NEW = Pending("export")  # an adapter that is still to be trained

@@ -1,6 +1,7 @@
 """Single questions: those that got lost, at most so many of them, and those that must hold; and the best so far."""
 
 import json
+from shutil import copytree
 
 import pytest
 
@@ -93,3 +94,22 @@ def test_a_best_so_far_that_cannot_answer_leaves_it_undecided_and_says_so(evalua
     found = evaluation.judged(poor, right, config, champion=poor)
     assert found["decision"] == "undecided"
     assert missing in found["why"]
+
+
+@pytest.mark.parametrize(
+    ("base", "tuned", "most", "outcome"),
+    [(2.8, 2.85, 0.1, "holds"), (2.8, 3.1, 0.1, "fails"), (8.9, 9.9, 0.1, "open"), (2.8, 3.1, None, None)],
+)
+def test_a_rule_bounds_what_a_training_made_the_base_forget(evaluation, tmp_path, base, tuned, most, outcome):
+    scores = {}
+    for name, say, loss in (("base", poor, base), ("tuned", right, tuned)):
+        scores[f"{name}_scores"] = copytree(evaluation.scores(say), tmp_path / name)
+        (tmp_path / name / "summary.json").write_text(json.dumps({"general_loss": loss}))
+    gate(GateConfig(rules=NOT_WORSE, max_forgetting=most, resamples=100), **scores, out=tmp_path)
+    found = json.loads((tmp_path / "gate.json").read_text())
+    assert found["forgetting"] == (None if base > 6 else {"base": base, "tuned": tuned})
+    assert [each["outcome"] for each in found["verdicts"] if each["metric"] == "forgetting"] == (
+        [outcome] * (most is not None)
+    )
+    assert found["decision"] == {"fails": "refuse", "open": "undecided"}.get(outcome, "promote")
+    assert outcome != "fails" or "nats per token lost on a general text are 0.30, more than 0.10" in found["why"]
