@@ -43,6 +43,9 @@ _HERALDS = frozenset(f"{CURRENCY_MARKS}-−–<>≤≥=.")  # before a number, w
 _QUIET = frozenset(",;:)!?]\"'”’")  # behind a number, what ends it
 _NEXT = pattern(r"\.?\s+([^\W\d_]+|.)?")
 GLUED = "glued"  # something that no blank separates from the number
+_LOOSE = frozenset((GLUED, "x"))
+_SIGNS = frozenset("-−–")
+_OR = frozenset(("or", "oder"))
 _LAST_WORD = pattern(r"[^\W\d_]+$")
 _BETWEEN_DIGITS = str.maketrans("", "", "  '’")
 
@@ -111,7 +114,7 @@ def _read(text: str, match: re.Match[str], known: Notation, left: int) -> Value 
             if meridiem := _MERIDIEM.match(text, end):
                 hours, end = hours % 12 + 12 * (meridiem[1] in "pP"), meridiem.end()
             return Value("time", start, end, words=(60 * hours + minutes,))
-    if text.startswith((known.clock, f" {known.clock}"), end) and (clock := _CLOCK.fullmatch(said)):
+    if text.startswith(known.clock, end) and (clock := _CLOCK.fullmatch(said)):
         return Value("time", start, end, words=(60 * int(clock[1]) + int(clock[2]),))
     if ":" in said or (said.count(".") > 1 and not _grouped(said, ".")):
         return Value("name", start, end, words=(said,))
@@ -141,10 +144,13 @@ def _name(text: str, start: int, left: int) -> Value | None:
 
 def _before(text: str, start: int, known: Notation) -> str:
     """The word or mark before a number if it may change the number; before most there is none: "" """
-    before = text[start - 24 if start > 24 else 0 : start].rstrip()
-    if not before or not before[-1].isalpha():
-        return before[-1:] if before[-1:] in _HERALDS else ""
-    word = before.rsplit(None, 1)[-1]
+    end = start - 1 if text[start - 1 : start] == " " else start
+    if not text[end - 1 : end].isalpha():
+        before = text[start - 24 if start > 24 else 0 : start].rstrip()
+        if not before or not before[-1].isalpha():
+            return before[-1:] if before[-1:] in _HERALDS else ""
+        end = start - 24 + len(before) if start > 24 else len(before)
+    word = text[text.rfind(" ", 0, end) + 1 : end]
     if not word.isalpha() and (letters := _LAST_WORD.search(word)):
         word = letters.group()
     word = word.casefold()
@@ -212,31 +218,41 @@ def _quantity(
     text: str, start: int, end: int, number: float, known: Notation, left: int, herald: str, behind: str
 ) -> Value:
     """A number with all that belongs to it: sign, comparison, range, magnitude, unit, currency."""
-    if number == 10 and (power := _CARET.match(text, end)):
-        number, end = float(f"1e{power[1] or power[2]}"), power.end()
-    elif behind and (power := _POWER.match(text, end)):
-        number, end = number * float(f"1e{power[1].replace('−', '-')}"), power.end()
-    before, unit = text[max(left, start - 30) : start], ""
-    if herald and (currency := _CURRENCY.search(before)):
+    stop = end
+    # Whether no word tells what follows.
+    loose = bool(behind) and (not behind.isalpha() or behind in _LOOSE or behind.startswith(known.glued))
+    if loose:
+        if number == 10 and (power := _CARET.match(text, end)):
+            number, end = float(f"1e{power[1] or power[2]}"), power.end()
+        elif power := _POWER.match(text, end):
+            number, end = number * float(f"1e{power[1].replace('−', '-')}"), power.end()
+    before, unit, bound = text[max(left, start - 30) : start] if herald else "", "", herald in known.compared
+    if herald in known.paid and (currency := _CURRENCY.search(before)):
         unit = data()["currencies"].get(currency[1] or currency[2], "")
-        start, before = start - len(currency.group()), before[: currency.start()]
-    if herald and (sign := _SIGN.search(before)):
-        number, start, before = -number, start - len(sign.group()), before[: sign.start()]
-    if behind:
+        start, before, bound = start - len(currency.group()), before[: currency.start()], True
+    if (before[-1:] in _SIGNS or before[-6:-1].lower() == "minus") and (sign := _SIGN.search(before)):
+        number, start, before, bound = -number, start - len(sign.group()), before[: sign.start()], True
+    if behind and (loose or end > stop or behind in known.measured):
         number, end, unit = _with_unit(text, end, number, unit, known)
     low = high = number
-    joint = known.range.match(text, end) if behind else None
+    more = loose or end > stop  # what stands behind the number is not yet told
+    joint = known.range.match(text, end) if more or behind in known.to else None
     second = _CANDIDATE.match(text, _digit(text, joint.end())) if joint else None
     if joint and second and second["number"] is not None and ":" not in second.group():
-        other, stop, its_unit = _with_unit(text, second.end(), read_number(second.group(), known), unit, known)
-        opened = joint[1] not in known.listing or before.rstrip().endswith(known.opening)
+        other, end_of_both, its_unit = _with_unit(text, second.end(), read_number(second.group(), known), unit, known)
+        opened = joint[1] not in known.listing or (before or text[max(left, start - 30) : start]).rstrip().endswith(
+            known.opening
+        )
         if other > abs(low) and opened and (not unit or unit == its_unit):
-            high, end, unit = other, stop, its_unit or unit
+            high, end, unit = other, end_of_both, its_unit or unit
     # Without a herald nothing before the number compares it.
-    bound = bound_of(text, before, start, end, known) if herald else bound_behind(text, end, known)
-    if behind and (ordinal := _ORDINAL.match(text, end)):
+    if bound:
+        compared = bound_of(text, before, start, end, known)
+    else:
+        compared = bound_behind(text, end, known) if more or end > stop or behind in _OR else ""
+    if (more or end > stop) and (ordinal := _ORDINAL.match(text, end)):
         end = ordinal.end()
-    return Value("number", start, end, low, high, unit, bound)
+    return Value("number", start, end, low, high, unit, compared)
 
 
 def _digit(text: str, at: int) -> int:

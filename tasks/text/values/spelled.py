@@ -7,80 +7,82 @@ from tasks.text.cached import pattern
 from tasks.text.values.units import bound_of, unit_at
 from tasks.text.values.value import ALPHABETIC, Notation, Value
 
-REACH = 60  # characters around a number word in which more of the number may stand
+REACH = 60  # characters before a half in which "an hour and a …" may begin
 _AND_A_HALF = pattern(r"\s+and\s+(?:a\s+)?(half|quarter)\b")
 _OF_A = pattern(r"\s+(?:of\s+)?(?:an?\s+)?")
+_NEXT = pattern(r"[\s-]+([^\W\d_]+)")
 
 
 def read_spelled(text: str, said: Iterable[str], known: Notation) -> Iterator[Value]:
     """The numbers in words of a text that has these number words, in order."""
-    halves = any(map(text.casefold().__contains__, known.halves))
-    opening = known.articles.union(known.halves) if halves else frozenset()
-    for start, end in _windows(text, said, REACH if opening else 0):
-        yield from _read(text, list(ALPHABETIC.finditer(text, start, end)), known, opening)
+    end = 0
+    for token, may_open in _places(text, said, known):
+        if token.start() < end:
+            continue
+        value = (_half(text, token, known) if may_open else None) or _number(text, token, known)
+        if value:
+            yield value
+            end = value.end
 
 
-def _windows(text: str, said: Iterable[str], before: int) -> list[tuple[int, int]]:
-    """The parts of a text from so many characters before these words, cut at blanks; no others need be looked at."""
+def _places(text: str, said: Iterable[str], known: Notation) -> list[tuple[re.Match[str], bool]]:
+    """The words that numbers may begin with, in order, and whether halves may."""
     if not text.isascii():  # case folding may change its length
-        return [(0, len(text))]
-    lowered, places = text.lower(), []
-    for word in said:
-        at = lowered.find(word)
-        while at >= 0:
-            end = at + len(word)
-            if not (lowered[end : end + 1].isalpha() or (at and lowered[at - 1].isalpha())):
-                places.append(at)
-            at = lowered.find(word, at + 1)
-    windows: list[tuple[int, int]] = []
-    for at in sorted(places):
-        start, end = lowered.rfind(" ", 0, max(0, at - before)) + 1, lowered.find(" ", at + REACH)
-        if windows and start <= windows[-1][1]:
-            start = windows.pop()[0]
-        windows.append((start, end if end >= 0 else len(text)))
-    return windows
+        halves = known.articles.union(known.halves) if any(map(text.casefold().__contains__, known.halves)) else ()
+        tokens = [(token, token.group().casefold()) for token in ALPHABETIC.finditer(text)]
+        return [(token, word in halves) for token, word in tokens if word in known.numbers or word in halves]
+    lowered, halves = text.lower(), known.halves.keys() & said
+    places = [(at, word in halves) for word in said for at in _standing(word, lowered)]
+    for half in [at for at, is_half in places if is_half]:
+        near = lowered[:half]
+        places += [(at, True) for word in known.articles for at in _standing(word, near, max(0, half - REACH))]
+    found: list[tuple[re.Match[str], bool]] = []
+    for at, may_open in sorted(dict(sorted(places)).items()):
+        if token := ALPHABETIC.match(text, at):
+            found.append((token, may_open))
+    return found
 
 
-def _read(text: str, tokens: list[re.Match[str]], known: Notation, opening: frozenset[str]) -> Iterator[Value]:
-    """The numbers of some tokens; `opening`: words that a half or quarter may begin with."""
-    numbers, at = known.numbers, 0
-    said = [token.group().casefold() for token in tokens]
-    while at < len(tokens):
-        word = said[at]
-        half = _halves(text, tokens, at, known) if word in opening else None
-        if half:
-            yield half
-            at = next((i for i, token in enumerate(tokens) if token.start() >= half.end), len(tokens))
-            continue
-        if word not in numbers:
-            at += 1
-            continue
-        first, total, current, last = at, 0.0, float(numbers[word]), numbers[word]
-        at += 1
-        while at < len(tokens) and known.joins.fullmatch(text, tokens[at - 1].end(), tokens[at].start()):
-            word = said[at]
-            if word in known.to and at + 1 < len(tokens) and last == 0 and said[at + 1] in numbers:
-                at += 1  # "two hundred and five"
-                continue
-            if word in known.magnitudes and len(word) > 2:
-                times = known.magnitudes[word]
-                current, total = (current * times, total) if times == 100 else (0, total + (current or 1) * times)
-            elif word in numbers and _continues(current, last, numbers[word]):
-                joined_year = 13 <= current <= 99 and numbers[word] >= 10 and not 20 <= last <= 90
-                current = current * 100 + numbers[word] if joined_year else current + numbers[word]
-            else:
-                break
-            last = numbers.get(word, 0)
-            at += 1
-        number, start, end = total + current, tokens[first].start(), tokens[at - 1].end()
-        more = _AND_A_HALF.match(text, end)
-        if more and more[1] in known.halves:
-            number, end = number + known.halves[more[1]], more.end()
-        unit = ""
-        if found := unit_at(text, end, known):
-            end, unit = found
-        bound = bound_of(text, text[max(0, start - 30) : start], start, end, known)
-        yield Value("number", start, end, number, number, unit, bound, spelled=True)
+def _standing(word: str, text: str, start: int = 0) -> Iterator[int]:
+    """Where a word stands in a text, no letter beside it."""
+    at = text.find(word, start)
+    while at >= 0:
+        end = at + len(word)
+        if not (text[end : end + 1].isalpha() or (at and text[at - 1].isalpha())):
+            yield at
+        at = text.find(word, at + 1)
+
+
+def _number(text: str, token: re.Match[str], known: Notation) -> Value | None:
+    """The number that begins with a word."""
+    numbers, word, start, end = known.numbers, token.group().casefold(), *token.span()
+    if word not in numbers:
+        return None
+    total, current, last = 0.0, float(numbers[word]), numbers[word]
+    while more := _NEXT.match(text, end):
+        word = more[1].casefold()
+        if word in known.to and last == 0:  # "two hundred and five"
+            behind = _NEXT.match(text, more.end())
+            if behind and behind[1].casefold() in numbers:
+                more, word = behind, behind[1].casefold()
+        if word in known.magnitudes and len(word) > 2:
+            times = known.magnitudes[word]
+            current, total = (current * times, total) if times == 100 else (0, total + (current or 1) * times)
+        elif word in numbers and _continues(current, last, numbers[word]):
+            joined_year = 13 <= current <= 99 and numbers[word] >= 10 and not 20 <= last <= 90
+            current = current * 100 + numbers[word] if joined_year else current + numbers[word]
+        else:
+            break
+        last, end = numbers.get(word, 0), more.end()
+    number = total + current
+    half = _AND_A_HALF.match(text, end)
+    if half and half[1] in known.halves:
+        number, end = number + known.halves[half[1]], half.end()
+    unit = ""
+    if found := unit_at(text, end, known):
+        end, unit = found
+    bound = bound_of(text, text[max(0, start - 30) : start], start, end, known)
+    return Value("number", start, end, number, number, unit, bound, spelled=True)
 
 
 def _continues(current: float, last: float, number: int) -> bool:
@@ -89,14 +91,15 @@ def _continues(current: float, last: float, number: int) -> bool:
     return (20 <= last <= 90 and number < 10) or (13 <= current <= 20 and 10 <= number <= 99)
 
 
-def _halves(text: str, tokens: list[re.Match[str]], at: int, known: Notation) -> Value | None:
+def _half(text: str, token: re.Match[str], known: Notation) -> Value | None:
     """``half an hour``, ``an hour and a half``."""
-    first, start, end = tokens[at].group().casefold(), tokens[at].start(), tokens[at].end()
+    first, start, end = token.group().casefold(), *token.span()
     if first in known.halves:
         gap = _OF_A.match(text, end)
         found, number = unit_at(text, gap.end(), known) if gap else None, known.halves[first]
-        if found and at and tokens[at - 1].group().casefold() in known.articles:
-            start = tokens[at - 1].start()
+        before = list(ALPHABETIC.finditer(text, max(0, start - REACH), start))
+        if before and before[-1].group().casefold() in known.articles:
+            start = before[-1].start()
         return Value("number", start, found[0], number, number, found[1], spelled=True) if found else None
     found = unit_at(text, end, known)
     more = _AND_A_HALF.match(text, found[0]) if found else None

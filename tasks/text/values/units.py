@@ -55,7 +55,10 @@ def bound_of(text: str, before: str, start: int, end: int, known: Notation) -> s
     said = before.rstrip().casefold()
     if said[-1:] in _COMPARING and (mark := _COMPARED.search(said)):
         return MARKS[mark[1]]
-    for phrase, bound in known.bounds.get(last[-1], ()) if (last := ALPHABETIC.findall(said[-12:])) else ():
+    word = said[said.rfind(" ") + 1 :]
+    if not word.isalpha():
+        word = (ALPHABETIC.findall(word) or [""])[-1]
+    for phrase, bound in known.bounds.get(word, ()):
         if said.endswith(phrase) and not said[: -len(phrase)][-1:].isalpha():
             ahead = text[max(0, start - 70) : start].casefold()
             ahead = _SENTENCE_END.split(ahead)[-1].removesuffix(phrase)

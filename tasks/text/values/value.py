@@ -46,7 +46,8 @@ class Notation:
         magnitudes: dict[str, float] = own.get("magnitudes", {})
         self.magnitudes = magnitudes | {normalise(name): times for name, times in magnitudes.items()}
         self.glued = tuple(each for each in self.magnitudes if _GLUED.search(each))  # no end of a word is looked for
-        self.clock: str = own.get("clock", "\0")  # behind a time of the day
+        clock = own.get("clock", "\0")
+        self.clock: tuple[str, str] = (clock, f" {clock}")  # behind a time of the day
         self.halves: dict[str, float] = own.get("halves", {})
         self.articles = frozenset(own.get("articles", "").split())
         self.per = frozenset(own.get("per", "").split())
@@ -62,7 +63,6 @@ class Notation:
         self.spelled = frozenset({*self.numbers, *self.halves})
         to = "|".join(sorted(self.to))
         self.range = re.compile(rf"\s*(?:[-–—]|({to})\b)\s*(?=[{CURRENCY_MARKS}]?\d)")
-        self.joins = re.compile(rf"(?:[\s-]+|\s+(?:{to})\s+)")
 
     @cached_property
     def heralds(self) -> frozenset[str]:
@@ -70,16 +70,30 @@ class Notation:
         return frozenset([*self.bounds, *self.months, *map(str.casefold, data()["currencies"]), "minus", "the"])
 
     @cached_property
+    def paid(self) -> frozenset[str]:
+        """What a currency before a number ends with, case-folded."""
+        return frozenset([*CURRENCY_MARKS, *map(str.casefold, filter(str.isalpha, data()["currencies"]))])
+
+    @cached_property
+    def compared(self) -> frozenset[str]:
+        """What a comparison before a number ends with."""
+        return frozenset([*self.bounds, *"<>=≤≥"])
+
+    @cached_property
     def dated(self) -> frozenset[str]:
         """What may stand beside the day or year of a date."""
         return frozenset([*self.months, "the", "of", "de", ".", "glued"])
 
     @cached_property
-    def followers(self) -> frozenset[str]:
-        """Words that may belong to the number before them, such as the first word of each unit; but `to`."""
+    def measured(self) -> frozenset[str]:
+        """Words that multiply or measure the number before them: magnitudes, the first word of each unit."""
         names = [found[0] for each in (*self.units, *data()["currencies"]) if (found := ALPHABETIC.findall(each))]
-        words = ["of", "de", "or", "oder", "x", "a", "p", "am", "pm", *self.magnitudes, *self.months, *names]
-        return frozenset(map(str.casefold, words))
+        return frozenset(map(str.casefold, [*self.magnitudes, *names]))
+
+    @cached_property
+    def followers(self) -> frozenset[str]:
+        """Words that may belong to the number before them; but `to`."""
+        return self.measured.union(["of", "de", "or", "oder", "x", "a", "p", "am", "pm"], self.months)
 
     @cached_property
     def units(self) -> dict[str, str]:
