@@ -10,8 +10,9 @@ from itertools import chain, groupby, pairwise
 
 from tasks.text.cached import pattern
 from tasks.text.language import ENGLISH, language
-from tasks.text.support import CLAUSE, ContextView, read
-from tasks.text.tokens import content_stems, entities, fold, sentences, stems, words
+from tasks.text.reading import read
+from tasks.text.support import CLAUSE, ContextView
+from tasks.text.tokens import content_stems, entities, fold, negations, sentences, stems, words
 from tasks.text.values import Value, aligned, commensurable, read_values, same, stated
 
 _HIDDEN = pattern(r"(?s)<think>.*?(?:</think>|\Z)|```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)")
@@ -100,11 +101,6 @@ def denies(text: str, code: str) -> bool:
 
 
 @cache
-def negations(code: str) -> frozenset[str]:
-    return language(code).refusal.negations | language(code).claims.negations
-
-
-@cache
 def _negating_stems(code: str) -> frozenset[str]:
     return frozenset(stems(negations(code), code))
 
@@ -112,8 +108,8 @@ def _negating_stems(code: str) -> frozenset[str]:
 def contradicts(view: ContextView, claim: str) -> bool:
     """Whether the clause of the context that says nearly the same says it with a negation more or less."""
     if not is_negated(claim, view.code):
-        wanted = set(view.read(claim).content)
-        if not any(len(wanted & held) > 1 for held in view.sentences_with(negations(view.code))):
+        wanted = view.read(claim).held
+        if not any([len(wanted & held) > 1 for held in view.negated_stems]):
             return False  # no clause that is near is negated
     return _agrees(view, claim) is False
 
@@ -154,7 +150,7 @@ def foreign_words(view: ContextView, claim: str, query: str) -> list[str]:
     if (view.bigram_coverage(claim) or 0) < (WHOLE if len(runs) == 1 else LITERAL):
         return []
     pairs = [pair for pair in pairwise(said.stems) if new.isdisjoint(pair)]
-    held = sum(pair in view.bigrams for pair in pairs)
+    held = sum(view.pairs_held(pairs))
     return found if pairs and held >= LITERAL * len(pairs) else []
 
 
@@ -304,10 +300,10 @@ def stitched(view: ContextView, claim: str) -> bool:
     "The Orva 300 must be serviced yearly", of a passage on the Orva 300 and one on the Orva 500. What it speaks of is
     the first name in it, with a number behind it.
     """
-    passages, said = view.passage_stems, set(view.read(claim).content)
-    held = said & view.stems
-    if view.code != ENGLISH or len(passages) < 2 or any(held <= each for each in passages):
+    held = view.read(claim).held & view.stems
+    if view.code != ENGLISH or view.is_of_one_passage(held):
         return False
+    passages = view.passage_stems
     named = entities(claim if view.capitalises(claim) else f"_ {claim}", view.code)
     names = {each for name in named for each in view.read(name).content}
     about = set(view.read(named[0]).content) if named else set()

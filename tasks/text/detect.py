@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from unicodedata import name
 
 from tasks.text.language import ENGLISH, LANGUAGES, language
-from tasks.text.tokens import words
+from tasks.text.reading import read
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
@@ -61,8 +61,8 @@ def _told_by_words(text: str, code: str) -> bool | None:
     script = "LATIN" if text[:1].isascii() and text[:1].isalpha() else _script(text)
     if script != "LATIN" and script != _script(language(code).refusal_sentence or text):
         return True  # however short
-    said = words(text, code)
-    if len(said) < FEW or sum(map(language(code).stop_words.__contains__, said)) >= OWN * len(said):
+    said = read(text, code)
+    if len(said.words) < FEW or len(said.words) - len(said.content) >= OWN * len(said.words):
         return False
     return None
 

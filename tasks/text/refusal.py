@@ -8,7 +8,8 @@ from itertools import pairwise
 from tasks.text.cached import pattern
 from tasks.text.detect import detect, is_foreign
 from tasks.text.language import ENGLISH, language
-from tasks.text.support import ContextView, read
+from tasks.text.reading import read, read_sentences
+from tasks.text.support import ContextView
 from tasks.text.tokens import content_stems, fold, normalise, sentences, stem, stop_words, words
 
 _RUN = pattern(r"[^\W_]+")
@@ -96,7 +97,7 @@ class _Reading:
         """Whether an answer opens with a refusal, but for what says nothing on the question."""
         if not self.cued(answer, None):
             return False
-        parts = [part for said in sentences(answer, self.code) for part in _SEMICOLON.split(said)]
+        parts = [part for said in read_sentences(answer, self.code) for part in _SEMICOLON.split(said)]
         if not any([self.cued(part, 2 * bool(position)) for position, part in enumerate(parts)]):
             return False
         for position, said in enumerate(parts):
@@ -161,6 +162,8 @@ class _Reading:
     def refuses(self, said: str) -> bool:
         """Whether a sentence, as `_plain` gives it, refuses, alone or with more beside it."""
         known = self.known
+        if not _possible(_cues(said, self.code), self.code):
+            return False
         if known.conditional.match(said) or (self.context and self.context.quotes(said, known.speaker)):
             return False
         if according := re.match(known.according, said):
@@ -199,7 +202,7 @@ class _Reading:
         if known.speaker in said or any(word not in passed and stem(word, code) not in context.stems for word in said):
             return False
         negations = [(stem(word, code), stem(after, code)) for word, after in pairwise(said) if word in known.negations]
-        return bool(content_stems(wording, code)) and all(pair in context.bigrams for pair in negations)
+        return bool(content_stems(wording, code)) and all(context.pairs_held(negations))
 
 
 @lru_cache(maxsize=64)

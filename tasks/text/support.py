@@ -11,19 +11,18 @@ from tasks.text.cached import cached_property, pattern
 from tasks.text.detect import is_foreign, may_be_foreign
 from tasks.text.language import ENGLISH, language
 from tasks.text.quantities import numbers, numerals, stands, supported_numbers, without_markers
+from tasks.text.reading import Passage, passage, readings
 from tasks.text.tokens import (
     content,
     content_among,
     entities,
     fold,
-    kept_stems,
+    negations,
     sentences,
     stem,
-    stems,
     stop_stems,
     stop_words,
     words,
-    words_by_sentence,
 )
 from tasks.text.values import Value, bound_at, multiplies, read_values, stated
 
@@ -33,30 +32,6 @@ _BEFORE = frozenset("-−–.,:/$€£¥")  # what changes a number that it stan
 _AFTER = frozenset((" m", " b", " t"))  # perhaps a million
 _SPELLED = pattern(r"[^\s\d]*\d\S*(?:(?<![.,;:!?])[^\S\n]+[^\s\d]+)?")  # a number with what belongs to it
 _UNIT_MARK = pattern(r"\s?[%‰]")
-
-
-class Words:
-    """Words in their order, their stems, and the stems of those that are not stop words; `kept`: "" for these."""
-
-    __slots__ = ("content", "kept", "stems", "words")
-
-    def __init__(self, said: list[str], code: str) -> None:
-        self.words = said
-        self.stems = stems(said, code)
-        self.kept = kept_stems(said, code)
-        self.content = list(filter(None, self.kept))
-
-
-@lru_cache(maxsize=64)  # an answer, its sentences and its query, for as long as their row is being read
-def read(text: str, code: str = ENGLISH) -> Words:
-    return Words(words(text, code), code)
-
-
-@lru_cache(maxsize=1 << 8)  # the rows of a document share passages; of 200 words, 10 kB each
-def _passage(text: str, code: str) -> tuple[list[list[str]], list[list[str]]]:
-    """The words of each sentence of a passage, and their stems."""
-    said = words_by_sentence(text, code)
-    return said, [stems(each, code) for each in said]
 
 
 class ContextView:
@@ -70,16 +45,16 @@ class ContextView:
     def __init__(self, passages: Sequence[str], code: str = ENGLISH) -> None:
         self.passages = tuple(passages)
         self.code = code  # ISO 639-1, of the language of the passages and of what is asked about them
+        self.read = readings(code).__getitem__  # a text in the language of the passages
         self._windows: dict[str, list[int]] = {}  # what was asked for: see `_look_up`
         self._weights: dict[str, float] = {}
+        self._pairs: dict[tuple[str, str], bool] = {}
 
     def expect(self, *texts: str) -> None:
         """Look up the content stems of these texts, or parts of them, in one go, which is faster than bit by bit."""
-        self._look_up(chain.from_iterable([self.read(text).content for text in texts]))
-
-    def read(self, text: str) -> Words:
-        """A text in the language of the passages."""
-        return read(text, self.code)
+        read = [self.read(text) for text in texts]
+        self._look_up(chain.from_iterable([each.content for each in read]))
+        self.pairs_held([pair for each in read for pair in pairwise(each.stems)])
 
     def is_foreign(self, answer: str) -> bool:
         """Whether an answer is in another language than the passages, so that comparing their words says nothing."""
@@ -107,19 +82,23 @@ class ContextView:
         return False
 
     @cached_property
-    def _words(self) -> list[list[list[str]]]:
-        """The words of each sentence of each passage."""
-        return [_passage(passage, self.code)[0] for passage in self.passages]
+    def _passages(self) -> list[Passage]:
+        return [passage(text, self.code) for text in self.passages]
 
     @cached_property
-    def _said(self) -> set[str]:
+    def _words(self) -> list[list[list[str]]]:
+        """The words of each sentence of each passage."""
+        return [each.words_by_sentence for each in self._passages]
+
+    @cached_property
+    def _said(self) -> frozenset[str]:
         """Every word once."""
-        return set(chain.from_iterable(chain.from_iterable(self._words)))
+        return frozenset(chain.from_iterable(chain.from_iterable(self._words)))
 
     @cached_property
     def _stems(self) -> list[list[list[str]]]:
         """The stems of these words."""
-        return [_passage(passage, self.code)[1] for passage in self.passages]
+        return [each.stems_by_sentence for each in self._passages]
 
     @cached_property
     def word_counts(self) -> Counter[str]:
@@ -129,9 +108,14 @@ class ContextView:
     def stems(self) -> frozenset[str]:
         return frozenset(chain.from_iterable(chain.from_iterable(self._stems)))
 
-    @cached_property
-    def bigrams(self) -> frozenset[tuple[str, str]]:
-        return frozenset(chain.from_iterable([pairwise(chain.from_iterable(passage)) for passage in self._stems]))
+    def pairs_held(self, pairs: Sequence[tuple[str, str]]) -> list[bool]:
+        """For each pair of stems whether a passage holds them one behind the other."""
+        if new := set(pairs).difference(self._pairs):
+            held: set[tuple[str, str]] = set()
+            for each in self._passages:
+                held |= new.intersection(pairwise(each.stems))
+            self._pairs |= dict.fromkeys(new, False) | dict.fromkeys(held, True)
+        return list(map(self._pairs.__getitem__, pairs))
 
     def _look_up(self, wanted: Iterable[str]) -> None:
         """Note the windows that hold these content stems; no other stem of the context is looked at.
@@ -146,9 +130,9 @@ class ContextView:
         windows: dict[str, list[int]] = {each: [] for each in new}
         frequency = dict.fromkeys(new, 0)  # passages that hold it
         window = 0
-        for passage, stemmed in zip(self._words, self._stems, strict=True):
+        for its in self._passages:
             first = window
-            for said, its_stems in zip(passage, stemmed, strict=True):
+            for said, its_stems in zip(its.words_by_sentence, its.stems_by_sentence, strict=True):
                 found = new.intersection(its_stems)
                 if doubtful and not found.isdisjoint(doubtful):
                     found = content_among(new, said, self.code)
@@ -164,10 +148,6 @@ class ContextView:
             window += 1
         self._windows |= windows
         self._weights |= {each: self._idf_by_frequency[count] for each, count in frequency.items()}
-
-    def _pairs_held(self, stems: list[str]) -> list[bool]:
-        """For each pair of stems, one behind the other, whether the context holds it."""
-        return list(map(self.bigrams.__contains__, pairwise(stems)))
 
     @cached_property
     def _idf_by_frequency(self) -> list[float]:
@@ -198,7 +178,7 @@ class ContextView:
         Before them the stems that are asked of the sentence: not those that only one before it in the passage holds,
         which it may speak of without a name.
         """
-        for passage, stemmed in zip(self.passages, self._stems, strict=True):
+        for text, stemmed in zip(self.passages, self._stems, strict=True):
             near: list[tuple[int, set[str]]] = []
             before: set[str] = set()
             for at, said in enumerate(stemmed):
@@ -207,7 +187,7 @@ class ContextView:
                 if len(held) > 1 and len(held) >= least * len(asked):
                     near.append((at, asked))
                 before |= held
-            texts = sentences(passage, self.code) if near else []
+            texts = sentences(text, self.code) if near else []
             for at, asked in near if len(texts) == len(stemmed) else ():
                 parts = [*filter(str.strip, CLAUSE.split(texts[at])), texts[at]]
                 yield asked, [(part, frozenset(content(words(part, self.code), self.code))) for part in parts]
@@ -236,18 +216,32 @@ class ContextView:
     def rewords(self, word: str) -> bool:
         """Whether a word mostly only rewords, or the context has another form of it, by its first five letters."""
         known = language(self.code).claims
-        beginning = rf"\b{re.escape(word[:5])}" if len(word) > 5 else "(?!)"
-        return bool(known.rewording.search(word) or word in known.sums or re.search(beginning, self._folded))
+        return bool(known.rewording.search(word)) or word in known.sums or (len(word) > 5 and self._begins(word[:5]))
+
+    def _begins(self, start: str) -> bool:
+        """Whether a word of the context begins so."""
+        text, at = self._folded, self._folded.find(start)
+        while at > 0 and (text[at - 1].isalnum() or text[at - 1] == "_"):
+            at = text.find(start, at + 1)
+        return at >= 0
 
     def most_together(self, some: set[str]) -> int:
         """How many of these content stems two consecutive sentences of a passage have at most."""
         self._look_up(some)
         return max(Counter(chain.from_iterable([self._windows[each] for each in some])).values(), default=0)
 
-    def sentences_with(self, some: frozenset[str]) -> Iterator[frozenset[str]]:
-        """The stems of each sentence that holds one of these words."""
+    @cached_property
+    def negated_stems(self) -> list[frozenset[str]]:
+        """The stems of each sentence in which a word negates."""
+        some = negations(self.code)
+        if some.isdisjoint(self._said):
+            return []
         held = zip(chain.from_iterable(self._words), self.sentence_stems, strict=True)
-        return (its for said, its in held if not some.isdisjoint(said))
+        return [its for said, its in held if not some.isdisjoint(said)]
+
+    def is_of_one_passage(self, stems: frozenset[str]) -> bool:
+        """Whether one passage holds all these stems, or there is but one."""
+        return len(self.passages) < 2 or any([not stems.difference(each.stems) for each in self._passages])
 
     @cached_property
     def passage_stems(self) -> list[frozenset[str]]:
@@ -295,7 +289,7 @@ class ContextView:
         stems = self.read(answer).stems
         if len(stems) == 1:
             return float(stems[0] in self.stems)
-        return _share(sum(self._pairs_held(stems)), len(stems) - 1)
+        return _share(sum(self.pairs_held(list(pairwise(stems)))), len(stems) - 1)
 
     def idf_coverage(self, answer: str) -> float | None:
         """IDF mass of the answer's content stems that the context holds, over the mass of all of them."""
@@ -340,7 +334,7 @@ class ContextView:
         said = self.read(answer)
         if len(said.words) < run:
             return None
-        pairs = self._pairs_held(said.stems)
+        pairs = self.pairs_held(list(pairwise(said.stems)))
         covered = copied = 0  # words before `covered` are counted
         for held in re.finditer(b"\1{%d,}" % (run - 1), bytes(pairs)):  # only there need the words be looked up
             for start in range(held.start(), held.end() - run + 2):

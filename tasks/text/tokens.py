@@ -99,6 +99,12 @@ def stop_words(code: str = ENGLISH) -> frozenset[str]:
     return language(code).stop_words
 
 
+@cache
+def negations(code: str = ENGLISH) -> frozenset[str]:
+    """Words that negate, case-folded."""
+    return language(code).refusal.negations | language(code).claims.negations
+
+
 class _Stems(dict[str, str]):
     """Stems by word, "" for the words `passed` over; emptied when it has more than a language uses (8 MB)."""
 
@@ -190,25 +196,27 @@ def sentences(text: str, code: str = ENGLISH) -> list[str]:
     before list items; not after list markers, titles, initials and common abbreviations. Tokenised text
     (``a word .``) works too. Other languages than English are split by sentencex.
     """
-    return list(_sentences(text, code))
+    return [said for said, _ in split(text, code)]
 
 
 def words_by_sentence(text: str, code: str = ENGLISH) -> list[list[str]]:
     """The words of each sentence."""
-    if code != ENGLISH or not text.isascii():
-        return [words(said, code) for said in sentences(text, code)]
-    plain = text.encode().translate(_ASCII).decode()  # as long as the text
-    return [said for start, end in _bounds(text) if (said := plain[start:end].split())]
+    return [words(said, code) if its is None else its for said, its in split(text, code)]
 
 
 @lru_cache(maxsize=64)  # many measures ask for the same answer's
-def _sentences(text: str, code: str) -> tuple[str, ...]:
+def split(text: str, code: str) -> tuple[tuple[str, list[str] | None], ...]:
+    """The sentences of a text, and the words of each where they are found on the way."""
     if code != ENGLISH:
         from sentencex import segment
 
-        return tuple([each.strip() for each in segment(code, text) if _WORD.search(each)])
-    found = [text[start:end].strip() for start, end in _bounds(text)]
-    return tuple([each for each in found if each[:1].isalnum() or _WORD.search(each)])
+        return tuple([(each.strip(), None) for each in segment(code, text) if _WORD.search(each)])
+    if not text.isascii():
+        return tuple([(said, None) for start, end in _bounds(text) if _WORD.search(said := text[start:end].strip())])
+    plain = text.encode().translate(_ASCII).decode()  # as long as the text
+    return tuple(
+        [(text[start:end].strip(), said) for start, end in _bounds(text) if (said := plain[start:end].split())]
+    )
 
 
 def _bounds(text: str) -> list[tuple[int, int]]:
@@ -216,7 +224,7 @@ def _bounds(text: str) -> list[tuple[int, int]]:
     bounds, start = [], 0
     for match in _SENTENCE_END.finditer(text):
         at, end = match.span()
-        if text[at] == "." and _is_short(text[max(start, at - 12) : at]):
+        if text[at] == "." and _is_short(text, start, at):
             continue
         bounds.append((start, end))
         start = end
@@ -224,11 +232,20 @@ def _bounds(text: str) -> list[tuple[int, int]]:
     return bounds
 
 
-def _is_short(end: str) -> bool:
-    """Whether a full stop behind this text ends no sentence. Most words need no look at the pattern."""
+def _is_short(text: str, start: int, at: int) -> bool:
+    """Whether a full stop at this place of a sentence ends none. Most words need no look at the pattern."""
+    last = text[at - 4 : at]
+    if at - start > 3 and last.isalpha() and last not in _short_tails():
+        return False
+    end = text[max(start, at - 12) : at]
     word = (end.split() or [""])[-1]
     may_be = len(word) < 4 or word in language().short_forms or "." in word or "(" in word
     return may_be and language().short_form.search(end) is not None
+
+
+@cache
+def _short_tails() -> frozenset[str]:
+    return frozenset([each[-4:] for each in language().short_forms])
 
 
 _NAME_TOKEN = pattern(r"[^\W_]+(?:[.&'’/-][^\W_]+)*")
@@ -248,11 +265,10 @@ def _names(sentence: str, passed: frozenset[str]) -> list[str]:
     end = -1  # of the last word of the name being read
     pieces = sentence.split(" ")
     bare = not any(map(str.islower, pieces)) and not any(map(str.islower, sentence.split()))
-    stop = -1
-    for piece in pieces:
-        start, stop = stop + 1, stop + 1 + len(piece)
-        if piece == piece.lower():  # as most are
-            continue
+    stop = 0
+    for piece in [piece for piece in pieces if piece != piece.lower()]:
+        start = sentence.find(piece, stop)  # not inside another, which would have the capital, too
+        stop = start + len(piece)
         for match in _NAME_TOKEN.finditer(sentence, start, stop):
             token = match.group()
             if not _is_name(token, passed, opens=end < 0 and match.start() < 3 and not bare):

@@ -9,8 +9,9 @@ from functools import lru_cache
 from tasks.evaluation.metrics.row import Row
 from tasks.text import content_stems, language
 from tasks.text.checks import denies
+from tasks.text.reading import read
 from tasks.text.refusal import without_label
-from tasks.text.tokens import sentences, words
+from tasks.text.tokens import sentences
 from tasks.text.values import Value, aligned, commensurable, holds, list_items, negated_before, read_values, same, terms
 
 SHORT = 6  # content words of a reference that an answer must hold all; of a longer one, `MOST` of them
@@ -70,12 +71,13 @@ def _agrees(answer: str, reference: str, query: str, value: str | None, code: st
     target = value or reference
     if _is_letter(target):
         return _letters(answer, query) == {target.strip(" .)(").upper()}
-    items = list_items(target)
-    if len(items) > 1 and len(content_stems(target, code)) <= 2 * len(items) + 2 and not read_values(target, code):
-        return _same_items(answer, target, items, query, code)
-    values = [each for each in read_values(target, code) if value or not _asked(each, query, code)]
-    if values:
-        return _states(answer, values, query, reference, code)
+    values = read_values(target, code)
+    if not values:
+        items = list_items(target)
+        if len(items) > 1 and len(content_stems(target, code)) <= 2 * len(items) + 2:
+            return _same_items(answer, target, items, query, code)
+    elif asked := [each for each in values if value or not _asked(each, query, code)]:
+        return _states(answer, asked, query, reference, code)
     return _same_words(answer, target, query, code)
 
 
@@ -127,7 +129,7 @@ def clauses(text: str, code: str) -> list[str]:
 
 def _polarity(text: str, code: str) -> bool | None:
     """True for a text that begins with a yes, False for a no, else None."""
-    first, known = words(text, code)[:1], language(code)
+    first, known = read(text, code).words[:1], language(code)
     if not first:
         return None
     return True if first[0] in known.yes else False if first[0] in known.no else None
@@ -247,5 +249,7 @@ def _f1(answer: Sequence[str], reference: Sequence[str]) -> float:
 
 def _other_numbers(answer: Sequence[str], reference: Sequence[str]) -> bool:
     """Whether the answer states numbers and none of the reference's is among those that it lacks."""
-    said, wanted = ({each for each in side if each.lstrip("-")[:1].isdigit()} for side in (answer, reference))
+    said, wanted = (
+        {each for each in side if not each.isalpha() and each.lstrip("-")[:1].isdigit()} for side in (answer, reference)
+    )
     return bool(said - wanted and wanted - said)

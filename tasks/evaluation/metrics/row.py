@@ -1,6 +1,7 @@
 """One answer to one question, as the metrics see it."""
 
 from dataclasses import dataclass
+from itertools import chain
 
 from tasks.text import ContextView, claims, is_refusal, words
 from tasks.text.cached import cached_property
@@ -80,9 +81,20 @@ class Row:
         return numbered(self.context.passages, self.context.code)
 
     @cached_property
-    def unsupported_numbers(self) -> list[str]:
-        return self.context.unsupported_numbers("\n".join(self.claims))
+    def absent_numbers(self) -> list[list[str]]:
+        """Of each claim, the numbers that the context does not state."""
+        more = [f"{claim}\n" for claim in self.claims[:-1]]  # in a line of its own before others, "5." is a list marker
+        return list(map(self.context.unsupported_numbers, [*more, *self.claims[-1:]]))
 
     @cached_property
+    def absent_names(self) -> list[list[str]]:
+        """Of each claim, the names that stand neither in the context nor in the question."""
+        return [self.context.unsupported_entities(claim, self.query) for claim in self.claims]
+
+    @property
+    def unsupported_numbers(self) -> list[str]:
+        return list(chain.from_iterable(self.absent_numbers))
+
+    @property
     def unsupported_entities(self) -> list[str]:
-        return self.context.unsupported_entities("\n".join(self.claims), self.query)
+        return list(chain.from_iterable(self.absent_names))
