@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, PositiveInt, ValidationError, model_validator
 
 from flows.promotion.decisions import PromotionConfig
 from flows.settings import Address, StoreConfig, slug
@@ -19,13 +19,21 @@ from tasks.export import ExportSettings
 from tasks.gate import GateRules
 from tasks.judge import JudgeConfig
 from tasks.prompts import PromptConfig
-from tasks.report import ReportConfig
+from tasks.report import ReportSettings
 from tasks.score import ScoreConfig
 from tasks.training.config import TrainConfig
 from tasks.validate import ValidateConfig, ValidateSettings
 
 TINY = ROOT / "deployments/configs/tiny.yaml"  # what runs when no other config is named: the sample
 
+
+def _shipped(path: str | None) -> str | None:
+    """The sample's own place, where somebody works in a folder without it."""
+    ours = ROOT / path if path else None
+    return str(ours) if path and ours and not Path(path).exists() and ours.exists() else path
+
+
+SHIPPED = AfterValidator(_shipped)
 ROWS = PathSetting(files=True)
 FOLDER_OR_HUB = PathSetting(lambda value, config: Path(value).exists())
 NAME_OR_FILE = PathSetting(lambda value, config: value.endswith(".jinja"))
@@ -34,18 +42,30 @@ NAME_OR_FILE = PathSetting(lambda value, config: value.endswith(".jinja"))
 class DataConfig(RowFormat):
     """Where the triplets are: a file (JSON lines or an array, CSV, Parquet, Arrow, packed or not), a folder, a glob."""
 
-    train: Annotated[str, ROWS] = Field("data/plant/train.jsonl", description="Triplets to train on.")
-    evaluation: Annotated[str | None, ROWS] = Field(
+    train: Annotated[str, ROWS, SHIPPED] = Field(
+        "data/plant/train.jsonl", description="Triplets to train on.", validate_default=True
+    )
+    evaluation: Annotated[str | None, ROWS, SHIPPED] = Field(
         "data/plant/evaluation.jsonl",
+        validate_default=True,
         description="Triplets to evaluate on; without it a share of the training documents is held back.",
+    )
+    max_lost: Annotated[float, RUNTIME] = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Stop before training if more than this share of the rows or of the documents that the champion "
+        "(without one, the last run) was trained on is gone. 1: never.",
     )
 
 
 class BaseConfig(Config):
     """The base model: a folder, or a name on the Hugging Face hub."""
 
-    model: Annotated[str, FOLDER_OR_HUB] = Field(
-        "data/tiny-base", description="A folder, or a hub name such as mistralai/Mistral-7B-v0.3."
+    model: Annotated[str, FOLDER_OR_HUB, SHIPPED] = Field(
+        "data/tiny-base",
+        validate_default=True,
+        description="A folder, or a hub name such as mistralai/Mistral-7B-v0.3.",
     )
     revision: Text = Field(
         "main", description="Branch, tag or commit on the hub, resolved to a commit; a folder has none."
@@ -125,7 +145,7 @@ class Retrain(StoreConfig):
     gate: GateSettings = GateSettings()
     slices: HarderConfig = HarderConfig()
     judge: JudgeConfig = JudgeConfig()
-    report: ReportConfig = ReportConfig()
+    report: ReportSettings = ReportSettings()
     promotion: PromotionConfig = PromotionConfig()
 
     @property

@@ -4,11 +4,14 @@
 step would run. The wiring is the same, so a plan cannot disagree with a run.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypedDict, TypeVar
 
+from flows.adapters import Candidate
 from flows.config import Retrain
+from flows.lost import require_kept
 from flows.sources import (
     Incumbent,
     WarmStart,
@@ -33,7 +36,8 @@ from tasks.evaluation.metrics import METRICS
 from tasks.export import ExportConfig, export
 from tasks.gate import GateConfig, GateRules, gate
 from tasks.judge import judge
-from tasks.report import report
+from tasks.prompts import PromptConfig
+from tasks.report import Evaluated, ReportConfig, report
 from tasks.score import score
 from tasks.shots import ShotsConfig, shots
 from tasks.slices import SlicesConfig, slices
@@ -73,47 +77,39 @@ class TrainingInputs(TypedDict):
 
 def pipeline(config: Retrain, run: Run[OutputT]) -> Outcome[OutputT]:
     """validate → build → train → export → answer → score → gate → slices → judge → report."""
-    base = base_model(config.base)
-    prompt = template(config.prompt)
-
-    valid = run(validate, config.validated, rows=triplets(config.data.train))
-    held_back = None
-    if config.data.evaluation:
-        asked = run(validate, config.validated, label="validate evaluation", rows=triplets(config.data.evaluation))
-        held_back = asked["rows"]
-    sources: TrainingInputs = {"rows": valid["rows"], "evaluation": held_back, "base": base, "template": prompt}
+    sources = _sources(config, run)
+    valid, base, prompt = sources["rows"], sources["base"], sources["template"]
     dataset, trained = _trained(config, run, sources, _warm_start(config, run, sources))
-    exported = run(export, _export(config, base), training=trained, rows=valid["rows"], base=base, template=prompt)
+    exported = run(export, _export(config, base), training=trained, rows=valid, base=base, template=prompt)
 
     # One artifact each, so that a new adapter never has the base answer again.
     questions = dataset["evaluation"]
-    answer_inputs: dict[str, Input | None] = {"rows": questions, "base": base, "template": prompt}
-    base_answers = run(answer, config.answering, label="answer base", **answer_inputs, adapter=None)
-    tuned_answers = run(answer, config.answering, label="answer tuned", **answer_inputs, adapter=trained["adapter"])
-    base_scores = run(score, config.score, label="score base", rows=questions, answers=base_answers)
-    tuned_scores = run(score, config.score, label="score tuned", rows=questions, answers=tuned_answers)
+    by_it: dict[str, Input | None] = {"base": base, "template": prompt}
+    by_tuned = by_it | {"adapter": trained["adapter"]}
+    base_answers, base_scores = answered(config, run, "base", questions, by_it | {"adapter": None})
+    tuned_answers, tuned_scores = answered(config, run, "tuned", questions, by_tuned)
 
     shipped_scores = None
     if config.parity.enabled:
-        shipped = run(answer, _shipped(config), label="answer shipped", **answer_inputs, adapter=trained["adapter"])
-        shipped_scores = run(score, config.score, label="score shipped", rows=questions, answers=shipped)
+        _, shipped_scores = answered(config, run, "shipped", questions, by_tuned, _shipped(config))
 
     # The adapter in service answers the same questions, from its own base and by its own template.
     served = incumbent(run.store, exported, base, prompt)
-    by_champion = champion_scores = None
+    champion_answers = champion_scores = None
     if served and served.inputs:
-        its = config.answering.model_copy(update={"prompt": served.prompt})
-        by_champion = run(answer, its, label="answer champion", rows=questions, **served.inputs)
-        champion_scores = run(score, config.score, label="score champion", rows=questions, answers=by_champion)
+        champion_answers, champion_scores = answered(
+            config, run, "champion", questions, served.inputs, by_prompt(config, served.prompt)
+        )
     best = best_so_far(run.store, exported, base, prompt, config.gate.best_in)
     best_scores = _best_scores(config, run, questions, best)
 
     # A fair opponent: the base with solved examples in its prompt.
-    by_shots = shots_scores = None
+    shots_answers = shots_scores = None
     if config.answer.shots:
-        solved = run(shots, ShotsConfig(shots=config.answer.shots), rows=questions, examples=valid["rows"])
-        by_shots = run(answer, config.answering, label="answer base shots", **answer_inputs, adapter=None, shots=solved)
-        shots_scores = run(score, config.score, label="score base shots", rows=questions, answers=by_shots)
+        solved = run(shots, ShotsConfig(shots=config.answer.shots), rows=questions, examples=valid)
+        shots_answers, shots_scores = answered(
+            config, run, "base shots", questions, by_it | {"adapter": None, "shots": solved}
+        )
 
     must_hold = pinned(config.gate.must_hold)
     decided = run(
@@ -134,32 +130,27 @@ def pipeline(config: Retrain, run: Run[OutputT]) -> Outcome[OutputT]:
     sliced = base_sliced = tuned_sliced = None
     if config.slices.enabled:
         sliced = run(slices, _slices(config), rows=questions, base=base, template=prompt)
-        answer_inputs |= {"rows": sliced["rows"]}
-        by_base = run(answer, config.answering, label="answer slices base", **answer_inputs, adapter=None)
-        by_tuned = run(
-            answer, config.answering, label="answer slices tuned", **answer_inputs, adapter=trained["adapter"]
-        )
-        base_sliced = run(score, config.score, label="score slices base", rows=sliced["rows"], answers=by_base)
-        tuned_sliced = run(score, config.score, label="score slices tuned", rows=sliced["rows"], answers=by_tuned)
+        _, base_sliced = answered(config, run, "slices base", sliced["rows"], by_it)
+        _, tuned_sliced = answered(config, run, "slices tuned", sliced["rows"], by_tuned)
     judged_inputs: dict[str, Input] = {"rows": questions, "base_answers": base_answers, "tuned_answers": tuned_answers}
     judged = _judge(config, run, **judged_inputs, base=base if config.judge.base.enabled else None)
 
     compared = run(
         report,
-        config.report,
+        _report(config),
         rows=questions,
         base_answers=base_answers,
         tuned_answers=tuned_answers,
         base_scores=base_scores,
         tuned_scores=tuned_scores,
-        base_shots_answers=by_shots,
+        base_shots_answers=shots_answers,
         base_shots_scores=shots_scores,
-        champion_answers=by_champion,
+        champion_answers=champion_answers,
         champion_scores=champion_scores,
         gate=decided,
         training=trained,
         adapter=exported,
-        source=valid["rows"],
+        source=valid,
         slices=sliced,
         base_slices=base_sliced,
         tuned_slices=tuned_sliced,
@@ -168,23 +159,87 @@ def pipeline(config: Retrain, run: Run[OutputT]) -> Outcome[OutputT]:
     return Outcome(exported, decided, compared)
 
 
+def evaluation(config: Retrain, run: Run[OutputT], adapter: Candidate, against: Candidate | None) -> OutputT:
+    """answer → score → gate → report of an adapter from anywhere, on the questions that this config asks.
+
+    `against` takes the place of the adapter in service.
+    """
+    sources = _sources(config, run)
+    questions = _dataset(config, run, sources, _warm_start(config, run, sources))["evaluation"]
+    base_inputs: dict[str, Input | None] = {"base": sources["base"], "template": sources["template"], "adapter": None}
+    systems = {
+        "base": answered(config, run, "base", questions, base_inputs),
+        "tuned": answered(config, run, "adapter", questions, adapter.inputs, by_prompt(config, adapter.prompt)),
+    }
+    if against:
+        asked = by_prompt(config, against.prompt)
+        systems["champion"] = answered(config, run, "against", questions, against.inputs, asked)
+    scores = {f"{name}_scores": scored for name, (_, scored) in systems.items()}
+    must_hold = pinned(config.gate.must_hold)
+    held: dict[str, Input | None] = {"must_hold": must_hold, "rows": questions} if must_hold else {}
+    decided = run(gate, _gate(config, None, {}), label="gate", **scores, **held)
+    answers = {f"{name}_answers": given for name, (given, _) in systems.items()}
+    told = Evaluated(
+        adapter=adapter.about,
+        base=sources["base"].about,
+        against=against.about if against else None,
+        in_service=bool(against and against.in_service),
+    )
+    return run(report, _report(config, told), label="report", rows=questions, **answers, **scores, gate=decided)
+
+
 def planned(config: Retrain) -> tuple[Planner, Outcome[Artifact | Pending]]:
     """What a run of this config would do, and what it would leave; runs nothing."""
     planner = Planner(config.open_store(), config.name)
     return planner, pipeline(config, planner)
 
 
+def answered(
+    config: Retrain,
+    run: Run[OutputT],
+    who: str,
+    questions: Input,
+    inputs: Mapping[str, Input | None],
+    asked: AnswerConfig | None = None,
+) -> tuple[OutputT, OutputT]:
+    """answer → score: what somebody answers to the questions, and the scores."""
+    answers = run(answer, asked or config.answering, label=f"answer {who}", rows=questions, **inputs)
+    return answers, run(score, config.score, label=f"score {who}", rows=questions, answers=answers)
+
+
+def by_prompt(config: Retrain, prompt: PromptConfig | None) -> AnswerConfig:
+    """Answered by another prompt than the config's."""
+    return config.answering.model_copy(update={"prompt": prompt}) if prompt else config.answering
+
+
+def _sources(config: Retrain, run: Run[OutputT]) -> TrainingInputs:
+    """validate, and what else `build` is made from."""
+    base, prompt = base_model(config.base), template(config.prompt)
+    valid = run(validate, config.validated, rows=triplets(config.data.train))
+    held_back = None
+    if config.data.evaluation:
+        asked = run(validate, config.validated, label="validate evaluation", rows=triplets(config.data.evaluation))
+        held_back = asked["rows"]
+    return {"rows": valid["rows"], "evaluation": held_back, "base": base, "template": prompt}
+
+
 def _trained(
     config: Retrain, run: Run[OutputT], sources: TrainingInputs, warm: WarmStart | None
 ) -> tuple[OutputT, OutputT]:
     """build → train, from the base or from where a warm start goes on."""
-    asked = BuildConfig(**dict(config.build), prompt=config.prompt.told)
-    dataset = run(build, asked, **sources, known=warm.dataset if warm else None)
+    dataset = _dataset(config, run, sources, warm)
+    if isinstance(dataset, Artifact) and not isinstance(run, Planner):
+        require_kept(run.store, dataset, name=config.name, most=config.data.max_lost)
     start = warm.adapter if warm else None
     trained = run(
         train, config.train, train=dataset["train"], heldout=dataset["heldout"], base=sources["base"], start=start
     )
     return dataset, trained
+
+
+def _dataset(config: Retrain, run: Run[OutputT], sources: TrainingInputs, warm: WarmStart | None) -> OutputT:
+    asked = BuildConfig(**dict(config.build), prompt=config.prompt.told)
+    return run(build, asked, **sources, known=warm.dataset if warm else None)
 
 
 def _warm_start(config: Retrain, run: Run[OutputT], sources: TrainingInputs) -> WarmStart | None:
@@ -253,10 +308,8 @@ def _best_scores(
             continue
         known = next((found for other, found in made if _adapter(other) == _adapter(each)), None)
         if known is None:
-            label = f"best in {METRICS[metric].label.lower()}"
-            its = config.answering.model_copy(update={"prompt": each.prompt})
-            answers = run(answer, its, label=f"answer {label}", rows=questions, **each.inputs)
-            known = run(score, config.score, label=f"score {label}", rows=questions, answers=answers)
+            who = f"best in {METRICS[metric].label.lower()}"
+            _, known = answered(config, run, who, questions, each.inputs, by_prompt(config, each.prompt))
             made.append((each, known))
         scores[metric] = known
     return scores
@@ -267,7 +320,11 @@ def _adapter(each: Incumbent) -> str | None:
     return adapter.digest if adapter else None
 
 
-def _gate(config: Retrain, served: Incumbent | None, best: dict[str, Incumbent], tries: int) -> GateConfig:
+def _report(config: Retrain, evaluated: Evaluated | None = None) -> ReportConfig:
+    return ReportConfig(**dict(config.report), evaluated=evaluated)
+
+
+def _gate(config: Retrain, served: Incumbent | None, best: dict[str, Incumbent], tries: int = 0) -> GateConfig:
     rules = {name: getattr(config.gate, name) for name in GateRules.model_fields}
     best_missing = next((each.missing for each in best.values() if each.missing), None)
     missing = {"champion_missing": served.missing if served else None, "best_missing": best_missing}

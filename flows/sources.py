@@ -62,10 +62,10 @@ def base_model(config: BaseConfig) -> Local | HubModel:
         raise UserError(
             f"base.model: there is no folder {config.model!r}", "give a model folder, or a hub name such as org/model"
         )
-    return HubModel(config.model, _commit(config))
+    return HubModel(config.model, commit_of(config))
 
 
-def _commit(config: BaseConfig) -> str:
+def commit_of(config: BaseConfig, what: str = "base.model") -> str:
     """The commit of a revision, by the hub, else by an earlier download."""
     if COMMIT.fullmatch(config.revision):
         return config.revision
@@ -79,14 +79,14 @@ def _commit(config: BaseConfig) -> str:
     except (HTTPError, OSError) as error:
         if status_of(error) in NO_ACCESS:
             raise UserError(
-                f"base.model: the hub has no {config.model!r} at {config.revision!r} that you may read",
+                f"{what}: the hub has no {config.model!r} at {config.revision!r} that you may read",
                 "check the spelling; for a gated model accept its licence on its page and run `hf auth login`",
             ) from None
         kind = Unreachable if is_transient(error) else UserError
     cached = Path(constants.HF_HUB_CACHE, f"models--{config.model.replace('/', '--')}", "refs", config.revision)
     if not cached.is_file():
         raise kind(
-            f"base.model: cannot reach the hub, and {config.model!r} is not in {Path.cwd()} or among its downloads",
+            f"{what}: cannot reach the hub, and {config.model!r} is not in {Path.cwd()} or among its downloads",
             "connect once to download it, set base.model to a folder that has it, or name a commit in base.revision",
         )
     return cached.read_text().strip()
@@ -144,7 +144,7 @@ class Incumbent(NamedTuple):
     missing: str | None = None
 
 
-def incumbent(store: Store, adapter: Output, base: Local | HubModel, template: Local | None) -> Incumbent | None:
+def incumbent(store: Store, adapter: Output | None, base: Local | HubModel, template: Local | None) -> Incumbent | None:
     """The adapter that a new one is compared with, with the base model and the template that it was trained on.
 
     These are today's if nothing about them changed; else the base by its commit on the hub or in the folder that it
@@ -192,7 +192,7 @@ def tries(store: Store, adapter: Output, questions: Input) -> int:
     return len(before)
 
 
-def _judged_by(store: Store, adapter: Output) -> Log:
+def _judged_by(store: Store, adapter: Output | None) -> Log:
     return Promotions(store).before(adapter if isinstance(adapter, Artifact) else None)
 
 
@@ -218,7 +218,7 @@ def _answering(store: Store, version: Version, what: str, base: Local | HubModel
     inputs: dict[str, Input | None] = {
         "base": its_base,
         "template": its_template,
-        "adapter": _adapter_of(store, served),
+        "adapter": adapter_of(store, served),
     }
     return Incumbent(inputs, PromptConfig.model_validate(record.config["prompt"]))
 
@@ -235,7 +235,7 @@ def _base_of(record: Record, base: Local | HubModel) -> Local | HubModel | None:
     return folder if folder.path.is_dir() and folder.digest == digest else None
 
 
-def _adapter_of(store: Store, served: Artifact) -> Artifact:
+def adapter_of(store: Store, served: Artifact) -> Artifact:
     """Its adapter as `train` left it, whose key its earlier answers have; else the exported copy."""
     origin = served.record.inputs["training"]
     trained = store.find(origin.step, origin.key) if origin and origin.step and origin.key else None

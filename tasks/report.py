@@ -23,7 +23,7 @@ from tasks.reporting.slices import by_slice
 from tasks.text import LANGUAGE_FILES, TEXT_LIBRARIES
 
 
-class ReportConfig(Config):
+class ReportSettings(Config):
     """How the comparison of base and tuned is shown."""
 
     examples: int = Field(10, ge=0, description="How many of the answers that are not good to show with their context.")
@@ -35,6 +35,21 @@ class ReportConfig(Config):
     )
     resamples: int = Field(10_000, ge=100, description="Bootstrap resamples of the source documents, for the slices.")
     seed: int = Field(0, description="Seed of the bootstrap.")
+
+
+class Evaluated(Config):
+    """An adapter from anywhere, what it is an adapter of, and what stands in the place of the adapter in service."""
+
+    adapter: str
+    base: str
+    against: str | None = None
+    in_service: bool = False  # whether that is the adapter in service
+
+
+class ReportConfig(ReportSettings):
+    """Filled in by the flow: what was evaluated, if that was not trained here."""
+
+    evaluated: Evaluated | None = None
 
 
 @step(
@@ -59,17 +74,17 @@ def report(
     tuned_slices: Path | None = None,
     judge: Path | None = None,
     source: Path | None = None,
-    training: Path,
-    adapter: Path,
+    training: Path | None = None,
+    adapter: Path | None = None,
     out: Path,
 ) -> None:
     """Show two systems' answers and scores on the same rows, and the gate's decision.
 
     All inputs are the steps' output folders; `source` has the validated training rows, `base_slices` and `tuned_slices`
-    the scores on the rows of `slices`. Answers and scores of the champion, and of the base with examples
-    in its prompt, come together, or neither. Writes report.json
-    (everything, for machines), report.html (self-contained), report.md, and model-card.md: the card of the exported
-    `adapter` with a section on this evaluation. Raises UserError if rows, answers and scores do not belong together.
+    the scores on the rows of `slices`. Answers and scores of the champion, and of the base with examples in its prompt,
+    come together, or neither. Writes report.json (everything, for machines), report.html (self-contained), report.md,
+    and, with an exported `adapter`, model-card.md: its card with a section on this evaluation. Raises UserError if
+    rows, answers and scores do not belong together.
     """
     inputs = {name: folder for name, folder in locals().items() if isinstance(folder, Path) and name != "out"}
     known = ("base", "base_shots", "champion", "tuned")
@@ -83,7 +98,8 @@ def report(
     unanswerable = base.columns["should_abstain"]
     judged = orjson.loads((judge / "judge.json").read_bytes()) if judge else None
     content = {
-        "about": _about(adapter, source, gate),
+        "about": _about(config.evaluated, adapter, source, gate),
+        "evaluated": config.evaluated.model_dump() if config.evaluated else None,
         "headline": gated["why"],
         "tries": gated["tries"],
         "forgetting": gated["forgetting"],
@@ -101,7 +117,7 @@ def report(
         "judge": judged,
         "layers": layers(judged),
         "doubtful": doubtful(rows, threshold=config.reference_support, most=config.examples),
-        "settings": config.model_dump() | {"gate": gated["settings"]},
+        "settings": config.model_dump(exclude={"evaluated"}) | {"gate": gated["settings"]},
         "made_from": {name.replace("_", " "): _artifact_name(folder) for name, folder in inputs.items()},
         **_read_answers(
             config,
@@ -116,7 +132,8 @@ def report(
     (out / "report.json").write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
     (out / "report.md").write_text(markdown(content), encoding="utf-8")
     (out / "report.html").write_text(html(content), encoding="utf-8")
-    (out / "model-card.md").write_text(_card(adapter) + evaluation_section(content), encoding="utf-8")
+    if adapter:
+        (out / "model-card.md").write_text(_card(adapter) + evaluation_section(content), encoding="utf-8")
 
 
 def _slices(
@@ -191,14 +208,16 @@ def _known(value: float) -> float | None:
     return None if value != value else round(float(value), 6)
 
 
-def _about(adapter: Path, source: Path | None, gate: Path) -> dict[str, str | None]:
+def _about(evaluated: Evaluated | None, adapter: Path | None, source: Path | None, gate: Path) -> dict[str, str | None]:
     """Which adapter, base and data this is about, and the day of the decision, by the artifacts' records."""
     exported, decided, validated = (_record(folder) if folder else {} for folder in (adapter, gate, source))
     config = exported.get("config", {})
     data = (validated.get("inputs") or {}).get("rows") or {}
     return {
-        "adapter": _artifact_name(adapter),
-        "base": " ".join(filter(None, (config.get("base_model"), config.get("base_revision")))) or None,
+        "adapter": _artifact_name(adapter) if adapter else evaluated.adapter if evaluated else None,
+        "base": evaluated.base
+        if evaluated
+        else " ".join(filter(None, (config.get("base_model"), config.get("base_revision")))) or None,
         "data": data.get("about") or None,
         "day": decided.get("made_at", "")[:10] or None,
     }

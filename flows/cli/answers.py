@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import orjson
 import typer
 
 from flows import settings
@@ -106,6 +107,32 @@ def ask(
     (by_base,) = generate(model, prompt, asked, **room)
     (by_tuned,) = generate(attach_adapter(model, tuned.folder / "adapter"), prompt, asked, **room)
     console.print(display.side_by_side(question, by_base.text, by_tuned.text, tuned.about))
+
+
+def evaluate(
+    adapter: Annotated[str, typer.Argument(help="A PEFT folder, org/name[@revision] on the hub, or a key or alias.")],
+    against: Annotated[
+        str | None, typer.Option(help="champion, or another adapter; without it, the base model alone.")
+    ] = None,
+    config: Annotated[Path, typer.Option(help="The config whose questions, base model and gate to use.")] = TINY,
+    overrides: Overrides = None,
+) -> None:
+    """Evaluate an adapter from anywhere: answer → score → gate → report, on this config's evaluation questions.
+
+    A bundle answers by its own prompt, any other adapter by the config's. What was answered before is taken from the
+    store. Nothing is promoted.
+    """
+    settings.for_terminal()
+    from flows.adapters import Direct, candidate
+    from flows.pipeline import evaluation
+
+    tree = load(config, overrides or ())
+    asked, other = candidate(tree, adapter), candidate(tree, against) if against else None
+    direct = Direct(tree.open_store(), display.on_step(console))
+    folder = evaluation(tree, direct, asked, other).folder
+    direct.store.log_fresh_run(f"evaluate {asked.about}", direct.made)
+    display.comparison(console, orjson.loads((folder / "report.json").read_bytes()), folder)
+    console.print("Nothing was promoted.")
 
 
 def render(

@@ -62,6 +62,9 @@ def doctor(
         else:
             _print_forms(found, room)
         raise typer.Exit(not any(form.chosen for form in found))
+    from flows.orchestration.service.state import use_running
+
+    use_running()
     from flows.doctor.examine import examine
 
     findings = list(examine(tree))

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import Any
 from uuid import UUID
 
@@ -43,6 +43,7 @@ DIES_WITH = (
 )
 
 _ending = Event()
+_first = Lock()  # of the threads that would end this process, held by the one that does
 _in_terminal = Event()
 _runs: list[UUID] = []  # of this process, on a server that outlives it
 
@@ -121,7 +122,7 @@ def _watch(run: UUID, done: Event) -> None:
 
 def _end(why: str, code: int, *, tell: bool) -> None:
     """Say why in one line, end all children, and then this process. Never returns."""
-    if _ending.is_set():
+    if not _first.acquire(blocking=False):
         Event().wait()
     _ending.set()
     try:

@@ -49,11 +49,13 @@ def layers(judged: dict[str, Any] | None) -> list[dict[str, Any]]:
     ]
 
 
-def read_training(folder: Path) -> dict[str, Any]:
+def read_training(folder: Path | None) -> dict[str, Any]:
     """`loss` and `held_out`, lists of [step, loss], `summary`, the training report, and `cost`; empty where files lack.
 
     The cost is measured on this one training: another one of the same recipe costs something else.
     """
+    if folder is None:
+        return {"loss": [], "held_out": [], "summary": {}, "cost": {}}
     metrics, summary, record = folder / "metrics.jsonl", folder / "report.json", folder / "record.json"
     logged = [orjson.loads(line) for line in metrics.read_bytes().splitlines()] if metrics.exists() else []
     measured = orjson.loads(record.read_bytes()).get("measured", {}) if record.exists() else {}

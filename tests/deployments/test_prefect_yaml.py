@@ -17,7 +17,7 @@ from prefect.utilities.importtools import import_object
 from prefect.utilities.schema_tools.validation import validate
 
 from flows.orchestration.service import apply
-from flows.orchestration.service.state import stated
+from flows.orchestration.service.state import Asked, Running, server_settings, stated
 from flows.promotion.view import STATES
 from tasks.engine.code.source import ROOT
 
@@ -48,6 +48,16 @@ def test_a_deployment_names_its_flow_a_pool_that_is_made_and_parameters_that_the
         DeploymentTriggerAdapter.validate_python(trigger)
         assert trigger["parameters"].keys() <= schema["properties"].keys()
         RunDeployment(source="inferred", parameters=trigger["parameters"])
+
+
+def test_where_the_server_listens_and_what_its_ui_calls_is_as_the_caller_says(monkeypatch):
+    running = Running(asked=Asked(port=4300, configs={}))
+    usual = server_settings(running)
+    assert usual["PREFECT_SERVER_API_HOST"] == "127.0.0.1" and usual["PREFECT_UI_API_URL"] == "/api"
+    given = {"PREFECT_SERVER_API_HOST": "0.0.0.0", "PREFECT_UI_API_URL": "https://team.example/api"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert server_settings(running) == usual | given
 
 
 def test_alerts_are_left_out_while_there_is_no_block_to_send_them_by():

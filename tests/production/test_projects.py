@@ -78,8 +78,24 @@ def test_a_parameter_that_there_is_not_is_refused(two, parameters):
 
 def test_what_an_operator_has_changed_outlives_another_up(two):
     two.api.patch("/work_pools/reground-gpu", json={"concurrency_limit": 3}).raise_for_status()
+    found = two.deployment("retrain/south")
+    place, variables = f"/deployments/{found['id']}", found["job_variables"]
+    changes = {"tags": [*found["tags"], "team-south"], "concurrency_limit": 2}
+    changes["job_variables"] = variables | {"env": variables["env"] | {"HF_HOME": "/models"}}
+    two.api.patch(place, json=changes).raise_for_status()
+    (weekly,) = found["schedules"]
+    two.api.patch(f"{place}/schedules/{weekly['id']}", json={"active": False}).raise_for_status()
+    two.post(f"{place}/schedules", [{"schedule": {"cron": "0 6 * * *", "timezone": "UTC"}, "active": False}])
+    south = two.folder / "south.yaml"
+    south.write_text(south.read_text().replace("max_new_tokens: 8", "max_new_tokens: 9"))  # so it is deployed again
     two.up()
     assert two.api.get("/work_pools/reground-gpu").json()["concurrency_limit"] == 3
+    now = two.deployment("retrain/south")
+    assert now["version"] != found["version"] and "team-south" in now["tags"]
+    assert now["job_variables"]["env"]["HF_HOME"] == "/models"
+    assert now["global_concurrency_limit"]["limit"] == 2
+    crons = {each["schedule"]["cron"]: each["active"] for each in now["schedules"]}
+    assert crons == {weekly["schedule"]["cron"]: False, "0 6 * * *": False}
 
 
 def test_somebody_elses_flow_lives(two, somebody):

@@ -28,6 +28,8 @@ class Terminal:
         self.pid, self.terminal = pty.fork()
         if not self.pid:
             os.chdir(ROOT)
+            for ended_by in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # ignored where tests run in the background
+                signal.signal(ended_by, signal.SIG_DFL)
             words = [sys.executable, "-m", "flows.cli", "retrain", str(service.config)]
             os.execve(sys.executable, words, ours | {"PREFECT_HOME": str(folder / "prefect")})
         os.set_blocking(self.terminal, False)
@@ -66,11 +68,14 @@ def terminal(tmp_path) -> Iterator[Terminal]:
 
 
 @pytest.mark.parametrize(
-    "way", ["Ctrl-C", *(pytest.param(each, marks=pytest.mark.nightly) for each in ("SIGTERM", "SIGHUP", "SIGKILL"))]
+    "way",
+    ["Ctrl-C", *(pytest.param(each, marks=pytest.mark.nightly) for each in ("SIGTERM", "SIGHUP", "SIGKILL", "closed"))],
 )
 def test_whatever_ends_it_nothing_is_left(terminal, way):
     if way == "Ctrl-C":
         os.write(terminal.terminal, b"\x03")
+    elif way == "closed":  # its window: there is nothing to write to any more
+        os.close(terminal.terminal)
     else:
         os.kill(terminal.pid, signal.Signals[way])
     began = time.monotonic()
@@ -78,7 +83,7 @@ def test_whatever_ends_it_nothing_is_left(terminal, way):
     took = time.monotonic() - began
     wait_until(lambda: not terminal.left(), seconds=120, failed=lambda: str(terminal.left()))
     print(f"{way}: {took:.1f} s")
-    if way == "SIGKILL":
+    if way in ("SIGKILL", "closed"):
         return
     said = terminal.screen[terminal.before :].replace("^C", "").split("\n")
     lines = [line.rpartition("\r\x1b[K")[2].strip() for line in said if "stopped by" in line or "Traceback" in line]

@@ -50,8 +50,11 @@ def test_without_the_password_or_the_token_nothing_is_taken(guarded):
 def test_refresh_and_doctor_speak_to_a_guarded_server(guarded):
     done = guarded.reground("refresh", str(guarded.config))
     assert done.returncode == 0 and "emitted" in done.stdout, done.stdout + done.stderr
+    told = guarded.reground("doctor", str(guarded.config), "--json").stdout
+    found = {each["what"]: (each["mark"], each["value"]) for each in json.loads(told)}
+    assert found["server"][0] == "ok" and f":{guarded.port}/api" in found["server"][1]
     secret = json.loads((guarded.state / "service.json").read_text())["asked"]["auth"]
-    assert secret.split(":")[1] not in guarded.logs() + done.stdout + done.stderr
+    assert secret.split(":")[1] not in told + guarded.logs() + done.stdout + done.stderr
 
 
 def test_up_again_changes_nothing_and_other_settings_are_refused(guarded):

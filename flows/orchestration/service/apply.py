@@ -31,7 +31,7 @@ from pydantic import SecretStr
 from flows import settings
 from flows.config import Retrain, load
 from flows.orchestration.service.form import shaped
-from flows.orchestration.service.state import stated
+from flows.orchestration.service.state import home, stated
 from tasks.engine.code.source import ROOT
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import sha256_file, sha256_json
@@ -130,9 +130,12 @@ def _apply_deployments(client: SyncPrefectClient, configs: Mapping[str, Path], a
         if any(getattr(known.get(name), "version", None) != stamp for name in places.values()):
             _deploy([each | {"version": stamp} for each in _kept(wanted, places, known)], path)
             for name in places.values():
-                found = client.read_deployment_by_name(name)
+                found, before = client.read_deployment_by_name(name), known.get(name)
                 schema = {"parameter_openapi_schema": shaped(found.parameter_openapi_schema or {})}
-                client.request("PATCH", "/deployments/{id}", path_params={"id": found.id}, json=schema)
+                own = _own(before, found) if before else {}
+                client.request("PATCH", "/deployments/{id}", path_params={"id": found.id}, json=schema | own)
+                for schedule in _own_schedules(before, found) if before else ():
+                    client.request("POST", "/deployments/{id}/schedules", path_params={"id": found.id}, json=[schedule])
         made[project] = [*places.values()]
     for name, each in known.items():
         if alone and _project_of(each) and not any(name in names for names in made.values()):
@@ -144,6 +147,8 @@ def _deployment(stated: dict[str, Any], name: str, path: Path, config: Retrain, 
     """A deployment of prefect.yaml as a project has it: its name, config, tag and events."""
     made: dict[str, Any] = json.loads(json.dumps(stated))  # YAML's anchors are one object in many places
     made["name"] = name.partition("/")[2]
+    if home() != ROOT:  # installed: a module, found from any folder
+        made["entrypoint"] = made["entrypoint"].replace("/", ".").replace(".py:", ".")
     made["tags"] = [*made["tags"], f"{PROJECT}{config.project}"]
     made["work_pool"]["job_variables"]["env"][settings.CONFIG] = str(path)
     for trigger in made.get("triggers", ()):
@@ -167,6 +172,22 @@ def _kept(wanted: list[dict[str, Any]], places: dict[str, str], known: Mapping[s
     return wanted
 
 
+def _own(before: DeploymentResponse, now: DeploymentResponse) -> dict[str, Any]:
+    """The tags and the limit that an operator gave a deployment, which `prefect deploy` has taken away."""
+    limit, how = before.global_concurrency_limit, before.concurrency_options
+    limited = {"concurrency_limit": limit.limit} if limit else {}
+    limited |= {"concurrency_options": how.model_dump(mode="json")} if limit and how else {}
+    return {"tags": [*now.tags, *(tag for tag in before.tags if tag not in now.tags)], **limited}
+
+
+def _own_schedules(before: DeploymentResponse, now: DeploymentResponse) -> list[dict[str, Any]]:
+    """And the schedules."""
+    kept = {each.schedule.model_dump_json() for each in now.schedules}
+    fields = {"schedule", "active", "parameters", "slug", "max_scheduled_runs"}
+    lost = [each for each in before.schedules if not each.slug and each.schedule.model_dump_json() not in kept]
+    return [each.model_dump(mode="json", include=fields, exclude_none=True) for each in lost]
+
+
 def _deploy(wanted: list[dict[str, Any]], config: Path) -> None:
     """By Prefect's own command, as an engineer would: it alone knows what prefect.yaml means."""
     with NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
@@ -174,7 +195,7 @@ def _deploy(wanted: list[dict[str, Any]], config: Path) -> None:
         file.flush()
         command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", file.name]
         environment = os.environ | {settings.CONFIG: str(config)}  # what the forms begin with
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+        done = subprocess.run(command, cwd=home(), capture_output=True, text=True, env=environment)
     if done.returncode:
         raise UserError(f"prefect deploy failed: {(done.stdout + done.stderr).strip()[-2000:]}", "fix what it names")
 

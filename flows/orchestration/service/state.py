@@ -55,9 +55,14 @@ class Running(BaseModel, frozen=True):
         return f"http://127.0.0.1:{self.asked.port}"
 
 
+def home() -> Path:
+    """Where the relative paths of a service begin: the checkout, or where one works with an installed Reground."""
+    return ROOT if (ROOT / "pyproject.toml").is_file() else Path.cwd()
+
+
 def folder() -> Path:
-    """`.reground` in the project, or the folder that REGROUND_STATE names."""
-    return (settings.state_folder() or ROOT / ".reground").resolve()
+    """`.reground` in there, or the folder that REGROUND_STATE names."""
+    return (settings.state_folder() or home() / ".reground").resolve()
 
 
 def path() -> Path:
@@ -115,13 +120,13 @@ def worker_settings(running: Running) -> dict[str, str]:
 
 
 def server_settings(running: Running) -> dict[str, str]:
-    """The environment of the server."""
+    """The environment of the server; where it listens and what its UI calls are as the caller has set it, if it has."""
     asked = running.asked
+    own = {**stated()["server"], "PREFECT_UI_API_URL": "/api"}  # behind whatever host or proxy its page came from
     found = {
         **client_settings(running),
-        **stated()["server"],
+        **{name: os.environ.get(name, value) for name, value in own.items()},
         "PREFECT_SERVER_API_PORT": str(asked.port),
-        "PREFECT_UI_API_URL": f"{running.url}/api",  # or the UI calls port 4200
     }
     if asked.database:
         found["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = asked.database

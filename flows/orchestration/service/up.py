@@ -18,7 +18,6 @@ import httpx
 
 from flows.orchestration.service import state
 from flows.orchestration.service.state import Asked, Running
-from tasks.engine.code.source import ROOT
 from tasks.engine.errors import UserError
 from tasks.engine.storage.process import Process
 
@@ -94,14 +93,14 @@ def _known(asked: Asked, *, add: bool) -> Running:
 
 
 def _start(running: Running, name: str, command: list[str], environment: dict[str, str], say: Say) -> Running:
-    """Start a process unless it runs: in a session of its own, that outlives this command, in the project's folder."""
+    """Start a process unless it runs: in a session of its own, that outlives this command."""
     if running.is_alive(name):
         say(f"{name} runs already")
         return running
     with (state.folder() / f"{name.replace(' ', '-')}.log").open("ab") as log:
         child = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=state.home(),
             env=os.environ | environment,
             stdin=subprocess.DEVNULL,
             stdout=log,

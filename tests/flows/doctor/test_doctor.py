@@ -32,11 +32,12 @@ def only(found) -> Finding:
 
 
 @pytest.fixture
-def doctor():
+def doctor(tmp_path):
     """Run it as the shell would, without a server; exit code and JSON."""
 
     def run(*words: str) -> tuple[int, list[dict], str]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        environment["REGROUND_STATE"] = str(tmp_path / "no service")
         done = subprocess.run(
             [sys.executable, "-m", "flows.cli", "doctor", *words], env=environment, capture_output=True, text=True
         )
