@@ -87,7 +87,7 @@ def commit_of(config: BaseConfig, what: str = "base.model") -> str:
     if not cached.is_file():
         raise kind(
             f"{what}: cannot reach the hub, and {config.model!r} is not in {Path.cwd()} or among its downloads",
-            "connect once to download it, set base.model to a folder that has it, or name a commit in base.revision",
+            f"connect once to download it, or name a folder that has it as the {what}, or a commit as its revision",
         )
     return cached.read_text().strip()
 

@@ -175,7 +175,7 @@ def _kept(wanted: list[dict[str, Any]], places: dict[str, str], known: Mapping[s
 def _own(before: DeploymentResponse, now: DeploymentResponse) -> dict[str, Any]:
     """The tags and the limit that an operator gave a deployment, which `prefect deploy` has taken away."""
     limit, how = before.global_concurrency_limit, before.concurrency_options
-    limited = {"concurrency_limit": limit.limit} if limit else {}
+    limited: dict[str, Any] = {"concurrency_limit": limit.limit} if limit else {}
     limited |= {"concurrency_options": how.model_dump(mode="json")} if limit and how else {}
     return {"tags": [*now.tags, *(tag for tag in before.tags if tag not in now.tags)], **limited}
 
