@@ -32,12 +32,13 @@ from flows.promotion.decisions import (
     Retrained,
     apply_decision,
     candidate,
-    with_registry,
+    followed,
 )
 from flows.promotion.log import Entry
 from flows.promotion.promotions import Promotions
 from flows.promotion.versions import versions
 from flows.promotion.view import STATES, approval_form, sentence, versions_markdown
+from flows.serving.swap import ServingConfig
 from flows.settings import refuse_outside
 from tasks.engine import Text
 from tasks.engine.errors import UserError
@@ -61,6 +62,7 @@ class Promote(Request):
     mlflow: Text | None = Field(
         CONFIG.promotion.mlflow, description="Registered model of MLflow to mirror champion and previous to."
     )
+    serving: ServingConfig = CONFIG.promotion.serving
 
 
 class Rollback(Request):
@@ -71,6 +73,7 @@ class Rollback(Request):
     mlflow: Text | None = Field(
         CONFIG.promotion.mlflow, description="Registered model of MLflow to mirror champion and previous to."
     )
+    serving: ServingConfig = CONFIG.promotion.serving
 
 
 class Approval(RunInput):
@@ -113,14 +116,13 @@ def _promoted(request: Promote) -> State[str]:
             decision = _ask(store, request)
         else:
             decision = decisions.promote(store, request.adapter, because=request.because, force=request.force)
-    return _ended(store, decision, request.mlflow)
+        return _ended(store, decision, request)
 
 
 def _rolled_back(request: Rollback) -> State[str]:
     store = request.open_store()
     with announced(store):
-        decision = decisions.rollback(store, request.adapter, because=request.because)
-    return _ended(store, decision, request.mlflow)
+        return _ended(store, decisions.rollback(store, request.adapter, because=request.because), request)
 
 
 def _ask(store: Store, request: Promote) -> AdapterOutcome:
@@ -139,8 +141,9 @@ def _ask(store: Store, request: Promote) -> AdapterOutcome:
     return decisions.promote(store, answer.adapter, because=answer.reason, force=request.force, approver=answer.name)
 
 
-def _ended(store: Store, decision: AdapterOutcome, mlflow: str | None) -> State[str]:
-    message = sentence(with_registry(store, decision, mlflow))
+def _ended(store: Store, decision: AdapterOutcome, request: Promote | Rollback) -> State[str]:
+    decision = followed(store, decision, request.mlflow, request.serving)
+    message = sentence(decision)
     ui_artifacts.markdown(
         versions_markdown(versions(store)), key="versions", description="Adapters by what became of them"
     )
@@ -160,6 +163,7 @@ def apply_and_ask(
             adapter=f"{result.adapter.step}/{result.adapter.key}",
             approval=True,
             mlflow=config.mlflow,
+            serving=config.serving,
         )
         _start(config.deployment, request, once=f"{store.project}-{result.adapter.key}-{result.gate.key}")
     return decision

@@ -29,10 +29,10 @@ def promote(
     from flows.promotion import decisions, registry, view
 
     tree = load(config, overrides or ())
-    store, model = tree.open_store(), tree.promotion.mlflow
+    store, model, serving = tree.open_store(), tree.promotion.mlflow, tree.promotion.serving
     if not mirror:
         decision = decisions.promote(store, adapter, because=because, force=force)
-        text = view.sentence(decisions.with_registry(store, decision, model))
+        text = view.sentence(decisions.followed(store, decision, model, serving))
     elif model:
         text = view.mirrored(registry.mirror(store, model))
     else:
@@ -58,7 +58,8 @@ def rollback(
     tree = load(config, overrides or ())
     store = tree.open_store()
     decision = decisions.rollback(store, adapter, because=because)
-    console.print(view.sentence(decisions.with_registry(store, decision, tree.promotion.mlflow)), highlight=False)
+    done = decisions.followed(store, decision, tree.promotion.mlflow, tree.promotion.serving)
+    console.print(view.sentence(done), highlight=False)
 
 
 def versions(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from flows.cli.options import Overrides, WhichStore, console, open_store, write_json
-from flows.config import TINY
+from flows.config import TINY, load
 from tasks.engine.errors import UserError
 
 Adapter = Annotated[str, typer.Option(help="Key or alias of an adapter, or a role: champion, previous, challenger.")]
@@ -121,3 +121,38 @@ def merge(
     held = ModelConfig.model_validate(training.record.config["model"]) if training else ModelConfig()
     merged(served.bundle, served.base.local(), out, held, onto)
     console.print(f"[green]✓[/] {out}: `vllm serve {out}`", highlight=False, soft_wrap=True)
+
+
+def served(
+    update: Annotated[
+        bool, typer.Option("--update", help="Have the servers answer with the champion first, as a promotion does.")
+    ] = False,
+    config: WhichStore = TINY,
+    overrides: Overrides = None,
+    json: Annotated[bool, typer.Option("--json", help="The same for machines.")] = False,
+) -> None:
+    """Compare the promotion log with what clients get and what each server of promotion.serving has loaded.
+
+    Exits with 0 if all answer with the champion, else with 1.
+    """
+    from flows.serving import swap
+
+    tree = load(config, overrides or ())
+    store, serving = tree.open_store(), tree.promotion.serving
+    if not serving.replicas:
+        raise UserError("promotion.serving.replicas names no server", "set it, and serving.alias: deployments/gateway")
+    if update:
+        swap.swap(store, serving)
+    found = swap.served(store, serving)
+    if json:
+        write_json(found.model_dump() | {"agrees": found.agrees})
+    else:
+        lines = {
+            "champion by the log": found.champion or "none",
+            f"asked for as {serving.model}": found.alias.adapter if found.alias else "none yet",
+            **{each.url: each.error or ", ".join(each.adapters) for each in found.replicas},
+        }
+        for name, value in lines.items():
+            console.print(f"{name:28} {value}", markup=False, highlight=False)
+        console.print("[green]✓[/] all agree" if found.agrees else "[bold red]✗[/] they differ", highlight=False)
+    raise typer.Exit(not found.agrees)

@@ -12,6 +12,7 @@ from flows.promotion.candidates import find, gate_decision, gate_of, report_of, 
 from flows.promotion.log import Entry, same
 from flows.promotion.promotions import Outdated, Promotions
 from flows.promotion.registry import Mirrored, update_registry
+from flows.serving.swap import NotServed, ServingConfig, Swapped, swap
 from tasks.engine import Config, Text
 from tasks.engine.errors import UserError
 from tasks.engine.storage.artifact import Artifact
@@ -46,6 +47,7 @@ class PromotionConfig(Config):
         None,
         description="Registered model of MLflow that mirrors champion and previous; needs reground[mlflow].",
     )
+    serving: ServingConfig = ServingConfig()
 
     @property
     def asks(self) -> bool:
@@ -59,7 +61,7 @@ class AdapterOutcome:
 
     `entry` is the entry of the log that says why, when and by whom. `waits_for` is approval, command, or the name of
     the deployment that asks. `champion` is in service after a rollback. `mirrored` is what was changed in the MLflow
-    registry.
+    registry, `swapped` what on the servers, and `unserved` says why they did not take the adapter.
     """
 
     outcome: Outcome
@@ -69,6 +71,8 @@ class AdapterOutcome:
     waits_for: str | None = None
     champion: str | None = None
     mirrored: Mirrored | None = None
+    swapped: Swapped | None = None
+    unserved: str | None = None
 
 
 class Retrained(Protocol):
@@ -92,7 +96,7 @@ def apply_decision(store: Store, config: PromotionConfig, result: Retrained) -> 
     again the next time.
     """
     decision = _decide(Promotions(store), config, result.adapter, result.gate, result.report)
-    return with_registry(store, decision, config.mlflow)
+    return followed(store, decision, config.mlflow, config.serving)
 
 
 def _decide(
@@ -170,6 +174,23 @@ def candidate(store: Store, name: str | None) -> Artifact:
     return promotions.artifact(challenger)
 
 
-def with_registry(store: Store, decision: AdapterOutcome, model: str | None) -> AdapterOutcome:
-    """The decision, after the MLflow registry `model` was brought up to date if one is named."""
+def followed(
+    store: Store, decision: AdapterOutcome, model: str | None, serving: ServingConfig | None = None
+) -> AdapterOutcome:
+    """The decision, after servers and the MLflow registry `model`, if any are named, were brought up to date.
+
+    A promotion that the servers do not take is undone, if an adapter was in service before.
+    """
+    if serving and serving.replicas:
+        decision = _swapped(store, decision, serving)
     return replace(decision, mirrored=update_registry(store, model)) if model else decision
+
+
+def _swapped(store: Store, decision: AdapterOutcome, serving: ServingConfig) -> AdapterOutcome:
+    try:
+        return replace(decision, swapped=swap(store, serving, partly=decision.outcome == "rolled back"))
+    except NotServed as error:
+        if decision.outcome != "promoted" or not decision.entry.state.previous:
+            return replace(decision, unserved=error.what)
+        undone = rollback(store, decision.entry.adapter, because=error.what)
+        return replace(undone, unserved=error.what)

@@ -36,7 +36,17 @@ STATES: dict[Outcome, str] = {  # the state's name of the run that decided, whic
 
 def sentence(decision: AdapterOutcome) -> str:
     """One line. After a retraining without the reason, which the report's headline gives."""
-    return f"{_outcome(decision)}{f' {mirrored(decision.mirrored)}' if decision.mirrored else ''}"
+    mirror = mirrored(decision.mirrored) if decision.mirrored else ""
+    return " ".join(filter(None, [_outcome(decision), _served(decision), mirror]))
+
+
+def _served(decision: AdapterOutcome) -> str:
+    """What became of it on the servers."""
+    if decision.unserved and decision.outcome != "rolled back":  # else it is the reason
+        return f"{decision.unserved}; `reground served --update` tries again."
+    swapped = decision.swapped
+    failed = [f"{each.url} not: {each.error}" for each in swapped.failed] if swapped else []
+    return f"Clients are answered by {'; '.join([swapped.adapter, *failed])}." if swapped else ""
 
 
 def _outcome(decision: AdapterOutcome) -> str:

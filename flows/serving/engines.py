@@ -20,6 +20,7 @@ from tasks.models.bundle import Manifest, require_intact
 Engine = Literal["vllm", "transformers"]
 SERVING = ("fastapi", "uvicorn", "openai")  # what `transformers serve` needs besides
 IMAGE = "vllm/vllm-openai:v0.32.0"  # the version that the tests of serving ran with
+SEVERAL = ("--max-loras", "2", "--max-cpu-loras", "8")  # an adapter that is taken out answers what it was asked
 SWAPPING = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}  # adapters are loaded and unloaded by requests
 
 
@@ -81,10 +82,11 @@ def launch(served: Served, engine: Engine, asked: Asked) -> Launch:
         program = _beside("transformers") or "transformers"
         return Launch(engine, (program, "serve", str(laid_out(served)), *place), {})
     program = _beside("vllm") or "vllm"
-    return Launch(engine, (program, "serve", *_model(served.base), *vllm_options(served), *place), asked.environment)
+    options = vllm_options(served, swap=asked.swap)
+    return Launch(engine, (program, "serve", *_model(served.base), *options, *place), asked.environment)
 
 
-def vllm_options(served: Served) -> tuple[str, ...]:
+def vllm_options(served: Served, *, swap: bool = False) -> tuple[str, ...]:
     """UserError for an adapter that vLLM does not serve beside its base."""
     manifest, bundle = served.manifest, str(served.bundle)
     if manifest.obstacles:
@@ -97,6 +99,7 @@ def vllm_options(served: Served) -> tuple[str, ...]:
         *("--enable-lora", "--max-lora-rank", str(manifest.max_lora_rank)),
         *("--lora-modules", f"{served.name}={bundle}"),
         *("--tokenizer", bundle, "--generation-config", bundle),
+        *(SEVERAL if swap else ()),
     )
 
 
@@ -111,9 +114,19 @@ def compose(served: Served, asked: Asked) -> dict[str, Any]:
     else:
         volumes.append("~/.cache/huggingface:/root/.cache/huggingface")
     gpu = {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
+    options = vllm_options(inside, swap=asked.swap)
     service = {
         "image": IMAGE,
-        "command": ["--model", *model, *vllm_options(inside), "--host", "0.0.0.0", "--port", "8000", *asked.more],
+        "command": [
+            "--model",
+            *model,
+            *vllm_options(inside, swap=asked.swap),
+            "--host",
+            "0.0.0.0",
+            "--port",
+            "8000",
+            *asked.more,
+        ],
         "environment": asked.environment,
         "ports": [f"{asked.host}:{asked.port}:8000"],
         "volumes": volumes,
