@@ -120,7 +120,7 @@ def compose(served: Served, asked: Asked) -> dict[str, Any]:
         "command": [
             "--model",
             *model,
-            *vllm_options(inside, swap=asked.swap),
+            *options,
             "--host",
             "0.0.0.0",
             "--port",
