@@ -238,7 +238,7 @@ def _trained(
 
 
 def _dataset(config: Retrain, run: Run[OutputT], sources: TrainingInputs, warm: WarmStart | None) -> OutputT:
-    asked = BuildConfig(**dict(config.build), prompt=config.prompt.told)
+    asked = BuildConfig(**dict(config.build), prompt=config.prompt.told, loss_on=config.train.loss_on)
     return run(build, asked, **sources, known=warm.dataset if warm else None)
 
 

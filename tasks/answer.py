@@ -17,6 +17,7 @@ from tasks.engine.parts import Journal
 from tasks.engine.progress import Progress
 from tasks.evaluation.answers import GENERAL, read_general_loss
 from tasks.evaluation.tables import read_table, write_table
+from tasks.models.beginnings import Group, batches, begin
 from tasks.models.general import TEXT, general_loss
 from tasks.models.model import (
     ModelConfig,
@@ -244,42 +245,42 @@ def generate_batches(
         eos_token_id=list(prompt.stop_ids),
         pad_token_id=prompt.stop_ids[0],  # masked, so any will do
     )
-    for names in _batches(prompts, thoughts + max_new_tokens, batch_tokens):
-        left = [name for name in names if name not in done]
+    for groups in batches(prompts, thoughts + max_new_tokens, batch_tokens):
+        left = [group.without(done) for group in groups]
+        left = [group for group in left if group.names]
         if not left:
             continue
         try:
-            answers = _generate(model, prompt, [prompts[name] for name in left], max_new_tokens)
+            yield _generate(model, prompt, prompts, left, max_new_tokens)
         except torch.OutOfMemoryError as error:
             raise UserError(
-                f"the GPU has too little memory for {len(left)} answers at a time",
+                f"the GPU has too little memory for {sum(len(group.names) for group in left)} answers at a time",
                 f"lower answer.batch_tokens, {batch_tokens:,} now",
             ) from error
-        yield dict(zip(left, answers, strict=True))
 
 
-def _generate(model: Any, prompt: Prompt, prompts: "list[np.ndarray]", most: int) -> list[Answer]:
-    """One batch, padded on the left; each answer ends after `most` tokens, its thought not counted."""
-    import torch
+def _generate(
+    model: Any, prompt: Prompt, prompts: "Mapping[Name, np.ndarray]", groups: list[Group[Name]], most: int
+) -> dict[Name, Answer]:
+    """One batch; each answer ends after `most` tokens, its thought not counted."""
     from transformers import StoppingCriteriaList
 
     def ends(ids: "Tensor", *_: Any, **__: Any) -> "Tensor":
         return answer_tokens(prompt, ids[:, width:]) >= most
 
-    width = max(map(len, prompts))
-    padded = torch.full((len(prompts), width), prompt.stop_ids[0])
-    mask = torch.zeros_like(padded)
-    for row, ids in enumerate(prompts):
-        padded[row, width - len(ids) :] = torch.from_numpy(ids)
-        mask[row, width - len(ids) :] = 1
+    names = [name for group in groups for name in group.names]
     with inference(model):
+        ids, mask, cache = begin(model, prompts, groups, prompt.stop_ids[0])
+        width = ids.shape[1]
         generated = model.generate(
-            input_ids=padded.to(model.device),
-            attention_mask=mask.to(model.device),
+            input_ids=ids,
+            attention_mask=mask,
+            past_key_values=cache,
             stopping_criteria=StoppingCriteriaList([ends]),
         )[:, width:]
     lengths = answer_tokens(prompt, generated).tolist()
-    return [_answer(*each, prompt, most) for each in zip(generated.tolist(), lengths, strict=True)]
+    answers = (_answer(*each, prompt, most) for each in zip(generated.tolist(), lengths, strict=True))
+    return dict(zip(names, answers, strict=True))
 
 
 def _answer(tokens: list[int], length: int, prompt: Prompt, most: int) -> Answer:
@@ -305,18 +306,3 @@ def answer_tokens(prompt: Prompt, generated: "Tensor") -> "Tensor":
     thinks |= (generated[:, : len(opening)] == opening).all(-1)
     behind = count - closes.int().argmax(1) - len(closing)
     return torch.where(closes.any(1), behind, torch.where(thinks, -1, count))
-
-
-def _batches(prompts: "Mapping[Name, np.ndarray]", room: int, batch_tokens: int) -> Iterator[list[Name]]:
-    """Names of prompts of similar length, the longest first, so that a batch too big for the memory fails at once."""
-    batch: list[Name] = []
-    width = 0
-    for name, ids in sorted(prompts.items(), key=lambda each: -len(each[1])):
-        if batch and (len(batch) + 1) * width > batch_tokens:
-            yield batch
-            batch = []
-        if not batch:
-            width = len(ids) + room
-        batch.append(name)
-    if batch:
-        yield batch

@@ -12,6 +12,7 @@ from tasks.engine.step import Config, Step, check_part
 from tasks.engine.storage.store import Artifact, Store
 
 Used = Mapping[str, Mapping[str, str]]  # label → {"step", "key"} of the artifact that the last run used
+SIZED_BY = "base"  # the input by which a step takes seconds or hours
 RECENT = 50  # runs that are asked what they used
 
 
@@ -114,7 +115,8 @@ def plan_step(request: Request, store: Store, used: Used | None = None) -> Plann
     before, deleted = _baseline(request, store, used or {})
     found = changes(before, request) if before else ()
     share = _share(step, found, pending) if before else 1.0
-    seconds, gpu_seconds = _cost(_most_complete(before, store).record, share) if before else (None, None)
+    timed = _timed(request, before, store) if before else None
+    seconds, gpu_seconds = _cost(timed.record, share) if timed else (None, None)
     if pending:
         why = Reason(needs=tuple(dict.fromkeys(each.label for each in pending.values())), changes=found)
     elif problem and not problem.missing:
@@ -154,13 +156,21 @@ def _share(step: Step, found: tuple[Change, ...], pending: Mapping[str, Pending]
     return max(parts.values())
 
 
-def _most_complete(before: Artifact, store: Store) -> Artifact:
-    """The artifact of this label whose record tells best what all of the work costs: the one that did most of it."""
-    label, most = before.record.label, _done(before.record)
-    if most > 0.5:  # the newest, then: machines change
+def _timed(request: Request, before: Artifact, store: Store) -> Artifact | None:
+    """The artifact of this label whose record tells best what all of the work costs: the one that did most of it.
+
+    None if the step never ran with this base model: another one may be a hundred times as large.
+    """
+    base = request.inputs.get(SIZED_BY)
+
+    def alike(each: Artifact) -> bool:
+        origin = each.record.inputs.get(SIZED_BY)
+        return base is None or (origin is not None and origin.digest == base.digest)
+
+    if alike(before) and _done(before.record) > 0.5:  # the newest, then: machines change
         return before
-    same_label = [each for each in store.all(before.step) if each.record.label == label]
-    return max(same_label, key=lambda each: _done(each.record), default=before)
+    same_label = [each for each in store.all(before.step) if each.record.label == before.record.label]
+    return max(filter(alike, reversed(same_label)), key=lambda each: _done(each.record), default=None)
 
 
 def _cost(record: Record, share: float) -> tuple[float, float]:

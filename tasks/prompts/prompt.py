@@ -20,6 +20,7 @@ from tasks.text.language import ENGLISH, language_digests
 from tasks.text.thoughts import MARKS, split_thought
 
 if TYPE_CHECKING:
+    import numpy as np
     from transformers import PreTrainedTokenizerBase
 
 # Questions that share nothing, in the shapes that templates look for in a text, to find what is the same around them.
@@ -191,6 +192,28 @@ class Prompt:
         shapes = [(len(row.passages), row.language, before) for row, before in zip(rows, roles, strict=True)]
         self._check(texts, tokens, [self._expected(*shape) for shape in shapes])
         return tokens
+
+    def earlier_answers(self, asked: Asked, ids: "np.ndarray") -> list[tuple[int, int]]:
+        """Where the answers of the turns before stand in the token ids of this prompt, with what ends them.
+
+        Raises UserError for a template that shows an earlier answer otherwise than it showed it when it was the last.
+        """
+        import numpy as np
+
+        turns, documents, spans = self.messages(asked), self.documents(asked), []
+        for at, turn in enumerate(turns[:-1]):
+            if turn["role"] != "assistant":
+                continue
+            texts = [self._chat(turns[:at], ask=True, documents=documents)]
+            texts.append(self._chat(turns[: at + 1], ask=False, documents=documents))
+            before, behind = self._tokens(texts)
+            if not all(np.array_equal(each, ids[: len(each)]) for each in (before, behind)):
+                raise UserError(
+                    f"{self._name} shows an earlier answer otherwise than the last one: {turn['content'][:60]!r}",
+                    "set train.loss_on: answer",
+                )
+            spans.append((len(before), len(behind)))
+        return spans
 
     def encode_completions(self, answers: Sequence[tuple[str, str]]) -> Tokens:
         """Token ids of many (answer, thought), with what the template puts around them, as they follow a prompt.

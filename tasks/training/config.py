@@ -97,7 +97,7 @@ class DistributedConfig(Config):
 
 
 class TrainConfig(Config):
-    """QLoRA fine-tuning with TRL's SFTTrainer; the loss is on the answers only."""
+    """QLoRA fine-tuning with TRL's SFTTrainer; the loss is on answers only."""
 
     start: Literal["base", "champion"] = Field(
         "base", description="Start with a fresh adapter, or with the champion's (a warm start)."
@@ -110,6 +110,11 @@ class TrainConfig(Config):
     )
     lora: LoraConfig = LoraConfig()
     model: ModelConfig = ModelConfig()
+    loss_on: Literal["answer", "turns"] = Field(
+        "answer",
+        description="The tokens to learn: those of the last answer, or those of the earlier answers of a conversation, "
+        "too, as if each stood alone behind what the model sees before it.",
+    )
     epochs: PositiveFloat = Field(1.0, description="Passes over the training data.")
     max_steps: int = Field(
         -1, ge=-1, description="Number of optimizer steps, whatever `epochs` says; -1: as many as the epochs need."

@@ -216,11 +216,15 @@ def _plan(job: Job, train: Any) -> tuple[Job, dict[str, int]]:
 
 
 def _step(job: Job, shape: BaseShape, train: Any) -> Step:
-    from tasks.data.dataset.folder import Lengths
+    from tasks.data.dataset.folder import Lengths, is_shared
 
     lengths = Lengths.of(job.train)
-    longest = max(sum(sequence) for sequence in train.with_format(None)["seq_lengths"])
-    answers = 1 - float(lengths.prompts.sum() / max(1, lengths.wholes.sum()))
+    if is_shared(job.train):  # a beginning counts once
+        sizes = [len(sequence["input_ids"]) for sequence in train]
+    else:
+        sizes = [sum(sequence) for sequence in train.with_format(None)["seq_lengths"]]
+    longest = max(sizes)
+    answers = float((lengths.wholes - lengths.prompts).sum() / max(1, sum(sizes)))
     return step_of(job.config, shape, longest, longest_row(job), answers)
 
 

@@ -13,6 +13,7 @@ from tasks.data.dataset.folder import IGNORED
 from tasks.engine.errors import UserError
 from tasks.training.distributed import from_leader
 from tasks.training.job import Job
+from tasks.training.speedups import BY_ROW
 
 ROWS = (24, 16)  # tokens
 LOSS, GRADIENT = 1e-4, 1e-3  # relative differences that are rounding, in float32
@@ -45,6 +46,8 @@ class Way:
 
     def inputs(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The arguments of the model for a packed batch as TRL's collator makes it: [1, tokens] and row boundaries."""
+        if "behind" in batch and not self.shares(batch["input_ids"]):
+            batch = unshared(batch)
         if self.packed and self.answers_only:
             following = batch["labels"][:, 1:]
             scored = (following[0] != IGNORED).nonzero().flatten()
@@ -55,6 +58,10 @@ class Way:
             batch = _padded(batch)
         return batch | {name: batch["input_ids"].new_zeros(batch["input_ids"].shape) for name in self.zeros}
 
+    def shares(self, ids: Any) -> bool:
+        """Whether rows stand behind one copy of what they begin with; only by-row attention on a CPU knows it."""
+        return self.packed and self.attention == BY_ROW and ids.device.type == "cpu"
+
     def about(self, fastest: "Way") -> str:
         """What is off, compared with the fastest way."""
         off = [
@@ -63,6 +70,53 @@ class Way:
             "packing (rows are padded instead)" * (self.packed != fastest.packed),
         ]
         return ", ".join(filter(None, off))
+
+
+def share_beginnings(collate: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """TRL's collator for pieces of rows: the tokens of one that goes on from another are counted from there."""
+    import torch
+
+    def shared(examples: list[dict[str, Any]]) -> dict[str, Any]:
+        batch = collate(examples)
+        if "behind" not in examples[0]:
+            return batch
+        behind: list[int] = []
+        for each in examples:
+            behind += [at if at < 0 else at + len(behind) for at in each["behind"]]
+        lengths = [length for each in examples for length in each["seq_lengths"]]
+        before = torch.tensor([lengths[at] if at >= 0 else 0 for at in behind])
+        moved = torch.repeat_interleave(before, torch.tensor(lengths))
+        ends = torch.tensor([0, *lengths]).cumsum(0).to(torch.int32)
+        return {
+            **batch,
+            "position_ids": batch["position_ids"] + moved,
+            "cu_seq_lens_q": ends,
+            "cu_seq_lens_k": ends,
+            "max_length_q": max(lengths),
+            "max_length_k": max(lengths),
+            "behind": torch.tensor(behind),
+        }
+
+    return shared
+
+
+def unshared(batch: dict[str, Any]) -> dict[str, Any]:
+    """The batch with each row whole, its own copy of its beginning before it."""
+    import torch
+
+    lengths, behind = batch["cu_seq_lens_q"].diff().tolist(), batch["behind"].tolist()
+    rows = [at for at in range(len(lengths)) if at not in set(behind)]
+    whole = {}
+    for name in ("input_ids", "labels", "position_ids"):
+        parts = batch[name][0].split(lengths)
+        whole[name] = [torch.cat([parts[behind[at]], parts[at]]) if behind[at] >= 0 else parts[at] for at in rows]
+    sizes = torch.tensor([0, *map(len, whole["labels"])], device=batch["labels"].device)
+    rest = {name: each for name, each in batch.items() if name not in ("behind", *whole)}
+    ends, longest = sizes.cumsum(0).to(torch.int32), int(sizes.max())
+    of_row = torch.arange(len(rows), dtype=torch.int32, device=sizes.device)
+    rest["seq_idx"] = torch.repeat_interleave(of_row, sizes[1:])[None]
+    rest |= {"cu_seq_lens_q": ends, "cu_seq_lens_k": ends, "max_length_q": longest, "max_length_k": longest}
+    return rest | {name: torch.cat(parts)[None] for name, parts in whole.items()}
 
 
 def _padded(batch: dict[str, Any]) -> dict[str, Any]:
@@ -91,7 +145,8 @@ def choose_way(trainer: Any, job: Job) -> Way:
     rough = trainer.args.bf16 or trainer.args.fp16 or min(trained) < 4
     with _without_randomness(model):
         base.set_attn_implementation(base.plain_attention)
-        expected = _measure(trainer, lambda: _one_by_one(model, batch, fastest))
+        plain = unshared(batch) if "behind" in batch else batch
+        expected = _measure(trainer, lambda: _one_by_one(model, plain, fastest))
         error: Exception | None = None
         for way in (fastest, *fastest.slower(base.plain_attention)):
             base.set_attn_implementation(way.attention)
@@ -118,12 +173,25 @@ def choose_way(trainer: Any, job: Job) -> Way:
 
 
 def _batch(trainer: Any) -> dict[str, Any]:
-    """Two rows of the first training tokens; the last third of each is the answer."""
+    """Two rows of the first training tokens; the last third of each is the answer.
+
+    Where beginnings are shared, the first row is one, and the second and a third go on from it.
+    """
     first = trainer.train_dataset[0]["input_ids"]
+    if "behind" in trainer.train_dataset[0]:
+        ids = (list(first) * sum(ROWS))[: sum(ROWS)]
+        pieces = (ROWS[0] // 2, ROWS[0] // 2, ROWS[1])
+        labels = [IGNORED] * (pieces[0] + 4) + ids[pieces[0] + 4 : sum(pieces[:2])]
+        labels += [IGNORED] * 6 + ids[sum(pieces[:2]) + 6 :]
+        shared = {"input_ids": ids, "labels": labels, "seq_lengths": list(pieces), "behind": [-1, 0, 0]}
+        return _moved(trainer, trainer.data_collator([shared]))
     ids = (list(first) * sum(ROWS))[: sum(ROWS)]
     places = [place for size in ROWS for place in (IGNORED,) * (size * 2 // 3) + (0,) * (size - size * 2 // 3)]
     labels = [place or token for place, token in zip(places, ids, strict=True)]
-    batch = trainer.data_collator([{"input_ids": ids, "labels": labels, "seq_lengths": list(ROWS)}])
+    return _moved(trainer, trainer.data_collator([{"input_ids": ids, "labels": labels, "seq_lengths": list(ROWS)}]))
+
+
+def _moved(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
     return {name: each.to(trainer.args.device) if hasattr(each, "to") else each for name, each in batch.items()}
 
 

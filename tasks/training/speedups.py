@@ -72,6 +72,7 @@ def by_row(
     cu_seq_lens_q: Any = None,
     max_length_q: int = 0,
     scored: Any = None,
+    behind: Any = None,
     scaling: float | None = None,
     **_others: Any,
 ) -> tuple[Any, None]:
@@ -80,7 +81,8 @@ def by_row(
     `query` is (1, heads, tokens, width), `key` and `value` (1, key heads, tokens, width). `cu_seq_lens_q`, int32, holds
     the start of each row and the end of the last, `max_length_q` the longest row, as TRL's collator gives them; without
     them all is one row. `scored` are the ascending positions that the loss is on (see AnswerPositions): on a CPU the
-    last layer skips those before the first of a row. Returns (1, tokens, heads, width).
+    last layer skips those before the first of a row. `behind` has for each row the one that it continues, and sees
+    as well; -1 for none. Returns (1, tokens, heads, width).
     """
     import torch
 
@@ -93,8 +95,15 @@ def by_row(
     firsts = [0] * len(lengths)
     if scored is not None and module.layer_idx == module.config.num_hidden_layers - 1:
         firsts = _first_scored(scored, cu_seq_lens_q)
-    rows = (each.split(lengths, dim=2) for each in (query, key, value))
-    parts = [part for row in zip(firsts, *rows, strict=True) for part in _attend(*row, scale=scaling)]
+    queries, keys, values = (each.split(lengths, dim=2) for each in (query, key, value))
+    if behind is not None:
+        before = behind.tolist()
+        keys, values = (
+            [part if at < 0 else torch.cat([parts[at], part], 2) for at, part in zip(before, parts, strict=True)]
+            for parts in (keys, values)
+        )
+    rows = zip(firsts, queries, keys, values, strict=True)
+    parts = [part for row in rows for part in _attend(*row, scale=scaling)]
     return torch.cat([part.transpose(1, 2) for part in parts], dim=1), None
 
 
@@ -107,7 +116,7 @@ def _first_scored(scored: Any, starts: Any) -> list[int]:
 
 
 def _attend(first: int, query: Any, key: Any, value: Any, *, scale: float | None) -> Iterator[Any]:
-    """The attention of one row from position `first` on, zeros before it, in chunks.
+    """The attention of one row, or the end of one, from its query `first` on, zeros before it, in chunks.
 
     torch's CPU kernel goes through keys 512 at a time, seen or not: a row of 480 in two chunks takes .8 of the time,
     forward and backward.
@@ -118,7 +127,7 @@ def _attend(first: int, query: Any, key: Any, value: Any, *, scale: float | None
     skipped, rest = query[:, :, :first], query[:, :, first:]
     if first:
         yield torch.zeros_like(skipped)
-    start = first
+    start = first + key.shape[2] - query.shape[2]
     for chunk in rest.split(CHUNK, dim=2) if rest.shape[2] else ():
         end = start + chunk.shape[2]
         seen = torch.ones(end - start, end, dtype=torch.bool).tril(start) if start else None

@@ -23,7 +23,7 @@ from tasks.training.distributed import barrier, is_leader
 from tasks.training.fit import current_fit
 from tasks.training.job import Job
 from tasks.training.outputs import seal
-from tasks.training.selfcheck import Way, choose_way
+from tasks.training.selfcheck import Way, choose_way, share_beginnings
 from tasks.training.speedups import AnswerPositions
 from tasks.training.telemetry import NO_SUMS, Meter, Observer, figures, flops_of, peak_mib
 
@@ -217,6 +217,7 @@ def make_trainer(
             *([KeepBest(config)] if _uses_heldout(config) else []),
         ],
     )
+    trainer.data_collator = share_beginnings(trainer.data_collator)
     # TRL casts a quantized model's adapter to bfloat16; the optimizer is created later, from what it finds then.
     adapter_dtype = getattr(torch, config.adapter_dtype)
     for index, parameter in enumerate(model.parameters()):

@@ -1,4 +1,4 @@
-"""What the training benches train on: the sample's rows, and the same under contexts with a long tail of lengths.
+"""What the training benches train on: the sample's rows, the same under contexts with a long tail, and SQuAD 2.0.
 
 Both as a built dataset, for us, and as text, for the course's script: the same rows, token for token.
 """
@@ -7,9 +7,10 @@ import json
 import math
 import random
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tasks.engine.code.source import ROOT
+from tasks.prompts import PromptConfig
 from tests.tasks.tiny import COURSE
 
 SAMPLE = ROOT / "data/plant/train.jsonl"
@@ -25,6 +26,7 @@ class Data(NamedTuple):
     heldout: Path
     texts: Path
     max_tokens: int
+    base: Path = BASE
 
 
 def sample(folder: Path, rows: int) -> Data:
@@ -54,7 +56,17 @@ def long_tailed(folder: Path, rows: int) -> Data:
     return _built(folder, made, max_tokens=1024)
 
 
-def _built(folder: Path, rows: list[str], *, max_tokens: int) -> Data:
+def squad(folder: Path, rows: int, base: Path, source: str) -> Data:
+    """Questions about Wikipedia's paragraphs, some six about each, for a real instruct model."""
+    from tests.bench._squad import make
+
+    made = make(source, folder / "squad")["train"].read_text(encoding="utf-8").splitlines()[:rows]
+    return _built(folder, made, max_tokens=2048, base=base, prompt=PromptConfig(), share_beginnings=True)
+
+
+def _built(
+    folder: Path, rows: list[str], *, max_tokens: int, base: Path = BASE, prompt: PromptConfig = COURSE, **settings: Any
+) -> Data:
     import datasets
 
     from tasks.build import BuildConfig, build
@@ -68,13 +80,13 @@ def _built(folder: Path, rows: list[str], *, max_tokens: int) -> Data:
     validate(ValidateConfig(refusal="Not stated in the sheet."), rows=[source], out=folder / "valid")
     # Rows to hold the loss against, and hardly any to answer; other sheets in a context are no leak here.
     shares = {"heldout_share": 0.1, "evaluation_share": 0.02, "near_duplicate_drop": 1.0}
-    config = BuildConfig(max_tokens=max_tokens, prompt=COURSE, **shares)
-    build(config, rows=folder / "valid/rows", base=BASE, out=built)
-    tokenizer = load_tokenizer(BASE)
+    config = BuildConfig(max_tokens=max_tokens, prompt=prompt, **shares, **settings)
+    build(config, rows=folder / "valid/rows", base=base, out=built)
+    tokenizer = load_tokenizer(base)
     texts = folder / "texts.jsonl"
     with texts.open("w", encoding="utf-8") as file:
         for row in datasets.load_from_disk(str(built / "train")):
             text = tokenizer.decode(row["input_ids"])
             assert tokenizer(text)["input_ids"] == row["input_ids"]
             file.write(json.dumps({"text": text}) + "\n")
-    return Data(built / "train", built / "heldout", texts, max_tokens)
+    return Data(built / "train", built / "heldout", texts, max_tokens, base)

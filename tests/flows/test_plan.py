@@ -15,6 +15,7 @@ from tasks.engine.errors import UserError
 from tasks.engine.plan import _cost, _share
 from tasks.engine.record import Change, Reason, Record, Shards
 from tests.flows.conftest import Project
+from tests.tasks.tiny import toy_base
 
 NEEDS = {
     "validate": [],
@@ -296,6 +297,13 @@ def test_a_plan_says_what_it_will_cost_by_what_it_cost_before(project, made):
     assert statuses["report"].seconds == took["report"]
     assert statuses["build"].seconds == 0  # fresh
     assert all(step.gpu_seconds == 0 for step in statuses.values())  # on a CPU
+
+
+def test_a_plan_does_not_tell_what_another_base_took(project, tmp_path):
+    project.set(f"base.model={toy_base(tmp_path / 'base')}")
+    seconds = {step.label: step.seconds for step in project.plan().steps}
+    assert [seconds[label] for label in ("build", "train", "answer base", "answer tuned")] == [None] * 4
+    assert seconds["validate"] == 0 and seconds["score base"]
 
 
 def test_a_plan_says_how_often_a_true_gain_would_be_promoted_on_the_evaluation_set_that_there_is(project, made):

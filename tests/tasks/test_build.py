@@ -632,3 +632,55 @@ def test_turns_of_one_conversation_are_on_one_side_and_never_on_two(tmp_path, ba
     out = built(tmp_path / "given", base, rows, asked)
     left_out = [json.loads(line) for line in (out / "quarantine.jsonl").open()]
     assert {(each["id"], each["rule"]) for each in left_out} == {(id_, "leak") for id_ in ("a3", "b3", "a7", "b7")}
+
+
+def test_of_too_many_refusals_or_too_few_the_others_are_left_out(tmp_path, base):
+    """A quarter of the rows refuses, or fewer where some of either kind were held out."""
+    for share in (0.1, 0.5, 0.0):
+        out = built(tmp_path / str(share), base, ROWS, refusal_share=share)
+        counts, rows = report(out), learnt(out / "train", load_tokenizer(base))
+        refusals = sum(REFUSAL in answer for _, answer in rows)
+        assert counts["rows"]["train"] == len(rows) and counts["refusals"]["train"] == refusals
+        assert abs(refusals - share * len(rows)) <= 1
+        sides = sum(counts["rows"].values())
+        assert sides + counts["left_out"]["refusal_share"] == len(ROWS)
+    plain = report(built(tmp_path / "plain", base, ROWS))
+    assert "refusal_share" not in plain["left_out"]
+
+
+def talk(i: int, turns: int) -> tuple[tuple[str, str], ...]:
+    """So many questions and answers, which no other conversation has."""
+    said = (
+        ("user", f"Which pump is in hall {i}?"),
+        ("assistant", f"P-{i}."),
+        ("user", "By whom?"),
+        ("assistant", "KSB."),
+    )
+    return said[: 2 * turns]
+
+
+def test_earlier_answers_are_learnt_where_the_loss_is_on_turns(tmp_path, base):
+    rows = [sheet(i)._replace(history=talk(i, i % 3)) for i in range(30)]
+    tokenizer = load_tokenizer(base)
+    found = {}
+    for loss in ("answer", "turns"):
+        out = built(tmp_path / loss, base, rows, loss_on=loss, packing=False)
+        found[loss] = list(load(out / "train"))
+    for one, other in zip(found["answer"], found["turns"], strict=True):
+        assert one["input_ids"] == other["input_ids"]
+        more = [b for a, b in zip(one["labels"], other["labels"], strict=True) if a == -100 and b != -100]
+        text = tokenizer.decode(one["input_ids"])
+        halls = [i for i in range(30) if f"hall {i}?" in text]
+        said = talk(halls[0], text.count("[INST]") - 1)[1::2] if halls else ()
+        assert tokenizer.decode(more) == "".join(f" {each}</s>" for _, each in said)
+        assert [b for a, b in zip(one["labels"], other["labels"], strict=True) if a != -100 and a != b] == []
+
+
+def test_the_oldest_turns_go_first_where_a_conversation_is_too_long_and_are_counted(tmp_path, base, prompt):
+    rows = [sheet(i)._replace(history=talk(i, 2)) for i in range(30)]
+    limit = int(prompt.encode_prompts([rows[0].asked]).lengths[0]) + 23
+    (kept,) = fit([rows[0]], prompt, limit=limit, room=24).rows
+    assert kept.history == rows[0].history[2:] and kept.context == rows[0].context
+    out = built(tmp_path / "out", base, rows, max_tokens=limit, answer_room=24)
+    assert report(out)["turns_dropped"] >= 2
+    assert len(learnt(out / "train", load_tokenizer(base))) == report(out)["rows"]["train"]

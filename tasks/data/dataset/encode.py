@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -14,6 +14,9 @@ from tasks.data.identity import is_derived, passage_id
 from tasks.data.triplets import Triplet, parse_triplets, to_arrow
 from tasks.prompts import Prompt, Tokens
 from tasks.text import ContextView
+
+if TYPE_CHECKING:
+    import numpy as np
 
 GAIN = 0.1  # a further passage counts as evidence if it holds at least this share more of the answer's content
 LEAST = 0.5  # of the content that the evidence holds; below it, words of other languages count as they stand
@@ -29,6 +32,7 @@ class Limits(NamedTuple):
     max_tokens: int
     answer_room: int  # tokens that an evaluation prompt leaves for the answer
     near_duplicate_drop: float
+    turns: bool = False  # the loss is on the answers of earlier turns, too
 
 
 class Assignment(NamedTuple):
@@ -87,7 +91,7 @@ def encode(
         by_side[side].append(row)
 
     files: dict[str, bytes] = {}
-    facts: dict[str, Any] = {"rows": {}, "refusals": {}, "overflows": [], "passages_dropped": 0}
+    facts: dict[str, Any] = {"rows": {}, "refusals": {}, "overflows": [], "passages_dropped": 0, "turns_dropped": 0}
     for side, chosen in by_side.items():
         if not chosen:
             continue
@@ -98,17 +102,33 @@ def encode(
         name = SIDES[side]
         facts["rows"][name] = len(kept)
         facts["refusals"][name] = sum(row.refusal for row in kept)
+        if name == "train":
+            facts["refusing"] = [number for number, row in enumerate(kept) if row.refusal]
         facts["passages_dropped"] += sum(each.passages_dropped for each in fitted)
+        facts["turns_dropped"] += sum(each.turns_dropped for each in fitted)
         for row, needed in (long for each in fitted for long in each.too_long):
             facts["overflows"].append(needed)
             leave_out(row, "overflow", f"{needed:,} tokens with its evidence alone, of {limits.max_tokens:,}")
         if kept:
             batches_of_tokens = ((each.prompts, each.completions) for each in fitted)
-            files[name] = to_arrow(kept, refusal) if side == EVALUATION else tokens(batches_of_tokens)
+            if side == EVALUATION:
+                files[name] = to_arrow(kept, refusal)
+            elif limits.turns:
+                earlier = [
+                    _earlier(prompt, *row) for each in fitted for row in zip(each.rows, each.prompts, strict=True)
+                ]
+                files[name] = tokens(batches_of_tokens, earlier)
+            else:
+                files[name] = tokens(batches_of_tokens)
     if left_out:
         files["left_out"] = b"".join(left_out)
     facts["passages_dropped"] += counts.pop("shared_passages", 0)
     return files, facts | {"left_out": counts, "similar": similar}
+
+
+def _earlier(prompt: Prompt, row: Triplet, ids: "np.ndarray") -> list[int]:
+    """Where the answers of earlier turns begin and end in the prompt, one after the other."""
+    return [place for span in prompt.earlier_answers(row.asked, ids) for place in span] if row.history else []
 
 
 def _without_shared(row: Triplet, shared: set[int]) -> Triplet | None:
@@ -133,14 +153,16 @@ class Fitted:
     prompts: Tokens
     completions: Tokens
     passages_dropped: int
+    turns_dropped: int
     too_long: list[TooLong]
 
 
 def fit(rows: Sequence[Triplet], prompt: Prompt, *, limit: int, room: int = 0) -> Fitted:
-    """Tokenise rows, dropping passages until prompt and completion are within `limit` tokens.
+    """Tokenise rows, dropping earlier turns and passages until prompt and completion are within `limit` tokens.
 
-    Passages that do not hold the answer go, the last one first; nothing is ever cut in two. `room` is the least number
-    of tokens that a completion is given, for answers yet to be generated.
+    The oldest question goes first, with its answer, then the next. Passages that do not hold the answer follow, the
+    last one first; nothing is ever cut in two. `room` is the least number of tokens that a completion is given, for
+    answers yet to be generated.
     """
     import numpy as np
 
@@ -149,11 +171,11 @@ def fit(rows: Sequence[Triplet], prompt: Prompt, *, limit: int, room: int = 0) -
     prompts = prompt.encode_prompts([row.asked for row in rows])
     over = np.flatnonzero(prompts.lengths > allowed).tolist()
     if not over:
-        return Fitted(list(rows), prompts, completions, 0, [])
+        return Fitted(list(rows), prompts, completions, 0, 0, [])
 
     fitted, ids = list(rows), dict(enumerate(prompts))
     too_long: dict[int, TooLong] = {}
-    dropped = 0
+    dropped = turns = 0
     while over:
         shorter = []
         for i in over:
@@ -163,6 +185,7 @@ def fit(rows: Sequence[Triplet], prompt: Prompt, *, limit: int, room: int = 0) -
                 too_long[i] = TooLong(rows[i], limit + surplus)
             else:
                 dropped += len(fitted[i].context) - len(row.context)
+                turns += len(fitted[i].history) - len(row.history)
                 fitted[i] = row
                 shorter.append(i)
         again = prompt.encode_prompts([fitted[i].asked for i in shorter])
@@ -175,12 +198,18 @@ def fit(rows: Sequence[Triplet], prompt: Prompt, *, limit: int, room: int = 0) -
         Tokens.joined([ids[i] for i in kept]),
         Tokens.joined([answers[i] for i in kept]),
         dropped,
+        turns,
         list(too_long.values()),
     )
 
 
 def _shortened(row: Triplet, surplus: int, prompt: Prompt) -> Triplet | None:
-    """The row without as many of its last passages as `surplus` tokens surely need; None where none may go."""
+    """The row without its oldest question and answer, or as many of its last passages as `surplus` tokens surely need.
+
+    None where nothing may go.
+    """
+    if row.history:
+        return row._replace(history=row.history[2:])
     evidence = _evidence(row)
     spare = [i for i in reversed(range(len(row.context))) if i not in evidence]
     if not spare:

@@ -1,6 +1,7 @@
 """Packing: several rows in one sequence, each seeing itself alone."""
 
 from array import array
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -29,14 +30,51 @@ def pack(lengths: "np.ndarray", capacity: int, *, packing: bool, seed: int) -> P
     return _shuffled(Packing(order[packed.rows], packed.ends), random)
 
 
-def pack_apart(lengths: "np.ndarray", apart: "np.ndarray", capacity: int, *, packing: bool, seed: int) -> Packing:
-    """Pack the rows for which `apart` (bool) is false, then the others, so that no sequence holds both kinds."""
+def pack_groups(lengths: "np.ndarray", groups: Sequence[Sequence[int]], capacity: int, *, seed: int) -> Packing:
+    """Pack so that the rows of a group stand side by side, in as few sequences as they fit."""
+    import numpy as np
+
+    random = np.random.default_rng(seed)
+    units: list[list[int]] = []
+    for group in groups:
+        taken = capacity + 1
+        for row in random.permutation(np.array(group, np.int32)).tolist():
+            if taken + lengths[row] > capacity:
+                units.append([])
+                taken = 0
+            units[-1].append(row)
+            taken += int(lengths[row])
+    packed = pack(np.array([lengths[unit].sum() for unit in units], np.int64), capacity, packing=True, seed=seed)
+    rows = [row for unit in packed.rows for row in units[unit]]
+    counts = np.cumsum([0, *(len(units[unit]) for unit in packed.rows)])
+    return Packing(np.array(rows, np.int32), counts[packed.ends].astype(np.int32))
+
+
+def pack_apart(
+    lengths: "np.ndarray",
+    apart: "np.ndarray",
+    capacity: int,
+    *,
+    packing: bool,
+    seed: int,
+    groups: Sequence[Sequence[int]] | None = None,
+    dropped: "np.ndarray | None" = None,
+) -> Packing:
+    """Pack the rows for which `apart` (bool) is false, then the others, so that no sequence holds both kinds.
+
+    `groups` are kept together. Rows that are `dropped` (their numbers) are in no sequence.
+    """
     import numpy as np
 
     rows, ends = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
     for kind in (~apart, apart):
-        chosen = np.flatnonzero(kind).astype(np.int32)
-        packed = pack(lengths[chosen], capacity, packing=packing, seed=seed)
+        chosen = np.setdiff1d(np.flatnonzero(kind), [] if dropped is None else dropped).astype(np.int32)
+        if groups is None:
+            packed = pack(lengths[chosen], capacity, packing=packing, seed=seed)
+        else:
+            places = {row: place for place, row in enumerate(chosen.tolist())}
+            own = [[places[row] for row in group if row in places] for group in groups]
+            packed = pack_groups(lengths[chosen], list(filter(None, own)), capacity, seed=seed)
         ends.append(packed.ends + np.int32(sum(map(len, rows))))
         rows.append(chosen[packed.rows])
     return Packing(np.concatenate(rows), np.concatenate(ends))

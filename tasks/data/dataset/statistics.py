@@ -21,7 +21,7 @@ class Tally:
         self.refusals: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter(leak=0, near_duplicate=0, overflow=0)
         self.overflows: list[int] = []  # tokens that the rows which do not fit would need
-        self._passages_dropped = 0
+        self._passages_dropped = self._turns_dropped = 0
         self._similar: list[tuple[float, str, str]] = []
 
     def shard(self, facts: dict[str, Any]) -> None:
@@ -31,6 +31,7 @@ class Tally:
         self.left_out.update(facts["left_out"])
         self.overflows += facts["overflows"]
         self._passages_dropped += facts["passages_dropped"]
+        self._turns_dropped += facts["turns_dropped"]
         self._similar += map(tuple, facts["similar"])
 
     def report(self, documents: dict[str, int]) -> dict[str, Any]:
@@ -41,6 +42,7 @@ class Tally:
             "refusals": {side: self.refusals[side] for side in SIDES},
             "left_out": dict(self.left_out),
             "passages_dropped": self._passages_dropped,
+            "turns_dropped": self._turns_dropped,
             "similar": {
                 "rows": len(self._similar),
                 "examples": [
