@@ -129,6 +129,7 @@ def report(
         ),
     }
     content["sentence"] = render("report/sentence.md.jinja", report=content).strip()
+    content["warnings"] = render("report/warnings.md.jinja", report=content).strip().splitlines()
     (out / "report.json").write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
     (out / "report.md").write_text(markdown(content), encoding="utf-8")
     (out / "report.html").write_text(html(content), encoding="utf-8")

@@ -137,6 +137,8 @@ def comparison(console: Console, report: dict[str, Any], folder: Path) -> None:
     console.print()
     console.print(table(report))
     console.print(f"\n[bold]{escape(report['sentence'])}[/]\n{escape(report['headline'])}", highlight=False)
+    for warning in report["warnings"]:
+        console.print(f"[yellow]{escape(warning)}[/]", highlight=False)
     console.print(f"[dim]report: {folder / 'report.html'}[/]", highlight=False, soft_wrap=True)
 
 

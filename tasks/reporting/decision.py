@@ -65,7 +65,7 @@ def _promoted(held: Sequence[Verdict]) -> str:
     for against in dict.fromkeys(each.against for each in held):
         better = [each for each in held if each.against == against and each.must == "better"]
         if better:
-            best = max(better, key=lambda each: abs(each.value or 0.0))
+            best = max(better, key=lambda each: (each.metric == "correct", abs(each.value or 0.0)))
             others = len(better) - 1
             more = f" and {others} more metric{'s' * (others > 1)} are" if others else " is"
             gains.append(f"{_change(best)}{more} better than {AGAINST[against]}")

@@ -71,14 +71,28 @@ def _agrees(answer: str, reference: str, query: str, value: str | None, code: st
     target = value or reference
     if _is_letter(target):
         return _letters(answer, query) == {target.strip(" .)(").upper()}
-    values = read_values(target, code)
-    if not values:
-        items = list_items(target)
-        if len(items) > 1 and len(content_stems(target, code)) <= 2 * len(items) + 2:
-            return _same_items(answer, target, items, query, code)
-    elif asked := [each for each in values if value or not _asked(each, query, code)]:
-        return _states(answer, asked, query, reference, code)
+    values, items = read_values(target, code), list_items(target)
+    if not values and len(items) > 1 and len(content_stems(target, code)) <= 2 * len(items) + 2:
+        return _same_items(answer, target, items, query, code)
+    if asked := [each for each in values if value or not _asked(each, query, code)]:
+        whole = _holds_items(answer, items, code) and _denies_alike(answer, reference, code)
+        return whole and _states(answer, asked, query, reference, code)
     return _same_words(answer, target, query, code)
+
+
+def _holds_items(answer: str, items: Sequence[str], code: str) -> bool:
+    """Whether of a list of three or more each item without a value has a word in the answer."""
+    said = set(content_stems(answer, code))
+    bare = [set(content_stems(each, code)) for each in items if not read_values(each, code)] if len(items) > 2 else []
+    return all(not each or each & said for each in bare)
+
+
+def _denies_alike(answer: str, reference: str, code: str) -> bool:
+    """Whether an answer that has all the words of a reference which denies something denies something, too."""
+    said, wanted = set(content_stems(answer, code)), set(content_stems(reference, code))
+    if not denies(reference, code) or any(each.bound for each in read_values(reference, code)):
+        return True
+    return len(wanted) < 3 or not wanted <= said or denies(answer, code)
 
 
 def _asked(value: Value, query: str, code: str) -> bool:

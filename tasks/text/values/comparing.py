@@ -49,6 +49,8 @@ def _equal_ends(one: Value, low: float, high: float, other: str, strict: bool) -
         return _equal(one.low / mine, low / its) and _equal(one.high / mine, high / its)
     if {unit, other} <= {"degree", "degC", "degF"} and "degree" in (unit, other):
         return not strict and _equal(one.low, low) and _equal(one.high, high)
+    if not strict and {unit, other} == {"pound", "GBP"}:  # "1250 pounds" is either
+        return _equal(one.low, low) and _equal(one.high, high)
     if _is_currency(unit) or _is_currency(other):
         return False
     if not strict and "percent" in (unit, other):  # "2 % a year" of "2 % interest a year"
