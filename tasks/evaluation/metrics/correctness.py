@@ -11,7 +11,7 @@ from tasks.text import content_stems, language
 from tasks.text.checks import denies
 from tasks.text.reading import read
 from tasks.text.refusal import without_label
-from tasks.text.tokens import sentences
+from tasks.text.tokens import entities, sentences
 from tasks.text.values import Value, aligned, commensurable, holds, list_items, negated_before, read_values, same, terms
 
 SHORT = 6  # content words of a reference that an answer must hold all; of a longer one, `MOST` of them
@@ -46,7 +46,8 @@ def correct(row: Row) -> float | None:
     Of several references the best counts. The reference's values (the row's `value`, if it is known) must stand in the
     answer, in whatever notation, none of them negated, and no other value of their kind in the same clause or in one
     without a subject of its own. "Yes" and "no" must agree; a list holds the same items in any order; a reference
-    without values matches if its content words stand in the answer (all of up to six, else two thirds), negated alike.
+    without values matches if its content words stand in the answer (all of up to six, else two thirds, and half of its
+    names), negated alike.
     A refusal and an empty answer are 0. None where the right answer is a refusal, or there is no reference. Blind to
     what a right value is said of, and to a reference in quite other words.
     """
@@ -88,11 +89,12 @@ def _holds_items(answer: str, items: Sequence[str], code: str) -> bool:
 
 
 def _denies_alike(answer: str, reference: str, code: str) -> bool:
-    """Whether an answer that has all the words of a reference which denies something denies something, too."""
+    """Whether an answer that has the very words of a reference, and at most more where that denies, denies alike."""
     said, wanted = set(content_stems(answer, code)), set(content_stems(reference, code))
-    if not denies(reference, code) or any(each.bound for each in read_values(reference, code)):
+    denied = denies(reference, code)
+    if len(wanted) < 3 or not wanted <= said or any(each.bound for each in read_values(reference, code)):
         return True
-    return len(wanted) < 3 or not wanted <= said or denies(answer, code)
+    return denies(answer, code) if denied else said > wanted or not denies(answer, code)
 
 
 def _asked(value: Value, query: str, code: str) -> bool:
@@ -196,6 +198,9 @@ def _same_words(answer: str, target: str, query: str, code: str) -> bool:
     held = sum(each in said for each in own)
     if held < (len(own) if len(own) <= SHORT else MOST * len(own)):
         return False
+    named = {each for name in entities(target, code) for each in content_stems(name, code)} - asked
+    if 2 * len(named & set(said)) < len(named):
+        return False  # others did it
     relevant = " ".join(c for c in clauses(answer, code) if not set(own).isdisjoint(content_stems(c, code))) or answer
     if denies(relevant, code) != denies(target, code):
         return False
