@@ -238,7 +238,7 @@ def _merged(base: dict[str, Any], tree: dict[str, Any]) -> dict[str, Any]:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except FileNotFoundError:
         near = sorted(map(str, TINY.parent.glob("*.yaml")))
         raise UserError(f"there is no config file {path}", f"ready-made ones: {', '.join(near)}") from None

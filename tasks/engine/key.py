@@ -1,9 +1,10 @@
 """The key: what a step's output is made from, as one hash."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import Distribution, PackageNotFoundError
 from typing import Any
 
 from pydantic_core import to_jsonable_python
@@ -98,7 +99,9 @@ def installed(names: Iterable[str]) -> dict[str, str]:
 def _version(distribution: str) -> str:
     """An installed version without its local part: torch 2.13.0+cpu and +cu130 are placement, not identity."""
     try:
-        return version(distribution).split("+")[0]
+        found = Distribution.from_name(distribution)
+        line = re.search(r"^Version: *([^\s+]+)", found.read_text("METADATA") or "", re.MULTILINE)  # or parse it all
+        return line[1] if line else found.version.split("+")[0]
     except PackageNotFoundError:
         raise UserError(
             f"the library {distribution!r} is not installed", "run `make install`, or pip install it"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from functools import cache
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, NonNegativeInt, model_validator
@@ -14,6 +15,18 @@ VARIABLES = (
     "query, passages (a list), context (the passages, blank lines between), instruction and refusal (in the language "
     "of the row), language (its ISO 639-1 code)"
 )
+
+
+@cache
+def _problem(template: str) -> str | None:
+    from jinja2 import TemplateSyntaxError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    try:
+        ImmutableSandboxedEnvironment().parse(template)
+    except TemplateSyntaxError as error:
+        return f"line {error.lineno}: {error.message}"
+    return None
 
 
 class PromptConfig(Config):
@@ -50,14 +63,10 @@ class PromptConfig(Config):
 
     @model_validator(mode="after")
     def _are_templates(self) -> "PromptConfig":
-        from jinja2 import TemplateSyntaxError
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
-
         for name in ("system", "user"):
-            try:
-                ImmutableSandboxedEnvironment().parse(getattr(self, name))
-            except TemplateSyntaxError as error:
-                raise ValueError(f"{name}: line {error.lineno}: {error.message}; mend the Jinja template") from error
+            text = getattr(self, name)
+            if text != type(self).model_fields[name].default and (problem := _problem(text)):
+                raise ValueError(f"{name}: {problem}; mend the Jinja template")
         return self
 
     @property

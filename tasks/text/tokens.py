@@ -201,7 +201,10 @@ def sentences(text: str, code: str = ENGLISH) -> list[str]:
 
 def words_by_sentence(text: str, code: str = ENGLISH) -> list[list[str]]:
     """The words of each sentence."""
-    return [words(said, code) if its is None else its for said, its in split(text, code)]
+    if code != ENGLISH or not text.isascii():
+        return [words(said, code) for said in sentences(text, code)]
+    plain = text.encode().translate(_ASCII).decode()  # as long as the text
+    return [said for start, end in _bounds(text) if (said := plain[start:end].split())]
 
 
 @lru_cache(maxsize=64)  # many measures ask for the same answer's
@@ -212,7 +215,8 @@ def split(text: str, code: str) -> tuple[tuple[str, list[str] | None], ...]:
 
         return tuple([(each.strip(), None) for each in segment(code, text) if _WORD.search(each)])
     if not text.isascii():
-        return tuple([(said, None) for start, end in _bounds(text) if _WORD.search(said := text[start:end].strip())])
+        stripped = [text[start:end].strip() for start, end in _bounds(text)]
+        return tuple([(each, None) for each in stripped if _WORD.search(each)])
     plain = text.encode().translate(_ASCII).decode()  # as long as the text
     return tuple(
         [(text[start:end].strip(), said) for start, end in _bounds(text) if (said := plain[start:end].split())]

@@ -2,10 +2,9 @@
 
 import contextlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from pickle import UnpicklingError
-
-import yaml
 
 from tasks.engine.errors import UserError
 from tasks.training.fit import OutOfMemory, current_fit, out_of_memory
@@ -13,9 +12,16 @@ from tasks.training.job import Job
 from tasks.training.outputs import last_intact, step_of
 
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
-GPU_LOST: list[str] = yaml.safe_load(Path(__file__).with_name("gpu_lost.yaml").read_text())
 ASSERTION = "device-side assert"
 NOT_DETERMINISTIC = ("does not have a deterministic implementation", "CUBLAS_WORKSPACE_CONFIG")
+
+
+@cache
+def _gpu_lost() -> list[str]:
+    import yaml
+
+    listed: list[str] = yaml.safe_load(Path(__file__).with_name("gpu_lost.yaml").read_text())
+    return listed
 
 
 class LostGpu(UserError):
@@ -71,7 +77,7 @@ def gpu_failure(message: str, job: Job) -> UserError | None:
             "and weights belong together. CUDA_LAUNCH_BLOCKING=1 in the worker's environment makes the log name the "
             "place",
         )
-    lines = (line for line in message.splitlines() if any(words.lower() in line.lower() for words in GPU_LOST))
+    lines = (line for line in message.splitlines() if any(words.lower() in line.lower() for words in _gpu_lost()))
     if (line := next(lines, None)) is None:
         return None
     checkpoint = last_intact(job.checkpoints)

@@ -31,8 +31,8 @@ def _places(text: str, said: Iterable[str], known: Notation) -> list[tuple[re.Ma
         halves = known.articles.union(known.halves) if any(map(text.casefold().__contains__, known.halves)) else ()
         tokens = [(token, token.group().casefold()) for token in ALPHABETIC.finditer(text)]
         return [(token, word in halves) for token, word in tokens if word in known.numbers or word in halves]
-    lowered, halves = text.lower(), known.halves.keys() & said
-    places = [(at, word in halves) for word in said for at in _standing(word, lowered)]
+    lowered = text.lower()
+    places = [(at, word in known.halves) for word in said for at in _standing(word, lowered)]
     for half in [at for at, is_half in places if is_half]:
         near = lowered[:half]
         places += [(at, True) for word in known.articles for at in _standing(word, near, max(0, half - REACH))]
