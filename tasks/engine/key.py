@@ -95,13 +95,18 @@ def installed(names: Iterable[str]) -> dict[str, str]:
     return {name: _version(name) for name in sorted(names)}
 
 
+def version(distribution: str) -> str:
+    """The installed version; importlib.metadata parses all that is known of a distribution for it."""
+    found = Distribution.from_name(distribution)
+    line = re.search(r"^Version: *(\S+)", found.read_text("METADATA") or "", re.MULTILINE)
+    return line[1] if line else found.version
+
+
 @cache
 def _version(distribution: str) -> str:
     """An installed version without its local part: torch 2.13.0+cpu and +cu130 are placement, not identity."""
     try:
-        found = Distribution.from_name(distribution)
-        line = re.search(r"^Version: *([^\s+]+)", found.read_text("METADATA") or "", re.MULTILINE)  # or parse it all
-        return line[1] if line else found.version.split("+")[0]
+        return version(distribution).split("+")[0]
     except PackageNotFoundError:
         raise UserError(
             f"the library {distribution!r} is not installed", "run `make install`, or pip install it"
