@@ -6,9 +6,13 @@ function body(request) {
         return '';
     }
     const asked = JSON.parse(request.requestText);
-    const alias = JSON.parse(fs.readFileSync(request.variables.reground_alias));
-    if (asked.model === alias.model) {
-        asked.model = alias.adapter;
+    try {
+        const alias = JSON.parse(fs.readFileSync(request.variables.reground_alias));
+        if (asked.model === alias.model) {
+            asked.model = alias.adapter;
+        }
+    } catch (error) {
+        request.error(`${request.variables.reground_alias}: ${error}`);  // nothing was promoted yet
     }
     return JSON.stringify(asked);
 }
