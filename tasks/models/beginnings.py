@@ -93,19 +93,25 @@ def _repeated(cache: Any, owners: "Tensor") -> Any:
     class Roomy(DynamicLayer):
         """Grows by a quarter at a time: to copy all keys for each new token took half of an answer's time on a CPU."""
 
-        def update(self, key: "Tensor", value: "Tensor", *_: Any, **__: Any) -> "tuple[Tensor, Tensor]":
-            start = self.get_seq_length()
-            end = start + key.shape[-2]
+        room = 0
+        held: "tuple[Tensor, ...]" = ()
+
+        def update(
+            self, key_states: "Tensor", value_states: "Tensor", *args: Any, **kwargs: Any
+        ) -> "tuple[Tensor, Tensor]":
+            new, start = (key_states, value_states), self.get_seq_length()
+            end = start + key_states.shape[-2]
             if end > self.room:
                 self.room = end + end // 4
-                kept = self.keys, self.values
-                self.held = tuple(each.new_empty(*each.shape[:2], self.room, each.shape[3]) for each in (key, value))
-                for held, each in zip(self.held, kept, strict=True):
-                    held[:, :, :start] = each
-            for held, each in zip(self.held, (key, value), strict=True):
+                self.held = tuple(each.new_empty(*each.shape[:2], self.room, each.shape[3]) for each in new)
+                for held, before in zip(self.held, (self.keys, self.values), strict=True):
+                    assert before is not None
+                    held[:, :, :start] = before
+            for held, each in zip(self.held, new, strict=True):
                 held[:, :, start:end] = each
-            self.keys, self.values = (held[:, :, :end] for held in self.held)
-            return self.keys, self.values
+            keys, values = (held[:, :, :end] for held in self.held)
+            self.keys, self.values = keys, values
+            return keys, values
 
     if not all(type(layer) is DynamicLayer for layer in getattr(cache, "layers", [None])):
         return None
@@ -113,6 +119,6 @@ def _repeated(cache: Any, owners: "Tensor") -> Any:
     for at, layer in enumerate(cache.layers):
         roomy = Roomy()
         roomy.lazy_initialization(layer.keys, layer.values)
-        roomy.keys, roomy.values, roomy.room, roomy.held = layer.keys, layer.values, 0, ()
+        roomy.keys, roomy.values = layer.keys, layer.values
         cache.layers[at] = roomy
     return cache

@@ -200,7 +200,7 @@ class Prompt:
         """
         import numpy as np
 
-        turns, documents, spans = self.messages(asked), self.documents(asked), []
+        turns, documents, spans = self.turns.messages(asked), self.turns.documents(asked), []
         for at, turn in enumerate(turns[:-1]):
             if turn["role"] != "assistant":
                 continue

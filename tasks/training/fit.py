@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from tasks.engine.errors import UserError
-from tasks.models.model import compute_dtype
+from tasks.models.model import compute_dtype, device_of
 from tasks.training.config import TrainConfig
 from tasks.training.distributed import world_size
 from tasks.training.job import Job
@@ -219,7 +219,7 @@ def _step(job: Job, shape: BaseShape, train: Any) -> Step:
     from tasks.data.dataset.folder import Lengths, is_shared
 
     lengths = Lengths.of(job.train)
-    if is_shared(job.train):  # a beginning counts once
+    if is_shared(job.train) and device_of(job.config.model) == "cpu":  # a beginning counts once
         sizes = [len(sequence["input_ids"]) for sequence in train]
     else:
         sizes = [sum(sequence) for sequence in train.with_format(None)["seq_lengths"]]

@@ -193,7 +193,9 @@ def _pieces(rows: "list[np.ndarray]", prompts: "np.ndarray") -> "tuple[np.ndarra
     """Which tokens of a sequence's rows stay, a bool for each; the lengths of its pieces, and what each continues."""
     import numpy as np
 
-    kept, lengths, behind = [], [], []
+    kept: list[np.ndarray] = []
+    lengths: list[int] = []
+    behind: list[int] = []
     for group, common in alike(rows, prompts):
         if len(group) > 1:
             head = len(lengths)
