@@ -11,10 +11,13 @@ from flows.pipeline import evaluation
 from flows.promotion.log import read_state
 from tasks.engine.errors import UserError
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
 
 @pytest.fixture
 def ada(project):
     """Somebody's adapter, as PEFT saves one, beside a project with a store of its own."""
+    project.set("gate.resamples=300", "report.resamples=300")
     return shutil.copytree(project.artifact("train") / "adapter", project.scratch / "ada")
 
 
@@ -81,6 +84,20 @@ def test_a_base_by_another_path_or_in_other_letters_is_the_same(project, ada):
     for name in ("someone/Base", str(shutil.copytree(project / "base", project.scratch / "renamed"))):
         named(ada, name)
         assert candidate(project.config, str(ada)).about.startswith("ada (")
+
+
+@pytest.mark.parametrize("name", ["org/ada", f"org/ada@{COMMIT}"])
+def test_an_adapter_of_the_hub_goes_by_its_commit(project, ada, monkeypatch, name):
+    import huggingface_hub.constants
+
+    cached = project.scratch / "hub/models--org--ada"
+    shutil.copytree(ada, cached / "snapshots" / COMMIT)
+    (cached / "refs").mkdir()
+    (cached / "refs/main").write_text(COMMIT)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cached.parent))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    found = candidate(project.config, name)
+    assert (found.about, found.inputs["adapter"].digest) == (f"org/ada@{COMMIT[:8]}", f"org/ada@{COMMIT}")
 
 
 @pytest.mark.parametrize(
