@@ -4,10 +4,10 @@ To add a rule: a field of `Rules` (its default and what it judges), a check, and
 Percentiles are of answers that people wrote to Wikipedia passages; relax the limits where answers are abstractive.
 """
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, NonNegativeInt
@@ -17,6 +17,7 @@ from tasks.data.traces import control_tokens, misdecoded, thoughts
 from tasks.data.triplets import Triplet
 from tasks.engine.step import Config
 from tasks.text import ENGLISH, ContextView, is_refusal, language, leaks, words
+from tasks.text.cached import cached_property
 from tasks.text.checks import in_notation, shown, without_yes_or_no, wrong_values
 from tasks.text.citations import without_citations
 from tasks.text.support import stands_in
@@ -119,7 +120,7 @@ class Rules(Config):
     conflict: Level = Field("reject", description="Same query and context as an earlier row, another answer")
     repeated_id: Level = Field("warn", description="Same id as an earlier row, another query or context")
 
-    @cached_property
+    @functools.cached_property  # pydantic knows no other
     def active(self) -> dict[Kinds, list["ActiveRule"]]:
         """Name, level, setting and check of each rule that is not off, in the order of RULES, by kinds of rows."""
         active: dict[Kinds, list[ActiveRule]] = {kinds: [] for kinds in KINDS}
