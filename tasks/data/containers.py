@@ -218,8 +218,20 @@ def _csv(file: BinaryIO, name: str, delimiter: str) -> Rows:
         remedy = 'put cells that hold delimiters or line breaks into "…"'
         raise UserError(f"{name}:{reader.line_num}: not CSV: {error}", remedy) from None
     except UnicodeDecodeError as error:
-        wrong = f"not UTF-8: byte 0x{error.object[error.start]:02x}"
-        raise UserError(f"{name}, behind line {reader.line_num}: {wrong}", "save it as CSV in UTF-8") from None
+        remedy = "save it as CSV in UTF-8, e.g. by: iconv -f latin1 -t utf-8"
+        place = f"{name}:{_first_broken(file)}" if file.seekable() else f"{name}, behind line {reader.line_num}"
+        raise UserError(f"{place}: not UTF-8: byte 0x{error.object[error.start]:02x}", remedy) from None
+
+
+def _first_broken(file: BinaryIO) -> int:
+    """The number of the first line that is not UTF-8."""
+    file.seek(0)
+    for number, line in enumerate(file, 1):
+        try:
+            line.decode()
+        except UnicodeDecodeError:
+            return number
+    return 0
 
 
 def _cell(text: str) -> Any:

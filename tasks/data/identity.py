@@ -12,7 +12,7 @@ def normal(text: str) -> bytes:
     """The text without what does not change its meaning: letter case, white space, Unicode's compatibility forms."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
-    return text.casefold().encode().translate(None, WHITE_SPACE)
+    return text.lower().encode().translate(None, WHITE_SPACE)  # not casefold: "Masse" is not "Maße"
 
 
 def normal_each(texts: Sequence[str]) -> list[bytes]:

@@ -386,12 +386,14 @@ def _grounding(subject: Subject, limits: Floor, measure: Callable[[ContextView, 
 
 WITHOUT_LEVEL = {
     "malformed": "A row that is no JSON object in UTF-8, or has none of the forms",
-    "empty_answer": "An answer of no characters (config: empty_answer)",
+    "empty_answer": "An empty answer, which is learnt as the refusal sentence (config: empty_answer)",
 }
 GROUND_IT = "say only what the context says, in its words, or give the passage that the answer came from"
 RULES: dict[str, Rule] = {  # in this order rows are judged: a rejected row counts under the first that rejects it
     "malformed": Rule("write one JSON object per line, in one of the forms that the manual shows"),
-    "empty_answer": Rule("write the refusal sentence where the context holds no answer"),
+    "empty_answer": Rule(
+        "nothing, if the context holds no answer; else write it, or set validate.empty_answer: reject"
+    ),
     "no_answer": Rule("write the refusal sentence, or answer; if it is the answer, set validate.rules.no_answer: off"),
     "repeated_key": Rule("write each key once"),
     "control_tokens": Rule("take the tokens out of the text, or write them with spaces", _control_tokens),

@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from itertools import chain, groupby, pairwise
 
 from tasks.text.cached import pattern
-from tasks.text.language import ENGLISH, language
+from tasks.text.language import ENGLISH, NEVER, language
 from tasks.text.reading import read
 from tasks.text.support import CLAUSE, ContextView
 from tasks.text.tokens import content_stems, entities, fold, negations, sentences, stems, words
@@ -136,7 +136,7 @@ def foreign_words(view: ContextView, claim: str, query: str) -> list[str]:
     Another name, day or unit, one more item of a list, a clause that somebody added. Not what mostly rewords (endings
     of verbs and adverbs), and nothing in a claim that rewords throughout: there a new word is no sign.
     """
-    if view.code != ENGLISH:
+    if language(view.code).claims.rewording is NEVER:
         return []
     said = view.read(claim)
     asked = set(view.read(query).content)
@@ -301,7 +301,7 @@ def stitched(view: ContextView, claim: str) -> bool:
     the first name in it, with a number behind it.
     """
     held = view.read(claim).held & view.stems
-    if view.code != ENGLISH or view.is_of_one_passage(held):
+    if view.is_of_one_passage(held):
         return False
     passages = view.passage_stems
     named = entities(claim if view.capitalises(claim) else f"_ {claim}", view.code)

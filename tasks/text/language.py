@@ -173,6 +173,10 @@ class Language(BaseModel, frozen=True, extra="forbid"):
     floor: float = 0.6  # no row is rejected for missing words that holds this share of them, other forms or not
     folded: dict[str, str] = {}  # characters, and what they are read as
     stop_words: WordSet = frozenset()  # case-folded
+    weighed: WordSet = frozenset()  # stop words that support by a context counts all the same
+    articles: WordSet = frozenset()  # that do not count where an answer is compared with the right one
+    nouns_capitalised: bool = False  # so that a capital alone makes no name
+    name_before: WordSet = frozenset()  # words that a capital stands behind in a name all the same: "built by Halvard"
     short_forms: WordSet = frozenset()  # a full stop behind them ends no sentence; beside those of sentencex
     numbers: NumberWords = NumberWords()
     yes: WordSet = frozenset()
@@ -195,7 +199,7 @@ class Language(BaseModel, frozen=True, extra="forbid"):
                 return {folded(key): folded(each) for key, each in value.items()}
             return value.translate(letters) if isinstance(value, str) else value
 
-        words = ("stop_words", "yes", "no", "numbers", "refusal")
+        words = ("stop_words", "weighed", "articles", "name_before", "yes", "no", "numbers", "refusal")
         return data | {name: folded(data[name]) for name in words if name in data}
 
     @cached_property

@@ -4,7 +4,7 @@ from functools import cache, lru_cache
 from itertools import chain
 from typing import Any
 
-from tasks.text.language import ENGLISH
+from tasks.text.language import ENGLISH, language
 from tasks.text.tokens import kept_stems, split, stems, words, words_by_sentence
 
 KEPT = 1 << 6  # readings that are kept of a language: those of a row
@@ -13,12 +13,13 @@ KEPT = 1 << 6  # readings that are kept of a language: those of a row
 class Reading:
     """The words of a text in one language, and what is found of them when it is first asked for. Not to be changed."""
 
-    __slots__ = ("code", "content", "held", "kept", "stems", "words")
+    __slots__ = ("code", "content", "held", "kept", "stems", "weighed", "words")
     words: list[str]
     stems: list[str]
     kept: list[str]  # the stem of each word, "" for a stop word
     content: list[str]  # those that are not "", in order
     held: frozenset[str]  # each of these once
+    weighed: list[str]  # the content, and the stems of the stop words that support counts
 
     def __init__(self, said: list[str], code: str) -> None:
         self.words, self.code = said, code
@@ -32,6 +33,11 @@ class Reading:
             self.content = list(filter(None, self.kept))
         elif name == "held":
             self.held = frozenset(self.content)
+        elif name == "weighed":
+            more = language(self.code).weighed
+            self.weighed = (
+                stems(filter(more.__contains__, self.words), self.code) + self.content if more else self.content
+            )
         else:
             raise AttributeError(name)
         return object.__getattribute__(self, name)

@@ -13,6 +13,7 @@ from tasks.text.language import ENGLISH, language
 from tasks.text.quantities import numbers, numerals, stands, supported_numbers, without_markers
 from tasks.text.reading import Passage, passage, readings
 from tasks.text.tokens import (
+    UNSPACED,
     content,
     content_among,
     entities,
@@ -24,13 +25,15 @@ from tasks.text.tokens import (
     stop_words,
     words,
 )
-from tasks.text.values import Value, bound_at, multiplies, read_values, stated
+from tasks.text.values import Value, bound_at, identifiers, multiplies, read_values, stated
 
 CLAUSE = pattern(r"[,;:–—]|\b(?:but|although|though|while|whereas|because|which|and|aber|und|mais|et|pero|y)\b")
 
 _BEFORE = frozenset("-−–.,:/$€£¥")  # what changes a number that it stands before
 _AFTER = frozenset((" m", " b", " t"))  # perhaps a million
 _SPELLED = pattern(r"[^\s\d]*\d\S*(?:(?<![.,;:!?])[^\S\n]+[^\s\d]+)?")  # a number with what belongs to it
+_CODE = pattern(r"-\d")  # HR-165
+_UNSPACED = pattern(f"[{UNSPACED}]")
 _UNIT_MARK = pattern(r"\s?[%‰]")
 
 
@@ -53,7 +56,7 @@ class ContextView:
     def expect(self, *texts: str) -> None:
         """Look up the content stems of these texts, or parts of them, in one go, which is faster than bit by bit."""
         read = [self.read(text) for text in texts]
-        self._look_up(chain.from_iterable([each.content for each in read]))
+        self._look_up(chain.from_iterable([each.weighed for each in read]))
         self.pairs_held([pair for each in read for pair in pairwise(each.stems)])
 
     def is_foreign(self, answer: str) -> bool:
@@ -312,7 +315,7 @@ class ContextView:
 
     def idf_coverages(self, answer: str) -> tuple[float | None, float | None]:
         """IDF coverage by the whole context and by the best window, the mass of all the content stems taken once."""
-        content = self.read(answer).content
+        content = self.read(answer).weighed
         if not all(map(self._windows.__contains__, content)):
             self._look_up(content)
         windows = [0.0] * (sum(map(len, self._words)) + len(self._words))
@@ -347,7 +350,8 @@ class ContextView:
         """Numbers in the answer that the context states neither in digits nor in words."""
         if self.code == ENGLISH:
             return [number for number in numbers(answer) if not self._states(number)]
-        return self.absent_values(answer)
+        named = identifiers(answer, self.code)
+        return self.absent_values(answer) + [each for each in named if _CODE.search(each) and each not in self.text]
 
     def absent_values(self, answer: str) -> list[str]:
         """The same by value: numbers, quantities, dates and times in digits that the context states in no notation."""
@@ -415,12 +419,16 @@ class ContextView:
 
 
 def stands_in(piece: str, text: str) -> bool:
-    """Whether a piece of text, or what begins with a blank, stands in a text and no letter or digit behind it."""
+    """Whether a piece of text, or what begins with a blank, stands in a text and no letter or digit behind it.
+
+    A letter of a script without spaces may: ``Internet2是``.
+    """
     end = -1
     while (at := text.find(piece, end + 1)) >= 0:
         end = at + len(piece)
         behind = text[end : end + 2]
-        if not behind[:1].isalnum() and not (behind[:1] in ".,:" and behind[1:].isdigit()):
+        joined = behind[:1].isalnum() and not _UNSPACED.match(behind)
+        if not joined and not (behind[:1] in ".,:" and behind[1:].isdigit()):
             return True
     return False
 

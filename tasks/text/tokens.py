@@ -113,6 +113,8 @@ class _Stems(dict[str, str]):
         # No cache of its own: Stemmer's is not safe between threads, a dict is.
         self._stemmer = Stemmer(known.stemmer, 0) if known.stemmer else None
         self._affixes, self._passed = known.affixes, passed
+        paired = known.segmentation == "characters"
+        self._parts = {each for each in passed if len(each) == 1} if paired else None
 
     def __missing__(self, word: str) -> str:
         if len(self) >= 1 << 16:
@@ -121,7 +123,7 @@ class _Stems(dict[str, str]):
         return found
 
     def _stemmed(self, word: str) -> str:
-        if word in self._passed:
+        if word in self._passed or (self._parts and len(word) == 2 and not self._parts.isdisjoint(word)):
             return ""
         if self._affixes:
             return _light(word, self._affixes)
@@ -179,9 +181,14 @@ def content(said: Iterable[str], code: str = ENGLISH) -> list[str]:
     return list(filter(None, kept_stems(said, code)))
 
 
+@cache
+def _weighed_stems(code: str) -> _Stems:
+    return _Stems(code, stop_words(code) - language(code).weighed)
+
+
 def content_among(wanted: frozenset[str], said: Iterable[str], code: str = ENGLISH) -> frozenset[str]:
-    """The stems in `wanted` that one of these words has, stop words aside."""
-    return wanted.intersection(map(_content_stems(code).__getitem__, said))
+    """The stems in `wanted` that one of these words has, stop words aside that support does not count."""
+    return wanted.intersection(map(_weighed_stems(code).__getitem__, said))
 
 
 def content_stems(text: str, code: str = ENGLISH) -> list[str]:
@@ -252,20 +259,25 @@ def _short_tails() -> frozenset[str]:
     return frozenset([each[-4:] for each in language().short_forms])
 
 
-_NAME_TOKEN = pattern(r"[^\W_]+(?:[.&'’/-][^\W_]+)*")
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u9fff\uac00-\ud7af"
+_NAME_TOKEN = pattern(rf"[^\W_{UNSPACED}]+(?:[.&'’/-][^\W_{UNSPACED}]+)*")
+_NUMBERED = pattern(r"\d+\.")  # 8. November
 
 
 def entities(text: str, code: str = ENGLISH) -> list[str]:
     """Runs of capitalised words (``Lake Havasu City``), acronyms and codes (``NATO``, ``P-101A``), in order.
 
     Found by the case of letters, without a model. A sentence's first word counts only if it is an acronym or a code, or
-    if the whole sentence is a name: otherwise its capital says nothing.
+    if the whole sentence is a name: otherwise its capital says nothing. Where each noun has one, as in German, one word
+    with a capital counts only behind a word such as "von".
     """
-    return [name for sentence in sentences(normalise(text), code) for name in _names(sentence, stop_words(code))]
+    return [name for sentence in sentences(normalise(text), code) for name in _names(sentence, code)]
 
 
-def _names(sentence: str, passed: frozenset[str]) -> list[str]:
+def _names(sentence: str, code: str) -> list[str]:
+    passed = stop_words(code)
     names: list[str] = []
+    starts: list[int] = []
     end = -1  # of the last word of the name being read
     pieces = sentence.split(" ")
     bare = not any(map(str.islower, pieces)) and not any(map(str.islower, sentence.split()))
@@ -281,8 +293,18 @@ def _names(sentence: str, passed: frozenset[str]) -> list[str]:
                 names[-1] += " " + token
             else:
                 names.append(token)
+                starts.append(match.start())
             end = match.end()
-    return names
+    if not language(code).nouns_capitalised:
+        return names
+    return [name for name, at in zip(names, starts, strict=True) if not _is_noun(name, sentence[:at], code)]
+
+
+def _is_noun(name: str, before: str, code: str) -> bool:
+    """Whether a name may be a common noun where each has a capital: one word, and nothing before it heralds a name."""
+    last = before.split()[-1:]
+    heralded = bool(last) and (fold(last[0], code) in language(code).name_before or _NUMBERED.fullmatch(last[0]))
+    return name[1:].islower() and name.isalpha() and not heralded
 
 
 def _is_name(token: str, passed: frozenset[str], *, opens: bool) -> bool:

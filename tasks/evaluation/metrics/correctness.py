@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from tasks.evaluation.metrics.row import Row
-from tasks.text import content_stems, language
+from tasks.text import ENGLISH, content_stems, language
 from tasks.text.checks import denies
 from tasks.text.reading import read
 from tasks.text.refusal import without_label
@@ -248,11 +248,13 @@ def token_f1(row: Row) -> float | None:
 
     A number, with its sign, and a currency are words; the same value in another notation is the same words; a sentence
     with another value than the reference's gets half at most. None where the right answer is a refusal; a refusal of an
-    answerable question counts, and scores near 0. Source: SQuAD (Rajpurkar 2016). Blind to word order and synonyms.
+    answerable question counts, and scores near 0. Source: SQuAD (Rajpurkar 2016), which passes over English articles;
+    others count. Blind to word order and synonyms.
     """
     if row.should_abstain or not row.references:
         return None
-    return max(_f1(answer, reference) for answer, reference in row.compared)
+    compared = row.compared if row.context.code == ENGLISH else row.compared_with(articles=True)
+    return max(_f1(answer, reference) for answer, reference in compared)
 
 
 def _f1(answer: Sequence[str], reference: Sequence[str]) -> float:

@@ -42,10 +42,14 @@ class Row:
     @cached_property
     def compared(self) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
         """The terms of the answer, its values spelled as in the reference, and those of each reference."""
+        return self.compared_with(articles=False)
+
+    def compared_with(self, *, articles: bool) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+        """The same, with articles or without."""
         code = self.context.code
         answer = without_label(self.answer, code)
         return [
-            (terms(aligned(answer, each, code), code, articles=False), terms(each, code, articles=False))
+            (terms(aligned(answer, each, code), code, articles=articles), terms(each, code, articles=articles))
             for each in self.references
         ]
 

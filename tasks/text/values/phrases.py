@@ -12,7 +12,6 @@ from tasks.text.values.units import MARKS
 from tasks.text.values.value import ALPHABETIC, Value, notation
 
 _TERM = pattern(r"(?<![\w)])-(?=\d)|\d+(?:[.,:]\d+)*|[^\W\d_]+|[$€£¥₹%<>≤≥]")
-_ARTICLES = frozenset({"a", "an", "the"})
 _ITEMS = pattern(r"\s*[,;]\s*(?:(?:and|or|und|oder|et|ou|y|o)\s+)?|\s+(?:and|or|und|oder|et|y)\s+|\n\s*[-*•]?\s*")
 _TO_VALUE = frozenset(["a", "an", "the", "at", "about", "exactly", "only", "just", "approximately", "around", "of"])
 _NOT = (["rather", "than"], ["isn", "t"], ["wasn", "t"], ["aren", "t"])
@@ -43,9 +42,10 @@ def terms(text: str, code: str = ENGLISH, *, articles: bool = True) -> tuple[str
     """
     found: list[str] = []
     sign, known, paired = "", notation(code), language(code).segmentation == "characters"
+    own = language(code).articles
     said = _TERM.findall(prepared(text))
     for at, (each, word) in enumerate(zip(said, map(str.casefold, said), strict=True)):
-        if word.isalpha() and word not in _ARTICLES and not paired:
+        if word.isalpha() and word not in own and not paired:
             found.append(word)
         elif each[0].isdigit():
             amount = each if ":" in each or each.count(".") > 1 else f"{read_number(each, known):.12g}"
@@ -53,7 +53,7 @@ def terms(text: str, code: str = ENGLISH, *, articles: bool = True) -> tuple[str
             sign = ""
         elif each == "-":
             sign = "-"
-        elif not articles and word in _ARTICLES and at + 1 < len(said) and (each.islower() or at == 0):
+        elif not articles and word in own and at + 1 < len(said) and (each.islower() or at == 0):
             continue
         elif paired and len(word) > 1 and not word.isascii():
             found += words(word, code)

@@ -6,10 +6,10 @@ from unicodedata import numeric
 
 from tasks.text.cached import pattern
 from tasks.text.language import ENGLISH
-from tasks.text.tokens import normalise, words
+from tasks.text.tokens import UNSPACED, normalise, words
 from tasks.text.values.spelled import read_spelled
 from tasks.text.values.units import bound_behind, bound_of, unit_at
-from tasks.text.values.value import CURRENCY_MARKS, SPACELESS, Notation, Value, data, notation
+from tasks.text.values.value import CURRENCY_MARKS, Notation, Value, data, notation
 
 _CANDIDATE = pattern(
     r"\d(?:"
@@ -24,9 +24,9 @@ _POWER_OF_TEN = pattern("(?<![\\d.,×x·*])(?<![×x·*] )10([⁰¹²³⁴⁵⁶�
 _CARET = pattern(r"\^(?:\{(\d+)\}|(\d+))")
 _FRACTION = pattern(r"(\d*)\s?([¼-¾⅐-⅞])")
 _RAISED = pattern("(?<=[^\\Wm10]|[.,])[⁰¹²³⁴⁵⁶⁷⁸⁹]|(?<=[^cdkmµ\\s]m)[⁰¹²³⁴⁵⁶⁷⁸⁹]")  # a note's number; not of m²
-_PART = rf"[^\W{SPACELESS}]"  # of an identifier
+_PART = rf"[^\W{UNSPACED}]"  # of an identifier
 _IDENTIFIER = pattern(rf"(?:{_PART}|\.)*(?:-{_PART}+)*")
-_LETTER = rf"[^\W\d_{SPACELESS}]"
+_LETTER = rf"[^\W\d_{UNSPACED}]"
 _LEFT_NAME = pattern(rf"{_LETTER}(?:{_PART}|\.)*(?:[-‐‑–]{_PART}*)?$|{_LETTER}+[-‐‑]$")
 _CJK_DATE = pattern(r"(\d{4})[年년]\s?(?:(\d{1,2})[月월]\s?(?:(\d{1,2})[日号號일])?)?")
 _CLOCK = pattern(r"(\d{1,2})\.(\d\d)")

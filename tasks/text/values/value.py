@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 
 from tasks.text.cached import pattern
 from tasks.text.language import ENGLISH, language
-from tasks.text.tokens import normalise
+from tasks.text.tokens import UNSPACED, normalise
 
 ALPHABETIC = pattern(r"[^\W\d_]+")
-SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u9fff\uac00-\ud7af"
-_GLUED = pattern(f"[\u0900-\u0dff{SPACELESS}]")
+_GLUED = pattern(f"[\u0900-\u0dff{UNSPACED}]")
 CURRENCY_MARKS = "$€£¥₹₽₺₩"
 
 
