@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from tasks.data.forms import AS_GIVEN, RowFormat
+from tasks.data.forms import AS_GIVEN, RowFormat, no_form
 from tasks.data.readers import expand, read_lines
 from tasks.engine.errors import UserError
 from tasks.engine.progress import Progress
@@ -173,6 +173,9 @@ def _read(source: str, form: RowFormat) -> Iterator[tuple[str, Answered]]:
                 raise UserError(f"{where}: the line: {error}", WRITE) from None
             except ValidationError as error:
                 first = error.errors()[0]
+                if first["type"] == "missing":
+                    what, remedy = no_form(orjson.loads(line))
+                    raise UserError(f"{where}: {what}", remedy) from None
                 field = ".".join(str(each) for each in first["loc"][:1]) or "the line"
                 raise UserError(f"{where}: {field}: {first['msg']}", WRITE) from None
             yield (where if given.id is None else str(given.id)), given

@@ -105,7 +105,7 @@ def parse(row: object, form: RowFormat = AS_GIVEN) -> Parsed:
             )
             known = fields | OPTIONAL | form.read_names(row) if renames else fields | OPTIONAL
             return Parsed(triplet, name, key, own_id is not None, unused.union(row.keys() - known))
-    raise Malformed(*_no_form(row))
+    raise Malformed(*no_form(row))
 
 
 def own_id(raw: bytes) -> str | None:
@@ -300,7 +300,7 @@ def _language(row: Fields) -> str:
     raise Malformed(f"language: {_shown(code)}", 'write the ISO 639-1 code of the language, such as "de"')
 
 
-def _no_form(row: Fields) -> tuple[str, str]:
+def no_form(row: Fields) -> tuple[str, str]:
     """What fields there are, and the preset or the mapping by which the row can be read."""
     has = ", ".join(sorted(map(str, row))[:12]) or "none"
     what = f"no form has the fields {has}"

@@ -1,18 +1,24 @@
 """What makes two texts the same, and names for what has none: by content, never by a position in a file."""
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
 DIGEST_BYTES = 16
 WHITE_SPACE = b" \t\n\r\v\f"
+BETWEEN_DIGITS = re.compile(rb"(?<=\d)\s+(?=\d)")
 
 
 def normal(text: str) -> bytes:
-    """The text without what does not change its meaning: letter case, white space, Unicode's compatibility forms."""
+    """The text without what does not change its meaning: letter case, white space, Unicode's compatibility forms.
+
+    Between two digits white space counts, as one mark: "1 12" is not "11 2".
+    """
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
-    return text.lower().encode().translate(None, WHITE_SPACE)  # not casefold: "Masse" is not "Maße"
+    content = text.lower().encode()  # not casefold: "Masse" is not "Maße"
+    return BETWEEN_DIGITS.sub(b"\x1f", content).translate(None, WHITE_SPACE)
 
 
 def normal_each(texts: Sequence[str]) -> list[bytes]:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.data.examine import SKETCH, repeats
+from tasks.data.identity import normal
 from tasks.data.rules import (
     RULES,
     Finding,
@@ -404,3 +405,8 @@ def test_a_report_shows_three_examples_of_a_rule_and_counts_all() -> None:
     assert "English 4, hu 2 (not validated" in markdown(summary)
     assert "set `data.fields: {document: Source}`" in markdown(summary)
     assert "duplicate" not in rejections(summary)
+
+
+def test_texts_are_the_same_whatever_their_case_and_blanks_and_numbers_stay_apart():
+    assert normal("The  limit\nis 1 12 bar .") == normal("the limit is 1\t12 bar.") != normal("the limit is 11 2 bar.")
+    assert normal("Maße") != normal("Masse")

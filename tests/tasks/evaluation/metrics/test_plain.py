@@ -117,7 +117,8 @@ def test_what_a_row_does_not_tell_is_not_counted(file):
     [
         ("{", "answers.jsonl:5: the line: Invalid JSON"),
         ("[1]", "answers.jsonl:5: the line: Input should be an object"),
-        ('{"query": "a", "context": "b"}', "answers.jsonl:5: answer: Field required"),
+        ('{"query": "a", "context": "b"}', "answers.jsonl:5: no form has the fields context, query"),
+        ('{"user_input": "a", "retrieved_contexts": ["b"], "response": "c"}', "set data.format: ragas"),
         (
             '{"query": "a", "context": ["b", 3], "answer": "c"}',
             "answers.jsonl:5: context: Input should be a valid string",
