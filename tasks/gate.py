@@ -42,8 +42,8 @@ class GateRules(Config):
     max_forgetting: float | None = Field(
         None,
         ge=0,
-        description="By how many nats per token the loss on a general text (data/general.txt) may rise against the "
-        "base. Without it, a rise of 0.1 is warned of.",
+        description="By how many nats per token the loss on a general text (tasks/models/general.txt) may rise "
+        "against the base. Without it, a rise of 0.1 is warned of.",
     )
     parity_margin: float = Field(
         0.05,

@@ -5,7 +5,7 @@ from typing import Any
 
 from tasks.models.model import inference, load_tokenizer, window_of
 
-TEXT = "data/general.txt"  # from the project's root; written for this project
+TEXT = "tasks/models/general.txt"  # from the project's root; written for this project
 WINDOW = 512  # tokens that see each other
 
 

@@ -95,8 +95,6 @@ class Project:
 def lay(folder: Path) -> None:
     shutil.copytree(ROOT / "tasks", folder / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "data/tiny-base", folder / "base")
-    (folder / "data").mkdir()
-    shutil.copy(ROOT / "data/general.txt", folder / "data")
     shutil.copyfile(ROOT / "tests/tasks/course.jinja", folder / "prompt.jinja")
     for name, rows in (("train", 80), ("evaluation", 24)):
         lines = (ROOT / f"data/plant/{name}.jsonl").read_text().splitlines(keepends=True)
