@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("REGROUND_KILLS", 200))
 SEED = int(os.environ.get("REGROUND_SEED", 0))
 CHAINS = 2  # at once: one for each core of the smallest machine
-STEPS = ["validate", "validate", "build", "train", "export", "answer", "answer", "score", "score", "gate", "report"]
+STEPS = ["validate", "validate", "build", "train", "export", "answer", "score", "answer", "score", "gate", "report"]
 
 pytestmark = pytest.mark.slow
 

@@ -48,6 +48,7 @@ def data_steps(folder: Path, name: str, mapper: Mapper) -> dict[str, str]:
         assert not there
         return made[request.label]
 
+    run.store = config.open_store()
     with pytest.raises(Enough):
         pipeline(config, run)
     return {label: artifact.digest for label, artifact in made.items()}
