@@ -80,6 +80,7 @@ def test_a_flow_that_is_killed_leaves_no_training_behind_and_the_next_goes_on(se
     assert resumed(service, run)
 
 
+@pytest.mark.nightly
 def test_a_run_outlives_its_worker_and_a_restart_of_the_server(service):
     run, child = start(service)
     found = service.processes()
