@@ -43,7 +43,7 @@ def make(source: str, folder: Path) -> dict[str, Path]:
 def references(path: Path) -> dict[str, list[str]]:
     """All answers that people gave, by the row's id."""
     rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    return {row["id"]: row["answers"] for row in rows}
+    return {row["id"]: row.get("answers", []) for row in rows}  # questions without an answer may have none
 
 
 def _read(source: str) -> dict[str, list[Row]]:
