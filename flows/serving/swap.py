@@ -98,24 +98,23 @@ def swap(store: Store, config: ServingConfig, *, partly: bool = False) -> Swappe
     NotServed if a server cannot be reached, or answers otherwise than the gate saw; with `partly`, as for a rollback,
     only if all are so.
     """
-    champion = promotion_log.read_state(store).champion
-    alias = read_alias(config)
-    if champion is None or (alias and alias.adapter == champion.key[:SHORT] and served(store, config).agrees):
+    log, before = promotion_log.read(store), served(store, config)
+    champion, alias = log.state.champion, before.alias
+    if champion is None or (before.agrees and alias and alias.model == config.model):
         return None
     adapter = store.require(champion.step, champion.key)
     name, bundle = adapter.key[:SHORT], adapter.folder / "adapter"
     require_intact(bundle)
     trials = list(islice(_trials(store, adapter), config.questions))
-    keep = {each.key[:SHORT] for each in promotion_log.read_state(store).roles().values()}
-    keep |= {alias.adapter} if alias else set()
-    ours = {each.version.key[:SHORT] for each in promotion_log.read(store).entries}
+    keep = {each.key[:SHORT] for each in log.state.roles().values()} | ({alias.adapter} if alias else set())
+    ours = {each.version.key[:SHORT] for each in log.entries}
     failed = []
     for url in config.replicas:
         try:
             with _server(url) as server:
                 there = _adapters(server)
                 for old in sorted((ours & there) - keep):
-                    server.post("/v1/unload_lora_adapter", json={"lora_name": old}).raise_for_status()
+                    _require(server.post("/v1/unload_lora_adapter", json={"lora_name": old}))
                 if name not in there:
                     told = {"lora_name": name, "lora_path": str(bundle)}
                     _require(server.post("/v1/load_lora_adapter", json=told))
