@@ -132,7 +132,7 @@ def evaluate(
     folder = evaluation(tree, direct, asked, other).folder
     direct.store.log_fresh_run(f"evaluate {asked.about}", direct.made)
     display.comparison(console, orjson.loads((folder / "report.json").read_bytes()), folder)
-    console.print("Nothing was promoted.")
+    console.print("That is what the gate would decide; nothing was promoted.")
 
 
 def render(
