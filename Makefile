@@ -13,6 +13,7 @@ SLOW   ?= slow
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # two rules would install into one environment
+unexport PYTHONDONTWRITEBYTECODE  # or each process would compile every library that it imports, for seconds
 .PHONY: help install dev retrain plan up down tiny-base test test-slow bench proof lint format docs lock clean
 
 help:  ## Explain what can be made
