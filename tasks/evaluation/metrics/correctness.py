@@ -7,15 +7,20 @@ from enum import StrEnum
 from functools import lru_cache
 
 from tasks.evaluation.metrics.row import Row
-from tasks.text import ENGLISH, content_stems, language
-from tasks.text.checks import denies
+from tasks.text import ENGLISH, ContextView, content_stems, language
+from tasks.text.checks import contradicts, denies
+from tasks.text.departures import departs
 from tasks.text.reading import read
 from tasks.text.refusal import without_label
-from tasks.text.tokens import entities, sentences
+from tasks.text.support import CLAUSE
+from tasks.text.tokens import entities, sentences, words
 from tasks.text.values import Value, aligned, commensurable, holds, list_items, negated_before, read_values, same, terms
 
 SHORT = 6  # content words of a reference that an answer must hold all; of a longer one, `MOST` of them
 MOST = 2 / 3
+MUCH = 20  # words beyond twice the reference's, from which an answer that copies
+COPIED = 0.9  # so much of itself
+RUN = 5  # in runs of so many words is none
 
 
 class Outcome(StrEnum):
@@ -47,20 +52,42 @@ def correct(row: Row) -> float | None:
     answer, in whatever notation, none of them negated, and no other value of their kind in the same clause or in one
     without a subject of its own. "Yes" and "no" must agree; a list holds the same items in any order; a reference
     without values matches if its content words stand in the answer (all of up to six, else two thirds, and half of its
-    names), negated alike.
-    A refusal and an empty answer are 0. None where the right answer is a refusal, or there is no reference. Blind to
-    what a right value is said of, and to a reference in quite other words.
+    names), negated alike. Where answer and reference have the same words, a name or number in the place of another one
+    is wrong (`tasks.text.departures`).
+    A refusal, an empty answer and copied passages much longer than the reference are 0. None where the right answer
+    is a refusal, or there is no reference. Blind to what a right value is said of, and to a reference in quite other
+    words.
     """
     if row.should_abstain or not row.references:
         return None
     if row.abstained or not row.answer.strip():
         return 0.0
-    code = row.context.code
-    answer = without_label(row.answer, code)
-    return float(any(_agrees(answer, reference, row.query, row.value, code) for reference in row.references))
+    if any(answer == reference for answer, reference in row.compared):
+        return 1.0
+    if _recites(row):
+        return 0.0
+    return float(any(_agrees(answer, reference, row) for answer in _said(row) for reference in row.references))
 
 
-def _agrees(answer: str, reference: str, query: str, value: str | None, code: str) -> bool:
+def _said(row: Row) -> list[str]:
+    """The answer without markup and courtesies; and, if that is shorter, without frames and denials, too."""
+    code, claimed = row.context.code, "\n".join(row.stated)
+    has_code = "```" in row.answer or "~~~" in row.answer  # which claims nothing, and may be the answer
+    plain = row.plain if row.plain.strip() and not has_code else without_label(row.answer, code)
+    return [plain] if not claimed or read(plain, code).words == read(claimed, code).words else [plain, claimed]
+
+
+def _recites(row: Row) -> bool:
+    """Whether an answer copies passages and leaves it to the reader to find what was asked: far more than is right."""
+    said = row.answer_words
+    longest = max([len(words(each, row.context.code)) for each in row.references])
+    if len(said) <= MUCH + 2 * longest or len(sentences(row.answer, row.context.code)) < 3:
+        return False
+    return (row.context.copied(row.answer, RUN) or 0) >= COPIED
+
+
+def _agrees(answer: str, reference: str, row: Row) -> bool:
+    code, query, value = row.context.code, row.query, row.value
     if terms(answer, code, articles=False) == terms(reference, code, articles=False):
         return True
     wanted = _polarity(reference, code)
@@ -69,7 +96,9 @@ def _agrees(answer: str, reference: str, query: str, value: str | None, code: st
         return (said if said is not None else not denies(answer, code)) == wanted
     if wanted is not None and (said := _polarity(answer, code)) is not None and said != wanted:
         return False
-    target = value or reference
+    target, known = value or reference, f"{query} {reference}" if value else query
+    if departs(answer, target, known, row.context.text, code):
+        return False
     if _is_letter(target):
         return _letters(answer, query) == {target.strip(" .)(").upper()}
     values, items = read_values(target, code), list_items(target)
@@ -78,7 +107,7 @@ def _agrees(answer: str, reference: str, query: str, value: str | None, code: st
     if asked := [each for each in values if value or not _asked(each, query, code)]:
         whole = _holds_items(answer, items, code) and _denies_alike(answer, reference, code)
         return whole and _states(answer, asked, query, reference, code)
-    return _same_words(answer, target, query, code)
+    return _same_words(answer, target, known, query, code)
 
 
 def _holds_items(answer: str, items: Sequence[str], code: str) -> bool:
@@ -189,7 +218,8 @@ def _same_items(answer: str, target: str, items: Sequence[str], query: str, code
     return True
 
 
-def _same_words(answer: str, target: str, query: str, code: str) -> bool:
+def _same_words(answer: str, target: str, known: str, query: str, code: str) -> bool:
+    """Whether an answer has the words of a text, and denies what that denies; what it lists beside is `known`."""
     said, wanted = content_stems(aligned(answer, target, code), code), content_stems(target, code)
     if not wanted:
         return terms(answer, code, articles=False) == terms(target, code, articles=False)
@@ -201,19 +231,32 @@ def _same_words(answer: str, target: str, query: str, code: str) -> bool:
     named = {each for name in entities(target, code) for each in content_stems(name, code)} - asked
     if 2 * len(named & set(said)) < len(named):
         return False  # others did it
-    relevant = " ".join(c for c in clauses(answer, code) if not set(own).isdisjoint(content_stems(c, code))) or answer
-    if denies(relevant, code) != denies(target, code):
+    relevant = [each for each in clauses(answer, code) if not set(own).isdisjoint(content_stems(each, code))]
+    if not _deny_alike(relevant or [answer], target, set(own), code):
         return False
-    if len(own) <= 3:  # one item where the answer lists several
-        for clause in clauses(relevant, code):
-            options = [each for each in list_items(clause) if content_stems(each, code)]
-            holding = [each for each in options if set(own) <= set(content_stems(each, code))]
-            bare = [each for each in options if len(content_stems(each, code)) <= len(own) + 1]
-            if holding and len(bare) == len(options) > 1:
-                extra = {s for each in options if each not in holding for s in content_stems(each, code)}
-                if extra - asked - set(wanted):
-                    return False
-    return True
+    return len(own) > 3 or not any(
+        _lists_more(each, set(own), set(content_stems(known, code)), code) for each in relevant
+    )
+
+
+def _deny_alike(said: Sequence[str], target: str, own: set[str], code: str) -> bool:
+    """Whether clauses deny where the text does: of a long text sentence by sentence, of a short one its words."""
+    if len(own) > SHORT:
+        view = ContextView((target,), code)
+        return not any(contradicts(view, each) for each in said)
+    if denies(target, code):
+        return denies(" ".join(said), code)
+    parts = [part for each in said for part in CLAUSE.split(each) if not own.isdisjoint(content_stems(part, code))]
+    return not denies(" , ".join(parts), code)
+
+
+def _lists_more(clause: str, own: set[str], known: set[str], code: str) -> bool:
+    """Whether a bare list has an item beside the one that is right."""
+    options = [set(found) for each in list_items(clause) if (found := content_stems(each, code))]
+    others = [each for each in options if not own <= each]
+    if not others or len(others) == len(options) or any(len(each) > len(own) + 1 for each in options):
+        return False
+    return any(each - known - own for each in others)
 
 
 def contains_value(row: Row) -> float | None:

@@ -65,9 +65,18 @@ class Row:
     @cached_property
     def claims(self) -> list[str]:
         """What of the answer can be checked, its values spelled as in the context; of a clean refusal, nothing."""
-        view = self.context
-        said = claims(without_citations(shown(self.answer, view.code), view.code), self.refusal, view)
-        return [in_notation(view, each) for each in said]
+        return [in_notation(self.context, each) for each in self.stated]
+
+    @cached_property
+    def stated(self) -> list[str]:
+        """The claims in the answer's own spelling."""
+        return claims(self.plain, self.refusal, self.context)
+
+    @cached_property
+    def plain(self) -> str:
+        """The answer without citations, markup and courtesies."""
+        code = self.context.code
+        return without_citations(shown(self.answer, code), code)
 
     @cached_property
     def leaks(self) -> bool:

@@ -6,7 +6,16 @@ and the marks of numbers are CLDR's (Babel), by language; what a unit is worth i
 """
 
 from tasks.text.values.comparing import commensurable, same, stated
-from tasks.text.values.phrases import aligned, holds, identifiers, list_items, negated_before, terms
+from tasks.text.values.phrases import (
+    aligned,
+    alternatives,
+    holds,
+    identifiers,
+    list_items,
+    listing,
+    negated_before,
+    terms,
+)
 from tasks.text.values.reading import read_values
 from tasks.text.values.units import bound_at, multiplies
 from tasks.text.values.value import Value
@@ -14,11 +23,13 @@ from tasks.text.values.value import Value
 __all__ = [
     "Value",
     "aligned",
+    "alternatives",
     "bound_at",
     "commensurable",
     "holds",
     "identifiers",
     "list_items",
+    "listing",
     "multiplies",
     "negated_before",
     "read_values",

@@ -108,6 +108,16 @@ def _stands_for(other: Value, value: Value) -> bool:
     return same(value, other)
 
 
+def alternatives(code: str = ENGLISH) -> frozenset[str]:
+    """The words that join two of which only one holds: "or"."""
+    return notation(code).alternatives
+
+
+def listing(code: str = ENGLISH) -> frozenset[str]:
+    """The words that join the items of a list: "and"."""
+    return notation(code).listing | notation(code).alternatives
+
+
 def list_items(text: str) -> list[str]:
     """The items of a list: ``red, green and blue``."""
     return [item.strip(" .-*•") for item in _ITEMS.split(text.strip().rstrip(".")) if item.strip(" .-*•")]

@@ -51,6 +51,7 @@ class Notation:
         self.articles = frozenset(own.get("articles", "").split())
         self.per = frozenset(own.get("per", "").split())
         self.to = frozenset(own.get("to", "-").split())
+        self.alternatives = frozenset(own.get("or", "").split())
         self.listing = frozenset(own.get("listing", "").split())  # a range only behind one of `opening`
         self.opening = tuple(own.get("opening", "").split())
         self.bounds: dict[str, list[tuple[str, str]]] = {}  # by their last word: those that it may end

@@ -1,11 +1,15 @@
 """The same adversaries on long free-text answers from passages, against the base and against a champion."""
 
 import re
+from statistics import fmean
 
 import pytest
 
 from tasks.data.triplets import Triplet
+from tasks.evaluation.metrics import Row
+from tasks.evaluation.metrics.correctness import correct
 from tasks.gate import GateConfig
+from tasks.text import ContextView
 from tests.tasks.evaluation.gating.evaluation import Evaluation
 
 REFUSAL = "The passages do not say."
@@ -117,3 +121,75 @@ def test_right_answers_in_own_words_are_promoted_over_a_base_that_copies_whole_p
     found = evaluation.judged(copied, own_words, GateConfig(resamples=200), champion=copied)
     worse = {each["name"] for each in found["comparisons"]["base"] if each["verdict"] == "worse"}
     assert (found["decision"], "faithfulness" in worse) == ("promote", True)
+
+
+def another_name(number, row):
+    """Another builder, and another word of the same passages for what was carried."""
+    others = dict(zip(BUILDERS, BUILDERS[1:] + BUILDERS[:1], strict=True)) | dict.fromkeys(GOODS, "sandstone")
+    return re.sub("|".join(map(re.escape, others)), lambda found: others[found[0]], row.answer)
+
+
+def denied(number, row):
+    return row.answer.replace(" was begun", " was not begun").replace(" was paid", " was never paid")
+
+
+def one_more_value(number, row):
+    """The right answer, and another number beside each."""
+    return re.sub(r"\d+", lambda found: f"{found[0]} or {int(found[0]) + 40}", row.answer)
+
+
+def one_sentence(number, row):
+    return row.answer.split(". ")[0] + "."
+
+
+def whole_context(number, row):
+    return "\n".join(row.context)
+
+
+def empty(number, row):
+    return ""
+
+
+def refuses(number, row):
+    return REFUSAL
+
+
+def question(number, row):
+    return row.query
+
+
+def cited(number, row):
+    return f'Sure! According to the passages, "{row.answer}" [1]'
+
+
+def with_absence(number, row):
+    return f"{row.answer} The passages do not say who owned it."
+
+
+def share_right(system) -> float:
+    asked = [(number, row) for number, row in enumerate(ROWS[:150]) if not row.refusal]
+    return fmean(
+        correct(Row(row.query, ContextView(row.context), system(number, row), reference=row.answer))
+        for number, row in asked
+    )
+
+
+WRONG = [
+    another_value, another_name, next_document, other_question, first_passage, denied, one_more_value, one_sentence,
+    empty, refuses, question,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("system", WRONG)
+def test_no_wrong_answer_counts_as_right(system):
+    assert share_right(system) <= 0.05
+
+
+@pytest.mark.parametrize("system", [right, own_words, cited, with_absence])
+def test_right_answers_count_as_right_in_whatever_form(system):
+    assert share_right(system) >= 0.95
+
+
+def test_copying_all_that_was_retrieved_is_no_answer(evaluation):
+    found = evaluation.judged(half, whole_context, GateConfig(resamples=200))
+    assert (found["decision"], "right answers" in found["why"].lower()) == ("refuse", True)
