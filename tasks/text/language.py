@@ -21,7 +21,7 @@ LANGUAGES = (
     "ko", "nl", "pl", "pt", "ro", "ru", "sv", "th", "tr", "uk", "vi", "zh",
 )  # fmt: skip
 LANGUAGE_FILES = tuple(  # resources of every step that reads
-    f"tasks/text/languages/{name}.yaml" for name in (*LANGUAGES, "units")
+    f"tasks/text/languages/{name}.yaml" for name in (*LANGUAGES, "refusals", "units")
 )
 
 SOME = r"[^.!?;。！？؟।]{0,90}?"  # the part of patterns that stands for a few words
@@ -107,6 +107,7 @@ class RefusalWords(BaseModel, frozen=True, extra="forbid"):
     conjunction: re.Pattern[str] = NEVER  # joins a refusal to something said before
     wish: re.Pattern[str] = NEVER
     conditional: re.Pattern[str] = NEVER  # sentences that never refuse
+    deeds: re.Pattern[str] = NEVER  # the same: of what is done with information, or owed
     aside: re.Pattern[str] = NEVER  # ", however,"
     quoted: re.Pattern[str] = NEVER  # somebody else's words
     title: re.Pattern[str] = NEVER  # in quotes
@@ -242,10 +243,18 @@ def language_digests() -> list[str]:
 @cache
 def language(code: str = ENGLISH) -> Language:
     """The language with this ISO 639-1 code, or the neutral profile. It takes 15 ms once: not loaded on import."""
-    import yaml
-
     if code not in LANGUAGES:
         return Language(code=code, name=code, validated=False)
-    path = Path(__file__).parent / "languages" / f"{code}.yaml"
-    data = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    data = _read(code)
+    if code != ENGLISH:
+        own, shared = data["refusal"], _read("refusals")
+        data["refusal"] = shared | own | {name: shared[name] | own[name] for name in ("parts", "wordings")}
     return Language.model_validate(data | {"code": code})
+
+
+def _read(name: str) -> dict[str, Any]:
+    import yaml
+
+    text = (Path(__file__).parent / "languages" / f"{name}.yaml").read_text(encoding="utf-8")
+    data: dict[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return data

@@ -164,7 +164,9 @@ class _Reading:
         known = self.known
         if not _possible(_cues(said, self.code), self.code):
             return False
-        if known.conditional.match(said) or (self.context and self.context.quotes(said, known.speaker)):
+        if known.conditional.match(said) or known.deeds.match(said):
+            return False
+        if self.context and self.context.quotes(said, known.speaker):
             return False
         if according := re.match(known.according, said):
             said = said[according.end() :]
