@@ -380,7 +380,11 @@ def _grounding(subject: Subject, limits: Floor, measure: Callable[[ContextView, 
     # Without a stemmer and stop words, other forms count as missing.
     asked = set(view.read(subject.row.query).content)
     content_stems = view.read(answer).content
+    added = [each for each in content_stems if each not in asked]
     held = sum(each in asked or each in view.stems for each in content_stems) >= known.floor * len(content_stems)
+    if len(added) > 2:  # repeating the question makes no answer of the context's: half of what it adds has to be there
+        least = len(added) / 2 if known.segmentation == "characters" else 0
+        held = held and sum(each in view.stems for each in added) > least
     return Found(round(share, 3), share >= limits.reject_below or held or not known.validated, remedy)
 
 

@@ -1,4 +1,4 @@
-"""Citations of numbered passages: "[2]", "[1, 3]", "【2】", and "(2)" at the end of a clause."""
+"""Citations of numbered passages: "[2]", "[1, 3]", "[^2]", "【2】", "【2†source】", and "(2)" where a clause ends."""
 
 import re
 from collections.abc import Sequence
@@ -10,14 +10,16 @@ from tasks.text.tokens import sentences
 
 _ROUND = pattern(r"\s*\((\d{1,2}(?:\s*,\s*\d{1,2})*)\)(?=\s*(?:[.!?,;:]|$))")
 _BEHIND = pattern(r"([.!?])((?:\s*[\[【]\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*[\]】])+)")  # "… 1937. [2]"
-_MARK = pattern(r"[\[【(]\s*(?:[a-z]+ )?\d", re.IGNORECASE)
+_MARK = pattern(r"[\[【(]\s*(?:\^|[a-z]+ )?\d", re.IGNORECASE)
 
 
 @cache
 def _bracketed(code: str) -> re.Pattern[str]:
     names = _names(code, "marked")
     numbers = r"(\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*)"
-    return re.compile(rf"\s*[\[【]\s*(?:(?:{names}|docs?|src|ref|[sdp])[ _-]?)?{numbers}\s*[\]】]", re.IGNORECASE)
+    place = r"(?::\d+)?(?:[†‡][^\]】]*)?"  # "3:1†report.pdf", as file search marks it
+    named = rf"(?:\^|(?:{names}|docs?|src|ref|[sdp])[ _-]?)?"
+    return re.compile(rf"\s*[\[【]\s*{named}{numbers}{place}\s*[\]】]", re.IGNORECASE)
 
 
 @cache
