@@ -11,16 +11,19 @@ from flows.promotion.decisions import PromotionConfig
 from flows.settings import Address, StoreConfig, slug
 from tasks.answer import AnswerConfig, AnswerSettings
 from tasks.build import BuildSettings
+from tasks.compose import RecipeSettings
 from tasks.data.forms import RowFormat
 from tasks.engine import NOT_A_PATH, RUNTIME, Config, PathSetting, Text
 from tasks.engine.code.source import ROOT
 from tasks.engine.errors import UserError, did_you_mean, redacted
 from tasks.export import ExportSettings
 from tasks.gate import GateRules
+from tasks.ingest import IngestConfig
 from tasks.judge import JudgeConfig
 from tasks.prompts import PromptConfig
 from tasks.report import ReportSettings
 from tasks.score import ScoreConfig
+from tasks.synthesis.teacher import TeacherConfig
 from tasks.training.config import TrainConfig
 from tasks.validate import ValidateConfig, ValidateSettings
 
@@ -118,6 +121,15 @@ class GateSettings(GateRules):
     )
 
 
+class SynthesizeConfig(Config):
+    """How `reground synthesize` makes triplets of documents; a retraining does not read it."""
+
+    passages: IngestConfig = IngestConfig()
+    per_passage: PositiveInt = Field(6, description="Questions that the offline writer takes from a passage, at most.")
+    teacher: TeacherConfig = TeacherConfig()
+    recipe: RecipeSettings = RecipeSettings()
+
+
 class Retrain(StoreConfig):
     """All settings of a retraining run."""
 
@@ -147,6 +159,7 @@ class Retrain(StoreConfig):
     judge: JudgeConfig = JudgeConfig()
     report: ReportSettings = ReportSettings()
     promotion: PromotionConfig = PromotionConfig()
+    synthesize: SynthesizeConfig = SynthesizeConfig()
 
     @property
     def validated(self) -> ValidateConfig:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import orjson
 from pydantic import PositiveInt
@@ -12,10 +11,8 @@ from tasks.data.triplets import Triplet, TripletWriter, read_triplets, refusal_o
 from tasks.engine import Config, step
 from tasks.engine.errors import UserError
 from tasks.text import LANGUAGE_FILES, TEXT_LIBRARIES, content_stems
+from tasks.text.bm25 import Bm25
 from tasks.text.tokens import normalise
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 class ShotsConfig(Config):
@@ -64,45 +61,25 @@ class _Nearest:
     def __init__(self, examples: Iterator[Triplet]) -> None:
         import numpy as np
 
-        self._words: dict[str, int] = {}
         questions, refusals = [], []
         for row in examples:
-            stems = content_stems(row.query, row.language)
-            questions.append([self._words.setdefault(stem, len(self._words)) for stem in stems])
+            questions.append(content_stems(row.query, row.language))
             refusals.append(row.refusal)
         if not questions:
             raise UserError(
                 "answer.shots: no training row is from other documents than the questions",
                 "give more documents, or set answer.shots to 0",
             )
-        self._index = _index(questions, self._words)
+        self._index = Bm25(questions, "shots")
         self._of = [np.flatnonzero(np.array(refusals) == refuses) for refuses in (False, True)]
         self.share = float(np.mean(refusals))  # of refusals
 
     def to(self, count: int, name: str, stems: list[str]) -> list[int]:
         """Numbers of so many examples for the question of this name, the nearest last."""
-        known = [self._words[stem] for stem in stems if stem in self._words]
-        scores = self._index.get_scores_from_ids(known)
+        scores = self._index.scores(stems)
         lot = int(sha256(name.encode()).hexdigest()[:8], 16) / 16**8
         refusals = min(int(count * self.share + lot), len(self._of[1]))
         answers = min(count - refusals, len(self._of[0]))
-        found = [*_highest(scores, self._of[0], answers), *_highest(scores, self._of[1], count - answers)]
+        highest = self._index.highest
+        found = [*highest(scores, answers, self._of[0]), *highest(scores, count - answers, self._of[1])]
         return sorted(found, key=lambda number: (scores[number], -number))
-
-
-def _highest(scores: "np.ndarray", among: "np.ndarray", count: int) -> list[int]:
-    import numpy as np
-
-    order = np.argsort(-scores[among], kind="stable")[:count]
-    found: list[int] = among[order].tolist()
-    return found
-
-
-def _index(questions: list[list[int]], words: dict[str, int]) -> Any:
-    try:
-        import bm25s
-    except ImportError:
-        raise UserError("answer.shots needs bm25s, which is not installed", "`make install EXTRAS=shots`") from None
-    index = bm25s.BM25(auto_compile=False)
-    index.index((questions, words), show_progress=False)
-    return index

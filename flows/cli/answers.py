@@ -54,6 +54,37 @@ def validate(
             console.print(artifact.folder / name, soft_wrap=True)
 
 
+def synthesize(
+    source: Annotated[
+        Path,
+        typer.Argument(help="A folder of documents (Markdown, PDF, HTML, DOCX, …), one of them, or a JSONL of texts."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The JSONL of triplets to write, or to bring up to date.")],
+    config: Annotated[
+        Path, typer.Option(help="The config whose language, refusal, tokenizer and `synthesize` to use.")
+    ] = TINY,
+    overrides: Overrides = None,
+) -> None:
+    """Write triplets from documents: ingest → draft → compose → validate, each document once.
+
+    Without a model the questions are taken from sentences, `Name: value` lines and tables, in their own words. A
+    teacher writes better ones: `-s synthesize.teacher.model=NAME -s synthesize.teacher.endpoint.url=http://…/v1`,
+    within `synthesize.teacher.budget`.
+
+    Run again when documents have changed: only their rows are written anew. A row that you edited or deleted in the
+    file stays so; one that you edited whose passage changed since is named.
+    """
+    settings.for_terminal()
+    from flows import synthesis
+    from flows.adapters import Direct
+
+    tree = load(config, overrides or ())
+    direct = Direct(tree.open_store(), display.on_step(console))
+    made = synthesis.synthesize(tree, source, direct)
+    direct.store.log_fresh_run(f"synthesize {source}", direct.made)
+    display.synthesized(console, made, synthesis.merge(out, made), out)
+
+
 def score(
     source: Annotated[str, typer.Argument(help="JSONL of {query, context, answer[, reference, should_abstain, id]}.")],
     out: Annotated[Path | None, typer.Option(help="Write the lines here instead of to the standard output.")] = None,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -18,6 +19,7 @@ from tasks.engine.storage.store import SHORT, Artifact
 
 if TYPE_CHECKING:
     from flows.promotion.projects import Project
+    from flows.synthesis import Merged, Synthesized
     from tasks.engine.storage.fsck import Finding
     from tasks.engine.storage.gc import Collected
 
@@ -154,6 +156,32 @@ def side_by_side(question: str, base: str, tuned: str, which: str) -> Table:
     table.add_column(f"tuned ({which})", ratio=1)
     table.add_row(escape(base) or "[dim](nothing)[/]", escape(tuned) or "[dim](nothing)[/]")
     return table
+
+
+def synthesized(console: Console, made: "Synthesized", merged: "Merged", out: Path) -> None:
+    """What was read, asked and left out, and what became of the file's rows."""
+    read, asked, checked = (orjson.loads((each.folder / "report.json").read_bytes()) for each in made[:3])
+    for each in read["unread"]:
+        console.print(f"[yellow]left out:[/] {escape(each['what'])}; {escape(each['remedy'])}", highlight=False)
+    yours = f"{merged.edited:,} edited, {merged.deleted:,} deleted; they stay so"
+    kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(asked["kinds"].items()))
+    said = {
+        "documents": f"{read['documents']:,}, in {read['chunks']:,} passages",
+        "languages": ", ".join(f"{code} {count:,}" for code, count in sorted(asked["languages"].items())),
+        "questions": f"{asked['drafts']:,}: {kinds}",
+        "rejected": f"{checked['rows']['rejected']:,} by validation" if checked["rows"]["rejected"] else "",
+        "left out": ", ".join(f"{count:,} {why}" for why, count in sorted(asked.get("left_out", {}).items())),
+        "spent": ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in asked.get("cost", {}).items()),
+        "rows": f"{merged.added:,} new, {merged.renewed:,} written anew, {merged.kept:,} as they were, "
+        f"{merged.removed:,} gone with their source",
+        "yours": yours if merged.edited + merged.deleted else "",
+    }
+    for name, text in said.items():
+        if text:
+            console.print(f"{name:<12}{escape(text)}", highlight=False)
+    for name in merged.outdated:
+        console.print(f"[yellow]look again:[/] {escape(name)}: you edited it, and its passage changed", highlight=False)
+    console.print(f"{out}{'' if merged.changed else ' is up to date'}", soft_wrap=True, highlight=False)
 
 
 def prompt(console: Console, notes: dict[str, bool], asked: list[int], learnt: list[int], tokenizer: Any) -> None:

@@ -91,11 +91,11 @@ class Endpoint:
     Back-off, Retry-After (up to two minutes) and time limits are those of the `openai` client.
     """
 
-    def __init__(self, config: EndpointConfig, budget: BudgetConfig) -> None:
-        self._url = config.url
+    def __init__(self, config: EndpointConfig, budget: BudgetConfig, section: str = "judge.llm") -> None:
+        self._url, self._section = config.url, section
         self._budget = budget
         self._lock = threading.Lock()
-        self._key = _key(config.key_variable)
+        self._key = _key(config.key_variable, section)
         self._client = self._open(config)
         self._in_vain = 0  # requests in a row
         self.requests = self.prompt_tokens = self.completion_tokens = 0
@@ -150,8 +150,10 @@ class Endpoint:
     def _explained(self, error: "APIStatusError", model: str) -> UserError:
         message = f"{self._url} says {error.status_code}: {self._plain(error)}"
         if error.status_code == 404:
-            return UserError(message, f"check judge.llm.model ({model}) and judge.llm.endpoint.url, which ends in /v1")
-        return UserError(message, "put a valid key into the environment variable of judge.llm.endpoint.key_variable")
+            return UserError(message, f"check {self._section}.model ({model}) and its endpoint.url, which ends in /v1")
+        return UserError(
+            message, f"put a valid key into the environment variable of {self._section}.endpoint.key_variable"
+        )
 
     def _plain(self, error: Exception) -> str:
         """A message without the key, which some servers repeat."""
@@ -175,7 +177,7 @@ class Endpoint:
             import httpx2
             from openai import OpenAI
         except ImportError:
-            raise UserError("judge.llm needs the openai library", install("judge")) from None
+            raise UserError(f"{self._section} needs the openai library", install("judge")) from None
 
         endpoint = self
 
@@ -201,15 +203,15 @@ class Endpoint:
         self._client.close()
 
 
-def _key(variable: str | None) -> str | None:
+def _key(variable: str | None, section: str) -> str | None:
     """The API key, straight from the environment: it is kept nowhere else."""
     if variable is None:
         return None
     if key := os.environ.get(variable, "").strip():
         return key
     raise UserError(
-        f"the environment variable {variable} holds no API key for judge.llm",
-        "set it, or set judge.llm.endpoint.key_variable to another one, or to null for a server without keys",
+        f"the environment variable {variable} holds no API key for {section}",
+        f"set it, or set {section}.endpoint.key_variable to another one, or to null for a server without keys",
     )
 
 

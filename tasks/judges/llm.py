@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
@@ -55,15 +55,16 @@ Reply = TypeVar("Reply", bound=BaseModel)
 
 
 class Prompt(NamedTuple, Generic[Reply]):
-    """An instruction, by its name in prompts.yaml, and the form of the reply to it."""
+    """An instruction, by its name in a file of prompts, and the form of the reply to it."""
 
     name: str
     reply: type[Reply]
+    file: str = PROMPTS  # from the project's root
 
     def messages(self, **data: Any) -> list[dict[str, str]]:
         """System and user message; `data` is what is to be examined."""
         return [
-            {"role": "system", "content": f"{_texts()[self.name]}\n\n{_texts()['data']}"},
+            {"role": "system", "content": f"{_texts(self.file)[self.name]}\n\n{_texts(PROMPTS)['data']}"},
             {"role": "user", "content": quoted(data)},
         ]
 
@@ -74,10 +75,10 @@ QUESTIONS = Prompt("questions", Questions)
 
 
 @cache
-def _texts() -> dict[str, str]:
+def _texts(file: str) -> dict[str, str]:
     import yaml
 
-    texts: dict[str, str] = yaml.safe_load((Path(__file__).parents[2] / PROMPTS).read_text(encoding="utf-8"))
+    texts: dict[str, str] = yaml.safe_load((Path(__file__).parents[2] / file).read_text(encoding="utf-8"))
     return texts
 
 
@@ -114,10 +115,24 @@ def read(text: str, form: type[Reply]) -> Reply | None:
         return None
 
 
-class LlmConfig(Config):
-    """A model behind an OpenAI-compatible endpoint; without a model it is off."""
+class AskedConfig(Config):
+    """A model behind an OpenAI-compatible endpoint, and how it is asked."""
 
-    model: Text | None = Field(None, description="The model's id at the endpoint; without one this judge is off.")
+    model: Text | None = Field(None, description="The model's id at the endpoint; without one it is off.")
+    temperature: float = Field(0.0, ge=0, le=2, description="0: the model's most likely reply.")
+    max_tokens: PositiveInt = Field(
+        1024, description="A reply is cut off after so many tokens, and is then unreadable."
+    )
+    json_mode: bool = Field(True, description="Ask for response_format json_object; not every server knows it.")
+    attempts: PositiveInt = Field(2, description="How often a reply is asked for in all if it cannot be read.")
+    round: NonNegativeInt = Field(0, description="Raise it to ask again for what is missing; what came stays.")
+    budget: BudgetConfig = BudgetConfig()
+    endpoint: Annotated[EndpointConfig, RUNTIME] = EndpointConfig()
+
+
+class LlmConfig(AskedConfig):
+    """A language model as judge; without a model it is off."""
+
     faithfulness: bool = Field(True, description="Judge whether the context supports the answer; two requests each.")
     relevance: bool = Field(
         True, description="Judge whether the answer is one to the question; one request. Needs judge.embedding.model."
@@ -126,15 +141,6 @@ class LlmConfig(Config):
         False, description="Also judge 216 answers whose support is known, once: some 430 requests, 650 with relevance."
     )
     questions: PositiveInt = Field(3, description="Questions that are guessed from an answer.")
-    temperature: float = Field(0.0, ge=0, le=2, description="0: the model's most likely reply.")
-    max_tokens: PositiveInt = Field(
-        1024, description="A reply is cut off after so many tokens, and is then unreadable."
-    )
-    json_mode: bool = Field(True, description="Ask for response_format json_object; not every server knows it.")
-    attempts: PositiveInt = Field(2, description="How often a reply is asked for in all if it cannot be read.")
-    round: NonNegativeInt = Field(0, description="Raise it to ask again for what is missing; what is judged stays.")
-    budget: BudgetConfig = BudgetConfig()
-    endpoint: Annotated[EndpointConfig, RUNTIME] = EndpointConfig()
 
     @property
     def on(self) -> bool:
@@ -163,7 +169,7 @@ React = Callable[[Case], Reaction]
 class Llm:
     """Puts prompts to the model, each once: what `completions` hold is not asked for."""
 
-    def __init__(self, config: LlmConfig, endpoint: Endpoint, completions: Completions) -> None:
+    def __init__(self, config: AskedConfig, endpoint: Endpoint, completions: Completions) -> None:
         self._config = config
         self._endpoint = endpoint
         self._completions = completions
@@ -204,12 +210,12 @@ class Llm:
         )
         return Judgement(round(sum(each.supported for each in checked.verdicts) / len(statements), 6))
 
-    def guess(self, case: Case) -> Reaction:
-        """The questions behind an answer; a Judgement if the answer declines."""
+    def guess(self, count: int, case: Case) -> Reaction:
+        """So many questions behind an answer; a Judgement if the answer declines."""
         if nothing := _nothing(case):
             return nothing
-        guessed = self.ask(QUESTIONS, answer=case.answer, count=self._config.questions)
-        return Guessed(guessed.questions[: self._config.questions], guessed.noncommittal)
+        guessed = self.ask(QUESTIONS, answer=case.answer, count=count)
+        return Guessed(guessed.questions[:count], guessed.noncommittal)
 
     def each(self, cases: Sequence[Case], says: Mapping[str, React]) -> dict[str, list[Reaction]]:
         """What each of `says` gives of each case, by its name; a Judgement with the reason where nothing came.
@@ -274,7 +280,7 @@ def by_llm(
     llm = Llm(config, endpoint, completions)
     says: dict[str, React] = {"llm_faithfulness": llm.faithfulness} if config.faithfulness else {}
     if config.relevance:
-        says["llm_relevance"] = llm.guess
+        says["llm_relevance"] = partial(llm.guess, config.questions)
     try:
         said = llm.each(cases, says)
     finally:

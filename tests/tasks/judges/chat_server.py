@@ -10,6 +10,7 @@ from typing import Any
 from tasks.text import content_stems
 
 KEY = "sk-test-4f1d9c"
+Says = Callable[[list[dict[str, str]]], str]  # the reply to messages
 Fault = Callable[[int], tuple[int, dict[str, str], bytes] | None]  # of a request's number, from 0; None: none
 
 
@@ -19,7 +20,10 @@ class ChatServer:
     `fault` may answer a request in the place of the judge: (status, headers, body).
     """
 
-    def __init__(self, fault: Fault = lambda number: None, *, key: str | None = KEY) -> None:
+    def __init__(
+        self, fault: Fault = lambda number: None, *, key: str | None = KEY, says: "Says | None" = None
+    ) -> None:
+        self._says = says or judge
         self.requests: list[dict[str, Any]] = []
         self.most_at_once = 0
         self.slow = 0.0  # seconds
@@ -75,7 +79,7 @@ class ChatServer:
                 return 404, {}, error("no such route")
             if key and authorization != f"Bearer {key}":
                 return 401, {}, error(f"Incorrect API key provided: {(authorization or '')[7:]}")
-            return fault(number) or (200, {}, completion(judge(body["messages"]), body["model"]))
+            return fault(number) or (200, {}, completion(self._says(body["messages"]), body["model"]))
         finally:
             with self._lock:
                 self._at_once -= 1

@@ -65,6 +65,6 @@ def test_a_verdict_is_a_boolean_and_not_a_guess():
 def test_the_hash_names_the_wording(monkeypatch):
     before = prompt_hash(STATEMENTS, VERDICTS)
     assert before == prompt_hash(STATEMENTS, VERDICTS) != prompt_hash(QUESTIONS)
-    texts = llm._texts()
-    monkeypatch.setattr(llm, "_texts", lambda: texts | {"verdicts": texts["verdicts"] + " "})
+    texts = llm._texts(llm.PROMPTS)
+    monkeypatch.setattr(llm, "_texts", lambda file: texts | {"verdicts": texts["verdicts"] + " "})
     assert prompt_hash(STATEMENTS, VERDICTS) != before

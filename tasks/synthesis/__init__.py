@@ -1,0 +1,1 @@
+"""From documents to questions with grounded answers: chunks, and who writes of them."""
