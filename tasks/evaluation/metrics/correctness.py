@@ -135,7 +135,7 @@ def _states(answer: str, values: Sequence[Value], query: str, reference: str, co
     said = read_values(answer, code)
     wanted_negated = denies(reference, code)
     for value in values:
-        places = [each for each in said if same(value, each)]
+        places = [each for each in said if same(value, each) and not _is_day(each, value)]
         if not places:
             return False
         if not wanted_negated and all(negated_before(answer, each.start, code) for each in places):
@@ -164,6 +164,11 @@ def _states(answer: str, values: Sequence[Value], query: str, reference: str, co
             if holds_right or not subject:
                 return False
     return True
+
+
+def _is_day(said: Value, date: Value) -> bool:
+    """Whether a number is no more than the day of a date: "27" of 27 September 2023."""
+    return date.kind == "date" and said.kind == "number" and said.low != date.words[0]
 
 
 def clauses(text: str, code: str) -> list[str]:

@@ -13,7 +13,8 @@ from tasks.text.values.value import CURRENCY_MARKS, Notation, Value, data, notat
 
 _CANDIDATE = pattern(
     r"\d(?:"
-    r"(?<!\w\d)(?P<iso>(?<=\d)\d{3}-\d{1,2}-\d{1,2}(?!\d))"
+    r"(?<!\w\d)(?P<iso>(?<=\d)\d{3}(?P<joint>[-/]|\. ?)(?:0?[1-9]|1[0-2])(?P=joint)"
+    r"(?:0?[1-9]|[12]\d|3[01])(?![\d.]*\d))"
     r"|(?<!\w\d)(?P<date>\d?(?P<mark>[./-])\d{1,2}(?P=mark)(?:\d{4}|\d{2})(?![\d.,]*\d))"
     r"|(?<!\w\d)(?P<time>\d?:\d\d(?::\d\d)?(?!\d))"
     r"|(?P<number>(?:\d{0,2}(?:[  ]\d{3})+(?:[.,]\d+)?(?!\d)|\d*(?:[.,:'’]\d+)*)(?:[eE][-+]?\d+(?!\w))?)"
@@ -47,6 +48,7 @@ _LOOSE = frozenset((GLUED, "x"))
 _SIGNS = frozenset("-−–")
 _OR = frozenset(("or", "oder"))
 _LAST_WORD = pattern(r"[^\W\d_]+$")
+_MARKS = {0x2011: "-", 0x2010: "-", 0x2212: "-", 0x066B: ".", 0x066C: ","}  # the last two are Arabic
 _BETWEEN_DIGITS = str.maketrans("", "", "  '’")
 
 
@@ -87,7 +89,7 @@ def prepared(text: str) -> str:
     plain = normalise(text)
     if len(plain) != len(text):
         plain = "".join(each if len(each) == 1 else char for char in text for each in [normalise(char)])
-    return plain.translate({0x2011: "-", 0x2010: "-", 0x2212: "-"})
+    return plain.translate(_MARKS)
 
 
 def _read(text: str, match: re.Match[str], known: Notation, left: int) -> Value | None:
@@ -100,7 +102,7 @@ def _read(text: str, match: re.Match[str], known: Notation, left: int) -> Value 
         return Value("date", start, dated.end(), words=tuple([int(each or 0) for each in dated.groups()]))
     said, kind = match.group(), match.lastgroup
     if kind == "iso":
-        year, month, day = map(int, said.split("-"))
+        year, month, day = map(int, said.split(match["joint"]))
         return _date(start, end, year, month, day)
     if kind == "date":
         one, two, year = map(int, said.split(match["mark"]))

@@ -329,6 +329,11 @@ STATED: list[tuple[str, str, str]] = [  # language, context, an answer that it s
     ("ru", "Насос включён.", "Да."),
     ("zh", "仓库有七台泵，价值2600万元。", "仓库有7台泵，价值26000000元。"),
     ("ja", "塔は1926年に完成した。", "はい、塔は1926年に完成した。"),
+    ("ar", "تزن المضخة ٧٫٢٥ كغ وتتسع لـ ١٨٬٤٠٠ لتر.", "تزن المضخة 7.25 كغ وتتسع لـ 18400 لتر."),
+    ("ko", "밸브는 2019. 4. 7. 설치되었다.", "밸브는 2019년 4월 7일 설치되었다."),
+    ("hu", "A szelepet 2019. április 7-én szerelték be.", "A beszerelés napja: 2019.04.07."),
+    ("fa", "وزن پمپ ۷٫۲۵ کیلوگرم است.", "پمپ 7.25 کیلوگرم وزن دارد."),
+    ("fi", "Säiliö vetää 18 400 litraa.", "Säiliöön mahtuu 18400 litraa."),
 ]  # fmt: skip
 UNSTATED: list[tuple[str, str, str]] = [  # language, context, an answer with a value of its own
     ("en", "The store is at -22 °C.", "The store is at 22 °C."),
@@ -339,6 +344,9 @@ UNSTATED: list[tuple[str, str, str]] = [  # language, context, an answer with a 
     ("zh", "仓库在1926年冬天建成。", "仓库在1931年冬天建成。"),
     ("ja", "駅まで35分です。", "駅まで45分です。"),
     ("ru", "Длина канала 2,4 км, дамбы 5,1 км.", "Длина канала 2,1 км."),
+    ("ar", "تزن المضخة ٧٫٢٥ كغ.", "تزن المضخة ٨٫٢٥ كغ."),
+    ("fi", "Säiliö vetää 18 400 litraa.", "Säiliö vetää 19 400 litraa."),
+    ("sw", "Tangi lina lita 18,400.", "Tangi lina lita 14,800."),
 ]  # fmt: skip
 
 
@@ -354,6 +362,36 @@ def test_a_value_that_the_context_does_not_state_is_rejected(language: str, cont
     assert (
         found(row(query="?", context=(context,), answer=answer, language=language))["absent_number"].level == "reject"
     )
+
+
+@pytest.mark.parametrize(
+    ("language", "context", "answer"),
+    [
+        ("fi", "Mylly rakennettiin joen varteen graniitista.", "Rakennusaineena käytettiin graniittia."),
+        ("hu", "A malmot gránitból építették a folyó partján.", "Gránit az építőanyaga."),
+        ("bn", "কলটি নদীর ধারে পাথর দিয়ে নির্মিত হয়।", "এটি পাথরে তৈরি।"),
+        ("sw", "Kinu kilijengwa kwa mawe kando ya mto.", "Ujenzi wake ni wa mawe."),
+    ],
+)
+def test_a_language_without_a_profile_loses_no_row_for_missing_words(language: str, context: str, answer: str) -> None:
+    findings = found(row(query="?", context=(context,), answer=answer, language=language))
+    assert findings and {each.level for each in findings.values()} == {"warn"}
+
+
+@pytest.mark.parametrize(
+    ("language", "query", "context", "answer", "rejected"),
+    [
+        ("th", "ห้องสมุดปิดกี่โมง", "ห้องสมุดเปิดแปดโมงเช้าและปิดตอนหกโมงเย็น", "ห้องสมุดปิดเที่ยงคืน", True),
+        ("th", "ห้องสมุดปิดกี่โมง", "ห้องสมุดเปิดแปดโมงเช้าและปิดตอนหกโมงเย็น", "ห้องสมุดปิดหกโมงเย็น", False),
+        ("zh", "图书馆几点关门？", "图书馆早上八点开门，傍晚六点关门。", "图书馆在深夜零时关门。", True),
+        ("zh", "图书馆几点关门？", "图书馆早上八点开门，傍晚六点关门。", "图书馆傍晚六点关门。", False),
+    ],
+)
+def test_an_answer_that_repeats_the_question_is_held_by_what_it_adds(
+    language: str, query: str, context: str, answer: str, rejected: bool
+) -> None:
+    findings = found(row(query=query, context=(context,), answer=answer, language=language))
+    assert ("reject" in {each.level for each in findings.values()}) is rejected
 
 
 def test_a_short_answer_in_another_script_than_its_context_is_warned_of_only() -> None:

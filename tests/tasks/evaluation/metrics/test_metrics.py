@@ -36,6 +36,8 @@ REFUSED, PARAPHRASED = row(REFUSAL), row("The passages do not mention the speed.
 CASES = [
     ("correct", row("It runs at 1,450 rpm."), 1),
     ("correct", row("It runs at 3000 rpm."), 0),
+    ("correct", row("2023", reference="27 September 2023", value="27 September 2023"), 1),
+    ("correct", row("27", reference="27 September 2023", value="27 September 2023"), 0),
     ("correct", REFUSED, 0),
     ("correct", unanswerable(REFUSAL), None),
     ("exact_match", row("it runs at 1450 RPM!"), 1),

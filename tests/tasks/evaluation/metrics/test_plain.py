@@ -51,8 +51,9 @@ def test_a_caveat_costs_nothing_and_a_refusal_scores_low():
     assert faithfulness(QUERY, CONTEXT, REFUSAL) < 0.5 < faithfulness(QUERY, CONTEXT, ANSWER)
 
 
-def test_citations_cost_nothing():
-    cited = "The Halden bridge opened to traffic on 14 May 1937 [1]. It cost 3,450,000 crowns.[2, 3]"
+@pytest.mark.parametrize("marks", [(" [1]", "[2, 3]"), ("【1†source】", "【4:2†report.pdf】"), ("[^1]", " [3†L5-L9]")])
+def test_citations_cost_nothing(marks):
+    cited = f"The Halden bridge opened to traffic on 14 May 1937{marks[0]}. It cost 3,450,000 crowns.{marks[1]}"
     assert faithfulness(QUERY, CONTEXT, cited) == faithfulness(QUERY, CONTEXT, ANSWER)
 
 
