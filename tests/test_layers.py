@@ -15,6 +15,7 @@ FLOWS = {
     "doctor",
     "orchestration",
     "promotion",
+    "review",
     "serving",
     "sweeps",
 }  # folders; the other modules of flows are files

@@ -1,7 +1,7 @@
 """Rows, answers and questions from anywhere: check them, score them, ask them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import orjson
 import typer
@@ -83,6 +83,39 @@ def synthesize(
     made = synthesis.synthesize(tree, source, direct)
     direct.store.log_fresh_run(f"synthesize {source}", direct.made)
     display.synthesized(console, made, synthesis.merge(out, made), out)
+
+
+def review(
+    file: Annotated[Path, typer.Argument(help="A JSONL of {query, context, answer}, as `synthesize` writes it.")],
+    by: Annotated[str, typer.Option(help="Who decides; each reviewer has a file of decisions.")] = "",
+    order: Annotated[
+        Literal["risk", "file"], typer.Option(help="What the rules find and what is new first, or the file's order.")
+    ] = "risk",
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Write all decisions into the file: edits in, rejected rows out.")
+    ] = False,
+    port: Annotated[int, typer.Option(help="0: any free one.")] = 0,
+    config: Annotated[Path, typer.Option(help="The config whose rules to show.")] = TINY,
+    overrides: Overrides = None,
+) -> None:
+    """Accept, edit or reject rows in a browser, by keyboard, a row a screen; Ctrl-C ends it.
+
+    The page is for this machine alone, and its address has a token. A decision is on the disk before the next row is
+    shown, in FILE.reviews/NAME.jsonl, which git can merge. `--apply` writes them into the data; rows on which reviewers
+    disagree, and rows that changed since, stay and are named.
+    """
+    from getpass import getuser
+
+    from flows.review.decisions import Decisions, apply_decisions, read_rows
+
+    decisions, rows = Decisions(file, by or getuser()), read_rows(file)
+    if apply:
+        display.applied(console, apply_decisions(file, decisions), decisions.agreement(), file)
+        return
+    from flows.review.page import Review, serve
+
+    serve(Review(file, rows, decisions, load(config, overrides or ()), order), port, console.print)
+    console.print(f"{len(decisions.own):,} decided; `reground review {file} --apply` writes them into the file")
 
 
 def score(

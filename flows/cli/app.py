@@ -7,7 +7,7 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
-from flows.cli.answers import ask, evaluate, render, score, synthesize, validate
+from flows.cli.answers import ask, evaluate, render, review, score, synthesize, validate
 from flows.cli.doctor import doctor
 from flows.cli.lineage import lineage, why
 from flows.cli.options import ConfigFile, Overrides
@@ -30,7 +30,7 @@ app = typer.Typer(
 )
 # Help lists them in this order.
 COMMANDS: tuple[Callable[..., None], ...] = (
-    *(retrain, plan, sweep, doctor, adopt, why, lineage, synthesize, validate, render, score, ask, evaluate),
+    *(retrain, plan, sweep, doctor, adopt, why, lineage, synthesize, review, validate, render, score, ask, evaluate),
     *(promote, rollback, versions, compare, pin, verify, serve, served, merge),
     *(up, deploy, down, refresh, projects, artifacts, show, alias, gc, fsck),
 )

@@ -19,6 +19,7 @@ from tasks.engine.storage.store import SHORT, Artifact
 
 if TYPE_CHECKING:
     from flows.promotion.projects import Project
+    from flows.review.decisions import Applied
     from flows.synthesis import Merged, Synthesized
     from tasks.engine.storage.fsck import Finding
     from tasks.engine.storage.gc import Collected
@@ -182,6 +183,23 @@ def synthesized(console: Console, made: "Synthesized", merged: "Merged", out: Pa
     for name in merged.outdated:
         console.print(f"[yellow]look again:[/] {escape(name)}: you edited it, and its passage changed", highlight=False)
     console.print(f"{out}{'' if merged.changed else ' is up to date'}", soft_wrap=True, highlight=False)
+
+
+def applied(console: Console, found: "Applied", agreement: tuple[int, int], file: Path) -> None:
+    """What of the reviewers' decisions is in the file, and what is not."""
+    several, agreed = agreement
+    if several:
+        console.print(
+            f"of {several:,} rows that several people decided they agree on {agreed:,} ({agreed / several:.0%})"
+        )
+    for names, why in (
+        (found.disputed, "reviewers disagree"),
+        (found.changed, "the row changed after it was reviewed"),
+    ):
+        for name in names:
+            console.print(f"[yellow]left as it is:[/] {escape(name)}: {why}", highlight=False)
+    told = f"{found.edited:,} edited, {found.rejected:,} taken out, {found.accepted:,} accepted"
+    console.print(f"{file}: {told}", highlight=False, soft_wrap=True)
 
 
 def prompt(console: Console, notes: dict[str, bool], asked: list[int], learnt: list[int], tokenizer: Any) -> None:
