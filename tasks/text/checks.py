@@ -111,23 +111,50 @@ def contradicts(view: ContextView, claim: str) -> bool:
         wanted = view.read(claim).held
         if not any([len(wanted & held) > 1 for held in view.negated_stems]):
             return False  # no clause that is near is negated
-    return _agrees(view, claim) is False
+    return (found := _denied(view, claim)) is not None and found[0] != found[1]
 
 
-def _agrees(view: ContextView, claim: str) -> bool | None:
-    """Whether claim and the clause nearest to it are negated alike; None if no clause is near."""
+def _denied(view: ContextView, claim: str) -> tuple[bool, bool, bool] | None:
+    """Whether a claim denies what the context has, whether the sentence nearest to it denies a word of the claim, and
+    whether it denies anything; None if none is near.
+
+    Of sentences that are equally near one counts that agrees. What either denies of something else is its own affair.
+    """
     wanted = set(view.read(claim).content) - _negating_stems(view.code)
     if len(wanted) < 2:
         return None
-    negated, best, agrees = is_negated(claim, view.code), NEARLY, None
+    own, best, found = denied(claim, view.code), NEARLY, None
+    whole = any([each <= view.stems for each in own])
     for asked, parts in view.clauses(wanted, NEARLY):
         shares = [len(asked & held) / len(asked) for _, held in parts]
         share = max(shares[:-1]) if max(shares[:-1], default=0.0) >= NEARLY else shares[-1]
         if share >= best:
-            alike = is_negated(parts[shares.index(share)][0], view.code) == negated
-            agrees = alike or (agrees is True and share == best)
+            text, held = parts[-1]
+            told = denied(text, view.code)
+            alike = [
+                its for part, its in parts[:-1] if any([each <= its for each in own]) and is_negated(part, view.code)
+            ]
+            by_context = bool(alike) or any([not each.isdisjoint(wanted) for each in told])
+            by_claim = whole or (by_context and any([not each.isdisjoint(held) for each in own]))
+            if by_claim == by_context or not (found and share == best and found[0] == found[1]):
+                found = by_claim, by_context, bool(told)
             best = share
-    return agrees
+    return found
+
+
+@lru_cache(maxsize=64)
+def denied(text: str, code: str) -> list[frozenset[str]]:
+    """What each negation of a text speaks of: the two content stems behind it in its clause, else those before it."""
+    if not is_negated(text, code):
+        return []
+    found, some = [], negations(code)
+    for part in CLAUSE.split(language(code).claims.affirmed.sub(" ", without_yes_or_no(text, code))):
+        said = read(part, code)
+        for at, word in enumerate(said.words):
+            if word in some and (word != "t" or (at and said.words[at - 1][-1] == "n")):
+                behind = [each for each in said.kept[at + 1 :] if each][:2]
+                found.append(frozenset(behind or [each for each in said.kept[:at] if each][-2:]))
+    return [each for each in found if each]
 
 
 def foreign_words(view: ContextView, claim: str, query: str) -> list[str]:
@@ -176,6 +203,9 @@ def misplaced(view: ContextView, claim: str) -> bool:
     if not values or any(content <= held for held in view.sentence_stems) or is_negated(claim, view.code):
         return False
     for value in values:
+        others = [each for each in values if each is not value and commensurable(each, value)]
+        if value.kind != "time" and any(_counts_the_same(view, claim, value, claim, each) for each in others):
+            continue  # which of them is of what, words do not tell
         rest = content.difference(content_stems(claim[value.start : value.end], view.code))
         near = [parts[-1][0] for _, parts in view.clauses(rest, NEARLY)]
         told = [(each, read_values(each, view.code)) for each in near]
@@ -266,7 +296,7 @@ def denied_silently(view: ContextView, claim: str, query: str) -> bool:
     """Whether a denial rests on the context: it denies the same, or holds most words that are not the question's."""
     if not is_negated(claim, view.code):
         return False
-    if _agrees(view, claim):
+    if (found := _denied(view, claim)) and found[0] == found[1] and found[2]:
         return True
     own = set(view.read(claim).content).difference(view.read(query).content, _negating_stems(view.code))
     return bool(own) and len(own & view.stems) >= MOST * len(own)
