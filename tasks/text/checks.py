@@ -19,11 +19,12 @@ _HIDDEN = pattern(r"(?s)<think>.*?(?:</think>|\Z)|```.*?(?:```|\Z)|~~~.*?(?:~~~|
 _LINK = pattern(r"\s?\(\[[^\]]*\]\([^)]*\)\)|\s?\[\^?\d+\]\([^)]*\)|!?\[([^\]]*)\]\([^)]*\)|https?://\S+")
 _NOTE = pattern(
     r"\s?【[^】]*†[^】]*】|\s?[\[【(](?:\^?\d{1,3}(?:†[^\]】]*)?|(?:\w+\s)?\d{1,3})(?:\s*,\s*(?:p|pp|page|S|sec|ch|§)\.?\s*\d+)[\])】]"
-    r"|\s?\[\^\d+\]|(?<=[^\W\d_]|[.,])[¹²³⁴⁵⁶⁷⁸⁹⁰]+(?![\w/])"
+    r"|\s?\[\^\d+\]|(?<=[^\W\d_]|[.,])(?<![\s\dcdkmµ]m)[¹²³⁴⁵⁶⁷⁸⁹⁰]+(?![\w/])"
 )
 _MARKUP = pattern(r"##(?:begin|end)_quote##|\*\*|__|`|^\s*#{1,6}\s+|^\s*>\s+", re.MULTILINE)
 _OPENING = pattern(r"[\s\"'«„“¡¿]*([^\s.,;:!?。，、！।؟،–—-]+)(?:\s?[.,;:!?。，、！।؟،–—-]+\s*|$)")
 _SHORT_NOT = pattern(r"(?i)n\s?['’ʼ´`]\s?t\b")
+_NO = pattern(r"\b[Nn]os?\.\s?(?=\d)")  # No. 5
 _RULED = pattern(r"(?m)^\s*\|?[\s:|-]{3,}\|?\s*$")
 NEARLY = 0.75  # share of a claim's content in one clause, from which its negation must agree
 MOST = 0.6  # share of a denial's own words that the context holds
@@ -97,6 +98,8 @@ def is_negated(text: str, code: str) -> bool:
 def denies(text: str, code: str) -> bool:
     """Whether a word of a text negates; the "t" of "isn't" does, that of "T-101" does not."""
     found = negations(code).intersection(read(text, code).words)
+    if found == {"no"} and "." in text:
+        found = found.intersection(words(_NO.sub("", text), code))
     return bool(found) and (found != {"t"} or _SHORT_NOT.search(text) is not None)
 
 
@@ -256,7 +259,7 @@ def _by_time(value: Value, held: Iterable[Value]) -> bool:
 
 def _is_checked(value: Value) -> bool:
     return value.kind == "date" or (
-        value.kind == "number" and bool(value.unit or value.low < 0 or value.high >= 1e6 or value.bound)
+        value.kind == "number" and bool(value.unit or value.low < 0 or value.high >= 1e6 or value.bound or value.named)
     )
 
 

@@ -14,7 +14,18 @@ from tasks.text.reading import read
 from tasks.text.refusal import without_label
 from tasks.text.support import CLAUSE
 from tasks.text.tokens import entities, sentences, words
-from tasks.text.values import Value, aligned, commensurable, holds, list_items, negated_before, read_values, same, terms
+from tasks.text.values import (
+    Value,
+    aligned,
+    commensurable,
+    holds,
+    list_items,
+    naming,
+    negated_before,
+    read_values,
+    same,
+    terms,
+)
 
 SHORT = 6  # content words of a reference that an answer must hold all; of a longer one, `MOST` of them
 MOST = 2 / 3
@@ -62,11 +73,21 @@ def correct(row: Row) -> float | None:
         return None
     if row.abstained or not row.answer.strip():
         return 0.0
-    if any(answer == reference for answer, reference in row.compared):
+    if any(answer == reference for answer, reference in row.compared) and not _misnumbered(row):
         return 1.0
     if _recites(row):
         return 0.0
     return float(any(_agrees(answer, reference, row) for answer in _said(row) for reference in row.references))
+
+
+def _misnumbered(row: Row) -> bool:
+    """Whether the digits are others where a question asks for a number that is a name: version 3.1 for 3.10."""
+    code = row.context.code
+    if naming(code).isdisjoint(row.context.read(row.query).words):
+        return False
+    said = {each.digits: each for each in read_values(row.answer, code) if each.digits}
+    wanted = [each for reference in row.references for each in read_values(reference, code) if each.digits]
+    return any(each.digits not in said and any(same(each, its) for its in said.values()) for each in wanted)
 
 
 def _said(row: Row) -> list[str]:
@@ -88,6 +109,8 @@ def _recites(row: Row) -> bool:
 
 def _agrees(answer: str, reference: str, row: Row) -> bool:
     code, query, value = row.context.code, row.query, row.value
+    if _misnumbered(row):
+        return False
     if terms(answer, code, articles=False) == terms(reference, code, articles=False):
         return True
     wanted = _polarity(reference, code)

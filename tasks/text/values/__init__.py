@@ -13,6 +13,7 @@ from tasks.text.values.phrases import (
     identifiers,
     list_items,
     listing,
+    naming,
     negated_before,
     terms,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "list_items",
     "listing",
     "multiplies",
+    "naming",
     "negated_before",
     "read_values",
     "same",

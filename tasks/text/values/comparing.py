@@ -19,6 +19,8 @@ def same(one: Value, other: Value, *, strict: bool = False) -> bool:
         return all([a == b or not (a and b) and not strict for a, b in zip(one.words, other.words, strict=True)])
     if one.kind != "number":
         return one.words == other.words
+    if (one.named or other.named) and not (one.unit or other.unit) and one.digits != other.digits:
+        return False
     if one.bound != other.bound and (strict or (one.bound and other.bound and one.bound[0] != other.bound[0])):
         return False
     if _equal_ends(one, other.low, other.high, other.unit, strict):
@@ -87,6 +89,20 @@ def _worth(unit: str) -> tuple[str, float, float] | None:
     except Exception:
         return None
     return str(one.units), float(one.magnitude - none.magnitude), float(none.magnitude)
+
+
+@cache
+def factor(unit: str, other: str) -> float:
+    """How many of the `other` unit one of a unit is; 0 if they measure something else, or do not start at one zero."""
+    first, second = _worth(unit), _worth(other)
+    if not (first and second) or first[0] != second[0] or first[2] or second[2]:
+        return 0.0
+    return first[1] / second[1]
+
+
+@cache
+def is_time(unit: str) -> bool:
+    return factor(unit, "second") > 0
 
 
 def commensurable(one: Value, other: Value) -> bool:

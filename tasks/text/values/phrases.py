@@ -14,6 +14,7 @@ from tasks.text.values.value import ALPHABETIC, Value, notation
 _TERM = pattern(r"(?<![\w)])-(?=\d)|\d+(?:[.,:]\d+)*|[^\W\d_]+|[$€£¥₹%<>≤≥]")
 _ITEMS = pattern(r"\s*[,;]\s*(?:(?:and|or|und|oder|et|ou|y|o)\s+)?|\s+(?:and|or|und|oder|et|y)\s+|\n\s*[-*•]?\s*")
 _TO_VALUE = frozenset(["a", "an", "the", "at", "about", "exactly", "only", "just", "approximately", "around", "of"])
+_NO = pattern(r"\b[Nn]os?\.\s?$")
 _NOT = (["rather", "than"], ["isn", "t"], ["wasn", "t"], ["aren", "t"])
 
 
@@ -48,7 +49,8 @@ def terms(text: str, code: str = ENGLISH, *, articles: bool = True) -> tuple[str
         if word.isalpha() and word not in own and not paired:
             found.append(word)
         elif each[0].isdigit():
-            amount = each if ":" in each or each.count(".") > 1 else f"{read_number(each, known):.12g}"
+            whole = ":" in each or each.count(".") > 1 or (at and found and found[-1] in known.naming)
+            amount = each if whole else f"{read_number(each, known):.12g}"
             found.append(sign + amount)
             sign = ""
         elif each == "-":
@@ -113,6 +115,11 @@ def alternatives(code: str = ENGLISH) -> frozenset[str]:
     return notation(code).alternatives
 
 
+def naming(code: str = ENGLISH) -> frozenset[str]:
+    """The words before a number that is a name, so that each of its digits counts: "version"."""
+    return notation(code).naming
+
+
 def listing(code: str = ENGLISH) -> frozenset[str]:
     """The words that join the items of a list: "and"."""
     return notation(code).listing | notation(code).alternatives
@@ -125,6 +132,8 @@ def list_items(text: str) -> list[str]:
 
 def negated_before(text: str, at: int, code: str = ENGLISH) -> bool:
     """Whether a negation stands directly before this place: ``not 16 bar``, ``rather than at 16 bar``."""
+    if _NO.search(text[max(0, at - 5) : at]):
+        return False  # No. 5
     before = [each.casefold() for each in ALPHABETIC.findall(text[max(0, at - 40) : at])][-4:]
     while before and before[-1] in _TO_VALUE:
         before.pop()

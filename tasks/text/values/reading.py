@@ -6,7 +6,8 @@ from unicodedata import numeric
 
 from tasks.text.cached import pattern
 from tasks.text.language import ENGLISH
-from tasks.text.tokens import UNSPACED, normalise, words
+from tasks.text.tokens import UNSPACED, normalise, stop_words, words
+from tasks.text.values.comparing import factor, is_time
 from tasks.text.values.spelled import read_spelled
 from tasks.text.values.units import bound_behind, bound_of, unit_at
 from tasks.text.values.value import CURRENCY_MARKS, Notation, Value, data, notation
@@ -32,7 +33,7 @@ _LEFT_NAME = pattern(rf"{_LETTER}(?:{_PART}|\.)*(?:[-‐‑–]{_PART}*)?$|{_LET
 _CJK_DATE = pattern(r"(\d{4})[年년]\s?(?:(\d{1,2})[月월]\s?(?:(\d{1,2})[日号號일])?)?")
 _CLOCK = pattern(r"(\d{1,2})\.(\d\d)")
 _ORDINAL = pattern(r"(?:st|nd|rd|th)\b|s\b")
-_CURRENCY = pattern(rf"(US\$|[{CURRENCY_MARKS}])\s?$|\b(USD|EUR|GBP|CHF|JPY|INR)\s$")
+_CURRENCY = pattern(rf"((?<![A-Z])(?:US|CA|AU|NZ|HK|A|C|S)\$|[{CURRENCY_MARKS}])\s?$|\b([A-Z]{{3}})\s$")
 _SIGN = pattern(r"(?<![\w)°%])([-−–])$|\bminus\s$", re.IGNORECASE)
 _MONTH_BEFORE = pattern(r"([^\W\d_]+)\.?\s+(?:the\s+)?$")
 _MONTH_BEHIND = pattern(r"(?:st|nd|rd|th|\.)?\s+(?:of\s+|de\s+)?([^\W\d_]+)\.?(?:,?\s+(?:de\s+)?(\d{4}))?")
@@ -49,6 +50,9 @@ _SIGNS = frozenset("-−–")
 _OR = frozenset(("or", "oder"))
 _LAST_WORD = pattern(r"[^\W\d_]+$")
 _MARKS = {0x2011: "-", 0x2010: "-", 0x2212: "-", 0x066B: ".", 0x066C: ","}  # the last two are Arabic
+_VERSION = pattern(r"v(\d+(?:\.\d+)?)")
+_VERSIONS = pattern(r"v\d+(?:\.\d+)+")
+_LETTERED = pattern(r"[a-jl-rt-zA-JL-Z](?![\w'’²³^/])")  # 12a
 _BETWEEN_DIGITS = str.maketrans("", "", "  '’")
 
 
@@ -72,7 +76,50 @@ def read_values(text: str, code: str = ENGLISH) -> tuple[Value, ...]:
         spelled = read_spelled(text, said, known)
         found += [each for each in spelled if not any(s < each.end and each.start < e for s, e in taken)]
         found.sort(key=lambda value: value.start)
-    return tuple(found)
+    return tuple(_joined(text, found, known) if len(found) > 1 else found)
+
+
+def _joined(text: str, found: list[Value], known: Notation) -> list[Value]:
+    """The values, parts of one as one: ``1 h 30 min``, ``2 years and 6 months``, ``3/4``, ``1 1/2``."""
+    joined: list[Value] = []
+    for value in found:
+        last = joined[-1] if joined else None
+        gap = text[last.end : value.start] if last else ""
+        if last and gap == "/" and (ratio := _ratio(text, last, value)):
+            joined[-1], value = ratio, ratio
+            before = joined[-2] if len(joined) > 1 else None
+            if before and text[before.end : ratio.start] == " " and _is_whole(before) and not before.unit:
+                low = before.low + ratio.low
+                joined[-2:] = [ratio._replace(start=before.start, low=low, high=low)]
+        elif last and len(gap) < 6 and last.unit and value.unit and _goes_on(gap.strip(" ,"), last, value, known):
+            low = last.low + value.low * factor(value.unit, last.unit)
+            joined[-1] = last._replace(end=value.end, low=low, high=low)
+        else:
+            joined.append(value)
+    return joined
+
+
+def _ratio(text: str, one: Value, other: Value) -> Value | None:
+    """A fraction of two whole numbers, the first one less; not part of a date or a path."""
+    around = text[one.start - 1 : one.start] + text[other.end : other.end + 1]
+    if "/" in around or one.unit or not (_is_whole(one) and _is_whole(other) and 0 < one.low < other.low <= 100):
+        return None
+    low = one.low / other.low
+    return other._replace(start=one.start, low=low, high=low)
+
+
+def _goes_on(word: str, last: Value, value: Value, known: Notation) -> bool:
+    """Whether a quantity goes on in a smaller unit; behind an "and" only a duration."""
+    if value.bound or value.kind != "number" or not _is_whole(last) or "percent" in (last.unit, value.unit):
+        return False
+    times = factor(value.unit, last.unit)
+    return (
+        0 <= value.low * times < 1 and 0 < times < 1 and (not word or (word in known.listing and is_time(value.unit)))
+    )
+
+
+def _is_whole(value: Value) -> bool:
+    return value.kind == "number" and value.low == value.high and value.low % 1 == 0
 
 
 def _fraction(text: str, match: re.Match[str], known: Notation) -> Value:
@@ -122,15 +169,32 @@ def _read(text: str, match: re.Match[str], known: Notation, left: int) -> Value 
         return Value("name", start, end, words=(said,))
     number = read_number(said, known)
     before, behind = _before(text, start, known), _behind(text, end, known)
+    digits = said if "." in said or (said[0] == "0" and len(said) > 2) else ""
+    named = bool(digits) and _is_named(text, start, known)
     if not before and not behind:
-        return Value("number", start, end, number, number)
+        return Value("number", start, end, number, number, digits=digits, named=named)
     meridiem = _MERIDIEM.match(text, end) if behind and number <= 12 and said.isdecimal() else None
     if meridiem:
         return Value("time", start, meridiem.end(), words=(int(60 * (number % 12 + 12 * (meridiem[1] in "pP"))),))
     whole = said.isdecimal() and (before in known.dated or behind in known.dated)
     if whole and (date := _month_date(text, start, end, int(number), known, before)):
         return date
-    return _quantity(text, start, end, number, known, left, before, behind)
+    if behind == GLUED and (lettered := _LETTERED.match(text, end)) and not unit_at(text, end, known):
+        return Value("name", start, lettered.end(), words=(text[start : lettered.end()].casefold(),))
+    found = _quantity(text, start, end, number, known, left, before, behind)
+    return found._replace(digits=digits, named=named and not found.unit) if digits else found
+
+
+def _is_named(text: str, start: int, known: Notation) -> bool:
+    """Whether the word before a number says that it is a name: "version 3.10", "§ 0012", "Python 3.10"."""
+    before = text[max(0, start - 24) : start]
+    bare = before.rstrip()
+    word = _LAST_WORD.search(bare) if len(before) - len(bare) < 2 else None
+    if not word:
+        return bare[-1:] == "§"
+    said = word.group().casefold()
+    is_name = word.group()[0].isupper() and said not in known.paid and said not in stop_words(known.code)
+    return said in known.naming or is_name
 
 
 def _name(text: str, start: int, left: int) -> Value | None:
@@ -141,7 +205,11 @@ def _name(text: str, start: int, left: int) -> Value | None:
     behind = _IDENTIFIER.match(text, start)
     stop = start + len(behind.group().rstrip(".-")) if behind else start
     start -= len(name.group())
-    return Value("name", start, stop, words=(text[start:stop].casefold().replace("–", "-"),))
+    said = text[start:stop].casefold().replace("–", "-")
+    if said[0] == "v" and (number := _VERSION.fullmatch(said)):
+        low = float(number[1])
+        return Value("number", start, stop, low, low, digits=number[1] if "." in said else "", named=True)
+    return Value("name", start, stop, words=(said.removeprefix("v") if _VERSIONS.fullmatch(said) else said,))
 
 
 def _before(text: str, start: int, known: Notation) -> str:

@@ -10,6 +10,7 @@ from tasks.text.values.value import ALPHABETIC, Notation, Value
 REACH = 60  # characters before a half in which "an hour and a …" may begin
 _AND_A_HALF = pattern(r"\s+and\s+(?:a\s+)?(half|quarter)\b")
 _OF_A = pattern(r"\s+(?:of\s+)?(?:an?\s+)?")
+_ARTICLE = pattern(r"([^\W\d_]+)\s$")
 _NEXT = pattern(r"[\s-]+([^\W\d_]+)")
 
 
@@ -30,7 +31,7 @@ def _places(text: str, said: Iterable[str], known: Notation) -> list[tuple[re.Ma
     if not text.isascii():  # case folding may change its length
         halves = known.articles.union(known.halves) if any(map(text.casefold().__contains__, known.halves)) else ()
         tokens = [(token, token.group().casefold()) for token in ALPHABETIC.finditer(text)]
-        return [(token, word in halves) for token, word in tokens if word in known.numbers or word in halves]
+        return [(token, word in halves) for token, word in tokens if word in known.spelled or word in halves]
     lowered = text.lower()
     places = [(at, word in known.halves) for word in said for at in _standing(word, lowered)]
     for half in [at for at, is_half in places if is_half]:
@@ -56,9 +57,17 @@ def _standing(word: str, text: str, start: int = 0) -> Iterator[int]:
 def _number(text: str, token: re.Match[str], known: Notation) -> Value | None:
     """The number that begins with a word."""
     numbers, word, start, end = known.numbers, token.group().casefold(), *token.span()
-    if word not in numbers:
+    if word in numbers:
+        total, current, last = 0.0, float(numbers[word]), numbers[word]
+    elif article := _ARTICLE.search(text[max(0, start - 12) : start]):
+        if word not in known.dozens or article[1].casefold() not in known.articles:
+            return None
+        start -= len(article.group())
+        total, current, last = (
+            (0.0, known.magnitudes[word], 0) if known.magnitudes[word] <= 100 else (known.magnitudes[word], 0.0, 0)
+        )
+    else:
         return None
-    total, current, last = 0.0, float(numbers[word]), numbers[word]
     while more := _NEXT.match(text, end):
         word = more[1].casefold()
         if word in known.to and last == 0:  # "two hundred and five"

@@ -3,7 +3,7 @@
 from tasks.text.cached import pattern
 from tasks.text.values.value import ALPHABETIC, Notation, data, notation
 
-_UNIT = pattern(r"[^\S\n]?-?(°\s?[CF]?|%|‰|[µμ]?[^\W\d_]+(?:/[^\W\d_]+)?[23]?)")
+_UNIT = pattern(r"[^\S\n]?-?(°\s?[CF]?|%|‰|[µμ]?[^\W\d_]+(?:/[^\W\d_]+)?\^?[23]?)")
 _SECOND = pattern(r"[ .-]([^\W\d_]+)")
 _PER = pattern(r"\s?/\s?|\s+([^\W\d_]+)\s+")
 _COMPARED = pattern(r"(<=|>=|[<>≤≥])\s*$")
@@ -30,12 +30,12 @@ def _unit(text: str, at: int, known: Notation) -> tuple[int, str] | None:
     word = _UNIT.match(text, at)
     if not word or word.group() == "s":  # "the 1990s"
         return None
-    said, end, units = word[1], word.end(), known.units
+    said, end, units, money = word[1].replace("^", ""), word.end(), known.units, data()["currencies"]
     if second := _SECOND.match(text, end):
         both = f"{said} {second[1]}"
-        if unit := units.get(both.casefold()) or units.get(both):
+        if unit := units.get(both.casefold()) or units.get(both) or money.get(both.casefold()):
             return second.end(), unit
-    unit = units.get(said) or (units.get(said.casefold()) if len(said) > 2 else None) or data()["currencies"].get(said)
+    unit = units.get(said) or (units.get(said.casefold()) if len(said) > 2 else None) or money.get(said)
     return (end, unit) if unit else None
 
 

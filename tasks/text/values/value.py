@@ -26,6 +26,8 @@ class Value(NamedTuple):
     bound: str = ""  # <, <=, >, >=
     words: tuple[Any, ...] = ()  # (year, month, day); (minutes,); (identifier,)
     spelled: bool = False  # in words
+    digits: str = ""  # of a number with a point, or a 0 in front
+    named: bool = False  # the number is a name, so that its digits count: version 3.10
 
     def amount(self) -> str:
         """The value in short, for people."""
@@ -51,6 +53,7 @@ class Notation:
         self.articles = frozenset(own.get("articles", "").split())
         self.per = frozenset(own.get("per", "").split())
         self.to = frozenset(own.get("to", "-").split())
+        self.naming = frozenset(own.get("naming", "").split())
         self.alternatives = frozenset(own.get("or", "").split())
         self.listing = frozenset(own.get("listing", "").split())  # a range only behind one of `opening`
         self.opening = tuple(own.get("opening", "").split())
@@ -60,7 +63,8 @@ class Notation:
         self.behind: dict[str, str] = own.get("behind", {})
         self.negations = frozenset(own.get("negations", "").split())
         self.numbers = language(code).numbers.cardinals
-        self.spelled = frozenset({*self.numbers, *self.halves})
+        self.dozens = frozenset(each for each in magnitudes if len(each) > 3)  # "a million"
+        self.spelled = frozenset({*self.numbers, *self.halves, *self.dozens})
         to = "|".join(sorted(self.to))
         self.range = re.compile(rf"\s*(?:[-–—]|({to})\b)\s*(?=[{CURRENCY_MARKS}]?\d)")
 
