@@ -120,14 +120,20 @@ def _agrees(answer: str, reference: str, row: Row) -> bool:
     if wanted is not None and (said := _polarity(answer, code)) is not None and said != wanted:
         return False
     target, known = value or reference, f"{query} {reference}" if value else query
-    if departs(answer, target, known, row.context.text, code):
+    if not _matches(answer, reference, target, known, row):
         return False
+    return not departs(answer, target, known, row.context.text, code)
+
+
+def _matches(answer: str, reference: str, target: str, known: str, row: Row) -> bool:
+    """Whether an answer has the values, items or words of the target, which stands in the reference or is it."""
+    code, query = row.context.code, row.query
     if _is_letter(target):
         return _letters(answer, query) == {target.strip(" .)(").upper()}
     values, items = read_values(target, code), list_items(target)
     if not values and len(items) > 1 and len(content_stems(target, code)) <= 2 * len(items) + 2:
         return _same_items(answer, target, items, query, code)
-    if asked := [each for each in values if value or not _asked(each, query, code)]:
+    if asked := [each for each in values if row.value or not _asked(each, query, code)]:
         whole = _holds_items(answer, items, code) and _denies_alike(answer, reference, code)
         return whole and _states(answer, asked, query, reference, code)
     return _same_words(answer, target, known, query, code)
