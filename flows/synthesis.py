@@ -1,6 +1,6 @@
 """From documents to a file of triplets: its pipeline, and the file that people edit beside it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -17,10 +17,13 @@ from tasks.engine.errors import UserError
 from tasks.engine.inputs import HubModel, Local
 from tasks.engine.storage.store import Artifact
 from tasks.ingest import ingest
+from tasks.synthesis.documents import CHARACTERS
 from tasks.synthesis.drafts import read_chunks
+from tasks.synthesis.teacher import TeacherConfig
 from tasks.validate import validate
 
 Row = dict[str, Any]
+INSTRUCTIONS = 300  # tokens of a request, about, beside the passage
 
 
 class Synthesized(NamedTuple):
@@ -32,12 +35,21 @@ class Synthesized(NamedTuple):
     rows: list[Row]
 
 
-def synthesize(config: Retrain, source: Path, run: Run[Artifact]) -> Synthesized:
-    """ingest → draft → compose → validate. UserError if the source is not there, or holds nothing to ask about."""
+def synthesize(
+    config: Retrain, source: Path, out: Path, run: Run[Artifact], say: Callable[[str], None] = print
+) -> Synthesized:
+    """ingest → draft → compose → validate. `say` tells what a teacher may cost before it is asked.
+
+    UserError if the source is not there, holds `out`, or has nothing to ask about.
+    """
     if not source.exists():
         raise UserError(f"there is no file or folder {source}", "name the documents' folder, or a JSONL of texts")
+    if out.resolve() == source.resolve() or source.resolve() in out.resolve().parents:
+        raise UserError(f"{out} is among the documents of {source}", "write the rows to another folder")
     asked = config.synthesize
     ingested = run(ingest, asked.passages, source=Local(source), tokenizer=_tokenizer(config))
+    if asked.teacher.model:
+        say(cost(asked.teacher, ingested))
     writes = DraftConfig(language=config.validation.language, per_passage=asked.per_passage, teacher=asked.teacher)
     drafted = run(draft, writes, chunks=ingested["chunks"])
     recipe = RecipeConfig(**dict(asked.recipe), refusal=config.validation.refusal)
@@ -48,6 +60,16 @@ def synthesize(config: Retrain, source: Path, run: Run[Artifact]) -> Synthesized
     rejected = {orjson.loads(line)["line"] for line in (checked.folder / "quarantine.jsonl").open("rb")}
     lines = enumerate(file.read_bytes().splitlines(), 1)
     return Synthesized(ingested, drafted, checked, [orjson.loads(text) for at, text in lines if at not in rejected])
+
+
+def cost(teacher: TeacherConfig, ingested: Artifact) -> str:
+    """What a teacher is asked at most, were nothing known yet."""
+    questions = sum(teacher.count.model_dump().values()) if teacher.again else 0
+    sizes = [len(chunk.passage) // CHARACTERS for chunk in read_chunks(ingested.folder / "chunks")]
+    requests = len(sizes) * (1 + questions)
+    tokens = sum(sizes) * (1 + questions) + requests * INSTRUCTIONS
+    budget = ", ".join(f"{most:,} {what}" for what, most in teacher.budget if most is not None) or "none"
+    return f"{teacher.model}: at most {requests:,} requests and about {tokens:,} tokens of prompts; budget: {budget}"
 
 
 def _tokenizer(config: Retrain) -> Local | None:

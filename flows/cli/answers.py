@@ -80,7 +80,7 @@ def synthesize(
 
     tree = load(config, overrides or ())
     direct = Direct(tree.open_store(), display.on_step(console))
-    made = synthesis.synthesize(tree, source, direct)
+    made = synthesis.synthesize(tree, source, out, direct, console.print)
     direct.store.log_fresh_run(f"synthesize {source}", direct.made)
     display.synthesized(console, made, synthesis.merge(out, made), out)
 

@@ -175,7 +175,7 @@ class TrainingProgress(_Display):
 def training_status(lines: list[dict[str, Any]], left: float | None) -> str:
     """`step 120 of 280 · loss 0.42 · held-out 0.51 · 1,234 tokens/s · about 3 min left`, as far as it is known."""
     last = lines[-1]
-    parts = [f"step {last['step']} of {last['max_steps']}"]
+    parts = [f"step {last['step']} of {last['max_steps']}" if last["max_steps"] else "before the first step"]
     for name, title in (("loss", "loss"), ("eval_loss", "held-out")):
         found = next((line[name] for line in reversed(lines) if line.get(name) is not None), None)
         parts += [f"{title} {found:.2f}"] if found is not None else []

@@ -22,8 +22,12 @@ class Document(NamedTuple):
 
     id: str
     title: str
-    data: bytes
+    place: Path | bytes  # the file, or the text of a line
     suffix: str
+
+    @property
+    def data(self) -> bytes:
+        return self.place if isinstance(self.place, bytes) else self.place.read_bytes()
 
 
 class Chunk(NamedTuple):
@@ -55,7 +59,7 @@ def documents(source: Path) -> Iterator[Document]:
         if path.suffix.lower() in ROWS:
             yield from _lines(path, name)
         else:
-            yield Document(name, "", path.read_bytes(), path.suffix.lower())
+            yield Document(name, "", path, path.suffix.lower())
 
 
 def _lines(path: Path, name: str) -> Iterator[Document]:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from flows.cli.app import app
 from flows.config import TINY, load
 from tasks.compose import RecipeConfig, RecipeSettings
+from tests.tasks.judges.chat_server import KEY, ChatServer
 
 SHEET = "Data sheet {name}. The oil volume is {volume} litres. Motor power: {power} kW. The paint colour is {colour}."
 REFUSAL = "Not stated in the sheet."
@@ -123,6 +124,11 @@ def test_what_a_person_edited_added_or_deleted_stays_and_is_named_when_its_passa
     assert deleted["query"] in {row["query"] for row in rows(place)}  # its passage is another one now
 
 
+def test_rows_are_not_written_among_the_documents(place):
+    done = CliRunner().invoke(app, ["synthesize", str(place / "docs"), "-o", str(place / "docs/rows.jsonl")])
+    assert "is among the documents" in str(done.exception)
+
+
 def test_a_file_that_is_no_jsonl_is_left_alone(place):
     (place / "out.jsonl").write_text("notes of mine\n")
     done = CliRunner().invoke(
@@ -138,6 +144,29 @@ def test_numbered_passages_are_cited_and_raft_always_has_four_others(place):
         assert [passage[:4] for passage in row["context"]] == [f"[{n}] " for n in range(1, len(row["context"]) + 1)]
         assert row["answer"] == REFUSAL or row["answer"].endswith(f"[{row['gold'][0] + 1}]")
         assert len(row["context"]) == (5 if row["gold"] or row["kind"] == "contrast" else 4)
+
+
+def test_a_teacher_is_asked_within_its_budget_and_its_cost_is_told_before(place, monkeypatch):
+    monkeypatch.setenv("TEACHER_API_KEY", KEY)
+    (place / "docs/sheets.jsonl").unlink()
+
+    def says(messages):
+        data = json.loads(messages[1]["content"])
+        number = data["passage"].split("with ")[1].split()[0]
+        if "question" in data:
+            return json.dumps({"stated": True, "answer": f"{number} seats"})
+        pair = {"kind": "answerable", "question": f"How many seats has V{number}?", "answer": f"{number} seats"}
+        quote = next(each for each in data["passage"].split("\n") if "seats" in each)
+        return json.dumps({"pairs": [pair | {"quote": quote}]})
+
+    with ChatServer(says=says) as server:
+        endpoint = f"{{url: {server.url}, key_variable: TEACHER_API_KEY}}"
+        teacher = ["model=stand-in", f"endpoint={endpoint}", "count={answerable: 1, partly: 0, unanswerable: 0}"]
+        said = run(place, *(f"synthesize.teacher.{each}" for each in teacher))
+        assert "at most 18 requests" in said.replace("\n", " ") and len(server.requests) == 18
+        assert {row["writer"] for row in rows(place)} == {"stand-in"} and len(rows(place)) == 9
+        run(place, *(f"synthesize.teacher.{each}" for each in teacher))
+        assert len(server.requests) == 18
 
 
 def test_a_preset_gives_way_to_what_is_set():
