@@ -156,6 +156,30 @@ def test_a_killed_run_resumes_and_ends_with_the_same_bytes(trained, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("code", "name", "refusal"),
+    [("de", "German", "Im Datenblatt nicht angegeben."), ("zh", "Chinese", "数据表中未说明。")],
+)
+def test_a_retraining_in_another_language_runs_to_a_report_of_the_same_facts(tmp_path, code, name, refusal):
+    project = Checkout(tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "data/plant/evaluation.jsonl").open()]
+    translate = [sys.executable, "data/plant/translate.py", code, "--out", "data/plant"]
+    subprocess.run(translate, cwd=tmp_path, check=True)
+    project.run("retrain", f"validate.refusal={refusal}", "build.max_tokens=640")
+    (report,) = [json.loads(path.read_text()) for path in tmp_path.glob("artifacts/report/*/report.json")]
+    assert (report["rows"], report["unanswerable"]) == (len(rows), sum(not row["gold"] for row in rows))
+    assert report["refusal"] == refusal
+    assert {each["language"] for each in report["answers"]} == {code}
+    for each in report["outcomes"]:
+        assert sum(each[kind] for kind in ("right", "wrong", "refused_rightly", "refused_wrongly")) == len(rows)
+    for path in tmp_path.glob("artifacts/validate/*/report.json"):
+        read = json.loads(path.read_text())
+        assert read["languages"] == {code: {"name": name, "rows": read["rows"]["read"], "validated": True}}
+        assert read["rows"]["rejected"] == read["rows"]["warned"] == 0
+
+
+@pytest.mark.slow
 def test_a_plan_is_quick_and_imports_nothing_heavy(trained):
     words = [sys.executable, "-X", "importtime", "-m", "flows.cli", "plan"]
     environment = {**os.environ, "PYTHONPATH": str(trained.folder)}
