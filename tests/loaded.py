@@ -2,6 +2,8 @@
 
 It runs the module's own `main`, in a process of its own, with its own log, environment and exit code. What it shares
 with the others is the memory of what was imported; the tests that kill processes by their command line start real ones.
+
+`python -m tests.loaded` imports all that tests import, so that Python has compiled it.
 """
 
 import multiprocessing
@@ -16,6 +18,7 @@ from typing import IO, Any
 
 import pytest
 
+SERVED = ("flows.retrain", "prefect.server.api.server", "moto.server", "hypothesis", "xdist.plugin", "sacrebleu")
 LIBRARIES = ("torch", "datasets", "peft", "bitsandbytes", "trl.trainer.sft_trainer", "tasks.training.loop")
 
 
@@ -68,3 +71,8 @@ def _run(module: str, told: str, log: str, environment: dict[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     import_module(module).main(Path(told), os.getppid())
+
+
+if __name__ == "__main__":
+    for name in (*LIBRARIES, *SERVED):
+        import_module(name)

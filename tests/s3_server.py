@@ -1,4 +1,4 @@
-"""An S3 server on 127.0.0.1 that keeps everything in memory: `python tests/s3_server.py PORT`.
+"""An S3 server on 127.0.0.1 that keeps everything in memory: `python -m tests.s3_server PORT`.
 
 moto looks whether an object exists and makes it in two steps; S3 does both at once. So conditional requests go one
 at a time here, or two could create one object.

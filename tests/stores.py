@@ -1,22 +1,18 @@
 """Every test that asks for a `store` runs on a folder and on a bucket of a real S3 server.
 
-The server is moto's, in a process of its own. To use another, such as MinIO or AWS, name a bucket and give its
+The server is moto's, which all workers share. To use another, such as MinIO or AWS, name a bucket and give its
 endpoint and credentials as ever: `REGROUND_TEST_S3=s3://bucket AWS_ENDPOINT_URL=… AWS_ACCESS_KEY_ID=… make test`.
 """
 
 import os
 import secrets
-import socket
-import subprocess
-import sys
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 
 from tasks.engine.storage.store import Store
-from tests.waiting import wait_until
-
-SERVER = Path(__file__).with_name("s3_server.py")
+from tests.shared import once, serve
 
 
 @pytest.fixture(scope="session")
@@ -26,31 +22,32 @@ def s3(tmp_path_factory):
         yield url.rstrip("/")
         return
     pytest.importorskip("moto", reason="moto is not installed: make install")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = (tmp_path_factory.mktemp("s3") / "log").open("wb")
-    server = subprocess.Popen([sys.executable, str(SERVER), str(port)], stdout=log, stderr=log)
-    wait_until(lambda: not socket.socket().connect_ex(("127.0.0.1", port)), server, failed=Path(log.name).read_text)
+    _, port = once(tmp_path_factory, "s3", _bucket)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
         patch.setenv("AWS_ACCESS_KEY_ID", "testing")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        import boto3
-
-        boto3.client("s3").create_bucket(Bucket="reground")
         yield "s3://reground"
-    server.terminate()
-    server.wait(10)
+
+
+def _bucket(folder: Path) -> int:
+    """The port of a server with one empty bucket."""
+    port = serve(folder, "tests.s3_server")
+    urlopen(Request(f"http://127.0.0.1:{port}/reground", method="PUT"))
+    return port
+
+
+def empty(request, tmp_path) -> str:
+    """The URL of an empty store, in the place that `request.param` names."""
+    if request.param == "folder":
+        return str(tmp_path / "store")
+    return f"{request.getfixturevalue('s3')}/{secrets.token_hex(4)}"
 
 
 @pytest.fixture(params=["folder", "s3"])
 def place(request, tmp_path):
-    """The URL of an empty store."""
-    if request.param == "folder":
-        return str(tmp_path / "store")
-    return f"{request.getfixturevalue('s3')}/{secrets.token_hex(4)}"
+    return empty(request, tmp_path)
 
 
 @pytest.fixture

@@ -39,17 +39,18 @@ class Checkout:
             path = folder / f"data/plant/{name}.jsonl"
             path.write_text("".join(path.read_text().splitlines(keepends=True)[:rows]))
 
-    def start(self, command: str, *settings: str, **options) -> "subprocess.Popen[str]":
+    def start(self, command: str, *settings: str, flags=(), session=False, **more: str) -> "subprocess.Popen[str]":
         words = [word for setting in (*SHORT, *settings) for word in ("--set", setting)]
         environment = {**os.environ, "PYTHONPATH": str(self.folder), "PREFECT_HOME": str(self.folder / ".prefect")}
+        environment.update(more)
         return subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", command, *words, *options.pop("flags", ())],
+            [sys.executable, "-m", "flows.cli", command, *words, *flags],
             cwd=self.folder,
             env=environment,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            **options,
+            start_new_session=session,
         )
 
     def run(self, command: str, *settings: str, **options) -> str:
@@ -100,11 +101,14 @@ def project(trained, tmp_path):
 
 
 @pytest.mark.slow
-def test_it_prints_base_against_tuned_and_again_every_step_is_cached(trained):
+def test_it_prints_base_against_tuned_and_again_every_step_is_cached(trained, prefect_server):
+    """First with a server of its own, then on one that runs already."""
+    from prefect.settings import PREFECT_API_URL
+
     assert trained.told.count("Completed") == STEPS
     assert "base" in trained.told
     assert "tuned" in trained.told
-    again = trained.run("retrain")
+    again = trained.run("retrain", PREFECT_API_URL=PREFECT_API_URL.value())
     assert again.count("Cached") == STEPS
     assert "Completed" not in again
 
@@ -129,6 +133,7 @@ def test_an_edited_training_row_leaves_the_evaluation_alone(project):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_an_edited_line_of_score_reruns_score_and_report_only(project):
     source = (project.folder / "tasks/score.py").read_text()
     at = source.index("\ndef score(")
@@ -143,7 +148,7 @@ def test_an_edited_line_of_score_reruns_score_and_report_only(project):
 @pytest.mark.nightly
 def test_a_killed_run_resumes_and_ends_with_the_same_bytes(trained, tmp_path):
     project = Checkout(tmp_path / "killed")
-    process = project.start("retrain", start_new_session=True)
+    process = project.start("retrain", session=True)
     wait_until(lambda: [*(project.folder / "artifacts").glob(".work/train/*/checkpoints/*/seal.json")], process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()

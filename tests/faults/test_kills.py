@@ -1,6 +1,6 @@
 """SIGKILL at random over whole runs, and many runs at once: nothing partial, nothing twice, the same end.
 
-REGROUND_KILLS shortens the first test or lengthens it, REGROUND_SEED gives it other instants.
+REGROUND_KILLS shortens the tests or lengthens them, REGROUND_SEED gives them other instants.
 """
 
 import json
@@ -19,7 +19,9 @@ from tests.faults.whole import contents
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("REGROUND_KILLS", 200))
 SEED = int(os.environ.get("REGROUND_SEED", 0))
-CHAINS = 2  # at once: one for each core of the smallest machine
+MANY = KILLS > 20
+CHAINS = 2 if MANY else 1  # at once: one for each core of the smallest machine
+RUNS, KILLED = (8, 5) if MANY else (4, 2)  # of runs that start at once
 STEPS = ["validate", "validate", "build", "train", "export", "answer", "score", "answer", "score", "gate", "report"]
 
 pytestmark = pytest.mark.slow
@@ -67,23 +69,23 @@ def test_a_run_killed_at_any_instant_leaves_what_is_whole_and_ends_the_same(conf
 
 
 @pytest.fixture(scope="module")
-def eight(config, tmp_path_factory):
-    """Eight runs that start at once on an empty store, and the store."""
-    folder = tmp_path_factory.mktemp("faults") / "eight"
-    return told(start("together", config, folder, 8, 0, SEED)), folder / "store"
+def together(config, tmp_path_factory):
+    """Runs that start at once on an empty store; the same, and some of them are killed: what became, and the store."""
+    folder = tmp_path_factory.mktemp("faults") / "together"
+    found = told(start("together", config, folder, RUNS, KILLED, SEED))
+    return [(each, folder / name / "store") for name, each in found.items()]
 
 
-def test_of_eight_runs_at_once_each_key_is_computed_by_one_and_all_succeed(eight):
-    found, store = eight
-    assert found["codes"] == [0] * 8
+def test_of_runs_at_once_each_key_is_computed_by_one_and_all_succeed(together):
+    (found, store), _ = together
+    assert found["codes"] == [0] * RUNS
     made = contents(store)
     assert found["begun"] == dict.fromkeys(made, 1)
     assert [about.partition("/")[0] for about in made] == STEPS
 
 
-def test_when_five_of_eight_runs_are_killed_the_others_take_over(config, eight, tmp_path):
-    _, undisturbed = eight
-    found = told(start("together", config, tmp_path / "some", 8, 5, SEED))
-    assert sorted(found["codes"]) == [-signal.SIGKILL] * 5 + [0] * 3
-    assert contents(tmp_path / "some/store") == contents(undisturbed)
-    assert sum(times - 1 for times in found["begun"].values()) <= 5
+def test_when_some_of_the_runs_are_killed_the_others_take_over(together):
+    (_, undisturbed), (found, store) = together
+    assert sorted(found["codes"]) == [-signal.SIGKILL] * KILLED + [0] * (RUNS - KILLED)
+    assert contents(store) == contents(undisturbed)
+    assert sum(times - 1 for times in found["begun"].values()) <= KILLED

@@ -1,6 +1,7 @@
 """``python -m tests.faults.together CONFIG FOLDER COUNT KILLS SEED``: so many runs at once on one empty store.
 
-So many of them are killed on the way. Prints one JSON object: {"codes": exit codes, "begun": {"step/key": times}}.
+Then the same on another, and so many of them are killed on the way. Prints one JSON object: {"all" or "some":
+{"codes": exit codes, "begun": {"step/key": times}}}.
 """
 
 import json
@@ -12,6 +13,7 @@ import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tests.faults import runs
 
@@ -19,12 +21,24 @@ from tests.faults import runs
 def main(config: Path, folder: Path, count: int, kills: int, seed: int) -> None:
     runs.load()
     chance = random.Random(seed)
+    print(
+        json.dumps(
+            {
+                "all": _run(config, folder / "all", count, 0, chance),
+                "some": _run(config, folder / "some", count, kills, chance),
+            }
+        )
+    )
+
+
+def _run(config: Path, folder: Path, count: int, kills: int, chance: random.Random) -> dict[str, Any]:
+    folder.mkdir()
     processes = [runs.fork(partial(runs.steps, config, folder), _own(folder, number)) for number in range(count)]
     for process in chance.sample(processes, kills):
         time.sleep(chance.uniform(0, 0.4))
         os.killpg(process, signal.SIGKILL)
     codes = [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in processes]
-    print(json.dumps({"codes": codes, "begun": Counter((folder / "begun").read_text().split())}))
+    return {"codes": codes, "begun": Counter((folder / "begun").read_text().split())}
 
 
 def _own(folder: Path, number: int) -> Path:

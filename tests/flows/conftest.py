@@ -1,8 +1,6 @@
 """A real run of the whole pipeline on the tiny base, once, and copies of it to edit and to harm."""
 
 import filecmp
-import json
-import os
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -10,7 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from filelock import FileLock
 
 from flows.config import load
 from flows.pipeline import pipeline
@@ -21,6 +18,7 @@ from tasks.engine.make import make
 from tasks.engine.plan import Planner
 from tasks.engine.storage.store import Artifact, Store
 from tests.loaded import loaded
+from tests.shared import once
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN_STORE = shutil.ignore_patterns("store")
@@ -104,26 +102,17 @@ def lay(folder: Path) -> None:
 @pytest.fixture(scope="session")
 def made(tmp_path_factory):
     """The store after one run, step by step: about half a minute, once for all workers of a test run."""
-    folder = shared_between_workers(tmp_path_factory) / "made"
-    done = folder.with_suffix(".json")
-    with FileLock(f"{folder}.lock"):
-        if not done.exists():
-            shutil.rmtree(folder, ignore_errors=True)  # of a worker that was killed
-            lay(folder)
-            with pytest.MonkeyPatch.context() as patch:
-                read_code_in(folder, patch)
-                with loaded():
-                    used = run_once(folder)
-            done.write_text(json.dumps({label: [each.step, each.key] for label, each in used.items()}))
+
+    def run(folder: Path) -> dict[str, tuple[str, str]]:
+        lay(folder)
+        with pytest.MonkeyPatch.context() as patch:
+            read_code_in(folder, patch)
+            with loaded():
+                return {label: (each.step, each.key) for label, each in run_once(folder).items()}
+
+    folder, used = once(tmp_path_factory, "made", run)
     store = Store(folder / "store")
-    used = {label: store.find(step, key_) for label, (step, key_) in json.loads(done.read_text()).items()}
-    return SimpleNamespace(folder=folder, used=used)
-
-
-def shared_between_workers(tmp_path_factory) -> Path:
-    """The folder of this test run, in which each worker of pytest-xdist has a folder."""
-    folder = tmp_path_factory.getbasetemp()
-    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    return SimpleNamespace(folder=folder, used={label: store.find(*of) for label, of in used.items()})
 
 
 def read_code_in(folder: Path, patch: pytest.MonkeyPatch) -> None:

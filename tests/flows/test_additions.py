@@ -62,37 +62,58 @@ def clone(made, tmp_path) -> Project:
     return project
 
 
-def reground(clone: Project, *words: str) -> str:
-    run = [sys.executable, "-m", "flows.cli", *words]
-    done = subprocess.run(run, cwd=clone.folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+STEPS = """
+import json, sys
+from pathlib import Path
+from flows.config import load
+from flows.pipeline import pipeline
+from tasks.engine.key import Request
+from tasks.engine.make import make
+from tasks.engine.plan import Planner
+
+def stale(*settings):
+    config = load(Path("config.yaml"), settings)
+    planner = Planner(config.open_store(), config.name)
+    pipeline(config, planner)
+    return [step.label for step in planner.steps if step.status != "fresh"]
+
+def run(*settings):
+    config = load(Path("config.yaml"), settings)
+    store = config.open_store()
+    def each(step, config, *, label="", **inputs):
+        return make(Request(step, config, inputs, label or step.name), store)[0]
+    each.store = store
+    pipeline(config, each)
+
+print(json.dumps([{"plan": stale, "run": run}[word](*settings) for word, *settings in json.loads(sys.argv[1])]))
+"""
 
 
-def not_fresh(clone: Project, *settings: str) -> set[str]:
-    words = [word for setting in settings for word in ("--set", setting)]
-    plan = json.loads(reground(clone, "plan", "config.yaml", "--json", *words))
-    return {step["label"] for step in plan if step["status"] != "fresh"}
+def done(clone: Project, *asked: tuple[str, ...]) -> list[set[str]]:
+    """In one process of the clone: the labels of the steps that are not fresh for each `plan`, nothing for a `run`."""
+    run = [sys.executable, "-c", STEPS, json.dumps(asked)]
+    ended = subprocess.run(run, cwd=clone.folder, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return [set(labels or ()) for labels in json.loads(ended.stdout.splitlines()[-1])]
 
 
 def artifacts(clone: Project, *steps: str) -> set[Path]:
     return {path for step in steps for path in Path(clone.store).glob(f"{step}/*")}
 
 
-def test_a_metric_costs_scoring_alone_and_a_step_makes_nothing_else_run(clone: Project) -> None:
-    assert not_fresh(clone) == set()
+def test_what_is_added_works_and_costs_what_it_says(clone: Project) -> None:
     kept = artifacts(clone, "validate", "build", "train", "export", "answer")
     scored = artifacts(clone, "score")
     follow(clone, "A metric")
-    stale = not_fresh(clone)
+    (stale,) = done(clone, ("plan",))
     assert {"score base", "score tuned"} <= stale
     assert not any(label.startswith(("validate", "build", "train", "export", "answer")) for label in stale)
     follow(clone, "A step")
-    assert not_fresh(clone) == stale | {"lengths"}
-
-    reground(clone, "retrain", "config.yaml")
-    assert not_fresh(clone) == set()
-    assert not_fresh(clone, "lengths.unit=characters") == {"lengths"}
+    follow(clone, "A model family")
+    others = ("plan", "lengths.unit=characters"), ("plan", "prompt.template=mine.jinja")
+    before, _, after, measured, prompted = done(clone, ("plan",), ("run",), ("plan",), *others)
+    assert (before, after, measured) == (stale | {"lengths"}, set(), {"lengths"})
+    assert "build" in prompted and not prompted & {"validate", "validate evaluation"}
     assert artifacts(clone, "validate", "build", "train", "export", "answer") == kept
     new = artifacts(clone, "score") - scored
     assert len(new) == 2
@@ -104,19 +125,12 @@ def test_a_metric_costs_scoring_alone_and_a_step_makes_nothing_else_run(clone: P
     summary = json.loads((folder / "lengths.json").read_text())
     assert 0 < summary["mean"] <= summary["longest"]
 
-
-def test_a_rule_judges_rows_and_says_the_remedy(clone: Project) -> None:
     follow(clone, "A validation rule")
     row = {"query": "Tell me the limit", "context": ["The limit is 16 bar."], "answer": "The limit is 16 bar."}
     (clone / "rows.jsonl").write_text(json.dumps(row) + "\n")
-    (line,) = reground(clone, "validate", "rows.jsonl", "--json").splitlines()
-    findings = json.loads(line)["findings"]
-    assert {"rule": "question_mark", "remedy": "end the query with a question mark"}.items() <= findings[0].items()
-    assert {"validate", "validate evaluation"} <= not_fresh(clone)
-
-
-def test_a_template_of_another_family_is_a_file(clone: Project) -> None:
-    follow(clone, "A model family")
-    stale = not_fresh(clone, "prompt.template=mine.jinja")
-    assert "build" in stale
-    assert not stale & {"validate", "validate evaluation"}
+    words = [sys.executable, "-m", "flows.cli", "validate", "rows.jsonl", "--json"]
+    said = subprocess.run(words, cwd=clone.folder, capture_output=True, text=True).stdout
+    (finding, *_) = json.loads(said)["findings"]
+    assert {"rule": "question_mark", "remedy": "end the query with a question mark"}.items() <= finding.items()
+    (stale,) = done(clone, ("plan",))
+    assert {"validate", "validate evaluation"} <= stale

@@ -181,47 +181,44 @@ def test_a_sweep_takes_lists_and_ranges(values, fit):
         assert sweep.validate_parameters({"request": request})["request"].config == CONFIG
 
 
-@pytest.fixture
-def deployed(tmp_path):
-    """What flows make of parameters on a worker whose config has a store, data and rank of its own."""
-    config = tmp_path / "mine.yaml"
-    config.write_text(
-        f"name: mine\nstore: {tmp_path}/store\ndata: {{evaluation: null}}\n"
+GIVEN = {
+    "retrain.retrain": {"config": {"train": {"lora": {"rank_pattern": {}}}, "name": "new"}},
+    "promote.promote": {"request": {}},
+    "promote.rollback": {"request": {"because": "it errs"}},
+    "maintain.maintain": {"request": {"delete": True}},
+    "refresh.refresh": {"request": {"force": True}},
+}
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory):
+    """A folder, and what each flow makes of parameters on a worker whose config names a store and data there."""
+    folder = tmp_path_factory.mktemp("deployed")
+    (folder / "mine.yaml").write_text(
+        f"name: mine\nstore: {folder}/store\ndata: {{evaluation: null}}\n"
         "train: {epochs: 2, lora: {r: 4, rank_pattern: {q_proj: 8}}}\npromotion: {mlflow: adapters}\n"
     )
     code = (
         "import sys, json; from prefect.utilities.importtools import import_object\n"
-        "flow = import_object(sys.argv[1])\n"
-        "(made,) = list(flow.validate_parameters(json.loads(sys.argv[2])).values())[:1]\n"
-        "print(made.model_dump_json(by_alias=True))"
+        "def made(name, given): return import_object(f'flows.{name}').validate_parameters(given)\n"
+        "for name, given in json.loads(sys.argv[1]).items():\n"
+        "    print(next(iter(made(name, given).values())).model_dump_json(by_alias=True))"
     )
-
-    def made(flow: str, **parameters: object) -> dict:
-        words = [sys.executable, "-c", code, flow, json.dumps(parameters)]
-        environment = os.environ | {"REGROUND_CONFIG": str(config)}
-        done = subprocess.run(words, capture_output=True, text=True, env=environment, check=True)
-        return json.loads(done.stdout)
-
-    return made
+    environment = os.environ | {"REGROUND_CONFIG": str(folder / "mine.yaml")}
+    words = [sys.executable, "-c", code, json.dumps(GIVEN)]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=True)
+    return folder, dict(zip(GIVEN, map(json.loads, done.stdout.splitlines()), strict=True))
 
 
-def test_parameters_given_in_part_are_completed_from_the_deployments_config(deployed, tmp_path):
-    made = deployed("flows.retrain.retrain", config={"train": {"lora": {"rank_pattern": {}}}, "name": "new"})
-    assert (made["name"], made["store"], made["data"]["evaluation"]) == ("new", f"{tmp_path}/store", None)
+def test_parameters_given_in_part_are_completed_from_the_deployments_config(deployed):
+    folder, made = deployed[0], deployed[1]["retrain.retrain"]
+    assert (made["name"], made["store"], made["data"]["evaluation"]) == ("new", f"{folder}/store", None)
     assert (made["train"]["epochs"], made["train"]["lora"]["r"]) == (2, 4)
     assert made["train"]["lora"]["rank_pattern"] == {}  # a value of its own, not a section
 
 
-@pytest.mark.parametrize(
-    ("flow", "given"),
-    [
-        ("promote.promote", {}),
-        ("promote.rollback", {"because": "it errs"}),
-        ("maintain.maintain", {"delete": True}),
-        ("refresh.refresh", {"force": True}),
-    ],
-)
-def test_other_flows_act_on_the_store_of_the_deployments_config(deployed, tmp_path, flow, given):
-    made = deployed(f"flows.{flow}", request=given)
-    assert made["store"] == f"{tmp_path}/store"
+@pytest.mark.parametrize("flow", [flow for flow in GIVEN if flow != "retrain.retrain"])
+def test_other_flows_act_on_the_store_of_the_deployments_config(deployed, flow):
+    folder, made = deployed[0], deployed[1][flow]
+    assert made["store"] == f"{folder}/store"
     assert made.get("mlflow", "adapters") == "adapters" and made.get("name", "mine") == "mine"

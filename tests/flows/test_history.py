@@ -150,8 +150,8 @@ ALL_BUT_TRAINING = (
 )
 
 
-def test_why_follows_a_reason_back_to_the_edit_behind_it(project):
-    project.own_store()
+def test_why_follows_a_reason_back_to_the_edit_behind_it_and_ends_where_the_store_ends(project):
+    store = project.own_store()
     project.lines("evaluation.jsonl", lambda rows: rows[:-1])
     made = run(project, *ALL_BUT_TRAINING)
     cause = why(made["score base"])
@@ -175,19 +175,11 @@ def test_why_follows_a_reason_back_to_the_edit_behind_it(project):
     assert shown.count("rows +0 −1") == 2  # of the evaluation rows and of the build; then "as above"
     assert "as above" in shown
     assert orjson.loads(cause.model_dump_json())["inputs"]["answers"]["label"] == "answer base"
-
-
-def test_why_ends_where_the_store_ends(project):
-    store = project.own_store()
-    project.lines("evaluation.jsonl", lambda rows: rows[:-1])
-    run(project, *ALL_BUT_TRAINING)
-    made = project.config.open_store().match("build")
-    for each in (store / "validate").iterdir():
-        for file in each.iterdir():
-            if file.name == "manifest.json":
-                file.unlink()
-    assert why(made).inputs == {}
-    assert [(each.name, each.rows_removed) for each in why(made).why.changes] == [("evaluation", 1)]
+    for manifest in (store / "validate").glob("*/manifest.json"):
+        manifest.unlink()
+    cause = why(project.config.open_store().match("build"))
+    assert cause.inputs == {}
+    assert [(each.name, each.rows_removed) for each in cause.why.changes] == [("evaluation", 1)]
 
 
 # Lineage

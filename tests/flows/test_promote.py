@@ -164,7 +164,10 @@ def form_of(client, run_id) -> tuple[dict, str]:
 
 
 def runs_about(client, key: str) -> list[str]:
-    found = client.read_flow_runs()
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+
+    asking = DeploymentFilter(name=DeploymentFilterName(any_=["ask"]))
+    found = client.read_flow_runs(deployment_filter=asking)
     return [run.id for run in found if key in str(run.parameters)]
 
 

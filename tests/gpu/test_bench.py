@@ -86,6 +86,7 @@ def test_the_models_have_the_sizes_of_those_whose_shapes_they_have():
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_rows_fill_as_much_of_a_longer_sequence_as_the_samples_do(tmp_path):
     import numpy as np
 

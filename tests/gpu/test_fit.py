@@ -77,6 +77,8 @@ def test_the_peak_on_the_card_is_predicted_within_a_tenth(way, card, seven_b, tm
     assert measured["predicted_mib"] == pytest.approx(measured["peak_mib"], rel=0.1)
 
 
+@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_toy_is_trained_as_these_tests_train(toy, tmp_path):
     """On a CPU, too, so that what they share is known to run."""
     done = trained(tmp_path, toy, AUTO)

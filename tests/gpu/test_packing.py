@@ -26,10 +26,11 @@ def give_back() -> None:
         torch.cuda.empty_cache()
 
 
-NIGHTLY = [pytest.mark.slow, pytest.mark.nightly]  # on a CPU; with a card all of `tests/gpu` is asked for
+# On a CPU tests/tasks/training/test_leaks.py has it; with a card all of `tests/gpu` is asked for.
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
 
-@pytest.fixture(scope="module", params=["auto", *(pytest.param(way, marks=NIGHTLY) for way in WAYS if way != "auto")])
+@pytest.fixture(scope="module", params=WAYS)
 def trainer(request, inputs, memory, tmp_path_factory):
     """Ours, its adapter no longer one that does nothing."""
     import torch

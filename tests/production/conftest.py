@@ -28,7 +28,8 @@ def pytest_generate_tests(metafunc) -> None:
 def service(request, tmp_path_factory, alerts) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp(request.param)
     database = request.getfixturevalue("postgresql") if request.param == "postgresql" else None
-    with served(folder, database=database, words=("--notify", alerts.url)) as running:
+    words = (*getattr(request.module, "WORDS", ()), "--notify", alerts.url)
+    with served(folder, database=database, words=words) as running:
         yield running
 
 

@@ -30,15 +30,27 @@ class Service:
         self.state = folder / "state"
         self.port = free_port()
         self.words = ["--port", str(self.port), *(["--database", database] if database else []), *words]
-        # Prefect's own, because a server on SQLite answers 503, "ask again", when two processes write at once.
-        self.api = PrefectHttpxSyncClient(
-            base_url=f"http://127.0.0.1:{self.port}/api", timeout=PATIENCE, raise_on_all_errors=False
-        )
+        self.api = self.client()
         for name, rows in (("train", 80), ("evaluation", 24)):
             lines = (ROOT / f"data/plant/{name}.jsonl").read_text().splitlines(keepends=True)
             (folder / f"{name}.jsonl").write_text("".join(lines[:rows]))
         self.config = folder / "config.yaml"
         self.config.write_text(yaml.safe_dump(self.tree()))
+
+    def client(self, secret: str = "") -> PrefectHttpxSyncClient:
+        """Prefect's own, because a server on SQLite answers 503, "ask again", when two processes write at once."""
+        return PrefectHttpxSyncClient(
+            base_url=f"http://127.0.0.1:{self.port}/api",
+            timeout=PATIENCE,
+            raise_on_all_errors=False,
+            enable_csrf_support=bool(secret),
+            auth=tuple(secret.split(":", 1)) or None if secret else None,
+        )
+
+    @property
+    def secret(self) -> str:
+        """USER:PASSWORD of a production service."""
+        return json.loads((self.state / "service.json").read_text())["asked"]["auth"] or ""
 
     def tree(self, **train: Any) -> dict[str, Any]:
         """The config; `train` changes settings of the training, of two steps if nothing else is said."""
@@ -184,6 +196,7 @@ def served(folder: Path, **how: Any) -> Iterator[Service]:
     service = Service(folder, **how)
     try:
         service.up()
+        service.api = service.client(service.secret)
         yield service
     finally:
         service.down()

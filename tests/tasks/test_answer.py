@@ -282,7 +282,9 @@ run(*map(Path, sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("torn", [b"", b'0123456789abcdef[["torn'])
+@pytest.mark.parametrize(
+    "torn", [pytest.param(b"", marks=[pytest.mark.slow, pytest.mark.nightly]), b'0123456789abcdef[["torn']
+)
 def test_a_killed_run_keeps_its_batches_and_ends_with_the_same_bytes(tmp_path, rows, base, asked, torn):
     undisturbed = answered(tmp_path / "undisturbed", rows, base)
     batches = list(asked)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.build import BuildConfig, build
@@ -310,7 +310,6 @@ def test_a_context_that_is_nearly_an_evaluation_rows_is_dropped_or_reported(tmp_
     assert 0.5 < example["jaccard"] < 0.8
 
 
-@settings(max_examples=50)
 @given(st.lists(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=30), min_size=1, max_size=5), st.randoms())
 def test_similarity_is_the_jaccard_index_of_word_5_grams(texts, random):
     def grams(words: list[str]) -> set:
@@ -405,7 +404,6 @@ def test_of_a_row_that_is_cut_the_passage_that_answers_stays(prompt, language):
     assert passage in kept.context and len(kept.context) < len(context)
 
 
-@settings(max_examples=60)
 @given(st.integers(0, 2**32), st.sampled_from([0.3, 0.5, 0.8]))
 def test_the_nearest_is_found_as_if_all_were_compared(seed, at_least):
     random = np.random.default_rng(seed)
@@ -445,7 +443,6 @@ def sketched(contexts: list[str]) -> Sketch:
 passages = st.lists(st.integers(1, 60).map(lambda n: "word " * n), min_size=1, max_size=6)
 
 
-@settings(max_examples=60)
 @given(passages, st.data())
 def test_overflow_drops_the_last_distractors_first_and_nothing_else(prompt, texts, data):
     gold = tuple(sorted(data.draw(st.sets(st.integers(0, len(texts) - 1), min_size=1, max_size=2))))

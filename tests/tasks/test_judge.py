@@ -199,7 +199,9 @@ def test_replies_are_carried_on_through_runs_that_do_not_need_them(tmp_path):
         assert not before & {json.dumps(each) for each in server.requests[asked:]}
 
 
-@pytest.mark.parametrize("change", [{}, {"budget": {"requests": 500}}])  # the same key, and another
+@pytest.mark.parametrize(  # the same key, and another
+    "change", [pytest.param({}, marks=[pytest.mark.slow, pytest.mark.nightly]), {"budget": {"requests": 500}}]
+)
 def test_a_killed_run_asks_no_reply_twice_but_those_on_the_way(tmp_path, change):
     bench = Bench(tmp_path, triplets(12), base=right)
     with ChatServer() as server:

@@ -4,13 +4,14 @@ import json
 import os
 import socket
 import stat
-import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from typing import Any
 
 import pytest
 
+from flows.cli.app import main
 from flows.config import TINY, load
 from flows.doctor import examine, machine, training
 from flows.doctor.findings import Finding, ok
@@ -32,16 +33,18 @@ def only(found) -> Finding:
 
 
 @pytest.fixture
-def doctor(tmp_path):
-    """Run it as the shell would, without a server; exit code and JSON."""
+def doctor(tmp_path, monkeypatch, capsys):
+    """Run it as the shell would, without a server; exit code, JSON and what it says."""
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-    def run(*words: str) -> tuple[int, list[dict], str]:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-        environment["REGROUND_STATE"] = str(tmp_path / "no service")
-        done = subprocess.run(
-            [sys.executable, "-m", "flows.cli", "doctor", *words], env=environment, capture_output=True, text=True
-        )
-        return done.returncode, json.loads(done.stdout) if "--json" in words else [], done.stdout + done.stderr
+    def run(*words: str) -> tuple[int, Any, str]:
+        monkeypatch.setattr("flows.orchestration.service.state.use_running", lambda: False)  # before Prefect, it wants
+        monkeypatch.setattr(sys, "argv", ["reground", "doctor", *words])
+        none = {PREFECT_API_URL: None, PREFECT_API_AUTH_STRING: None}
+        with temporary_settings(none), pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return ended.value.code or 0, json.loads(out) if "--json" in words else None, out + err
 
     return run
 
@@ -189,22 +192,12 @@ def test_the_table_of_what_fits_is_told_for_cards_that_are_not_here(tmp_path):
     assert chosen == {4: [], 12: [True], 80: [False]}
 
 
-def test_doctor_fit_shows_what_auto_would_take(tmp_path):
-    words = [
-        sys.executable,
-        "-m",
-        "flows.cli",
-        "doctor",
-        "--memory",
-        "12GB",
-        "-s",
-        f"base.model={mistral(tmp_path)}",
-    ]
-    done = subprocess.run([*words, "-s", "build.max_tokens=1024"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "train.fit: auto takes 4 × 2, checkpointing on" in done.stdout
-    reported = json.loads(subprocess.run([*words, "--json"], capture_output=True, text=True).stdout)
-    assert [row["chosen"] for row in reported["rows"]].count(True) == 1
+def test_doctor_fit_shows_what_auto_would_take(doctor, tmp_path):
+    words = ["--memory", "12GB", "-s", f"base.model={mistral(tmp_path)}"]
+    code, _, said = doctor(*words, "-s", "build.max_tokens=1024")
+    assert code == 0, said
+    assert "train.fit: auto takes 4 × 2, checkpointing on" in said
+    assert [row["chosen"] for row in doctor(*words, "--json")[1]["rows"]].count(True) == 1
 
 
 def test_a_card_whose_size_cannot_be_read_is_refused():

@@ -105,8 +105,13 @@ def test_calls_are_drawn_no_further_ahead_than_the_workers_need(prefect_server, 
     assert ahead[-1] == 0
 
 
-def test_processes_are_others_than_this_one_and_threads_are_not(prefect_server, small_groups):
+def test_threads_are_in_this_process(prefect_server, small_groups):
     assert set(spread(process, CALLS, "threads")) == {os.getpid()}
+
+
+@pytest.mark.slow
+@pytest.mark.nightly
+def test_processes_are_others_than_this_one(prefect_server, small_groups):
     pids = spread(process, CALLS, "processes")
     assert pids[0] == os.getpid()  # the first ones, to see what one costs
     assert len(set(pids)) == 3

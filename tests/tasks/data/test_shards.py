@@ -106,7 +106,7 @@ def everything(paths: list[Path], seen=()) -> tuple[list, list[SeenShard]]:
 
 
 @given(st.integers(0, 10_000), st.sampled_from([b"\n", b""]), st.booleans())
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_was_seen_is_cut_as_if_it_were_new(tmp_path_factory, seed: int, end: bytes, two_files: bool) -> None:
     draw = random.Random(seed)
     folder = tmp_path_factory.mktemp("rows")

@@ -9,8 +9,10 @@ from tasks.engine.code.source import ROOT
 from tasks.engine.errors import UserError
 from tests.tasks.prompts.families import family_tokenizer, templates
 
+LLAMA = pytest.param("llama3", marks=[pytest.mark.slow, pytest.mark.nightly])
 
-@pytest.fixture(params=["the tiny base", "llama3", "qwen2_5"])
+
+@pytest.fixture(params=["the tiny base", LLAMA, "qwen2_5"])
 def base(request, tmp_path):
     if request.param == "the tiny base":
         return ROOT / "data/tiny-base"

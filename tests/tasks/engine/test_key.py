@@ -94,7 +94,7 @@ def test_two_configs_have_one_key_exactly_if_they_are_the_same_but_for_runtime_f
     assert (key_of(one) == key_of(other)) == (without_runtime(one) == without_runtime(other))
 
 
-@settings(max_examples=30)  # of some twenty leaves each
+@settings(max_examples=10)  # of some twenty leaves each
 @given(OUTERS, st.data())
 def test_a_change_of_any_field_at_any_depth_changes_the_key_but_of_a_runtime_field_does_not(config, data):
     """Each leaf of the config is changed by itself."""
@@ -184,7 +184,7 @@ def test_what_is_no_number_has_no_place_in_a_config():
             Outer(maybe=float(spelling))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
 @given(contents=st.lists(st.binary(max_size=20), min_size=1, max_size=3), names=st.data())
 def test_files_count_by_their_bytes_and_order_not_by_name_or_place(tmp_path_factory, contents, names):
     def lay() -> tuple[Path, ...]:

@@ -20,7 +20,7 @@ does: list = []  # what the step does when it runs, each time the next
 
 
 @step()
-def copy(config: Config, *, rows: list[Path], out: Path) -> None:
+def carry(config: Config, *, rows: list[Path], out: Path) -> None:
     (out / "rows.txt").write_bytes(rows[0].read_bytes())
     does.pop(0)()
 
@@ -72,10 +72,10 @@ def test_a_bucket_that_is_away_when_a_step_publishes_is_tried_again(
 
     monkeypatch.setattr(task_runner, "_is_transient", and_mend)
     does[:] = [outage.cut, lambda: None]
-    flow_run = in_flow(lambda: task_runner.TaskRunner(store)(copy, Config(), rows=Files((rows,))))
-    assert run_counts(flow_run)["copy"] == ("Completed", 2)
+    flow_run = in_flow(lambda: task_runner.TaskRunner(store)(carry, Config(), rows=Files((rows,))))
+    assert run_counts(flow_run)["carry"] == ("Completed", 2)
     assert does == []
-    assert store.match("copy").record.label == "copy"
+    assert store.match("carry").record.label == "carry"
 
 
 def test_it_is_given_up_in_the_end_and_nothing_waits_a_second_time(prefect_server, outage, store, rows, soon):
@@ -86,7 +86,7 @@ def test_it_is_given_up_in_the_end_and_nothing_waits_a_second_time(prefect_serve
 
     def job() -> None:
         tried.append("walked")
-        TaskRunner(store)(copy, Config(), rows=Files((rows,)))
+        TaskRunner(store)(carry, Config(), rows=Files((rows,)))
 
     with pytest.raises(Unreachable, match="cannot .* at s3://.*\n.*check the network") as error:
         in_flow(lambda: retry_transient(job))
@@ -120,7 +120,7 @@ def test_what_time_does_not_mend_is_not_tried_again(prefect_server, rows, tmp_pa
 
     does[:] = [fail]
     with pytest.raises(type(error)):
-        in_flow(lambda: TaskRunner(Store(tmp_path / "store"))(copy, Config(), rows=Files((rows,))))
+        in_flow(lambda: TaskRunner(Store(tmp_path / "store"))(carry, Config(), rows=Files((rows,))))
     assert does == []
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
@@ -113,7 +113,6 @@ def made(name):
 @example(texts=["", "a 7", ""])
 @example(texts=["ends with a space ", " begins with one"])
 @example(texts=["<|reserved_7|> 7", "a7 b"])
-@settings(max_examples=100)
 def test_the_tokens_are_those_of_the_whole_texts(name, texts):
     backend = made(name)
     assert comes_apart(backend)

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
@@ -195,7 +195,6 @@ hostile = st.lists(st.sampled_from([*CONTROLS, "<", "s>", "[", "/INST]", " ", "\
 TRIED = ("course", "llama2", "llama3_2", "mistral", "qwen3", "gemma", "gptoss", "deepseek_r1_distill", "exaone4")
 
 
-@settings(max_examples=100)
 @given(st.sampled_from(TRIED), st.lists(hostile.map("".join), min_size=1, max_size=3), hostile, hostile)
 def test_no_text_becomes_a_control_token(tokenizers, prompts, family, passages, query, answer):
     tokenizer, prompt = tokenizers(family), prompts(family)

@@ -15,10 +15,11 @@ from tests.tasks.tiny import packed, toy_base
 
 ANSWER = 6  # tokens of the prompt before it
 FIRST, SECOND, OTHER = ([7 + (step * at) % 200 for at in range(20)] for step in (3, 5, 11))
+EAGER = pytest.param("eager", marks=[pytest.mark.slow, pytest.mark.nightly])
 FLASH = pytest.mark.skipif(not torch.cuda.is_available(), reason="FlashAttention needs a GPU")
 
 
-@pytest.fixture(scope="module", params=["auto", "sdpa", "eager", pytest.param("flash_attention_2", marks=FLASH)])
+@pytest.fixture(scope="module", params=["auto", "sdpa", EAGER, pytest.param("flash_attention_2", marks=FLASH)])
 def trainer(request, tmp_path_factory):
     from tasks.data.dataset.folder import load
     from tasks.models.model import load_tokenizer

@@ -77,7 +77,16 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("config", METHODS.values(), ids=METHODS)
+OFTEN = ("rslora", "dora, whole", "pissa", "loftq", "ranks and alphas")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(config, id=name, marks=[] if name in OFTEN else [pytest.mark.slow, pytest.mark.nightly])
+        for name, config in METHODS.items()
+    ],
+)
 def test_what_is_saved_answers_beside_the_original_base_as_it_was_trained(config, inputs, tmp_path):
     import torch
 

@@ -41,6 +41,14 @@ def flip(content: bytes) -> bytes:
 
 HARMS = {"flip": flip, "truncate": lambda content: content[:-1] if content else b"x", "delete": lambda _: None}
 EVERY = [*FILES, "record.json", MANIFEST]
+# One of each kind of harm and of file, where each costs many requests: (harm, name).
+SOME = [
+    ("flip", "model/weights.bin"),
+    ("truncate", "record.json"),
+    ("flip", MANIFEST),
+    ("delete", MANIFEST),
+    ("delete", "report.md"),
+]
 
 
 def harm_file(path: Path, harm) -> None:

@@ -13,6 +13,7 @@ from tests.tasks.engine.storage.published import (
     EVERY,
     FILES,
     HARMS,
+    SOME,
     contents,
     elsewhere,
     flip,
@@ -101,8 +102,7 @@ def test_a_harmed_file_of_a_folder_is_detected_and_made_good_by_publishing_again
     assert contents(again.folder) == FILES
 
 
-@pytest.mark.parametrize("name", EVERY)
-@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize(("harm", "name"), SOME)
 def test_a_harmed_copy_of_a_bucket_is_fetched_again(bucket_store, name, harm):
     store = bucket_store
     published = publish(store)
@@ -113,8 +113,7 @@ def test_a_harmed_copy_of_a_bucket_is_fetched_again(bucket_store, name, harm):
     assert found.record.key == key_of()
 
 
-@pytest.mark.parametrize("name", EVERY)
-@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize(("harm", "name"), SOME)
 def test_a_harmed_object_of_a_bucket_is_never_used_and_made_good_by_publishing_again(
     bucket_store, tmp_path, name, harm
 ):

@@ -2,7 +2,7 @@
 
 import random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.data.triplets import Triplet
@@ -38,7 +38,6 @@ def test_the_likest_come_first_one_of_each_other_document():
 offers_ = st.lists(st.tuples(st.sampled_from("abcdefgh"), st.lists(st.sampled_from(THINGS), min_size=1).map(" ".join)))
 
 
-@settings(max_examples=60)
 @given(offers_, st.randoms(use_true_random=False))
 def test_neither_the_order_nor_repeats_nor_other_questions_matter(offers, lots):
     asked = [question(number, " ".join(THINGS[number : number + 3])) for number in range(5)]
