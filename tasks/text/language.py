@@ -247,9 +247,21 @@ def language(code: str = ENGLISH) -> Language:
         return Language(code=code, name=code, validated=False)
     data = _read(code)
     if code != ENGLISH:
-        own, shared = data["refusal"], _read("refusals")
-        data["refusal"] = shared | own | {name: shared[name] | own[name] for name in ("parts", "wordings")}
+        data["refusal"] = _built(data.get("refusal", {}), _read("refusals"))
     return Language.model_validate(data | {"code": code})
+
+
+def _built(own: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
+    """A language's refusals with those of `refusals.yaml` whose parts it names."""
+    parts = shared["parts"] | own.get("parts", {})
+    fitting = [
+        name
+        for name, each in {"deeds": {"pattern": shared["deeds"]}, **shared["wordings"]}.items()
+        if {part for part, _ in _PART.findall(each["pattern"])} <= {"some", "gap", *parts}
+    ]
+    wordings = {name: each for name, each in shared["wordings"].items() if name in fitting} | own.get("wordings", {})
+    deeds = {"deeds": shared["deeds"]} if "deeds" in fitting else {}
+    return deeds | own | {"parts": parts, "wordings": wordings}
 
 
 def _read(name: str) -> dict[str, Any]:

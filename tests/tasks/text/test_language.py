@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from tasks.engine.code.reach import code_of
 from tasks.engine.code.source import ROOT
 from tasks.engine.step import Step
-from tasks.text.language import LANGUAGE_FILES, Language, language
+from tasks.text.language import ENGLISH, LANGUAGE_FILES, LANGUAGES, Language, _built, _read, language
 
 
 def steps() -> list[Step]:
@@ -43,3 +43,12 @@ def test_an_unknown_field_of_a_language_file_is_an_error_that_names_it():
 def test_every_wording_needs_groups_that_there_are():
     known = language().refusal
     assert {group for each in known.wordings.values() for group in each.needs} == known.groups.keys()
+
+
+def test_every_language_but_english_has_the_parts_of_the_shared_wordings_and_a_new_one_may_have_some():
+    shared = _read("refusals")
+    for code in set(LANGUAGES) - {ENGLISH}:
+        assert shared["wordings"].keys() <= language(code).refusal.wordings.keys(), code
+    parts = {"source": r"teksti\w*", "says_not": r"\bei (?:mainitse|kerro)\b"}
+    new = Language.model_validate({"name": "Finnish", "refusal": _built({"parts": parts}, shared)})
+    assert set(new.refusal.wordings) == {"the source says it not", "it is not said in the source"}
