@@ -8,8 +8,8 @@ import yaml
 from pydantic import AfterValidator, BaseModel, Field, PositiveInt, ValidationError, model_validator
 
 from flows.promotion.decisions import PromotionConfig
-from flows.settings import Address, StoreConfig, slug
-from tasks.answer import AnswerConfig, AnswerSettings
+from flows.settings import Address, StoreConfig, slug, vllm, vllm_version
+from tasks.answer import AnswerConfig, Answering, AnswerSettings
 from tasks.build import BuildSettings
 from tasks.compose import RecipeSettings
 from tasks.data.forms import RowFormat
@@ -170,8 +170,15 @@ class Retrain(StoreConfig):
     @property
     def answering(self) -> AnswerConfig:
         """What `answer` is asked, with examples before the questions or without."""
-        asked = self.answer.model_dump(include=set(AnswerConfig.model_fields), exclude={"model"})
-        return AnswerConfig(**asked, model=self.answer.model, prompt=self.prompt.told)
+        asked = self.answer.model_dump(include=set(Answering.model_fields), exclude={"model"})
+        return AnswerConfig(**asked, **self._engine(), model=self.answer.model, prompt=self.prompt.told)
+
+    def _engine(self) -> dict[str, str]:
+        """What answers: vLLM by its version and its place, or nothing that is to be said."""
+        whole = self.answer.model.quantization == "none" and not self.answer.merge
+        if self.answer.engine == "transformers" or (self.answer.engine == "auto" and not (whole and vllm())):
+            return {}
+        return {"engine": "vllm", "engine_version": vllm_version(), "program": vllm() or ""}
 
     @model_validator(mode="before")
     @classmethod
@@ -187,6 +194,11 @@ class Retrain(StoreConfig):
         if self.runner_address and self.runner in ("threads", "processes"):
             raise ValueError(
                 f"runner_address is for dask and ray, and runner is {self.runner}; leave it out, or set runner"
+            )
+        if self.answer.engine == "vllm" and (self.answer.model.quantization != "none" or self.answer.merge):
+            raise ValueError(
+                "answer.engine vllm answers with the adapter beside whole weights; set answer.model.quantization to "
+                "none and answer.merge to false"
             )
         if not self.answer.shots and any(rule.against == "base_shots" for rule in self.gate.rules):
             raise ValueError("a rule of the gate is against base_shots, and answer.shots is 0; set it to 4, say")

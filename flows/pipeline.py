@@ -89,8 +89,10 @@ def pipeline(config: Retrain, run: Run[OutputT]) -> Outcome[OutputT]:
     base_answers, base_scores = answered(config, run, "base", questions, by_it | {"adapter": None})
     tuned_answers, tuned_scores = answered(config, run, "tuned", questions, by_tuned)
 
-    shipped_scores = None
-    if config.parity.enabled:
+    shipped_scores = trained_scores = None
+    if config.parity.enabled and config.answering.engine == "vllm":  # which answers as it is served
+        _, trained_scores = answered(config, run, "trained", questions, by_tuned, _as_trained(config))
+    elif config.parity.enabled:
         _, shipped_scores = answered(config, run, "shipped", questions, by_tuned, _shipped(config))
 
     # The adapter in service answers the same questions, from its own base and by its own template.
@@ -120,6 +122,7 @@ def pipeline(config: Retrain, run: Run[OutputT]) -> Outcome[OutputT]:
         base_shots_scores=shots_scores,
         champion_scores=champion_scores,
         shipped_scores=shipped_scores,
+        trained_scores=trained_scores,
         best_correct_scores=best_scores.get("correct"),
         best_abstention_f1_scores=best_scores.get("abstention_f1"),
         must_hold=must_hold,
@@ -274,6 +277,12 @@ def _shipped(config: Retrain) -> AnswerConfig:
     merged = {"quantization": "none", "compute_dtype": config.parity.compute_dtype}
     model = config.answer.model.model_copy(update=merged)
     return config.answering.model_copy(update={"merge": True, "model": model})
+
+
+def _as_trained(config: Retrain) -> AnswerConfig:
+    """Answered as the adapter was trained: by transformers, on the base as training held it."""
+    own = {"engine": "transformers", "engine_version": None, "program": None, "model": config.train.model}
+    return config.answering.model_copy(update=own)
 
 
 def _slices(config: Retrain) -> SlicesConfig:

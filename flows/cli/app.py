@@ -14,7 +14,7 @@ from flows.cli.options import ConfigFile, Overrides
 from flows.cli.promotion import compare, pin, promote, rollback, versions
 from flows.cli.retrain import adopt, plan, retrain
 from flows.cli.service import deploy, down, refresh, up
-from flows.cli.serving import merge, serve, served, verify
+from flows.cli.serving import merge, push, serve, served, sign, verify
 from flows.cli.store import alias, artifacts, fsck, gc, projects, show
 from flows.cli.sweep import sweep
 from flows.config import TINY, load
@@ -31,7 +31,7 @@ app = typer.Typer(
 # Help lists them in this order.
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(retrain, plan, sweep, doctor, adopt, why, lineage, synthesize, review, validate, render, score, ask, evaluate),
-    *(promote, rollback, versions, compare, pin, verify, serve, served, merge),
+    *(promote, rollback, versions, compare, pin, sign, verify, serve, served, merge, push),
     *(up, deploy, down, refresh, projects, artifacts, show, alias, gc, fsck),
 )
 for command in COMMANDS:

@@ -31,7 +31,7 @@ def promote(
     tree = load(config, overrides or ())
     store, model, serving = tree.open_store(), tree.promotion.mlflow, tree.promotion.serving
     if not mirror:
-        decision = decisions.promote(store, adapter, because=because, force=force)
+        decision = decisions.promote(store, adapter, because=because, force=force, public_key=serving.public_key)
         text = view.sentence(decisions.followed(store, decision, model, serving))
     elif model:
         text = view.mirrored(registry.mirror(store, model))

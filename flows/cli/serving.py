@@ -1,13 +1,17 @@
 """Adapters as they are served: check a bundle, start a server with it."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from flows.cli.options import Overrides, WhichStore, console, open_store, write_json
 from flows.config import TINY, load
 from tasks.engine.errors import UserError
+
+if TYPE_CHECKING:
+    from flows.serving import engines
+    from tasks.engine.storage.store import Artifact, Store
 
 Adapter = Annotated[str, typer.Option(help="Key or alias of an adapter, or a role: champion, previous, challenger.")]
 
@@ -18,23 +22,62 @@ def verify(
     ] = "champion",
     config: WhichStore = TINY,
     overrides: Overrides = None,
+    key: Annotated[
+        Path | None, typer.Option(help="A public key, as PEM: who signed it. Without it promotion.serving.public_key.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="The files that differ, for machines.")] = False,
 ) -> None:
     """Check every byte of a bundle against its manifest, and name the files that changed, are missing or came in.
 
+    With a key its signature, too: that of the store, or FOLDER/model.sig, as OpenSSF model-signing writes it.
     Exits with 0 if it is as it was written, else with 1. `promote` and `serve` refuse what is not.
     """
     from tasks.models.bundle import faults
 
-    folder = Path(bundle) if Path(bundle).is_dir() else _bundle(config, overrides, bundle)
-    found = faults(folder)
+    tree, place = load(config, overrides or ()), Path(bundle)
+    store = tree.open_store()
+    adapter = None if place.is_dir() else _adapter(store, bundle)
+    folder = adapter["adapter"].local() if adapter else place
+    found, public = faults(folder), key or tree.promotion.serving.public_key
+    if public and not found:
+        from flows.serving.signing import unsigned
+
+        found = unsigned(folder, Path(public), store, adapter)
     if json:
         write_json([each._asdict() for each in found])
     for each in () if json else found:
         console.print(f"[bold red]✗[/] [bold]{each.file}[/]: {each.problem}", highlight=False)
     if not found and not json:
-        console.print(f"[green]✓[/] {folder} is as it was written", highlight=False, soft_wrap=True)
+        signed = f", and signed by the key of {public}" if public else ""
+        console.print(f"[green]✓[/] {folder} is as it was written{signed}", highlight=False, soft_wrap=True)
     raise typer.Exit(bool(found))
+
+
+def sign(
+    key: Annotated[Path, typer.Option(help="A private key of an elliptic curve, as PEM, such as openssl makes.")],
+    bundle: Annotated[
+        str, typer.Argument(help="A folder, or an adapter of the store by key, alias or role.", show_default=True)
+    ] = "champion",
+    config: WhichStore = TINY,
+    overrides: Overrides = None,
+) -> None:
+    """Sign a bundle as OpenSSF model-signing does, with a key pair and without a network.
+
+    `openssl ecparam -name prime256v1 -genkey -noout -out key.pem; openssl ec -in key.pem -pubout -out pub.pem`.
+    The signature of an adapter stays in the store, beside it; that of a folder is FOLDER/model.sig. With
+    promotion.sign every retraining signs; with promotion.serving.public_key nothing else is promoted or served.
+    """
+    from flows.serving import signing
+    from tasks.models.bundle import SIGNATURE
+
+    place = Path(bundle)
+    if place.is_dir():
+        (place / SIGNATURE).write_bytes(signing.sign(place, key))
+    else:
+        store = open_store(config, overrides)
+        adapter = _adapter(store, bundle)
+        signing.sign_adapter(store, adapter, key)
+    console.print(f"[green]✓[/] {bundle} is signed", highlight=False, soft_wrap=True)
 
 
 def serve(
@@ -65,10 +108,9 @@ def serve(
 
     import yaml
 
-    from flows.promotion.candidates import find
     from flows.serving import engines
 
-    served = engines.Served.of(find(open_store(config, overrides), adapter), base)
+    _, served = _served(config, overrides, adapter, base)
     asked = engines.Asked(host, port, swap, tuple(options or ()))
     if show:
         how = engines.launch(served, "vllm" if engine == "auto" else engine, asked)
@@ -87,13 +129,27 @@ def serve(
         ) from None
 
 
-def _bundle(config: Path, overrides: list[str] | None, name: str) -> Path:
+def _adapter(store: "Store", name: str) -> "Artifact":
     from flows.promotion.candidates import ADAPTERS, find
 
-    found = find(open_store(config, overrides), name)
+    found = find(store, name)
     if found.step != ADAPTERS:
         raise UserError(f"{found.about} is no bundle", f"give an artifact of {ADAPTERS}, or a folder")
-    return found.folder / "adapter"
+    return found
+
+
+def _served(
+    config: Path, overrides: list[str] | None, name: str, base: Path | None
+) -> "tuple[Artifact, engines.Served]":
+    """An adapter that may be served."""
+    from flows.serving import engines, signing
+
+    tree = load(config, overrides or ())
+    store = tree.open_store()
+    adapter = _adapter(store, name)
+    served = engines.Served.of(adapter, base)
+    signing.require_signed(store, adapter, tree.promotion.serving.public_key)
+    return adapter, served
 
 
 def merge(
@@ -111,16 +167,45 @@ def merge(
 
     A weight at a time: memory holds two gigabytes, not the model.
     """
-    from flows.promotion.candidates import find
-    from flows.serving import engines
     from tasks.models.merge import merge as merged
     from tasks.models.model import ModelConfig
 
-    found = find(open_store(config, overrides), adapter)
-    served, training = engines.Served.of(found, base), found.input_artifact("training")
+    found, served = _served(config, overrides, adapter, base)
+    training = found.input_artifact("training")
     held = ModelConfig.model_validate(training.record.config["model"]) if training else ModelConfig()
     merged(served.bundle, served.base.local(), out, held, onto)
     console.print(f"[green]✓[/] {out}: `vllm serve {out}`", highlight=False, soft_wrap=True)
+
+
+def push(
+    to: Annotated[str, typer.Option(help="hf://ORG/NAME, oci://HOST/REPOSITORY:TAG or mlflow://NAME.")],
+    bundle: Annotated[
+        str, typer.Argument(help="A folder, or an adapter of the store by key, alias or role.", show_default=True)
+    ] = "champion",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go where; send nothing.")] = False,
+    config: WhichStore = TINY,
+    overrides: Overrides = None,
+) -> None:
+    """Give a bundle on, with its signature: to the Hugging Face Hub, an OCI registry or an MLflow registry.
+
+    Login and addresses are those of the clients: `hf auth login`, `docker login`, MLFLOW_TRACKING_URI. A repository of
+    the hub that is not there is created, private. OCI needs `make install EXTRAS=oci`, MLflow EXTRAS=mlflow.
+    """
+    from flows.serving import signing
+    from flows.serving.push import Target, files_of
+    from flows.serving.push import push as send
+
+    target, place, tree = Target.of(to), Path(bundle), load(config, overrides or ())
+    store = tree.open_store()
+    adapter = None if place.is_dir() else _adapter(store, bundle)
+    folder = adapter["adapter"].local() if adapter else place
+    if adapter:
+        signing.require_signed(store, adapter, tree.promotion.serving.public_key)
+    signature = signing.signature_of(folder, store, adapter)
+    for name, size in files_of(folder, signature).items():
+        console.print(f"{size:>14,}  {name}", highlight=False)
+    said = f"would go to {target}" if dry_run else f"is {send(folder, target, signature)}"
+    console.print(f"{adapter.about if adapter else folder} {said}", highlight=False, soft_wrap=True)
 
 
 def served(

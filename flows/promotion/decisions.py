@@ -4,6 +4,7 @@ No Prefect in here: a retraining that finds everything fresh applies the decisio
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from pydantic import Field
@@ -12,6 +13,7 @@ from flows.promotion.candidates import find, gate_decision, gate_of, report_of, 
 from flows.promotion.log import Entry, same
 from flows.promotion.promotions import Outdated, Promotions
 from flows.promotion.registry import Mirrored, update_registry
+from flows.serving.signing import require_signed, sign_adapter, signature_of
 from flows.serving.swap import NotServed, ServingConfig, Swapped, swap
 from tasks.engine import Config, Text
 from tasks.engine.errors import UserError
@@ -46,6 +48,11 @@ class PromotionConfig(Config):
     mlflow: Text | None = Field(
         None,
         description="Registered model of MLflow that mirrors champion and previous; needs reground[mlflow].",
+    )
+    sign: str | None = Field(
+        None,
+        description="A private elliptic-curve key, a PEM file, that the adapter of each retraining is signed with; "
+        "needs reground[sign].",
     )
     serving: ServingConfig = ServingConfig()
 
@@ -95,6 +102,8 @@ def apply_decision(store: Store, config: PromotionConfig, result: Retrained) -> 
     person, stays out until a person promotes it. An MLflow registry that cannot be reached is no failure, and is tried
     again the next time.
     """
+    if config.sign and signature_of(result.adapter.folder, store, result.adapter) is None:
+        sign_adapter(store, result.adapter, Path(config.sign))
     decision = _decide(Promotions(store), config, result.adapter, result.gate, result.report)
     return followed(store, decision, config.mlflow, config.serving)
 
@@ -115,6 +124,7 @@ def _decide(
     if config.mode != "auto":
         waits_for = config.deployment if config.asks else "command" if config.mode == "manual" else "approval"
         return AdapterOutcome("waiting", about, promotions.challenge(adapter, **proof), waits_for=waits_for)
+    require_signed(promotions.store, adapter, config.serving.public_key)
     try:
         return AdapterOutcome("promoted", about, promotions.promote(adapter, why=decision.why, **proof))
     except Outdated as error:
@@ -122,9 +132,15 @@ def _decide(
 
 
 def promote(
-    store: Store, adapter: str | None, *, because: str = "", force: bool = False, approver: str | None = None
+    store: Store,
+    adapter: str | None,
+    *,
+    because: str = "",
+    force: bool = False,
+    approver: str | None = None,
+    public_key: str | None = None,
 ) -> AdapterOutcome:
-    """Promote the adapter, or without a name the challenger.
+    """Promote the adapter, or without a name the challenger; if there is a `public_key`, only what it vouches for.
 
     Its newest gate is its proof, and without a `because` the gate's reason is the reason. An adapter that no gate
     judged needs `force`.
@@ -138,6 +154,7 @@ def promote(
         )
     if force and not because.strip():
         raise UserError("--force promotes against the gate, so it needs a reason", "say why: `--because …`")
+    require_signed(store, found, public_key)
     before = promotions.state.champion
     why = because or (gate_decision(gate).why if gate else "")
     report = report_of(store, gate)

@@ -27,6 +27,7 @@ from tasks.engine.storage.artifact import Artifact
 from tasks.engine.storage.process import Process
 from tasks.engine.storage.store import Store
 from tasks.evaluation.gating.decision import Decision
+from tasks.models.bundle import MANIFEST, require_intact
 
 # The fields of a verdict that the log keeps; the rest stays in gate.json.
 SHORTENED = {"against", "metric", "label", "must", "margin", "outcome", "value", "low", "high", "reason"}
@@ -192,6 +193,8 @@ class Promotions:
             raise UserError(f"{adapter.about} is no adapter that can be served", f"give an artifact of {ADAPTERS}")
         for each in filter(None, (adapter, gate)):
             self.store.require(each.step, each.key)
+        if f"adapter/{MANIFEST}" in adapter.all_files:  # what came in is in no manifest of the store's
+            require_intact(adapter["adapter"].local())
         return _Case(
             version(adapter),
             _writer(approver),

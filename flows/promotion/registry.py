@@ -5,6 +5,7 @@ to date the next time. MLflow's own environment says where it is (`MLFLOW_TRACKI
 """
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
@@ -51,7 +52,7 @@ def update_registry(store: Store, model: str) -> Mirrored | None:
 def mirror(store: Store, model: str) -> Mirrored:
     """Register champion and previous, unless they are registered, and point the aliases at them."""
     client = _client()
-    _model(client, model)
+    _model(client, model)  # before its versions are looked for
     numbers = {name: _version(client, store, model, version) for name, version in _served(store).items()}
     for name in ROLES:  # the champion first
         if name in numbers:
@@ -94,11 +95,18 @@ def _version(client: "MlflowClient", store: Store, model: str, version: Version)
     adapter, entry = store.require(version.step, version.key), read(store).last(version, "promote")
     assert entry  # a champion was promoted
     tags = {TAG: version.adapter, WEIGHTS: version.weights, "reground.why": entry.why, "reground.by": entry.who}
-    run: Any = client.create_run(_experiment(client, model), tags=tags, run_name=adapter.about)
-    client.log_artifacts(run.info.run_id, str(adapter.folder / "adapter"), "adapter")
+    return register(model, adapter.folder / "adapter", tags, adapter.about, entry.why)
+
+
+def register(model: str, folder: Path, tags: dict[str, str], about: str, why: str = "") -> str:
+    """Log the folder's files, and make them a new version of the registered model; returns its number."""
+    client = _client()
+    _model(client, model)
+    run: Any = client.create_run(_experiment(client, model), tags=tags, run_name=about)
+    client.log_artifacts(run.info.run_id, str(folder), "adapter")
     client.set_terminated(run.info.run_id)
     made = client.create_model_version(
-        model, f"{run.info.artifact_uri}/adapter", run.info.run_id, tags=tags, description=entry.why
+        model, f"{run.info.artifact_uri}/adapter", run.info.run_id, tags=tags, description=why or about
     )
     return str(made.version)
 

@@ -5,17 +5,17 @@ vLLM where it is installed; else transformers' own server, for a laptop. Neither
 
 import os
 import shutil
-import sys
 import tempfile
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from flows.settings import beside, vllm
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import HubModel, Local
 from tasks.engine.storage.artifact import SHORT, Artifact
-from tasks.models.bundle import Manifest, require_intact
+from tasks.models.bundle import Manifest, named_obstacles, require_intact
 
 Engine = Literal["vllm", "transformers"]
 SERVING = ("fastapi", "uvicorn", "openai")  # what `transformers serve` needs besides
@@ -65,7 +65,7 @@ class Launch:
 
 def installed() -> Engine:
     """The engine that is here, vLLM first. UserError if there is none."""
-    if _beside("vllm"):
+    if vllm():
         return "vllm"
     if all(map(find_spec, SERVING)):
         return "transformers"
@@ -79,9 +79,9 @@ def launch(served: Served, engine: Engine, asked: Asked) -> Launch:
     """How this engine serves the adapter."""
     place = ("--host", asked.host, "--port", str(asked.port), *asked.more)
     if engine == "transformers":
-        program = _beside("transformers") or "transformers"
+        program = beside("transformers") or "transformers"
         return Launch(engine, (program, "serve", str(laid_out(served)), *place), {})
-    program = _beside("vllm") or "vllm"
+    program = vllm() or "vllm"
     options = vllm_options(served, swap=asked.swap)
     return Launch(engine, (program, "serve", *_model(served.base), *options, *place), asked.environment)
 
@@ -90,9 +90,8 @@ def vllm_options(served: Served, *, swap: bool = False) -> tuple[str, ...]:
     """UserError for an adapter that vLLM does not serve beside its base."""
     manifest, bundle = served.manifest, str(served.bundle)
     if manifest.obstacles:
-        named = ", ".join(f"{each.kind.replace('_', ' ')}: {each.value}" for each in manifest.obstacles)
         raise UserError(
-            f"vLLM does not serve {served.name} beside its base model ({named})",
+            f"vLLM does not serve {served.name} beside its base model ({named_obstacles(manifest.obstacles)})",
             f"`reground merge {served.name} FOLDER`, then `vllm serve FOLDER`; or --engine transformers",
         )
     return (
@@ -175,8 +174,3 @@ def _base(manifest: Manifest, given: Path | None, adapter: Artifact) -> Local | 
             "name the folder with the base as it was: --base FOLDER",
         )
     return folder
-
-
-def _beside(program: str) -> str | None:
-    """A program of this environment, else of the PATH."""
-    return shutil.which(program, path=str(Path(sys.executable).parent)) or shutil.which(program)

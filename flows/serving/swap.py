@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_valid
 
 from flows.promotion import log as promotion_log
 from flows.promotion.candidates import gate_of
+from flows.serving.signing import require_signed
 from flows.settings import Address
 from tasks.engine import NOT_A_PATH, Config, Text
 from tasks.engine.errors import UserError
@@ -42,6 +43,11 @@ class ServingConfig(Config):
         None, description="The file that the gateway reads, which adapter is meant by `model`: see deployments/gateway."
     )
     model: Text = Field("answerer", description="What clients call the champion, whichever adapter it is.")
+    public_key: str | None = Field(
+        None,
+        description="A PEM file: adapters that its private key did not sign, as they are, are neither promoted nor "
+        "served. `reground sign`, or promotion.sign.",
+    )
     questions: PositiveInt = Field(8, description="Evaluation questions that an adapter is tried with on each server.")
 
     @model_validator(mode="after")
@@ -105,6 +111,7 @@ def swap(store: Store, config: ServingConfig, *, partly: bool = False) -> Swappe
     adapter = store.require(champion.step, champion.key)
     name, bundle = adapter.key[:SHORT], adapter.folder / "adapter"
     require_intact(bundle)
+    require_signed(store, adapter, config.public_key)
     trials = list(islice(_trials(store, adapter), config.questions))
     keep = {each.key[:SHORT] for each in log.state.roles().values()} | ({alias.adapter} if alias else set())
     ours = {each.version.key[:SHORT] for each in log.entries}

@@ -20,7 +20,7 @@ from tasks.engine.record import Change, Origin
 FileDigests = tuple[tuple[str, str], ...]  # (name, SHA-256) of each file
 # Safetensors only: a pickle can run code when it is loaded.
 # Python files are for people to read; they run only if trust_remote_code names their digest.
-WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
+WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py", "*.md"]  # a card tells the licence
 
 
 class Input(Protocol):

@@ -4,17 +4,23 @@
 written last, and covers itself: of a bundle that is intact no byte differs from what was written.
 """
 
+import os
+import re
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from tasks.engine.code import not_in_key
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import files_below, sha256_file, sha256_json
 from tasks.models.model import weight_shapes
 
 MANIFEST = "MANIFEST.json"
+SIGNATURE = "model.sig"  # of model-signing, over all files but what stands beside them
+BESIDE = (SIGNATURE, ".cache", ".git", ".gitattributes")  # the hub's and git's own
+IN_CACHE = re.compile(r"(\.\./)+blobs/")  # where the links of the hub's cache lead, which is made of them
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's --max-lora-rank may be
 ADAPTED = ("embed_tokens", "lm_head", "wte")  # no linear layers of the decoder: servers adapt them in some models only
 MAY_START = ("gaussian", "eva", "orthogonal", "lora_ga", "mica")  # initializations that leave the base as it is
@@ -83,7 +89,7 @@ class Fault(NamedTuple):
     """A file of a bundle that is not as its manifest says."""
 
     file: str
-    problem: Literal["changed", "missing", "not in the manifest"]
+    problem: Literal["changed", "missing", "not in the manifest", "a link", "not signed by this key"]
 
 
 def _written(fields: dict[str, Any]) -> bytes:
@@ -112,34 +118,51 @@ def read_manifest(folder: Path) -> Manifest | None:
     return manifest if manifest.content() == content else None
 
 
+@not_in_key("it checks what was written")
 def faults(folder: Path) -> list[Fault]:
-    """The files that changed, are missing, or came in, by name; none if the bundle is intact. Reads every byte."""
+    """What changed, is missing, came in or leads elsewhere, by name; none if the bundle is intact. Reads every byte."""
     manifest = read_manifest(folder)
     if manifest is None:
-        return [Fault(MANIFEST, "changed" if (folder / MANIFEST).is_file() else "missing")]
-    there = files_below(folder)
-    wrong: dict[str, Fault] = {name: Fault(name, "not in the manifest") for name in there.keys() - manifest.files}
-    wrong.pop(MANIFEST, None)
-    for name, wanted in manifest.files.items():
-        if name not in there:
-            wrong[name] = Fault(name, "missing")
-        elif there[name].stat().st_size != wanted.size or sha256_file(there[name]) != wanted.sha256:
-            wrong[name] = Fault(name, "changed")
-    return [wrong[name] for name in sorted(wrong)]
+        return [Fault(MANIFEST, "changed" if (folder / MANIFEST).exists() else "missing")]
+    there = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()}
+    wrong: list[Fault] = []
+    for name in sorted(there.keys() | manifest.files):
+        path, wanted = there.get(name), manifest.files.get(name)
+        if path is None:
+            wrong.append(Fault(name, "missing"))
+        elif name.split("/")[0] in BESIDE:
+            continue
+        elif path.is_symlink() and not IN_CACHE.match(os.readlink(path)):
+            wrong.append(Fault(name, "a link"))
+        elif wanted is None:
+            wrong += [Fault(name, "not in the manifest")] if name != MANIFEST else []
+        elif not path.is_file() or path.stat().st_size != wanted.size or sha256_file(path) != wanted.sha256:
+            wrong.append(Fault(name, "changed"))
+    return wrong
 
 
+@not_in_key("it checks what was written")
 def require_intact(folder: Path) -> Manifest:
     """The manifest of a bundle of which no byte changed; UserError that names the files that did."""
     if found := faults(folder):
-        named = ", ".join(f"{each.file} ({each.problem})" for each in found[:5])
-        named += f" and {len(found) - 5} more" if len(found) > 5 else ""
         raise UserError(
-            f"{folder} is not the bundle that was written: {named}",
+            f"{folder} is not the bundle that was written: {named(found)}",
             "copy it again from where it was made; `reground retrain` exports an adapter again",
         )
     manifest = read_manifest(folder)
     assert manifest
     return manifest
+
+
+@not_in_key("an error message")
+def named(found: list[Fault]) -> str:
+    """The first five, and how many more."""
+    names = ", ".join(f"{each.file} ({each.problem})" for each in found[:5])
+    return names + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+
+
+def named_obstacles(found: "tuple[Obstacle, ...]") -> str:
+    return ", ".join(f"{each.kind.replace('_', ' ')}: {each.value}" for each in found)
 
 
 def rank_of(adapter: Path) -> int:
