@@ -179,7 +179,12 @@ def compared(subject: Subject, place: Path) -> tuple[dict[str, tuple[int, int]],
     for name, (one, other, least) in found.items():
         ties = [margin <= TIE for x, y, margin in zip(one, other, least, strict=True) if x != y]
         differ[name] = (len(ties), sum(ties))
-    verdicts = judge(parity_rules(MARGIN), compare(trained, shipped, ("trained", "shipped")), "trained", "all")
+    verdicts = judge(
+        parity_rules(MARGIN),
+        compare(trained, shipped, ("trained", "shipped"), resamples=10_000, seed=0),
+        "trained",
+        "all",
+    )
     return differ, "; ".join(f"{each.label}: {each.outcome}, {each.value}" for each in verdicts)
 
 
