@@ -12,7 +12,6 @@ import os
 import random
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,9 @@ from tasks.evaluation.gating.compare import compare
 from tasks.evaluation.metrics.scores import Scores
 from tests.bench.harness import verdict
 
-ROWS = {"train": int(os.environ.get("BENCH_ROWS", 400)), "evaluation": 120}
+ROWS = {"train": int(os.environ.get("BENCH_ROWS", 300)), "evaluation": 120}
 TARGET = 0.3  # of correct
+WORK = ROOT / "artifacts/.conversations"  # a run that was interrupted goes on
 SETTINGS = (
     *("build.max_tokens=1024", "build.share_beginnings=false", "build.refusal_share=null", "parity.enabled=false"),
     *("train.batch_size=1", "train.accumulation=2", "train.epochs=1"),
@@ -76,11 +76,7 @@ def _passage(r: random.Random, tag: str, facts: dict[str, str]) -> str:
 
 def main() -> None:
     model = os.environ.get("MODEL", "")
-    scores = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for who in ("with history", "without"):
-            scores[who] = _retrained(who, folder / who, model)
+    scores = {who: _retrained(who, WORK / who.partition(" ")[0], model) for who in ("with history", "without")}
     found = compare(scores["without"], scores["with history"], ("without", "with history"), metrics=["correct"])[0]
     shown = Table(title="Follow-up questions, answered by the tuned model", title_justify="left", box=None)
     for column in ("", "right [95 %]", "questions"):
@@ -102,7 +98,7 @@ def main() -> None:
 
 def _retrained(who: str, folder: Path, model: str) -> Scores:
     """The tuned model's scores after a retraining on rows as `who` says."""
-    folder.mkdir()
+    folder.mkdir(parents=True, exist_ok=True)
     settings = [f"store={folder}/store", *SETTINGS, *([f"base.model={Path(model).resolve()}"] if model else [])]
     for seed, (side, count) in enumerate(ROWS.items()):
         rows = conversations(count, seed)
