@@ -42,6 +42,7 @@ class Checkout:
     def start(self, command: str, *settings: str, flags=(), session=False, **more: str) -> "subprocess.Popen[str]":
         words = [word for setting in (*SHORT, *settings) for word in ("--set", setting)]
         environment = {**os.environ, "PYTHONPATH": str(self.folder), "PREFECT_HOME": str(self.folder / ".prefect")}
+        environment["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = str(int(PATIENCE))  # on a busy machine
         environment.update(more)
         return subprocess.Popen(
             [sys.executable, "-m", "flows.cli", command, *words, *flags],

@@ -173,7 +173,14 @@ def test_an_unchanged_step_is_cached_wherever_the_endpoint_is(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"model": "another"}, {"temperature": 0.5}, {"max_tokens": 99}, {"json_mode": False}]
+    "change",
+    [
+        {"model": "another"},
+        *(
+            pytest.param(each, marks=[pytest.mark.slow, pytest.mark.nightly])
+            for each in ({"temperature": 0.5}, {"max_tokens": 99}, {"json_mode": False})
+        ),
+    ],
 )
 def test_another_judge_is_asked_anew(tmp_path, change):
     bench = Bench(tmp_path, triplets(3))

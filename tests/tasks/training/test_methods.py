@@ -307,7 +307,7 @@ def test_without_held_out_rows_there_is_nothing_to_judge_by(inputs, tmp_path):
         make_trainer(job_of(recipe(patience=2), inputs, tmp_path), None, None, None, None)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=[pytest.mark.slow, pytest.mark.nightly]), "bfloat16"])
 def test_a_resumed_training_goes_on_in_the_dtype_of_the_adapter(dtype, inputs, tmp_path):
     import torch
 
