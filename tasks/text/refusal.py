@@ -174,10 +174,9 @@ class _Reading:
             concession = known.concession.match(said)
             before = said[: match.start()]
             conceded = concession is not None and match.end() <= concession.end()
+            turn = known.conjunction.search(before)  # "The pump has 5 bar, but the sheet does not say why" answers
             if not (conceded or self.reports(match) or self.is_of_the_world(match)) and (
-                not known.conjunction.search(before)
-                or re.search(rf"\b{known.parts['source']}", before)
-                or known.wish.match(before)
+                not turn or re.search(rf"\b{known.parts['source']}", before[: turn.start()]) or known.wish.match(before)
             ):
                 return True
         return False
