@@ -77,7 +77,8 @@ def _passage(r: random.Random, tag: str, facts: dict[str, str]) -> str:
 def main() -> None:
     model = os.environ.get("MODEL", "")
     scores = {who: _retrained(who, WORK / who.partition(" ")[0], model) for who in ("with history", "without")}
-    found = compare(scores["without"], scores["with history"], ("without", "with history"), metrics=["correct"])[0]
+    both = scores["without"], scores["with history"]
+    found = compare(*both, ("without", "with history"), resamples=2_000, seed=0, metrics=["correct"])[0]
     shown = Table(title="Follow-up questions, answered by the tuned model", title_justify="left", box=None)
     for column in ("", "right [95 %]", "questions"):
         shown.add_column(column)
