@@ -38,7 +38,9 @@ class Reviewed(NamedTuple):
 
 
 def read_rows(path: Path) -> list[Reviewed]:
-    """The rows of a JSONL of {query, context, answer}. UserError for any other."""
+    """The rows of a JSONL of {query, context, answer}. UserError for any other, and if there is none."""
+    if not path.is_file():
+        raise UserError(f"there is no file {path}", "name a JSONL of {query, context, answer}")
     found = []
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         if not line.strip():

@@ -88,6 +88,8 @@ def test_what_is_no_row_is_named(data):
     data.write_text('{"query": "What?"}\n')
     with pytest.raises(UserError, match=r"rows.jsonl:1 is no row"):
         read_rows(data)
+    with pytest.raises(UserError, match="there is no file"):
+        read_rows(data.with_name("other.jsonl"))
 
 
 @pytest.mark.parametrize(
