@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from flows.review.decisions import Decisions, apply_decisions, read_rows
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +50,7 @@ def reviewing(data):
 
 def opened(chromium, url, width=1280):
     page = chromium.new_page(viewport={"width": width, "height": 900})
+    page.set_default_timeout(1000 * PATIENCE)
     page.goto(url)
     page.wait_for_selector("#row:not([hidden])")
     return page
