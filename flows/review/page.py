@@ -177,6 +177,7 @@ def serve(review: Review, port: int, say: Callable[[str], None]) -> None:
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             place.bind(("127.0.0.1", port))
+            place.listen()  # before the address is said
         except OSError as error:
             raise UserError(f"--port {port}: {error.strerror}", "leave --port out, and a free one is taken") from None
         say(f"http://127.0.0.1:{place.getsockname()[1]}/?token={token}")
