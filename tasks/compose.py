@@ -1,7 +1,7 @@
 """compose: drafts as triplets, with passages that do not answer beside the one that does, or without it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeInt, model_validator
 from tasks.engine import Config, Text, step
 from tasks.synthesis.documents import Chunk
 from tasks.synthesis.drafts import Draft, read_chunks, read_drafts
-from tasks.text import LANGUAGE_FILES, TEXT_LIBRARIES, content_stems, refusal_sentence, sentences
+from tasks.text import ENGLISH, LANGUAGE_FILES, TEXT_LIBRARIES, content_stems, refusal_sentence, sentences
 from tasks.text.bm25 import Bm25
 from tasks.text.support import stands_in
 
@@ -59,7 +59,7 @@ def compose(config: RecipeConfig, *, drafts: Path, chunks: Path, out: Path) -> N
     nearest other ones (`missed`); only where no sentence of them has the question's words. report.json counts kinds.
     """
     found = list(read_chunks(chunks))
-    composer = _Composer(config, found)
+    composer = _Composer(config, found, {each.document: each.language for each in read_drafts(drafts)})
     kinds: Counter[str] = Counter()
     with (out / "triplets.jsonl").open("wb") as file:
         for draft in read_drafts(drafts):
@@ -71,12 +71,12 @@ def compose(config: RecipeConfig, *, drafts: Path, chunks: Path, out: Path) -> N
 
 
 class _Composer:
-    def __init__(self, config: RecipeConfig, chunks: Sequence[Chunk]) -> None:
+    def __init__(self, config: RecipeConfig, chunks: Sequence[Chunk], languages: Mapping[str, str]) -> None:
         self._config, self._chunks = config, chunks
         self._places: dict[str, list[int]] = defaultdict(list)  # of a document's chunks
         for place, chunk in enumerate(chunks):
             self._places[chunk.document].append(place)
-        self._index = Bm25([content_stems(chunk.passage) for chunk in chunks])
+        self._index = Bm25([content_stems(chunk.passage, languages.get(chunk.document, ENGLISH)) for chunk in chunks])
 
     def row(self, draft: Draft) -> dict[str, Any]:
         config, kind = self._config, draft.kind

@@ -10,7 +10,7 @@ import pytest
 
 from flows.promotion.decisions import PromotionConfig, apply_decision
 from flows.promotion.promotions import Promotions
-from flows.serving.signing import require_signed, sign_adapter
+from flows.serving.signing import require_signed, sign_adapter, unsigned
 from flows.serving.swap import ServingConfig, swap
 from tasks.engine.errors import UserError
 from tasks.engine.inputs import sha256_file
@@ -163,8 +163,9 @@ def test_a_retraining_signs_what_it_exports(project, made, keys):
     class Result:
         adapter, gate, report = (made.used[step] for step in ("export", "gate", "report"))
 
+    assert unsigned(Result.adapter["adapter"].local(), keys / "ours.pub", store, Result.adapter)
     apply_decision(store, PromotionConfig(sign=str(keys / "ours.pem")), Result)
-    require_signed(store, Result.adapter, str(keys / "ours.pub"))
+    assert not unsigned(Result.adapter["adapter"].local(), keys / "ours.pub", store, Result.adapter)
 
 
 def test_a_copy_carries_its_signature_which_the_librarys_own_command_accepts(reground, bundle, keys, tmp_path):  # noqa: F811

@@ -129,8 +129,9 @@ def test_a_server_ends_with_the_process_that_asks_however_that_ends(program, tmp
     words = [sys.executable, "-c", code, str(program), str(tmp_path / "base")]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         server = psutil.Process(int(process.stdout.readline()))
+        assert server.is_running() and server.status() != psutil.STATUS_ZOMBIE
         process.kill()
-    wait_until(lambda: not server.is_running() or server.status() == psutil.STATUS_ZOMBIE)
+    assert wait_until(lambda: not server.is_running() or server.status() == psutil.STATUS_ZOMBIE)
 
 
 def test_its_version_is_in_the_key_and_its_place_is_not(program, made):

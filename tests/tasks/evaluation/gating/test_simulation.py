@@ -1,4 +1,4 @@
-"""The gate in many evaluations whose truth is known: what it promotes by chance, finds and covers."""
+"""The gate in a thousand evaluations whose truth is known: what it promotes by chance, finds and covers."""
 
 from statistics import median
 
@@ -33,37 +33,29 @@ def better(verdicts):
     return {each.metric: each for each in verdicts if each.must == "better"}
 
 
-@pytest.fixture(scope="module", params=[1, pytest.param(4, marks=[pytest.mark.slow, pytest.mark.nightly])])
-def times(request):
-    """How much of everything is drawn."""
-    return request.param
-
-
 @pytest.fixture(scope="module")
-def alike(times):
-    """Comparisons of two systems that are equally good in truth."""
-    return [evaluation(SMALL, seed) for seed in range(250 * times)]
+def alike():
+    """A thousand comparisons of two systems that are equally good in truth."""
+    return [evaluation(SMALL, seed) for seed in range(1000)]
 
 
-def test_of_many_adapters_that_are_no_better_at_most_5_in_100_are_promoted(alike):
+def test_of_a_thousand_adapters_that_are_no_better_at_most_5_in_100_are_promoted(alike):
     assert share([decision == "promote" for _, _, decision in alike]) <= 0.05
     # Nor is it the margins alone that hold them back: so seldom is any gain claimed.
     claimed = [any(each.outcome == "holds" for each in better(verdicts).values()) for _, verdicts, _ in alike]
-    assert share(claimed) <= 0.05
-    assert share(claimed) >= 0.005 or len(alike) < 1000
+    assert 0.005 <= share(claimed) <= 0.05
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_intervals_cover_93_to_97_in_100(alike, metric):
     covered = share([change[metric].low <= 0 <= change[metric].high for change, _, _ in alike])
-    chance = 1.25 * (0.95 * 0.05 / len(alike)) ** 0.5 * 2  # of a thousand ± .017
-    assert 0.95 - chance <= covered <= 0.955 + chance
+    assert 0.93 <= covered <= 0.975  # a thousand tell a share of .95 to ± .014
 
 
-def test_a_gain_of_the_stated_size_is_promoted_in_three_of_four_cases(times):
+def test_a_gain_of_the_stated_size_is_promoted_in_three_of_four_cases():
     metric = "correct"
-    stated = median(better(evaluation(LARGE, 10_000 + seed)[1])[metric].detectable for seed in range(10))
-    found = [evaluation(LARGE, seed, **{metric: stated}) for seed in range(60 * times)]
+    stated = median(better(evaluation(LARGE, 10_000 + seed)[1])[metric].detectable for seed in range(20))
+    found = [evaluation(LARGE, seed, **{metric: stated}) for seed in range(200)]
     assert share([decision == "promote" for _, _, decision in found]) >= 0.75
     shown = share([better(verdicts)[metric].outcome == "holds" for _, verdicts, _ in found])
     assert 0.74 <= shown <= 0.92  # four in five, as is said: neither less, nor far more
@@ -71,27 +63,27 @@ def test_a_gain_of_the_stated_size_is_promoted_in_three_of_four_cases(times):
     assert share([change[metric].low <= true <= change[metric].high for change, _, _ in found]) >= 0.92
 
 
-def test_what_is_better_than_the_base_and_no_better_than_the_champion_is_not_promoted(times):
-    found = [against_both(SMALL, seed) for seed in range(25 * times)]
+def test_what_is_better_than_the_base_and_no_better_than_the_champion_is_not_promoted():
+    found = [against_both(SMALL, seed) for seed in range(60)]
     shown = [better(verdicts["base"])["correct"].outcome == "holds" for verdicts, _ in found]
     assert share(shown) >= 0.8  # it is the champion that holds it back
     assert share([decision == "promote" for _, decision in found]) <= 0.05
 
 
-def test_a_gain_of_the_stated_size_over_the_champion_is_promoted_in_three_of_four_cases(times):
+def test_a_gain_of_the_stated_size_over_the_champion_is_promoted_in_three_of_four_cases():
     verdicts = [against_both(LARGE, 10_000 + seed)[0]["champion"] for seed in range(5)]
     stated = median(better(each)["correct"].detectable for each in verdicts)
-    found = [against_both(LARGE, seed, correct=stated)[1] for seed in range(20 * times)]
+    found = [against_both(LARGE, seed, correct=stated)[1] for seed in range(40)]
     assert share([decision == "promote" for decision in found]) >= 0.75
 
 
-def test_a_gain_in_staying_near_the_context_alone_promotes_nothing(times):
-    found = [evaluation(LARGE, seed, hallucination=0.05) for seed in range(40 * times)]
+def test_a_gain_in_staying_near_the_context_alone_promotes_nothing():
+    found = [evaluation(LARGE, seed, hallucination=0.05) for seed in range(100)]
     assert share([decision == "promote" for _, _, decision in found]) <= 0.05
 
 
-def test_a_gain_in_one_metric_does_not_buy_a_loss_at_the_margin_in_another(times):
-    found = [evaluation(LARGE, seed, refusing=0.12, correct=-0.05) for seed in range(40 * times)]
+def test_a_gain_in_one_metric_does_not_buy_a_loss_at_the_margin_in_another():
+    found = [evaluation(LARGE, seed, refusing=0.12, correct=-0.05) for seed in range(100)]
     shown = [better(verdicts)["abstention_f1"].outcome == "holds" for _, verdicts, _ in found]
     assert share(shown) >= 0.8  # it is the loss that holds it back
     assert share([decision == "promote" for _, _, decision in found]) <= 0.05
